@@ -1,0 +1,92 @@
+"""Equipoise: from a written hypothesis to a defended verdict on a change to an LLM feature.
+
+An experiment says what we believe (`load_experiment`); its design says how we will know (`plan`);
+the arena tries it on golden cases before anybody sees it (`Arena`);
+a router decides who sees what (`Router`, `Assignment`);
+the log keeps what happened (`open_log`, `Exposure`, `Turn`, `Outcome`, `Score`);
+`analyze` counts it, checks its health first, and shows effects with honest intervals (`Analysis`);
+and the `Verdict` says what to do: ship, hold, roll back, keep running, or that the data are invalid.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .arena.result import GateResult
+    from .conduct.analyze import analyze
+    from .design.plan import Plan, plan
+    from .errors import EquipoiseError
+    from .events.facts import Exposure, Outcome, Score, Turn
+    from .events.log import EventLog
+    from .events.opening import open_log
+    from .experiment.definition import Experiment
+    from .experiment.metric import Metric
+    from .experiment.reading import load_experiment
+    from .experiment.variant import Variant
+    from .sdk.assignment import Assignment
+    from .sdk.router import Router
+    from .verdict.analysis import Analysis
+    from .verdict.deciding import Verdict
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Analysis": "verdict.analysis",
+    "Assignment": "sdk.assignment",
+    "EquipoiseError": "errors",
+    "EventLog": "events.log",
+    "Experiment": "experiment.definition",
+    "Exposure": "events.facts",
+    "GateResult": "arena.result",
+    "Metric": "experiment.metric",
+    "Outcome": "events.facts",
+    "Plan": "design.plan",
+    "Router": "sdk.router",
+    "Score": "events.facts",
+    "Turn": "events.facts",
+    "Variant": "experiment.variant",
+    "Verdict": "verdict.deciding",
+    "analyze": "conduct.analyze",
+    "load_experiment": "experiment.reading",
+    "open_log": "events.opening",
+    "plan": "design.plan",
+}
+
+__all__ = [
+    "Analysis",
+    "Assignment",
+    "EquipoiseError",
+    "EventLog",
+    "Experiment",
+    "Exposure",
+    "GateResult",
+    "Metric",
+    "Outcome",
+    "Plan",
+    "Router",
+    "Score",
+    "Turn",
+    "Variant",
+    "Verdict",
+    "analyze",
+    "load_experiment",
+    "open_log",
+    "plan",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that a router does not pay for the numbers."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'equipoise' has no attribute '{name}'")
+    import importlib
+
+    value = getattr(importlib.import_module(f"equipoise.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

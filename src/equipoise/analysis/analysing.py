@@ -1,0 +1,153 @@
+"""From a measurement to findings: health, the look, the effects that may be shown at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..experiment.amount import Amount
+from ..experiment.definition import Experiment
+from ..experiment.metric import Metric
+from ..measurement.tally import Measurement
+from ..stats.estimate import NotEstimable
+from ..stats.multiplicity import holm
+from .effects import difference, effect_of, value_of
+from .findings import Effect, Findings
+from .health import check_health
+from .looks import LookState, PastLook, look_now
+
+__all__ = ["analyse"]
+
+
+def analyse(
+    experiment: Experiment,
+    measured: Measurement,
+    *,
+    maximum: float | NotEstimable,
+    past: Sequence[PastLook] = (),
+    closing: bool = False,
+    repeated: bool = False,
+) -> Findings:
+    """What a measurement shows at this look.
+
+    `maximum` is the registered maximum information, `past` the looks taken before, `closing` that no more
+    data will come, `repeated` that data are looked at while they come in.
+    """
+    health = check_health(experiment, measured, repeated=repeated)
+    look = look_now(
+        experiment, information=_information(experiment, measured), maximum=maximum, past=past, closing=closing
+    )
+    healthy = all(check.status != "invalid" for check in health)
+    effects = _effects(experiment, measured, look) if healthy else ()
+    effects, family = _adjusted(effects)
+    return Findings(
+        experiment=experiment.identity,
+        hypothesis=experiment.hypothesis,
+        measurement=measured,
+        health=health,
+        look=look,
+        effects=effects,
+        treatments=tuple(variant.name for variant in experiment.treatments),
+        family=family,
+    )
+
+
+def _information(experiment: Experiment, measured: Measurement) -> float | NotEstimable:
+    """1 / SE² of the primary's effect; of several treatments, the one that knows least."""
+    tallies = measured.tallies[experiment.primary.name]
+    least: float | None = None
+    for treatment in experiment.treatments:
+        result = difference(experiment.primary, tallies["control"], tallies[treatment.name], level=0.95)
+        if isinstance(result, NotEstimable):
+            return result
+        information = result.standard_error**-2
+        least = information if least is None else min(least, information)
+    return NotEstimable("there is no treatment") if least is None else least
+
+
+def _effects(experiment: Experiment, measured: Measurement, look: LookState) -> tuple[Effect, ...]:
+    effects = []
+    for metric in experiment.metrics:
+        guard = metric.priority == "guardrail"
+        if not (guard or look.due):
+            continue
+        tallies = measured.tallies[metric.name]
+        effects += [
+            effect_of(
+                metric,
+                treatment.name,
+                tallies,
+                level=look.guard_level if guard else look.level if metric.priority == "primary" else 0.95,
+                guard=guard,
+                margin=_margin(metric, metric.margin, value_of(tallies["control"])) if guard else None,
+                limit=metric.limit,
+            )
+            for treatment in experiment.treatments
+        ]
+    for segment, tallies in zip(experiment.critical_segments, measured.critical_segments, strict=True):
+        metric = experiment.metric(segment.metric)
+        where = f"{segment.attribute}={segment.value}"
+        for treatment in experiment.treatments:
+            if not tallies:
+                effects.append(_unmeasured(metric, treatment.name, where))
+                continue
+            effects.append(
+                effect_of(
+                    metric,
+                    treatment.name,
+                    tallies,
+                    level=look.guard_level,
+                    guard=True,
+                    margin=_margin(metric, segment.margin, value_of(tallies["control"])),
+                    segment=where,
+                )
+            )
+    return tuple(effects)
+
+
+def _margin(metric: Metric, margin: Amount | None, control: float | None) -> float | None:
+    if margin is None or margin.scale == "absolute":
+        return None if margin is None else margin.value
+    return None if control is None else margin.of(control)
+
+
+def _unmeasured(metric: Metric, variant: str, where: str) -> Effect:
+    reason = f"a {metric.kind} is not measured within a segment"
+    return Effect(
+        metric=metric.name,
+        variant=variant,
+        priority=metric.priority,
+        better=metric.better,
+        control=None,
+        treatment=None,
+        units={},
+        missing={},
+        estimate=NotEstimable(reason),
+        relative=NotEstimable(reason),
+        segment=where,
+        held="not shown",
+        because=reason,
+    )
+
+
+def _adjusted(effects: tuple[Effect, ...]) -> tuple[tuple[Effect, ...], str | None]:
+    """Secondary and exploratory effects, adjusted together as one family."""
+    family = {
+        index: effect.estimate.p_value
+        for index, effect in enumerate(effects)
+        if effect.priority in ("secondary", "exploratory")
+        and not effect.segment
+        and not isinstance(effect.estimate, NotEstimable)
+        and effect.estimate.p_value is not None
+    }
+    if not family:
+        return effects, None
+    adjusted = dict(zip(family, holm(list(family.values())), strict=True))
+    name = f"secondary and exploratory metrics: {len(family)} tests, Holm"
+    return (
+        tuple(
+            replace(effect, adjusted_p=adjusted[index]) if index in adjusted else effect
+            for index, effect in enumerate(effects)
+        ),
+        name,
+    )

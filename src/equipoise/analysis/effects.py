@@ -1,0 +1,128 @@
+"""From tallies to effects: one metric in one treatment against control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..experiment.metric import Metric
+from ..measurement.tally import Tally
+from ..stats.estimate import Estimate, NotEstimable
+from ..stats.means import difference_of_means
+from ..stats.proportions import difference_of_proportions
+from ..stats.quantiles import difference_of_quantiles
+from ..stats.ratios import difference_of_ratios
+from ..stats.relative import relative_difference_of_means, relative_difference_of_ratios
+from .findings import Effect, Held
+
+__all__ = ["difference", "effect_of", "value_of"]
+
+
+def value_of(tally: Tally) -> float | None:
+    """An arm's value of a metric, in its own unit; None where it has none."""
+    if tally.quantile is not None:
+        return None if isinstance(tally.quantile, NotEstimable) else tally.quantile.value
+    if tally.moments is not None:
+        return tally.moments.mean if tally.moments.n else None
+    if tally.pairs is not None and tally.pairs.n and tally.pairs.mean_y:
+        return tally.pairs.mean_x / tally.pairs.mean_y
+    return None
+
+
+def difference(
+    metric: Metric, control: Tally, treatment: Tally, *, level: float, null: float = 0.0
+) -> Estimate | NotEstimable:
+    """Treatment minus control in the metric's unit, by the method that suits its kind.
+
+    Where there are clusters (pairs beside moments) the clusters carry the variance.
+    """
+    if control.units == 0 or treatment.units == 0:
+        empty = "control" if control.units == 0 else "the treatment"
+        return NotEstimable(f"no unit of {empty} has a value")
+    if control.quantile is not None and treatment.quantile is not None:
+        for summary in (control.quantile, treatment.quantile):
+            if isinstance(summary, NotEstimable):
+                return summary
+        assert not isinstance(control.quantile, NotEstimable)
+        assert not isinstance(treatment.quantile, NotEstimable)
+        return difference_of_quantiles(control.quantile, treatment.quantile, level=level, null=null)
+    if control.pairs is not None and treatment.pairs is not None:
+        return difference_of_ratios(control.pairs, treatment.pairs, level=level, null=null)
+    if control.moments is None or treatment.moments is None:
+        return NotEstimable(f"{metric.name} was not measured")
+    if metric.kind == "proportion":
+        return difference_of_proportions(
+            round(control.moments.mean * control.moments.n),
+            control.moments.n,
+            round(treatment.moments.mean * treatment.moments.n),
+            treatment.moments.n,
+            level=level,
+            null=null,
+        )
+    return difference_of_means(control.moments, treatment.moments, level=level, null=null)
+
+
+def _relative(metric: Metric, control: Tally, treatment: Tally, level: float) -> Estimate | NotEstimable:
+    if control.pairs is not None and treatment.pairs is not None:
+        return relative_difference_of_ratios(control.pairs, treatment.pairs, level=level)
+    if control.moments is not None and treatment.moments is not None:
+        return relative_difference_of_means(control.moments, treatment.moments, level=level)
+    return NotEstimable(f"a relative change of a {metric.kind} is not estimated")
+
+
+def effect_of(
+    metric: Metric,
+    variant: str,
+    tallies: Mapping[str, Tally],
+    *,
+    level: float,
+    guard: bool = False,
+    margin: float | None = None,
+    segment: str | None = None,
+    limit: float | None = None,
+) -> Effect:
+    """The effect of one treatment; as a guard, also whether the margin is held.
+
+    A guard is a non-inferiority test at the same level: held when a change for the worse by `margin` is
+    excluded, breached when a change for the worse by less than `margin` is, else not shown.
+    """
+    control, treatment = tallies["control"], tallies[variant]
+    held: Held | None = None
+    because = None
+    if guard:
+        held, because = _held(metric, control, treatment, level, margin, limit)
+    return Effect(
+        metric=metric.name,
+        variant=variant,
+        priority=metric.priority,
+        better=metric.better,
+        control=value_of(control),
+        treatment=value_of(treatment),
+        units={"control": control.units, variant: treatment.units},
+        missing={"control": control.missing, variant: treatment.missing},
+        estimate=difference(metric, control, treatment, level=level),
+        relative=_relative(metric, control, treatment, level),
+        segment=segment,
+        margin=margin,
+        held=held,
+        because=because,
+    )
+
+
+def _held(
+    metric: Metric, control: Tally, treatment: Tally, level: float, margin: float | None, limit: float | None
+) -> tuple[Held, str]:
+    if margin is None:
+        return "not shown", f"{metric.name} has a relative margin, and control has no value to take it of"
+    # On the metric's own scale the worst acceptable difference is below 0 where higher is better.
+    against = difference(metric, control, treatment, level=level, null=-metric.sign * margin)
+    if isinstance(against, NotEstimable):
+        return "not shown", against.reason
+    value = value_of(treatment)
+    if limit is not None and value is not None and metric.sign * (value - limit) < 0:
+        return "not shown", f"{value:.4g} is beyond the limit {limit:g}"
+    p, distance = against.p_value, metric.sign * (against.value - against.null)
+    if p is None or p > 1.0 - level:
+        return "not shown", f"a change for the worse by {margin:.4g} is neither excluded nor shown (p = {p:.2g})"
+    if distance > 0:
+        return "held", f"a change for the worse by {margin:.4g} is excluded (p = {p:.2g})"
+    return "breached", f"it is worse by more than {margin:.4g} (p = {p:.2g})"

@@ -1,0 +1,134 @@
+"""What the data show, before any rule decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ..experiment.metric import Priority
+from ..measurement.tally import Measurement
+from ..stats.estimate import Estimate, NotEstimable
+from .looks import LookState
+
+__all__ = ["Check", "Effect", "Findings", "describe"]
+
+Status = Literal["ok", "note", "invalid"]
+Held = Literal["held", "breached", "not shown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question of health: whether it is well, worth a note, or makes everything else worthless."""
+
+    name: str
+    status: Status
+    says: str
+    p_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """A metric's change in one arm against control.
+
+    `control` and `treatment` are the arms' values and `difference` their difference, in the metric's unit
+    (None where an arm has no value). `estimate` has an interval at the level that belongs to this look.
+    `held` is the three-valued answer of a guardrail or critical segment against `margin`; None for others.
+    `adjusted_p` is Holm's over the family named in `Findings.family`; None outside it.
+    """
+
+    metric: str
+    variant: str
+    priority: Priority
+    better: Literal["higher", "lower"]
+    control: float | None
+    treatment: float | None
+    units: Mapping[str, int]
+    missing: Mapping[str, int]
+    estimate: Estimate | NotEstimable
+    relative: Estimate | NotEstimable
+    segment: str | None = None
+    margin: float | None = None
+    held: Held | None = None
+    because: str | None = None
+    adjusted_p: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The metric, with its segment where there is one."""
+        return f"{self.metric} in {self.segment}" if self.segment else self.metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """Health, look, effects. Where health is invalid, or the look is not due, effects are withheld."""
+
+    experiment: str
+    hypothesis: str
+    measurement: Measurement
+    health: tuple[Check, ...]
+    look: LookState
+    effects: tuple[Effect, ...]
+    treatments: tuple[str, ...]
+    family: str | None = None
+
+    @property
+    def healthy(self) -> bool:
+        return all(check.status != "invalid" for check in self.health)
+
+    @property
+    def primary(self) -> tuple[Effect, ...]:
+        """The primary's effect in each treatment."""
+        return tuple(effect for effect in self.effects if effect.priority == "primary" and not effect.segment)
+
+    @property
+    def guards(self) -> tuple[Effect, ...]:
+        """Guardrails and critical segments."""
+        return tuple(effect for effect in self.effects if effect.held is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; a result that does not exist is {"not_estimable": reason}."""
+        measured = self.measurement
+        return {
+            "experiment": self.experiment,
+            "hypothesis": self.hypothesis,
+            "source": measured.source,
+            "rows": measured.rows,
+            "units": dict(measured.units),
+            "healthy": self.healthy,
+            "health": [asdict(check) for check in self.health],
+            "look": asdict(self.look),
+            "family": self.family,
+            "effects": [_effect(effect) for effect in self.effects],
+        }
+
+
+def describe(result: Estimate | NotEstimable) -> dict[str, Any]:
+    """A result as plain JSON: never a number where there is none.
+
+    >>> describe(NotEstimable("no units"))
+    {'not_estimable': 'no units'}
+    """
+    if isinstance(result, NotEstimable):
+        return {"not_estimable": result.reason}
+    return asdict(result)
+
+
+def _effect(effect: Effect) -> dict[str, Any]:
+    return {
+        "metric": effect.metric,
+        "segment": effect.segment,
+        "variant": effect.variant,
+        "priority": effect.priority,
+        "better": effect.better,
+        "control": effect.control,
+        "treatment": effect.treatment,
+        "units": dict(effect.units),
+        "missing": dict(effect.missing),
+        "difference": describe(effect.estimate),
+        "relative": describe(effect.relative),
+        "margin": effect.margin,
+        "held": effect.held,
+        "because": effect.because,
+        "adjusted_p": effect.adjusted_p,
+    }

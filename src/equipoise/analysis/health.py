@@ -1,0 +1,129 @@
+"""Health first: what would make every number below worthless, and what is merely worth knowing."""
+
+from __future__ import annotations
+
+from ..experiment.definition import Experiment
+from ..measurement.tally import Measurement
+from ..stats.estimate import NotEstimable
+from ..stats.sample_ratio import anytime_sample_ratio, sample_ratio
+from .findings import Check
+
+__all__ = ["ALARM", "check_health"]
+
+ALARM = 0.001
+"""A sample ratio this improbable under the declared allocation invalidates the experiment."""
+
+_CROSSED = 0.01
+
+
+def check_health(experiment: Experiment, measured: Measurement, *, repeated: bool) -> tuple[Check, ...]:
+    """Every check, in the order of a reader's questions.
+
+    `repeated` says that the data are looked at as they come in: the sample ratio is then judged by a test
+    that may be looked at after every unit.
+    """
+    checks = [
+        _arms(measured),
+        _sample_ratio(experiment, measured, repeated=repeated),
+        _crossed(measured),
+        *_missing(experiment, measured),
+    ]
+    if measured.rows_without_unit:
+        checks.append(
+            Check(
+                "rows without a unit",
+                "note",
+                f"{measured.rows_without_unit} of {measured.rows} rows name no unit and are left out",
+            )
+        )
+    if measured.orphans:
+        checks.append(
+            Check(
+                "orphans", "note", f"{measured.orphans} outcomes or turns belong to units that were never exposed"
+            )
+        )
+    if measured.clusters is not None:
+        fewest = min(measured.clusters.values())
+        if fewest < 30:
+            checks.append(
+                Check(
+                    "clusters",
+                    "note",
+                    f"an arm has only {fewest} clusters; with fewer than 30 the intervals are wide and rough",
+                )
+            )
+    return tuple(checks)
+
+
+def _arms(measured: Measurement) -> Check:
+    empty = [name for name, units in measured.units.items() if units == 0]
+    if empty:
+        return Check("arms", "invalid", f"no unit was seen in {', '.join(empty)}: there is nothing to compare")
+    counted = ", ".join(f"{name} {units:,}" for name, units in measured.units.items())
+    return Check("arms", "ok", f"units: {counted}")
+
+
+def _sample_ratio(experiment: Experiment, measured: Measurement, *, repeated: bool) -> Check:
+    test = anytime_sample_ratio if repeated else sample_ratio
+    result = test(measured.units, experiment.allocation)
+    name = "sample ratio"
+    if isinstance(result, NotEstimable):
+        return Check(name, "note", f"cannot be judged: {result.reason}")
+    expected = ", ".join(f"{arm} {units:,.0f}" for arm, units in result.expected.items())
+    p = f"p = {result.p_value:.3g}"
+    if result.p_value < ALARM:
+        return Check(
+            name,
+            "invalid",
+            f"the units do not follow the declared allocation (expected {expected}; {p} is below {ALARM}): "
+            "units were lost or gained in one arm. Find out where before reading anything else",
+            result.p_value,
+        )
+    return Check(name, "ok", f"the units follow the declared allocation ({p})", result.p_value)
+
+
+def _crossed(measured: Measurement) -> Check:
+    total = sum(measured.units.values()) + (0 if measured.kept else measured.crossed)
+    name = "units in two variants"
+    if not measured.crossed:
+        return Check(name, "ok", "no unit was seen in more than one variant")
+    handled = (
+        "they count for the variant seen first"
+        if measured.kept
+        else "without a time nobody knows which came first, so they are left out"
+    )
+    share = measured.crossed / max(total, 1)
+    says = f"{measured.crossed} of {total} units ({share:.2%}) were seen in more than one variant; {handled}"
+    if share > _CROSSED:
+        return Check(name, "invalid", f"{says}. More than {_CROSSED:.0%}: the assignment is not to be trusted")
+    return Check(name, "note", says)
+
+
+def _missing(experiment: Experiment, measured: Measurement) -> list[Check]:
+    checks = []
+    for metric in experiment.metrics:
+        tallies = measured.tallies[metric.name]
+        missing = {name: tally.missing for name, tally in tallies.items()}
+        if not any(missing.values()):
+            continue
+        shares = ", ".join(
+            f"{name} {count:,} ({count / max(measured.units[name], 1):.2%})" for name, count in missing.items()
+        )
+        result = sample_ratio(
+            missing, {name: units / max(sum(measured.units.values()), 1) for name, units in measured.units.items()}
+        )
+        uneven = not isinstance(result, NotEstimable) and result.p_value < ALARM
+        checks.append(
+            Check(
+                f"missing {metric.name}",
+                "note",
+                f"units without {metric.of}: {shares}; they are not counted as zeros"
+                + (
+                    ". The arms differ: absence may itself be an effect, and the estimate leaves it out"
+                    if uneven
+                    else ""
+                ),
+                None if isinstance(result, NotEstimable) else result.p_value,
+            )
+        )
+    return checks

@@ -1,0 +1,124 @@
+"""Is this a registered look, and which boundary belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.special import ndtr
+
+from ..experiment.definition import Experiment
+from ..stats.estimate import NotEstimable
+from ..stats.sequential import next_boundary
+from ..stats.spending import SPENDING
+
+__all__ = ["LookState", "PastLook", "look_now"]
+
+_LEAST_STEP = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class PastLook:
+    """A look already taken: its information fraction and the boundary used."""
+
+    fraction: float
+    boundary: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookState:
+    """The look at hand.
+
+    `due` looks may judge effects; others (peeks) show health and guardrails only. `fraction` is the
+    information seen over the registered maximum, None where that is unknown. `boundary` is on the z scale
+    for the primary, whose alpha the treatments share; `guard_boundary` for each guardrail, which has the
+    whole of its own.
+    """
+
+    due: bool
+    final: bool
+    number: int
+    of: int
+    fraction: float | None
+    boundary: float
+    guard_boundary: float
+    says: str
+
+    @property
+    def level(self) -> float:
+        """The confidence level whose interval excludes the null exactly when the boundary is crossed."""
+        return 1.0 - 2.0 * float(ndtr(-self.boundary))
+
+    @property
+    def guard_level(self) -> float:
+        return 1.0 - 2.0 * float(ndtr(-self.guard_boundary))
+
+
+def look_now(
+    experiment: Experiment,
+    *,
+    information: float | NotEstimable,
+    maximum: float | NotEstimable,
+    past: Sequence[PastLook] = (),
+    closing: bool = False,
+) -> LookState:
+    """The look that the information seen allows.
+
+    `information` and `maximum` are 1 / standard error² of the primary's effect, now and at the planned
+    end. `closing` says that no more data will come: this look is the last and spends what is left of alpha.
+    A look is due once the information has passed the next registered fraction; if it passed several, they
+    are taken as one.
+    """
+    settings = experiment.plan
+    seen = (
+        None
+        if isinstance(information, NotEstimable) or isinstance(maximum, NotEstimable)
+        else information / maximum
+    )
+    before = past[-1].fraction if past else 0.0
+    passed = 0 if seen is None else sum(fraction <= seen + 1e-9 for fraction in settings.looks)
+    ahead = seen is not None and seen > before + _LEAST_STEP
+    final = closing or passed == len(settings.looks)
+    taken = sum(fraction <= before + 1e-9 for fraction in settings.looks)
+    due = closing or (ahead and passed > taken)
+    # A boundary needs a fraction; where none is known, a closing look stands at the end of the scale.
+    at = min(seen, 1.0) if seen is not None and ahead else max(before + _LEAST_STEP, 1.0 if closing else 0.01)
+    alpha = settings.alpha / len(experiment.treatments)
+    number = len(past) + 1
+    if due:
+        says = f"registered look {number} of at most {len(settings.looks)}"
+        if seen is not None:
+            says += f", at {seen:.0%} of the planned information"
+        if final:
+            says += "; the last: it may spend all the alpha that is left"
+    elif seen is None:
+        why = information.reason if isinstance(information, NotEstimable) else ""
+        why = why or (maximum.reason if isinstance(maximum, NotEstimable) else "")
+        says = f"a peek: how far along the experiment is cannot be told ({why}). Effects are withheld"
+    else:
+        following = next((f for f in settings.looks if f > max(seen, before)), 1.0)
+        says = (
+            f"a peek at {seen:.0%} of the planned information; the next registered look is at {following:.0%}. "
+            "Effects are withheld until then"
+        )
+    return LookState(
+        due=due,
+        final=final and due,
+        number=number,
+        of=len(settings.looks),
+        fraction=seen,
+        boundary=_boundary(experiment, past, at, alpha, last=final),
+        guard_boundary=_boundary(experiment, past, at, settings.alpha, last=final),
+        says=says,
+    )
+
+
+def _boundary(experiment: Experiment, past: Sequence[PastLook], at: float, alpha: float, *, last: bool) -> float:
+    return next_boundary(
+        [look.fraction for look in past],
+        [look.boundary for look in past],
+        at,
+        alpha,
+        SPENDING[experiment.plan.spending],
+        last=last,
+    )

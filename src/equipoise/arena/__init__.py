@@ -1,0 +1,1 @@
+"""The offline gate: golden cases × variants × scoring → pass, fail, inconclusive or invalid."""

@@ -1,0 +1,1 @@
+"""How it is carried out: one file per verb. Read facts, call pure chapters, append facts."""

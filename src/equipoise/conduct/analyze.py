@@ -1,0 +1,46 @@
+"""Analyze: the read-out of a table that somebody else filled, by the same rules as a look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..analysis.analysing import analyse
+from ..design.plan import plan
+from ..experiment.definition import Experiment
+from ..measurement.measuring import measure_table
+from ..verdict.analysis import Analysis
+from ..verdict.deciding import decide
+
+__all__ = ["analyze"]
+
+
+def analyze(
+    experiment: Experiment | str | Path, table: Any | None = None, *, closing: bool | None = None
+) -> Analysis:
+    """Analyse a table of assignments and outcomes.
+
+    `experiment` is a definition or its path; `table` an Arrow table, a pandas or Polars frame, a DuckDB
+    relation or the path of a CSV, JSON-lines or Parquet file, and None for the one named by `source:`.
+    Without `source:` in the definition the table has columns `unit`, `variant`, perhaps `time`, and one
+    called like each quantity.
+
+    `closing` says that no more data will come, so that all alpha may be spent; None means that a design
+    with a single look is complete as it stands, and one with several is read by the information it holds.
+    Nothing is recorded: to be held to registered looks, register the experiment and use its log.
+
+    Raises DefinitionError, DataError, or MissingExtraError where the analysis extra is not installed.
+    """
+    if not isinstance(experiment, Experiment):
+        from ..experiment.reading import load_experiment
+
+        experiment = load_experiment(experiment)
+    measured = measure_table(experiment, table)
+    single = len(experiment.plan.looks) == 1
+    findings = analyse(
+        experiment,
+        measured,
+        maximum=plan(experiment).information,
+        closing=single if closing is None else closing,
+    )
+    return Analysis(findings=findings, verdict=decide(findings))

@@ -1,0 +1,127 @@
+"""Look: read the record, judge it by the rules registered before, write down what was seen and decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..analysis.analysing import analyse
+from ..analysis.findings import describe
+from ..analysis.looks import PastLook
+from ..clock import Clock, SystemClock
+from ..errors import RecordError, nearest
+from ..events.facts import Decision, Look, Registration
+from ..events.log import EventLog
+from ..experiment.definition import Experiment
+from ..experiment.reading import read_canonical
+from ..measurement.measuring import measure_log, measure_table
+from ..rollout.stages import State
+from ..stats.estimate import NotEstimable
+from ..verdict.analysis import Analysis
+from ..verdict.deciding import decide
+from .register import LEDGER, state_of
+
+__all__ = ["look", "names", "registered"]
+
+
+def names(log: EventLog) -> list[str]:
+    """The names of all experiments registered in a log, in alphabetical order."""
+    return sorted({record.fact.experiment for record in log.read_since(0, kinds=("registration",))})
+
+
+def registered(log: EventLog, name: str) -> tuple[Experiment, Registration, State]:
+    """The experiment registered under a name, as it was frozen. RecordError where there is none."""
+    state = state_of(log, name)
+    if state.registration is None:
+        known = names(log)
+        offer = nearest(name, known)
+        raise RecordError(
+            f"no experiment called '{name}' is registered in this log; "
+            + (f"it holds: {', '.join(known)}" if known else "it holds none")
+            + (f"; {offer}" if offer else "")
+        )
+    return read_canonical(state.registration.definition), state.registration, state
+
+
+def look(
+    log: EventLog,
+    name: str,
+    *,
+    closing: bool = False,
+    folder: str = ".",
+    clock: Clock | None = None,
+) -> Analysis:
+    """Take the look that is due, or peek.
+
+    Reads the log (or the table that the definition names, its path starting at `folder`). A look that is
+    due is recorded with its boundary and the position in the log up to which it read; a peek leaves no
+    trace. After a final verdict the last look is recomputed and shown again. `closing` says that no more
+    data will come. Raises RecordError where nothing of that name is registered, StaleHeadError where a
+    look was recorded meanwhile.
+    """
+    head = log.head()
+    experiment, registration, state = registered(log, name)
+    experiment = replace(experiment, folder=folder)
+    past = state.looks
+    until: int | None = None
+    if state.finished and past:
+        # The verdict stands; it is computed again from what it was computed from.
+        recorded, past = past[-1], past[:-1]
+        until, closing = int(recorded.evidence["position"]), recorded.final
+    maximum = registration.plan.get("information")
+    if experiment.source is not None:
+        measured = measure_table(experiment)
+        closing = closing or len(experiment.plan.looks) == 1
+    else:
+        measured = measure_log(experiment, log, until=until if until is not None else head)
+    findings = analyse(
+        experiment,
+        measured,
+        maximum=float(maximum)
+        if isinstance(maximum, int | float)
+        else NotEstimable(_reason(maximum)),
+        past=[PastLook(each.fraction, each.boundary) for each in past],
+        closing=closing,
+        repeated=experiment.source is None,
+    )
+    analysis = Analysis(findings=findings, verdict=decide(findings))
+    if (findings.look.due or analysis.verdict.word == "roll back") and not state.finished:
+        _record(log, experiment, analysis, head, clock or SystemClock())
+    return analysis
+
+
+def _reason(maximum: object) -> str:
+    return str(maximum.get("not_estimable")) if isinstance(maximum, dict) else "no maximum was registered"
+
+
+def _record(log: EventLog, experiment: Experiment, analysis: Analysis, head: int, clock: Clock) -> None:
+    now = clock.now()
+    state = analysis.findings.look
+    primary = analysis.findings.primary
+    first = primary[0].estimate if primary else NotEstimable("withheld")
+    taken = Look(
+        experiment=experiment.name,
+        happened=now,
+        digest=experiment.digest,
+        number=state.number,
+        fraction=1.0 if state.fraction is None else state.fraction,
+        boundary=state.boundary,
+        statistic=None if isinstance(first, NotEstimable) else first.statistic,
+        final=state.final,
+        evidence={
+            "position": head,
+            "units": dict(analysis.findings.measurement.units),
+            "primary": [describe(effect.estimate) for effect in primary],
+        },
+    )
+    decided = Decision(
+        experiment=experiment.name,
+        happened=now,
+        digest=experiment.digest,
+        look=taken.event_id,
+        verdict=analysis.verdict.word,
+        because=analysis.verdict.because,
+        arm=analysis.verdict.arm,
+    )
+    log.append_if([taken, decided], head, experiment=experiment.name, kinds=LEDGER)
+
+

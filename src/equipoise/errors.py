@@ -1,0 +1,141 @@
+"""One family of errors. Each says what was wrong, where, what would be accepted, what to do next.
+
+EquipoiseError                 exit code 1
+├── UsageError                 2   an argument or a call that cannot be carried out
+│   └── MissingExtraError      2   the command needs an optional extra that is not installed
+├── DefinitionError            2   the experiment file; carries every fault found, not the first
+├── DataError                  2   a table, cases or recorded file that cannot be read as declared
+├── RecordError                2   the event log: missing, not a log, or changed under an operator
+├── GateError                  3   a transition that its entry conditions do not allow
+└── UpstreamError              6   a model or judge endpoint that did not answer usefully
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+__all__ = [
+    "DataError",
+    "DefinitionError",
+    "EquipoiseError",
+    "Fault",
+    "GateError",
+    "MissingExtraError",
+    "RecordError",
+    "UpstreamError",
+    "UsageError",
+    "nearest",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong in a file, with the place and the way out.
+
+    >>> print(Fault("'propotion' is not a kind of metric", file="e.yaml", line=12,
+    ...             field="metrics.resolved.kind", accepted="proportion or mean",
+    ...             next="did you mean 'proportion'?"))
+    e.yaml:12: metrics.resolved.kind: 'propotion' is not a kind of metric; accepted: proportion or mean; did you mean 'proportion'?
+    """
+
+    problem: str
+    file: str | None = None
+    line: int | None = None
+    field: str | None = None
+    accepted: str | None = None
+    next: str | None = None
+
+    def __str__(self) -> str:
+        place = self.file or ""
+        if self.line is not None:
+            place = f"{place}:{self.line}" if place else f"line {self.line}"
+        head = ": ".join(part for part in (place, self.field) if part)
+        said = "; ".join(
+            part
+            for part in (
+                self.problem,
+                f"accepted: {self.accepted}" if self.accepted else None,
+                self.next,
+            )
+            if part
+        )
+        return f"{head}: {said}" if head else said
+
+
+class EquipoiseError(Exception):
+    """The root of the family; catch it to catch everything Equipoise raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """The one JSON shape of an error: {"error": kind, "message": text, "faults": [...]}."""
+        return {"error": type(self).__name__, "message": str(self), "faults": []}
+
+
+class UsageError(EquipoiseError):
+    """An argument or a call that cannot be carried out."""
+
+    exit_code = 2
+
+
+class MissingExtraError(UsageError):
+    """The command needs an optional extra; the message holds the line that installs it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs the '{extra}' extra. Install it: pip install 'equipoise[{extra}]'"
+        )
+
+
+class DefinitionError(EquipoiseError):
+    """The experiment file is wrong; `faults` holds everything found in one reading."""
+
+    exit_code = 2
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        count = len(self.faults)
+        head = "" if count == 1 else f"{count} faults in the definition:\n"
+        super().__init__(head + "\n".join(str(fault) for fault in self.faults))
+
+    def to_dict(self) -> dict[str, Any]:
+        return super().to_dict() | {"faults": [asdict(fault) for fault in self.faults]}
+
+
+class DataError(EquipoiseError):
+    """A table, a set of cases or a recorded file that cannot be read as declared."""
+
+    exit_code = 2
+
+
+class RecordError(EquipoiseError):
+    """The event log is missing, is not one, or moved on under an operator."""
+
+    exit_code = 2
+
+
+class GateError(EquipoiseError):
+    """A transition that its entry conditions do not allow."""
+
+    exit_code = 3
+
+
+class UpstreamError(EquipoiseError):
+    """A model or judge endpoint did not answer usefully."""
+
+    exit_code = 6
+
+
+def nearest(word: str, accepted: Iterable[str]) -> str | None:
+    """A sentence offering the accepted name nearest to `word`, or None where none is near.
+
+    >>> nearest("allocatoin", ["allocation", "analysis"])
+    "did you mean 'allocation'?"
+    >>> nearest("zebra", ["allocation"]) is None
+    True
+    """
+    near = get_close_matches(word, list(accepted), n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else None

@@ -1,0 +1,1 @@
+"""What happened: typed facts, and the append-only log that keeps them."""

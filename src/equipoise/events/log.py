@@ -1,0 +1,150 @@
+"""The port of the event log, and the twin in memory.
+
+Four verbs: `append` facts, `append_if` nobody else appended meanwhile, `read_since` a position, and
+`wait` for something new. A position counts the facts accepted; it only grows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from ..clock import Clock, SystemClock
+from ..errors import RecordError
+from .facts import Fact
+
+__all__ = ["EventLog", "MemoryLog", "Receipt", "Recorded", "StaleHeadError"]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of an append: facts accepted, facts that were there already, and the new head."""
+
+    accepted: int
+    repeated: int
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A fact in the log: its position, and when it arrived (seconds since 1970 UTC)."""
+
+    position: int
+    received: float
+    fact: Fact
+
+
+class StaleHeadError(RecordError):
+    """Somebody else appended first; read what is new and decide again."""
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(
+            f"the log moved on while you decided: you had read up to {expected}, and {found} is new. "
+            "Look at what happened, then try again"
+        )
+        self.expected = expected
+        self.found = found
+
+
+@runtime_checkable
+class EventLog(Protocol):
+    """An append-only record. Re-delivering a fact is harmless: its `event_id` is accepted once."""
+
+    def append(self, facts: Iterable[Fact]) -> Receipt:
+        """Keep the facts, all or none; returns once they are durable."""
+        ...
+
+    def append_if(
+        self,
+        facts: Iterable[Fact],
+        head: int,
+        *,
+        experiment: str | None = None,
+        kinds: Sequence[str] | None = None,
+    ) -> Receipt:
+        """As `append`, but only if nothing was accepted after position `head`; else StaleHeadError.
+
+        With `experiment` and `kinds` only facts of those count: a decision is not outdated by the traffic
+        that keeps streaming in.
+        """
+        ...
+
+    def read_since(
+        self, position: int = 0, *, experiment: str | None = None, kinds: Sequence[str] | None = None
+    ) -> Iterator[Recorded]:
+        """Facts after a position, in the order of acceptance."""
+        ...
+
+    def wait(self, position: int, timeout: float) -> int:
+        """The head, as soon as it is past `position` or after `timeout` seconds."""
+        ...
+
+    def head(self) -> int:
+        """The position of the last fact; 0 for an empty log."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class MemoryLog:
+    """The log of a test or a rehearsal: same promises, gone with the process."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._changed = threading.Condition(threading.RLock())
+        self._records: list[Recorded] = []
+        self._ids: set[str] = set()
+
+    def append(self, facts: Iterable[Fact]) -> Receipt:
+        with self._changed:
+            return self._append(tuple(facts))
+
+    def append_if(
+        self,
+        facts: Iterable[Fact],
+        head: int,
+        *,
+        experiment: str | None = None,
+        kinds: Sequence[str] | None = None,
+    ) -> Receipt:
+        with self._changed:
+            newer = next(self.read_since(head, experiment=experiment, kinds=kinds), None)
+            if newer is not None:
+                raise StaleHeadError(head, newer.position)
+            return self._append(tuple(facts))
+
+    def _append(self, facts: tuple[Fact, ...]) -> Receipt:
+        with self._changed:
+            accepted = 0
+            for fact in facts:
+                if fact.event_id not in self._ids:
+                    self._ids.add(fact.event_id)
+                    accepted += 1
+                    self._records.append(Recorded(len(self._records) + 1, self._clock.now(), fact))
+            self._changed.notify_all()
+            return Receipt(accepted, len(facts) - accepted, len(self._records))
+
+    def read_since(
+        self, position: int = 0, *, experiment: str | None = None, kinds: Sequence[str] | None = None
+    ) -> Iterator[Recorded]:
+        with self._changed:
+            found = self._records[max(position, 0) :]
+        for record in found:
+            if (experiment is None or record.fact.experiment == experiment) and (
+                kinds is None or record.fact.kind in kinds
+            ):
+                yield record
+
+    def wait(self, position: int, timeout: float) -> int:
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._records) > position, timeout)
+            return len(self._records)
+
+    def head(self) -> int:
+        with self._changed:
+            return len(self._records)
+
+    def close(self) -> None:
+        """Nothing to let go of."""

@@ -1,0 +1,186 @@
+"""The embedded log: one SQLite file in WAL mode, every commit on disk before it is acknowledged."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ..clock import Clock, SystemClock
+from ..errors import RecordError
+from .facts import Fact, decode, encode
+from .log import Receipt, Recorded, StaleHeadError
+
+__all__ = ["FORMAT", "SQLiteLog"]
+
+FORMAT = 1
+_APPLICATION = 0x45515031  # "EQP1", so that another program's database is not mistaken for a log
+
+_SCHEMA = f"""
+CREATE TABLE events (
+    event_id   TEXT PRIMARY KEY,
+    position   INTEGER NOT NULL,
+    kind       TEXT NOT NULL,
+    experiment TEXT NOT NULL,
+    happened   REAL NOT NULL,
+    received   REAL NOT NULL,
+    body       BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX events_by_position ON events (position);
+CREATE INDEX events_by_experiment ON events (experiment, kind, position);
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {FORMAT};
+"""
+_PAGE = 2_000
+_POLL = 0.02
+
+
+class SQLiteLog:
+    """An append-only log in one file, for one machine; readers never block the writer.
+
+    Safe to share between threads; several processes may open the same file. Raises RecordError where
+    the path is not a log or cannot be written.
+    """
+
+    def __init__(self, path: str | Path, *, clock: Clock | None = None, create: bool = True) -> None:
+        self.path = Path(path)
+        self._clock = clock or SystemClock()
+        self._lock = threading.Lock()
+        if not create and not self.path.exists():
+            raise RecordError(
+                f"there is no log at {self.path}. Register an experiment first, or name the log with --log"
+            )
+        try:
+            self._connection = sqlite3.connect(
+                self.path, timeout=10.0, isolation_level=None, check_same_thread=False
+            )
+            self._prepare()
+        except sqlite3.Error as error:
+            raise RecordError(f"{self.path} cannot be used as a log: {error}") from None
+
+    def _prepare(self) -> None:
+        run = self._connection.execute
+        known = run("PRAGMA application_id").fetchone()[0]
+        if known not in (0, _APPLICATION) or (known == 0 and self._tables()):
+            raise RecordError(f"{self.path} is an SQLite database of something else, not an event log")
+        run("PRAGMA journal_mode = WAL")
+        run("PRAGMA synchronous = FULL")
+        if known == 0:
+            run("BEGIN IMMEDIATE")
+            # Another process may have created the log while we waited for the lock.
+            if not self._tables():
+                for statement in _SCHEMA.split(";"):
+                    run(statement)
+            run("COMMIT")
+        version = run("PRAGMA user_version").fetchone()[0]
+        if version > FORMAT:
+            raise RecordError(
+                f"{self.path} was written by a later version (format {version}, this one reads {FORMAT}). "
+                "Upgrade equipoise"
+            )
+
+    def _tables(self) -> bool:
+        return bool(self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone())
+
+    def append(self, facts: Iterable[Fact]) -> Receipt:
+        return self._append(facts, None)
+
+    def append_if(
+        self,
+        facts: Iterable[Fact],
+        head: int,
+        *,
+        experiment: str | None = None,
+        kinds: Sequence[str] | None = None,
+    ) -> Receipt:
+        return self._append(facts, (head, experiment, kinds))
+
+    def _append(
+        self, facts: Iterable[Fact], unless: tuple[int, str | None, Sequence[str] | None] | None
+    ) -> Receipt:
+        # Encoded before the transaction begins: a fact that cannot be encoded leaves nothing behind.
+        rows = [(f.event_id, f.kind, f.experiment, f.happened, encode(f)) for f in facts]
+        with self._lock:
+            run = self._connection.execute
+            try:
+                run("BEGIN IMMEDIATE")
+                try:
+                    head = self._head()
+                    if unless is not None:
+                        condition, values = _matching(*unless)
+                        newer = run(f"SELECT min(position) FROM events WHERE {condition}", values).fetchone()[0]
+                        if newer is not None:
+                            raise StaleHeadError(unless[0], newer)
+                    received = self._clock.now()
+                    start = head
+                    for event_id, kind, experiment, happened, body in rows:
+                        head += run(
+                            "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
+                            (event_id, head + 1, kind, experiment, happened, received, body),
+                        ).rowcount
+                    run("COMMIT")
+                except BaseException:
+                    run("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise RecordError(f"the log {self.path} could not be written: {error}") from None
+            return Receipt(head - start, len(rows) - (head - start), head)
+
+    def read_since(
+        self, position: int = 0, *, experiment: str | None = None, kinds: Sequence[str] | None = None
+    ) -> Iterator[Recorded]:
+        condition, (_, *values) = _matching(position, experiment, kinds)
+        # Page by page, so that a long read holds neither the lock nor a snapshot of the file.
+        query = (
+            "SELECT position, received, kind, event_id, experiment, happened, body FROM events "
+            f"WHERE {condition} ORDER BY position LIMIT {_PAGE}"
+        )
+        while True:
+            with self._lock:
+                try:
+                    page = self._connection.execute(query, (position, *values)).fetchall()
+                except sqlite3.Error as error:
+                    raise RecordError(f"the log {self.path} could not be read: {error}") from None
+            for row in page:
+                yield Recorded(
+                    row[0],
+                    row[1],
+                    decode(row[2], event_id=row[3], experiment=row[4], happened=row[5], body=row[6]),
+                )
+            if len(page) < _PAGE:
+                return
+            position = page[-1][0]
+
+    def wait(self, position: int, timeout: float) -> int:
+        deadline = time.monotonic() + timeout
+        while (head := self.head()) <= position and time.monotonic() < deadline:
+            time.sleep(min(_POLL, max(0.0, deadline - time.monotonic())))
+        return head
+
+    def head(self) -> int:
+        with self._lock:
+            return self._head()
+
+    def _head(self) -> int:
+        return int(self._connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+
+def _matching(
+    position: int, experiment: str | None, kinds: Sequence[str] | None
+) -> tuple[str, list[int | str]]:
+    """The condition on facts after a position, and its values; the position comes first."""
+    conditions: list[str] = ["position > ?"]
+    values: list[int | str] = [position]
+    if experiment is not None:
+        conditions.append("experiment = ?")
+        values.append(experiment)
+    if kinds is not None:
+        conditions.append(f"kind IN ({','.join('?' * len(kinds))})")
+        values.extend(kinds)
+    return " AND ".join(conditions), values

@@ -1,0 +1,313 @@
+"""From the form of the file to the frozen values, reading the files it names on the way."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..errors import DefinitionError, Fault
+from .catalogue import CATALOGUE
+from .definition import (
+    Capture,
+    Cases,
+    CriticalSegment,
+    Experiment,
+    Gate,
+    Judge,
+    Offline,
+    OnlineJudge,
+    PlanSettings,
+    Recording,
+    Rollout,
+    Rubric,
+    TableSource,
+    Unit,
+    Watch,
+)
+from .document import Document, read_document, read_text
+from .document import Path as FieldPath
+from .form import (
+    CasesForm,
+    Form,
+    JsonSchemaCheckForm,
+    JudgeForm,
+    MetricForm,
+    OfflineForm,
+    PromptForm,
+    RecordingForm,
+    RolloutForm,
+    RubricFileForm,
+    RubricForm,
+    VariantForm,
+)
+from .metric import PRIORITIES, Metric, PerUnit, Tier
+from .variant import Prompt, Variant, freeze
+
+__all__ = ["build"]
+
+_TIER: dict[str, Tier] = {"outcome": "human", "turn": "code", "score": "judge"}
+_PER_UNIT: dict[str, PerUnit] = {"proportion": "any", "count": "sum", "ratio": "sum"}
+
+
+def build(
+    form: Form, document: Document, folder: Path | None, *, dry: bool = False
+) -> tuple[Experiment, list[Fault]]:
+    """The experiment (its digest still empty) and the faults of the files it names.
+
+    `folder` is None for a form out of the log, which names no files that must exist. With `dry` only
+    the faults matter: the form may still be inconsistent.
+    """
+    builder = _Builder(document, folder)
+    variants = tuple(
+        builder.variant(name, form.variants[name])
+        for name in sorted(form.variants, key=lambda name: (name != "control", name))
+    )
+    offline = builder.offline(form.offline) if form.offline else None
+    inline = tuple(builder.inline(check, index) for index, check in enumerate(form.inline))
+    if dry:
+        return _nothing(variants), builder.faults
+    allocation = form.allocation or {name: Fraction(1, len(variants)) for name in form.variants}
+    metrics = tuple(
+        sorted(
+            (_metric(name, metric) for name, metric in form.metrics.items()),
+            key=lambda metric: (PRIORITIES.index(metric.priority), metric.name),
+        )
+    )
+    experiment = Experiment(
+        name=form.name,
+        hypothesis=form.hypothesis,
+        method=form.method,
+        changes=tuple(sorted(set(form.changes))),
+        unit=Unit(form.unit.type, form.unit.from_),
+        cluster=form.cluster,
+        layer=form.layer,
+        assignment_version=form.assignment_version,
+        variants=variants,
+        allocation=MappingProxyType({variant.name: allocation[variant.name] for variant in variants}),
+        metrics=metrics,
+        plan=PlanSettings(
+            alpha=form.plan.alpha,
+            power=form.plan.power,
+            looks=tuple(float(look) for look in form.plan.looks),
+            spending=form.plan.spending,
+            burn_in=form.plan.burn_in,
+            cycle=form.plan.cycle,
+            units_per_day=form.plan.units_per_day,
+        ),
+        segments=tuple(sorted(set(form.segments))),
+        critical_segments=tuple(
+            CriticalSegment(*segment.where.split("=", 1), segment.metric, segment.margin)
+            for segment in form.critical_segments
+        ),
+        offline=offline,
+        inline=inline,
+        watches=tuple(
+            Watch(
+                metric=watch.metric,
+                max=watch.max,
+                min=watch.min,
+                window=watch.window,
+                persist=watch.for_,
+                at_least=watch.at_least,
+                then=watch.then,
+            )
+            for watch in form.watches
+        ),
+        capture=Capture(form.capture.text, tuple(sorted(set(form.capture.redact)))),
+        online_judge=None
+        if form.online_judge is None
+        else OnlineJudge(
+            form.online_judge.sample,
+            form.online_judge.budget_usd_per_day,
+            form.online_judge.audit.labels_per_week,
+            form.online_judge.audit.minimum_agreement,
+        ),
+        rollout=_rollout(form.rollout),
+        pins=form.pins,
+        source=None
+        if form.source is None
+        else TableSource(
+            table=form.source.table,
+            unit=form.source.unit,
+            variant=form.source.variant,
+            time=form.source.time,
+            columns=freeze(form.source.columns),
+        ),
+        digest="",
+        folder=str(folder) if folder else ".",
+    )
+    return experiment, builder.faults
+
+
+def _rollout(form: RolloutForm) -> Rollout:
+    usual = Rollout()
+    return Rollout(
+        stages=tuple(form.stages),
+        shadow_share=usual.shadow_share if form.shadow.share is None else form.shadow.share,
+        shadow_budget_usd_per_day=form.shadow.budget_usd_per_day,
+        canary_coverage=form.canary.coverage if form.canary else usual.canary_coverage,
+        ab_coverage=form.ab.coverage if form.ab else usual.ab_coverage,
+        skip=freeze(form.skip),
+    )
+
+
+def _nothing(variants: tuple[Variant, ...]) -> Experiment:
+    return Experiment(
+        name="", hypothesis="", unit=Unit("user"), variants=variants, allocation={}, metrics=(), digest=""
+    )
+
+
+def _metric(name: str, form: MetricForm) -> Metric:
+    fixed = CATALOGUE.get(name)
+    kind = form.kind or (fixed.kind if fixed else None)
+    of = form.of or (fixed.of if fixed else None)
+    better = form.better or (fixed.better if fixed else None)
+    if kind is None or of is None or better is None:
+        raise AssertionError(f"{name} passed the checks without kind, of or better")
+    default = fixed.per_unit if fixed else _PER_UNIT.get(kind, "mean")
+    return Metric(
+        name=name,
+        priority=form.priority,
+        tier=form.tier or (fixed.tier if fixed else _TIER[of.stream]),
+        kind=kind,
+        of=of,
+        better=better,
+        per=form.per or (fixed.per if fixed else None),
+        per_unit=form.per_unit or default,
+        q=form.q if form.q is not None else (fixed.q if fixed else None),
+        baseline=form.baseline,
+        spread=form.spread,
+        mde=form.mde,
+        margin=form.margin,
+        limit=form.limit,
+    )
+
+
+class _Builder:
+    def __init__(self, document: Document, folder: Path | None) -> None:
+        self.document = document
+        self.folder = folder
+        self.faults: list[Fault] = []
+
+    def _text(self, name: str, path: FieldPath, what: str) -> str:
+        try:
+            return read_text((self.folder or Path()) / name, what=what)
+        except ValueError as error:
+            self.faults.append(self.document.fault(path, str(error)))
+            return ""
+
+    def variant(self, name: str, form: VariantForm) -> Variant:
+        return Variant(
+            name=name,
+            model=form.model,
+            system=self._prompt(form.system, ("variants", name, "system")),
+            params=freeze(form.params),
+            retrieval=freeze(form.retrieval),
+            endpoint=freeze(form.endpoint),
+            serving=freeze(form.serving),
+            config=freeze(form.config),
+        )
+
+    def _prompt(self, form: PromptForm | None, path: FieldPath) -> Prompt | None:
+        if form is None:
+            return None
+        if (form.text is None) == (form.file is None):
+            self.faults.append(
+                self.document.fault(path, "a prompt has either text or a file", accepted="a text, or {file: PATH}")
+            )
+            return None
+        if form.file is not None:
+            return Prompt(self._text(form.file, path, "the prompt file"), form.file)
+        return Prompt(form.text or "")
+
+    def inline(self, check: str | JsonSchemaCheckForm, index: int) -> Any:
+        if isinstance(check, str):
+            return check
+        schema = check.json_schema
+        if isinstance(schema, str):
+            import orjson
+
+            path = ("inline", index, "json_schema")
+            text = self._text(schema, path, "the JSON Schema")
+            try:
+                schema = orjson.loads(text) if text else {}
+            except orjson.JSONDecodeError as error:
+                self.faults.append(self.document.fault(path, f"{check.json_schema} is not JSON: {error}"))
+                schema = {}
+        return freeze({"json_schema": schema})
+
+    def offline(self, form: OfflineForm) -> Offline:
+        gate = form.gate
+        margin = gate.win_rate.margin
+        return Offline(
+            cases=_cases(form.cases),
+            answers=_recording(form.answers),
+            rubric=self._rubric(form.rubric),
+            judge=_judge(form.judge),
+            checks=tuple(freeze(check) for check in form.checks),
+            gate=Gate(
+                # A share of the coin's one half, or points of win rate.
+                margin=0.10 if margin is None else margin.of(0.5),
+                superior=gate.win_rate.superior,
+                must_pass=tuple(sorted(set(gate.must_pass))),
+                level=gate.level,
+            ),
+        )
+
+    def _rubric(self, form: RubricFileForm | None) -> Rubric | None:
+        if form is None:
+            return None
+        path: FieldPath = ("offline", "rubric")
+        if (form.file is None) == (form.axes is None):
+            self.faults.append(
+                self.document.fault(path, "a rubric has either axes or a file", accepted="{axes: …} or a path")
+            )
+            return None
+        if form.axes is not None:
+            return Rubric(freeze(form.axes), form.top)
+        text = self._text(form.file or "", path, "the rubric")
+        if not text:
+            return None
+        try:
+            inner = read_document(text, str((self.folder or Path()) / (form.file or "")))
+            self.faults += inner.faults
+            rubric = RubricForm.model_validate(inner.data)
+        except DefinitionError as error:
+            self.faults += error.faults
+            return None
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                place = tuple(detail["loc"])
+                self.faults.append(
+                    inner.fault(place, str(detail["msg"]).lower(), accepted="axes: {NAME: sentence}, top: 5")
+                )
+            return None
+        return Rubric(freeze(rubric.axes), rubric.top)
+
+
+def _cases(form: CasesForm) -> Cases:
+    return Cases(form.file, form.id, form.input, form.reference)
+
+
+def _recording(form: RecordingForm | None) -> Recording | None:
+    if form is None:
+        return None
+    return Recording(
+        file=form.file, case=form.case, variant=form.variant, value=form.value, names=freeze(form.names)
+    )
+
+
+def _judge(form: JudgeForm | None) -> Judge | None:
+    if form is None:
+        return None
+    return Judge(
+        model=form.model,
+        base_url=form.base_url,
+        key_env=form.key_env,
+        pairwise=_recording(form.pairwise),
+        grades=_recording(form.grades),
+    )

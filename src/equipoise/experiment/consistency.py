@@ -1,0 +1,305 @@
+"""What no single field can tell: names that must exist, shares that must add up, changes declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from ..errors import Fault, nearest
+from .catalogue import CATALOGUE
+from .definition import Experiment
+from .document import Document
+from .document import Path as FieldPath
+from .form import Form, MetricForm
+from .variant import CHANGEABLE, Prompt, Variant, differences, freeze
+
+__all__ = ["cautions", "inconsistencies"]
+
+Found = Iterator[tuple[FieldPath, Fault]]
+
+
+def inconsistencies(form: Form, document: Document) -> list[tuple[FieldPath, Fault]]:
+    """Every contradiction between fields, with the path it belongs to."""
+    checks = (_variants, _allocation, _changes, _metrics, _looks, _named, _source, _judge)
+    return [found for check in checks for found in check(form, document)]
+
+
+def cautions(experiment: Experiment, document: Document) -> Iterator[Fault]:
+    """What is allowed and probably not meant."""
+    if experiment.unit.type == "request":
+        said = [
+            text
+            for text in (
+                experiment.unit.source,
+                experiment.cluster,
+                *experiment.segments,
+                *(() if experiment.source is None else experiment.source.columns.values()),
+                None if experiment.source is None else experiment.source.unit,
+            )
+            if text and "conversation" in text.lower()
+        ]
+        if said:
+            yield document.fault(
+                ("unit",),
+                f"requests are randomised although a conversation id is present ('{said[0]}'): "
+                "one conversation may see several variants",
+                next="use `unit: {type: conversation, from: …}` unless turns are truly independent",
+            )
+
+
+def _variants(form: Form, document: Document) -> Found:
+    if "control" not in form.variants:
+        path: FieldPath = ("variants",)
+        yield path, document.fault(
+            path,
+            "no variant is called control",
+            accepted="exactly one variant named control, and one or more treatments",
+            next=nearest("control", form.variants),
+        )
+
+
+def _allocation(form: Form, document: Document) -> Found:
+    if form.allocation is None:
+        return
+    path: FieldPath = ("allocation",)
+    for name in form.allocation:
+        if name not in form.variants:
+            here = (*path, name)
+            yield here, document.fault(
+                here,
+                f"there is no variant '{name}'",
+                accepted=", ".join(form.variants),
+                next=nearest(name, form.variants),
+            )
+    if missing := [name for name in form.variants if name not in form.allocation]:
+        yield path, document.fault(path, f"no share for {', '.join(missing)}", next="give every variant a share")
+    total = sum(form.allocation.values(), Fraction(0))
+    if total != 1:
+        yield path, document.fault(
+            path,
+            f"the shares add up to {total} ({float(total):.6g})",
+            accepted="shares that add up to exactly 1",
+            next="write thirds as 1/3" if abs(total - 1) < Fraction(1, 50) else None,
+        )
+    for name, share in form.allocation.items():
+        if share == 0:
+            here = (*path, name)
+            yield here, document.fault(here, "a share of 0 gives this variant no unit", accepted="more than 0")
+
+
+def _changes(form: Form, document: Document) -> Found:
+    for index, change in enumerate(form.changes):
+        here: FieldPath = ("changes", index)
+        if change.split(".")[0] not in CHANGEABLE:
+            yield here, document.fault(
+                here,
+                f"'{change}' is not a part of a variant",
+                accepted=", ".join(CHANGEABLE) + ", or a path below one such as params.temperature",
+                next=nearest(change.split(".")[0], CHANGEABLE),
+            )
+    if "control" not in form.variants:
+        return
+    for name in form.variants:
+        if name == "control":
+            continue
+        seen: set[FieldPath] = set()
+        for path in _changed(form, document, name):
+            if any(path == change or path.startswith(change + ".") for change in form.changes):
+                continue
+            place: FieldPath = ("variants", name, *path.split("."))
+            if place in seen:
+                continue
+            seen.add(place)
+            declared = ", ".join(form.changes) or "nothing"
+            yield place, document.fault(
+                place,
+                f"'{name}' differs from control in {path}, which `changes:` does not declare",
+                accepted=f"differences in {declared}",
+                next=f"add {path.split('.')[0]} to `changes:`, or make the variants agree",
+            )
+
+
+def _changed(form: Form, document: Document, name: str) -> list[str]:
+    control, treatment = (_draft(form, each) for each in ("control", name))
+    return [difference.path for difference in differences(control, treatment)]
+
+
+def _draft(form: Form, name: str) -> Variant:
+    """A variant whose prompt stands for its file: two names for one text are told apart later."""
+    part = form.variants[name]
+    system = part.system
+    text = None if system is None else system.text if system.file is None else f"file {system.file}"
+    return Variant(
+        name=name,
+        model=part.model,
+        system=None if text is None else Prompt(text),
+        params=freeze(part.params),
+        retrieval=freeze(part.retrieval),
+        endpoint=freeze(part.endpoint),
+        serving=freeze(part.serving),
+        config=freeze(part.config),
+    )
+
+
+def _metrics(form: Form, document: Document) -> Found:
+    for name, metric in form.metrics.items():
+        yield from _metric(name, metric, document)
+    primaries = [name for name, metric in form.metrics.items() if metric.priority == "primary"]
+    path: FieldPath = ("metrics",)
+    if not primaries:
+        yield path, document.fault(
+            path, "no metric is primary", accepted="exactly one metric with `priority: primary`"
+        )
+    for extra in primaries[1:]:
+        here = ("metrics", extra, "priority")
+        yield here, document.fault(
+            here,
+            f"'{primaries[0]}' is already primary",
+            accepted="exactly one metric with `priority: primary`",
+            next="make this one secondary or a guardrail",
+        )
+
+
+def _metric(name: str, metric: MetricForm, document: Document) -> Found:
+    here: FieldPath = ("metrics", name)
+    fixed = CATALOGUE.get(name)
+
+    def fault(key: str, problem: str, accepted: str | None = None, next: str | None = None) -> tuple[FieldPath, Fault]:
+        path = (*here, key)
+        return path, document.fault(path, problem, accepted=accepted, next=next)
+
+    if fixed:
+        for key in ("kind", "of", "better", "per", "q", "per_unit"):
+            said, meant = getattr(metric, key), getattr(fixed, key)
+            if said is not None and said != meant:
+                yield fault(
+                    key,
+                    f"'{name}' is a built-in metric whose {key} is {meant}, not {said}",
+                    accepted=str(meant),
+                    next="give a metric of your own another name",
+                )
+    else:
+        for key in ("kind", "of", "better"):
+            if getattr(metric, key) is None:
+                yield fault(
+                    key,
+                    f"'{name}' is not a built-in metric, so it must say its {key}",
+                    accepted={
+                        "kind": "proportion, mean, ratio, count or quantile",
+                        "of": "outcome.NAME, turn.NAME or score.NAME",
+                        "better": "higher or lower",
+                    }[key],
+                    next=nearest(name, CATALOGUE),
+                )
+    kind = metric.kind or (fixed.kind if fixed else None)
+    if kind == "ratio" and metric.per is None and not (fixed and fixed.per):
+        yield fault("per", "a ratio needs what it is taken per", accepted="per: outcome.NAME or turn.NAME")
+    if kind == "quantile" and metric.q is None and not (fixed and fixed.q):
+        yield fault("q", "a quantile needs its q", accepted="a number between 0 and 1, such as q: 0.95")
+    if kind not in (None, "ratio") and metric.per is not None:
+        yield fault("per", f"`per` belongs to ratios, and this is a {kind}")
+    if kind not in (None, "quantile") and metric.q is not None and not fixed:
+        yield fault("q", f"`q` belongs to quantiles, and this is a {kind}")
+    if metric.priority == "guardrail" and metric.margin is None:
+        yield fault(
+            "margin",
+            "a guardrail needs the margin by which it may get worse",
+            accepted="a number in the metric's unit, '10%' or '1pp'",
+        )
+    if metric.margin is not None and metric.margin.value <= 0:
+        yield fault("margin", "a margin is how much worse is still acceptable", accepted="more than 0")
+    if metric.mde is not None and metric.mde.value <= 0:
+        yield fault("mde", "the effect to detect must not be zero or negative", accepted="more than 0")
+    if kind == "proportion" and metric.baseline is not None:
+        if not 0 < metric.baseline < 1:
+            yield fault("baseline", f"{metric.baseline:g} is not a rate", accepted="a number between 0 and 1")
+        elif metric.mde is not None:
+            better = metric.better or (fixed.better if fixed else "higher")
+            target = metric.baseline + (1 if better == "higher" else -1) * metric.mde.of(metric.baseline)
+            if not 0 < target < 1:
+                yield fault("mde", f"from {metric.baseline:g} this effect leads to {target:g}, which is no rate")
+
+
+def _looks(form: Form, document: Document) -> Found:
+    path: FieldPath = ("plan", "looks")
+    looks = form.plan.looks
+    if any(later <= earlier for earlier, later in zip(looks, looks[1:], strict=False)):
+        yield path, document.fault(path, "looks must grow", accepted="increasing fractions of the information")
+    elif looks[-1] != 1:
+        yield path, document.fault(path, f"the last look is at {looks[-1]:g}", accepted="a last look at 1.0")
+
+
+def _named(form: Form, document: Document) -> Found:
+    metrics = [*form.metrics]
+    for index, watch in enumerate(form.watches):
+        here: FieldPath = ("watches", index)
+        if watch.metric not in form.metrics:
+            path = (*here, "metric")
+            yield path, document.fault(
+                path,
+                f"there is no metric '{watch.metric}'",
+                accepted=", ".join(metrics),
+                next=nearest(watch.metric, metrics),
+            )
+        if (watch.max is None) == (watch.min is None):
+            yield here, document.fault(here, "a watch has one limit", accepted="either max or min")
+    for index, segment in enumerate(form.critical_segments):
+        here = ("critical_segments", index)
+        attribute = segment.where.split("=", 1)[0]
+        if attribute not in form.segments:
+            path = (*here, "where")
+            yield path, document.fault(
+                path,
+                f"'{attribute}' is not among the segments",
+                accepted=", ".join(form.segments) or "an attribute listed under `segments:`",
+                next=nearest(attribute, form.segments),
+            )
+        if segment.metric not in form.metrics:
+            path = (*here, "metric")
+            yield path, document.fault(
+                path,
+                f"there is no metric '{segment.metric}'",
+                accepted=", ".join(metrics),
+                next=nearest(segment.metric, metrics),
+            )
+    for stage, reason in form.rollout.skip.items():
+        if not reason.strip():
+            path = ("rollout", "skip", stage)
+            yield path, document.fault(path, "skipping a stage needs a reason", accepted="a sentence")
+
+
+def _source(form: Form, document: Document) -> Found:
+    if form.source is None:
+        return
+    path: FieldPath = ("source", "columns")
+    for name, metric in form.metrics.items():
+        fixed = CATALOGUE.get(name)
+        of = metric.of or (fixed.of if fixed else None)
+        per = metric.per or (fixed.per if fixed else None)
+        for quantity in (of, per):
+            if quantity is not None and str(quantity) not in form.source.columns:
+                yield path, document.fault(
+                    path,
+                    f"'{name}' is made of {quantity}, and no column is named for it",
+                    accepted=f"{quantity}: COLUMN",
+                    next=nearest(str(quantity), form.source.columns),
+                )
+    for segment in form.segments:
+        if segment not in form.source.columns:
+            yield path, document.fault(
+                path, f"no column is named for the segment '{segment}'", accepted=f"{segment}: COLUMN"
+            )
+
+
+def _judge(form: Form, document: Document) -> Found:
+    offline = form.offline
+    if offline is None or offline.judge is None:
+        return
+    judge = offline.judge
+    path: FieldPath = ("offline", "judge")
+    if judge.model is None and judge.pairwise is None and judge.grades is None:
+        yield path, document.fault(
+            path, "a judge is a model to ask or verdicts recorded earlier", accepted="model, pairwise or grades"
+        )
+    if judge.grades is not None and offline.rubric is None:
+        yield path, document.fault(path, "grades are read by the axes of a rubric", next="add `rubric:` to offline")

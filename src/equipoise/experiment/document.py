@@ -1,0 +1,235 @@
+"""YAML text → plain data with the line of every key: strict where YAML is treacherous.
+
+No tag builds an object, a key stands once, a bare `on` or `no` is refused instead of becoming a
+boolean, dates stay text, `1e-3` is a number, and a document that unfolds without end is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+import yaml
+
+from ..errors import DefinitionError, Fault
+
+__all__ = ["Document", "Path", "read_document", "read_text"]
+
+Path = tuple[str | int, ...]
+
+_MAX_NODES = 100_000
+_INTEGER = re.compile(r"^[-+]?(0|[1-9][0-9]*)$")
+_FLOAT = re.compile(r"^[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?$")
+_NULLS = {"", "~", "null", "Null", "NULL"}
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_TRAPS = {"on", "off", "yes", "no", "y", "n"}
+_CORE = "tag:yaml.org,2002:"
+
+
+@dataclass(slots=True)
+class Document:
+    """Plain data (dict, list, str, int, float, bool, None) and the line on which each path stands."""
+
+    data: Any
+    file: str
+    lines: dict[Path, int] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def line(self, path: Path) -> int | None:
+        """The line of a path, or of the nearest thing around it that is written down."""
+        for end in range(len(path), -1, -1):
+            if (found := self.lines.get(path[:end])) is not None:
+                return found
+        return None
+
+    def fault(self, path: Path, problem: str, *, accepted: str | None = None, next: str | None = None) -> Fault:
+        """A fault at this path, with its file and line."""
+        return Fault(
+            problem,
+            file=self.file,
+            line=self.line(path),
+            field=dotted(path) or None,
+            accepted=accepted,
+            next=next,
+        )
+
+
+def dotted(path: Path) -> str:
+    """A path as people write it.
+
+    >>> dotted(("watches", 0, "max"))
+    'watches[0].max'
+    """
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
+def read_text(path: FilePath, *, what: str) -> str:
+    """The text of a UTF-8 file; a Fault's worth of sentence (as ValueError) where it cannot be read."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{what} {path} does not exist") from None
+    except IsADirectoryError:
+        raise ValueError(f"{what} {path} is a folder, not a file") from None
+    except OSError as error:
+        raise ValueError(f"{what} {path} cannot be read: {error.strerror}") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"{what} {path} is not UTF-8 text: line {line} has the byte 0x{raw[error.start]:02x}; "
+            "save it as UTF-8"
+        ) from None
+
+
+def read_document(text: str, file: str) -> Document:
+    """Parse one YAML document.
+
+    Raises DefinitionError at once for text that is not YAML at all; everything else that is wrong is
+    collected in `faults`, so that the reader can report it together with its own.
+    """
+    document = Document(None, file)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise DefinitionError(
+            [Fault(f"this is not YAML: {error.problem or error}", file=file, line=mark.line + 1 if mark else None)]
+        ) from None
+    except yaml.YAMLError as error:
+        raise DefinitionError([Fault(f"this is not YAML: {' '.join(str(error).split())}", file=file)]) from None
+    except RecursionError:
+        raise DefinitionError([Fault("this YAML is nested too deeply to read", file=file)]) from None
+    if node is None:
+        raise DefinitionError(
+            [Fault("the file is empty", file=file, next="start from `equipoise init`")]
+        )
+    try:
+        document.data = _Reader(document).build(node, ())
+    except RecursionError:
+        raise DefinitionError([Fault("this YAML is nested too deeply to read", file=file)]) from None
+    return document
+
+
+class _Reader:
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.count = 0
+        self.open: set[int] = set()
+
+    def build(self, node: yaml.Node, path: Path) -> Any:
+        self.count += 1
+        if self.count > _MAX_NODES or id(node) in self.open:
+            raise DefinitionError(
+                [
+                    Fault(
+                        "aliases make this document unfold without end",
+                        file=self.document.file,
+                        line=node.start_mark.line + 1,
+                        next="write the values out",
+                    )
+                ]
+            )
+        self.document.lines.setdefault(path, node.start_mark.line + 1)
+        self.open.add(id(node))
+        try:
+            if isinstance(node, yaml.MappingNode):
+                self._tag(node, path, "map")
+                return self._mapping(node, path)
+            if isinstance(node, yaml.SequenceNode):
+                self._tag(node, path, "seq")
+                return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
+            return self._scalar(node, path)
+        finally:
+            self.open.discard(id(node))
+
+    def _fault(self, path: Path, problem: str, next: str | None = None) -> None:
+        self.document.faults.append(self.document.fault(path, problem, next=next))
+
+    def _tag(self, node: yaml.Node, path: Path, plain: str) -> None:
+        if node.tag != _CORE + plain:
+            self._fault(
+                path,
+                f"the tag {_spell(node.tag)} is refused: a definition holds plain values, it builds no objects",
+                "remove the tag",
+            )
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        merged: list[tuple[yaml.Node, yaml.Node]] = []
+        for key_node, value_node in node.value:
+            if key_node.tag == _CORE + "merge":
+                merged += self._merged(value_node, path)
+                continue
+            key = self._key(key_node, path)
+            here = (*path, key)
+            if key in result:
+                self.document.lines[here] = key_node.start_mark.line + 1
+                self._fault(here, f"the key '{key}' stands twice", "keep one of them")
+            self.document.lines[here] = key_node.start_mark.line + 1
+            result[key] = self.build(value_node, here)
+        for key_node, value_node in merged:
+            key = self._key(key_node, path)
+            if key not in result:
+                result[key] = self.build(value_node, (*path, key))
+        return result
+
+    def _merged(self, node: yaml.Node, path: Path) -> list[tuple[yaml.Node, yaml.Node]]:
+        if isinstance(node, yaml.MappingNode):
+            pairs: list[tuple[yaml.Node, yaml.Node]] = list(node.value)
+            return pairs
+        self._fault(path, "`<<` merges one mapping, and this is something else")
+        return []
+
+    def _key(self, node: yaml.Node, path: Path) -> str:
+        if isinstance(node, yaml.ScalarNode):
+            text = str(node.value)
+            if node.style is None and text.lower() in _TRAPS:
+                self.document.lines[(*path, text)] = node.start_mark.line + 1
+                self._fault((*path, text), f"a bare `{text}` is a boolean to YAML", f"write '{text}' in quotes")
+            return text
+        self._fault(path, "a key must be a word, and this is a list or a mapping")
+        return f"<line {node.start_mark.line + 1}>"
+
+    def _scalar(self, node: yaml.Node, path: Path) -> Any:
+        text = str(node.value)
+        if not node.tag.startswith(_CORE) or node.tag[len(_CORE) :] not in {
+            "str", "int", "float", "bool", "null", "timestamp", "value", "merge",
+        }:
+            self._tag(node, path, "str")
+            return text
+        if node.style is not None or _explicit_string(node):
+            return text
+        if text in _NULLS:
+            return None
+        if text in _BOOLEANS:
+            return _BOOLEANS[text]
+        if text.lower() in _TRAPS:
+            self._fault(path, f"a bare `{text}` is a boolean to YAML", f"write true or false, or '{text}' in quotes")
+            return text
+        if _INTEGER.match(text):
+            return int(text) if len(text) <= 20 else float(text)
+        if _FLOAT.match(text) and math.isfinite(value := float(text)):
+            return value
+        return text
+
+
+def _explicit_string(node: yaml.Node) -> bool:
+    # A plain scalar whose resolved tag is str although it looks like something else was tagged !!str.
+    return node.tag == _CORE + "str" and yaml.SafeLoader("").resolve(
+        yaml.ScalarNode, node.value, (True, False)
+    ) != _CORE + "str"
+
+
+def _spell(tag: str) -> str:
+    return "!!" + tag[len(_CORE) :] if tag.startswith(_CORE) else tag

@@ -1,0 +1,276 @@
+"""The form of the file: what may be written where. Pydantic reads; nothing of it outlives the reading.
+
+The published JSON Schema is made from these classes, so the editor and the reader cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from .amount import Amount, Bound, parse_amount, parse_bound, parse_duration, parse_share
+from .definition import Action, Method, Spending, Stage, UnitType
+from .metric import Better, Kind, PerUnit, Priority, Quantity, Tier
+
+__all__ = ["Form"]
+
+
+def _reads(parse: Callable[[object], Any], expected: str, **schema: Any) -> tuple[BeforeValidator, WithJsonSchema]:
+    """A validator that reads by `parse`, says what it would have accepted, and its JSON Schema."""
+
+    def read(value: object) -> Any:
+        try:
+            return parse(value)
+        except (ValueError, TypeError, OverflowError):
+            raise PydanticCustomError(
+                "amount", "{value} cannot be read here", {"value": repr(value), "accepted": expected}
+            ) from None
+
+    return BeforeValidator(read), WithJsonSchema({"description": expected, **schema})
+
+
+def _quantity(value: object) -> Quantity:
+    if not isinstance(value, str):
+        raise TypeError
+    return Quantity.parse(value)
+
+
+_amount, _amount_schema = _reads(
+    parse_amount, "a number, '10%' (relative) or '1pp' (percentage points)", type=["number", "string"]
+)
+_share, _share_schema = _reads(
+    parse_share, "a share from 0 to 1: '1/2', 0.05 or '5%'", type=["number", "string"]
+)
+_duration, _duration_schema = _reads(
+    parse_duration, "a duration such as '30s', '5m', '2h', '1d' or '1w'", type="string"
+)
+_bound, _bound_schema = _reads(
+    parse_bound, "a number, 'control+20%', 'control+1pp' or 'baseline+5%'", type=["number", "string"]
+)
+_of, _of_schema = _reads(
+    _quantity, "outcome.NAME, turn.NAME or score.NAME", type="string",
+    pattern=r"^(outcome|turn|score)\.[A-Za-z0-9_]+$",
+)
+
+AmountField = Annotated[Amount, _amount, _amount_schema]
+ShareField = Annotated[Fraction, _share, _share_schema]
+DurationField = Annotated[float, _duration, _duration_schema]
+BoundField = Annotated[Bound, _bound, _bound_schema]
+QuantityField = Annotated[Quantity, _of, _of_schema]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Plain = dict[str, Any]
+
+
+class Section(BaseModel):
+    """A part of the file: unknown keys are refused, numbers are not made of words."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False, frozen=True
+    )
+
+
+def _unit(value: object) -> object:
+    return {"type": value} if isinstance(value, str) else value
+
+
+def _file_or_text(value: object) -> object:
+    return {"text": value} if isinstance(value, str) else value
+
+
+def _file(value: object) -> object:
+    return {"file": value} if isinstance(value, str) else value
+
+
+class UnitForm(Section):
+    type: UnitType
+    from_: Words | None = Field(None, alias="from")
+
+
+class PromptForm(Section):
+    text: str | None = None
+    file: Words | None = None
+
+
+class VariantForm(Section):
+    model: Words | None = None
+    system: Annotated[PromptForm, BeforeValidator(_file_or_text)] | None = None
+    params: Plain = {}
+    retrieval: Plain = {}
+    endpoint: Plain = {}
+    serving: Plain = {}
+    config: Plain = {}
+
+
+class MetricForm(Section):
+    priority: Priority = "secondary"
+    tier: Tier | None = None
+    kind: Kind | None = None
+    of: QuantityField | None = None
+    per: QuantityField | None = None
+    per_unit: PerUnit | None = None
+    q: Rate | None = None
+    better: Better | None = None
+    baseline: float | None = None
+    spread: Positive | None = None
+    mde: AmountField | None = None
+    margin: AmountField | None = None
+    limit: float | None = None
+
+
+class PlanForm(Section):
+    alpha: Rate = 0.05
+    power: Rate = 0.8
+    looks: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1, max_length=100)] = [1.0]
+    spending: Spending = "obrien_fleming"
+    burn_in: DurationField = 0.0
+    cycle: DurationField = 604800.0
+    units_per_day: Positive | None = None
+
+
+class CriticalSegmentForm(Section):
+    where: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+=.+$")]
+    metric: Name
+    margin: AmountField
+
+
+class WatchForm(Section):
+    metric: Name
+    max: BoundField | None = None
+    min: BoundField | None = None
+    window: DurationField
+    for_: Annotated[int, Field(ge=1)] = Field(1, alias="for")
+    at_least: Annotated[int, Field(ge=1)] = 1
+    then: Action = "alert"
+
+
+class RecordingForm(Section):
+    file: Words
+    case: Words = "case"
+    variant: Words = "variant"
+    value: Words = "value"
+    names: dict[str, str] = {}
+
+
+class CasesForm(Section):
+    file: Words
+    id: Words = "id"
+    input: Words = "input"
+    reference: Words | None = None
+
+
+class JudgeForm(Section):
+    model: Words | None = None
+    base_url: Words | None = None
+    key_env: Words = "OPENAI_API_KEY"
+    pairwise: RecordingForm | None = None
+    grades: RecordingForm | None = None
+
+
+class RubricForm(Section):
+    axes: Annotated[dict[Name, str], Field(min_length=1)]
+    top: Annotated[int, Field(ge=2, le=10)] = 5
+
+
+class RubricFileForm(Section):
+    file: Words | None = None
+    axes: dict[Name, str] | None = None
+    top: Annotated[int, Field(ge=2, le=10)] = 5
+
+
+class WinRateForm(Section):
+    margin: AmountField | None = None
+    superior: bool = False
+
+
+class GateForm(Section):
+    win_rate: WinRateForm = WinRateForm()
+    must_pass: list[str] = []
+    level: Rate = 0.95
+
+
+class OfflineForm(Section):
+    cases: Annotated[CasesForm, BeforeValidator(_file)]
+    answers: RecordingForm | None = None
+    rubric: Annotated[RubricFileForm, BeforeValidator(_file)] | None = None
+    judge: JudgeForm | None = None
+    checks: list[Plain] = []
+    gate: GateForm = GateForm()
+
+
+class JsonSchemaCheckForm(Section):
+    json_schema: Words | dict[str, Any]
+
+
+class CaptureForm(Section):
+    text: Literal["none", "sampled", "all"] = "none"
+    redact: list[str] = []
+
+
+class AuditForm(Section):
+    labels_per_week: Annotated[int, Field(ge=1)] | None = None
+    minimum_agreement: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class OnlineJudgeForm(Section):
+    sample: ShareField
+    budget_usd_per_day: Positive | None = None
+    audit: AuditForm = AuditForm()
+
+
+class ShadowForm(Section):
+    share: ShareField | None = None
+    budget_usd_per_day: Positive | None = None
+
+
+class CoverageForm(Section):
+    coverage: ShareField
+
+
+class RolloutForm(Section):
+    stages: list[Stage] = ["ab"]
+    shadow: ShadowForm = ShadowForm()
+    canary: CoverageForm | None = None
+    ab: CoverageForm | None = None
+    skip: dict[Stage, str] = {}
+
+
+class SourceForm(Section):
+    table: Words
+    unit: Words
+    variant: Words
+    time: Words | None = None
+    columns: dict[str, str] = {}
+
+
+class Form(Section):
+    """An Equipoise experiment."""
+
+    name: Name
+    hypothesis: Words
+    method: Method = "ab"
+    changes: list[str] = []
+    unit: Annotated[UnitForm, BeforeValidator(_unit)]
+    cluster: Words | None = None
+    layer: Name | None = None
+    assignment_version: Annotated[int, Field(ge=1)] = 1
+    variants: Annotated[dict[Name, VariantForm], Field(min_length=2)]
+    allocation: dict[str, ShareField] | None = None
+    metrics: Annotated[dict[Name, MetricForm], Field(min_length=1)]
+    plan: PlanForm = PlanForm()
+    segments: list[Words] = []
+    critical_segments: list[CriticalSegmentForm] = []
+    offline: OfflineForm | None = None
+    inline: list[Literal["pii", "toxicity", "length", "empty"] | JsonSchemaCheckForm] = []
+    watches: list[WatchForm] = []
+    capture: CaptureForm = CaptureForm()
+    online_judge: OnlineJudgeForm | None = None
+    rollout: RolloutForm = RolloutForm()
+    pins: Literal["none", "required"] = "none"
+    source: SourceForm | None = None

@@ -1,0 +1,213 @@
+"""The canonical form of a definition, and the digest that names it.
+
+The canonical form is itself a definition: the same keys, prompt and rubric texts written out,
+amounts exact, everything that equals its default left out. So key order, comments, formatting, an
+explicit default and a moved prompt file change nothing, and any change of meaning changes the digest.
+The digest is SHA-256 over the form serialised by RFC 8785 (JSON Canonicalization Scheme).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import fields
+from fractions import Fraction
+from typing import Any
+
+from .amount import Amount, Bound
+from .definition import Experiment, Recording, Rollout
+from .metric import Metric, Quantity
+from .variant import thaw
+
+__all__ = ["FORMAT", "canonical", "digest"]
+
+FORMAT = 1
+"""Version of the canonical form; it is part of what is hashed."""
+
+
+def canonical(experiment: Experiment) -> dict[str, Any]:
+    """The definition as plain JSON that the reader reads back to the same experiment."""
+    form: dict[str, Any] = {
+        "name": experiment.name,
+        "hypothesis": experiment.hypothesis,
+        "unit": _unit(experiment),
+        "variants": {variant.name: variant.settings for variant in experiment.variants},
+        "allocation": {name: str(share) for name, share in experiment.allocation.items()},
+        "metrics": {metric.name: _metric(metric) for metric in experiment.metrics},
+    }
+    form |= _given(
+        {
+            "method": (experiment.method, "ab"),
+            "changes": (list(experiment.changes), []),
+            "cluster": (experiment.cluster, None),
+            "layer": (experiment.layer, None),
+            "assignment_version": (experiment.assignment_version, 1),
+            "plan": (_section(experiment.plan, durations=("burn_in", "cycle")), {}),
+            "segments": (list(experiment.segments), []),
+            "critical_segments": (
+                [
+                    {
+                        "where": f"{segment.attribute}={segment.value}",
+                        "metric": segment.metric,
+                        "margin": _plain(segment.margin),
+                    }
+                    for segment in experiment.critical_segments
+                ],
+                [],
+            ),
+            "offline": (_offline(experiment), None),
+            "inline": (thaw(experiment.inline), []),
+            "watches": (
+                [
+                    _section(watch, durations=("window",), renamed={"persist": "for"})
+                    for watch in experiment.watches
+                ],
+                [],
+            ),
+            "capture": (_section(experiment.capture), {}),
+            "online_judge": (_online_judge(experiment), None),
+            "rollout": (_rollout(experiment.rollout), {}),
+            "pins": (experiment.pins, "none"),
+            "source": (_section(experiment.source), {}),
+        }
+    )
+    return form
+
+
+def digest(form: Mapping[str, Any]) -> str:
+    """SHA-256, in hexadecimal, of a canonical form.
+
+    Raises ValueError where a number cannot be told apart from its neighbours in JSON (an integer
+    beyond 2**53).
+    """
+    import rfc8785
+
+    try:
+        text = rfc8785.dumps({"equipoise": FORMAT, "definition": dict(form)})
+    except rfc8785.CanonicalizationError as error:
+        raise ValueError(str(error)) from None
+    return hashlib.sha256(text).hexdigest()
+
+
+def _given(entries: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
+    return {key: value for key, (value, default) in entries.items() if value != default}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Amount):
+        return str(value) if value.scale == "relative" else value.value
+    if isinstance(value, Bound):
+        return _plain(value.amount) if value.reference == "none" else str(value)
+    if isinstance(value, Quantity | Fraction):
+        return str(value)
+    return thaw(value)
+
+
+def _section(
+    value: Any, *, durations: tuple[str, ...] = (), renamed: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """A frozen value as a mapping, without the fields that equal their defaults."""
+    if value is None:
+        return {}
+    result: dict[str, Any] = {}
+    for entry in fields(value):
+        item = getattr(value, entry.name)
+        default = entry.default_factory() if callable(entry.default_factory) else entry.default
+        if item == default or item is None:
+            continue
+        key = (renamed or {}).get(entry.name, entry.name)
+        result[key] = f"{item!r}s" if entry.name in durations else _plain(item)
+    return result
+
+
+def _unit(experiment: Experiment) -> dict[str, Any]:
+    unit = experiment.unit
+    return {"type": unit.type} | ({"from": unit.source} if unit.source else {})
+
+
+def _metric(metric: Metric) -> dict[str, Any]:
+    # Everything the catalogue filled in is written out: its meaning is part of the identity.
+    return {key: value for key, value in _section(metric).items() if key != "name"}
+
+
+def _recording(recording: Recording | None) -> dict[str, Any] | None:
+    return None if recording is None else {"file": recording.file} | _section(recording)
+
+
+def _offline(experiment: Experiment) -> dict[str, Any] | None:
+    offline = experiment.offline
+    if offline is None:
+        return None
+    gate = offline.gate
+    win_rate = _given({"margin": (gate.margin, 0.10), "superior": (gate.superior, False)})
+    entries: dict[str, tuple[Any, Any]] = {
+        "answers": (_recording(offline.answers), None),
+        "rubric": (
+            {"axes": thaw(offline.rubric.axes), "top": offline.rubric.top} if offline.rubric else None,
+            None,
+        ),
+        "judge": (
+            None
+            if offline.judge is None
+            else {key: value for key, value in _section(offline.judge).items() if key not in {"pairwise", "grades"}}
+            | _given(
+                {
+                    "pairwise": (_recording(offline.judge.pairwise), None),
+                    "grades": (_recording(offline.judge.grades), None),
+                }
+            ),
+            None,
+        ),
+        "checks": (thaw(offline.checks), []),
+        "gate": (
+            _given(
+                {
+                    "win_rate": (win_rate, {}),
+                    "must_pass": (list(gate.must_pass), []),
+                    "level": (gate.level, 0.95),
+                }
+            ),
+            {},
+        ),
+    }
+    return {"cases": {"file": offline.cases.file} | _section(offline.cases)} | _given(entries)
+
+
+def _online_judge(experiment: Experiment) -> dict[str, Any] | None:
+    judge = experiment.online_judge
+    if judge is None:
+        return None
+    audit = _given(
+        {
+            "labels_per_week": (judge.labels_per_week, None),
+            "minimum_agreement": (judge.minimum_agreement, None),
+        }
+    )
+    return {"sample": str(judge.sample)} | _given(
+        {"budget_usd_per_day": (judge.budget_usd_per_day, None), "audit": (audit, {})}
+    )
+
+
+def _rollout(rollout: Rollout) -> dict[str, Any]:
+    usual = Rollout()
+    return _given(
+        {
+            "stages": (list(rollout.stages), list(usual.stages)),
+            "shadow": (
+                _given(
+                    {
+                        "share": (str(rollout.shadow_share), str(usual.shadow_share)),
+                        "budget_usd_per_day": (rollout.shadow_budget_usd_per_day, None),
+                    }
+                ),
+                {},
+            ),
+            "canary": (_coverage(rollout.canary_coverage, usual.canary_coverage), {}),
+            "ab": (_coverage(rollout.ab_coverage, usual.ab_coverage), {}),
+            "skip": (thaw(rollout.skip), {}),
+        }
+    )
+
+
+def _coverage(share: Fraction, usual: Fraction) -> dict[str, Any]:
+    return {} if share == usual else {"coverage": str(share)}

@@ -1,0 +1,81 @@
+"""What is measured, in which direction it is good, and what part it plays in the decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from .amount import Amount
+
+__all__ = ["KINDS", "STREAMS", "Metric", "Quantity"]
+
+Priority = Literal["primary", "secondary", "guardrail", "exploratory"]
+Tier = Literal["human", "judge", "code"]
+Kind = Literal["proportion", "mean", "ratio", "count", "quantile"]
+Better = Literal["higher", "lower"]
+PerUnit = Literal["any", "all", "first", "last", "mean", "sum", "max", "min"]
+Stream = Literal["outcome", "turn", "score"]
+
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+KINDS: tuple[Kind, ...] = get_args(Kind)
+STREAMS: tuple[Stream, ...] = get_args(Stream)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """Where a metric's numbers come from: a stream of facts and a name in it."""
+
+    stream: Stream
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.stream}.{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Quantity:
+        """Read `outcome.resolved`; ValueError where the stream is unknown or the name is missing.
+
+        >>> Quantity.parse("turn.latency_s")
+        Quantity(stream='turn', name='latency_s')
+        """
+        stream, dot, name = text.partition(".")
+        for known in STREAMS:
+            if stream == known and dot and name and name.replace("_", "a").isalnum():
+                return cls(known, name)
+        raise ValueError(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric of an experiment.
+
+    `baseline`, `spread` (standard deviation between units), `limit` and an absolute `mde` or
+    `margin` are in the metric's own unit: a rate in [0, 1], seconds, dollars. `margin` is how much
+    worse a guardrail may get, always positive; `mde` how much better the primary should get.
+    `per_unit` says how several values of one unit become one.
+    """
+
+    name: str
+    priority: Priority
+    tier: Tier
+    kind: Kind
+    of: Quantity
+    better: Better
+    per: Quantity | None = None
+    per_unit: PerUnit
+    q: float | None = None
+    baseline: float | None = None
+    spread: float | None = None
+    mde: Amount | None = None
+    margin: Amount | None = None
+    limit: float | None = None
+
+    @property
+    def sign(self) -> int:
+        """+1 where higher is better, −1 where lower is: value × sign is then better when larger."""
+        return 1 if self.better == "higher" else -1
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """Everything that must be recorded for this metric."""
+        return (self.of,) if self.per is None else (self.of, self.per)

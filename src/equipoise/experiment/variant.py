@@ -1,0 +1,105 @@
+"""One arm: what it changes of model, prompt, parameters, retrieval, serving or free configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["CHANGEABLE", "Difference", "Prompt", "Variant", "differences", "freeze", "thaw"]
+
+JSON = Any
+
+def _nothing() -> Mapping[str, JSON]:
+    return MappingProxyType({})
+
+
+CHANGEABLE = ("model", "system", "params", "retrieval", "endpoint", "serving", "config")
+"""The parts of a variant, and so what `changes:` may name (or a path below one: `params.temperature`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A system prompt: its text, and the file it was read from (which is not part of its identity)."""
+
+    text: str
+    file: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One arm of an experiment; `control` is the one the others are compared with."""
+
+    name: str
+    model: str | None = None
+    system: Prompt | None = None
+    params: Mapping[str, JSON] = field(default_factory=_nothing)
+    retrieval: Mapping[str, JSON] = field(default_factory=_nothing)
+    endpoint: Mapping[str, JSON] = field(default_factory=_nothing)
+    serving: Mapping[str, JSON] = field(default_factory=_nothing)
+    config: Mapping[str, JSON] = field(default_factory=_nothing)
+
+    @property
+    def settings(self) -> dict[str, JSON]:
+        """Everything this arm sets, as plain JSON, without what it leaves alone."""
+        return {
+            part: value
+            for part in CHANGEABLE
+            if (value := thaw(getattr(self, part))) not in (None, {})
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One leaf that differs from control: `path` such as `params.temperature`, both values (None: not set)."""
+
+    variant: str
+    path: str
+    control: JSON
+    treatment: JSON
+
+
+def freeze(value: JSON) -> JSON:
+    """Plain JSON made immutable: mappings become read-only views, lists become tuples."""
+    if isinstance(value, Mapping):
+        return MappingProxyType({str(key): freeze(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(freeze(item) for item in value)
+    return value
+
+
+def thaw(value: JSON) -> JSON:
+    """The inverse of `freeze`; a prompt becomes its text."""
+    if isinstance(value, Prompt):
+        return value.text
+    if isinstance(value, Mapping):
+        return {key: thaw(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [thaw(item) for item in value]
+    return value
+
+
+def _leaves(value: JSON, path: str) -> Iterator[tuple[str, JSON]]:
+    if isinstance(value, dict) and value:
+        for key in sorted(value):
+            yield from _leaves(value[key], f"{path}.{key}")
+    else:
+        yield path, value
+
+
+def differences(control: Variant, treatment: Variant) -> tuple[Difference, ...]:
+    """Every setting in which a treatment differs from control, leaf by leaf, in a fixed order.
+
+    >>> a = Variant(name="control", model="m", params={"temperature": 0.3})
+    >>> b = Variant(name="warm", model="m", params={"temperature": 0.9})
+    >>> differences(a, b)
+    (Difference(variant='warm', path='params.temperature', control=0.3, treatment=0.9),)
+    """
+    ours = {path: leaf for part, value in control.settings.items() for path, leaf in _leaves(value, part)}
+    theirs = {path: leaf for part, value in treatment.settings.items() for path, leaf in _leaves(value, part)}
+    return tuple(
+        Difference(treatment.name, path, ours.get(path), theirs.get(path))
+        for path in sorted(ours.keys() | theirs.keys())
+        if ours.get(path) != theirs.get(path) or (path in ours) != (path in theirs)
+    )

@@ -1,0 +1,302 @@
+"""Facts to one row per unit to moments: one aggregating query, run by the engine where the rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError
+from ..events.log import EventLog
+from ..experiment.definition import Experiment
+from ..experiment.metric import Metric, Quantity
+from ..stats.moments import Moments, PairMoments
+from ..stats.estimate import NotEstimable
+from ..stats.normal import critical
+from ..stats.quantiles import QuantileSummary, quantile_levels
+from .record import log_facts
+from .tables import frame_source, open_table, table_facts
+from .tally import Measurement, Tally
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["measure_log", "measure_table"]
+
+_PER_UNIT = {
+    "any": "max({v})",
+    "all": "min({v})",
+    "mean": "avg({v})",
+    "sum": "sum({v})",
+    "max": "max({v})",
+    "min": "min({v})",
+    "first": "arg_min({v}, happened)",
+    "last": "arg_max({v}, happened)",
+}
+
+
+def measure_table(experiment: Experiment, table: str | Path | Any | None = None) -> Measurement:
+    """Measure a table: a path, a frame, or (None) the one the definition names as its source.
+
+    Raises DataError for files, columns and values that are not as declared.
+    """
+    if table is None:
+        if experiment.source is None:
+            raise DataError(f"{experiment.identity} names no table; add `source:` to the definition, or pass one")
+        table, folder = experiment.source.table, experiment.folder
+    else:
+        folder = "."
+    connection = _connect()
+    try:
+        described = open_table(connection, table, folder)
+        source = frame_source(connection, experiment)
+        names = table_facts(connection, experiment, source)
+        timed = source.time is not None
+        if not timed:
+            _check_one_row_where_order_matters(connection, experiment)
+        return _measure(connection, experiment, names, described, timed=timed)
+    finally:
+        connection.close()
+
+
+def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = None) -> Measurement:
+    """Measure the log, up to a position where one is given."""
+    connection = _connect()
+    try:
+        names, orphans = log_facts(connection, experiment, log, until)
+        return _measure(connection, experiment, names, "the event log", timed=True, orphans=orphans)
+    finally:
+        connection.close()
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    try:
+        import duckdb
+    except ModuleNotFoundError:
+        from ..errors import MissingExtraError
+
+        raise MissingExtraError("counting", "analysis") from None
+    connection = duckdb.connect(":memory:")
+    # One thread adds in one order: the same data give the same digits, on any machine.
+    connection.execute("SET threads = 1")
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET autoload_known_extensions = false")
+    connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
+def _check_one_row_where_order_matters(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None:
+    ordered = [metric.name for metric in experiment.metrics if metric.per_unit in ("first", "last")]
+    if not ordered:
+        return
+    several = connection.execute(
+        "SELECT count(*) FROM (SELECT unit FROM facts WHERE unit IS NOT NULL GROUP BY unit HAVING count(*) > 1)"
+    ).fetchone() or (0,)
+    if several[0]:
+        raise DataError(
+            f"{several[0]} units have several rows, and {ordered[0]} takes the {experiment.metric(ordered[0]).per_unit} "
+            "of them; name the time column as `source.time`"
+        )
+
+
+def _measure(
+    connection: duckdb.DuckDBPyConnection,
+    experiment: Experiment,
+    names: Mapping[Quantity, str],
+    described: str,
+    *,
+    timed: bool,
+    orphans: int = 0,
+) -> Measurement:
+    rows, without_unit, first, last = _one(
+        connection,
+        "SELECT count(*), count(*) FILTER (WHERE unit IS NULL), min(happened), max(happened) FROM facts",
+    )
+    metrics = [metric for metric in experiment.metrics if metric.kind != "quantile"]
+    per_unit = [
+        f"{_aggregate(metric, names[quantity], timed)} AS m{index}_{part}"
+        for index, metric in enumerate(metrics)
+        for part, quantity in zip("xy", metric.quantities, strict=False)
+    ]
+    segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
+    per_unit += [
+        f"{_PER_UNIT['first' if timed else 'max'].format(v=column)} AS {column}" for column in segments.values()
+    ]
+    variant = "arg_min(variant, happened)" if timed else "min(variant)"
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE all_units AS
+        SELECT unit, {variant} AS variant, count(DISTINCT variant) > 1 AS crossed,
+               coalesce(min(cluster), 'unit ' || unit) AS cluster {"," if per_unit else ""} {", ".join(per_unit)}
+        FROM facts WHERE unit IS NOT NULL GROUP BY unit ORDER BY unit
+        """
+    )
+    (crossed,) = _one(connection, "SELECT count(*) FROM all_units WHERE crossed")
+    connection.execute(
+        f"CREATE TEMP VIEW units AS SELECT * FROM all_units {'' if timed else 'WHERE NOT crossed'}"
+    )
+    for index, metric in enumerate(metrics):
+        if metric.kind == "proportion":
+            _check_yes_or_no(connection, metric, f"m{index}_x")
+    arms = [variant.name for variant in experiment.variants]
+    units = dict.fromkeys(arms, 0) | dict(
+        connection.execute("SELECT variant, count(*) FROM units GROUP BY variant").fetchall()
+    )
+    clusters = None
+    if experiment.cluster:
+        clusters = dict.fromkeys(arms, 0) | dict(
+            connection.execute("SELECT variant, count(DISTINCT cluster) FROM units GROUP BY variant").fetchall()
+        )
+    tallies: dict[str, Mapping[str, Tally]] = {}
+    for index, metric in enumerate(metrics):
+        tallies[metric.name] = _tallies(connection, metric, index, arms, units, clustered=clusters is not None)
+    for metric in experiment.metrics:
+        if metric.kind == "quantile":
+            tallies[metric.name] = _quantiles(
+                connection, metric, names[metric.of], arms, units, clustered=clusters is not None
+            )
+    critical = tuple(
+        _tallies(
+            connection,
+            experiment.metric(segment.metric),
+            metrics.index(experiment.metric(segment.metric)),
+            arms,
+            None,
+            clustered=clusters is not None,
+            where=f"{segments[segment.attribute]} = '{segment.value.replace(chr(39), chr(39) * 2)}'",
+        )
+        if experiment.metric(segment.metric) in metrics
+        else {}
+        for segment in experiment.critical_segments
+    )
+    return Measurement(
+        source=described,
+        rows=rows,
+        units=units,
+        crossed=crossed,
+        kept=timed,
+        rows_without_unit=without_unit,
+        clusters=clusters,
+        first=first,
+        last=last,
+        tallies={metric.name: tallies[metric.name] for metric in experiment.metrics},
+        orphans=orphans,
+        critical_segments=critical,
+    )
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    row = connection.execute(query).fetchone()
+    if row is None:
+        raise AssertionError("an aggregate without groups has one row")
+    return row
+
+
+def _aggregate(metric: Metric, column: str, timed: bool) -> str:
+    # Without a time there is one row per unit wherever order would matter (checked), so any of them will do.
+    how = metric.per_unit if timed or metric.per_unit not in ("first", "last") else "max"
+    return _PER_UNIT[how].format(v=column)
+
+
+def _check_yes_or_no(connection: duckdb.DuckDBPyConnection, metric: Metric, column: str) -> None:
+    wrong, example = _one(
+        connection, f"SELECT count(*), min({column}) FROM units WHERE {column} IS NOT NULL AND {column} NOT IN (0, 1)"
+    )
+    if wrong:
+        raise DataError(
+            f"{metric.name} is a proportion of {metric.of}, and {wrong} units have another value than 0 or 1, "
+            f"such as {example:g}. Use `kind: mean`, or record true and false"
+        )
+
+
+def _tallies(
+    connection: duckdb.DuckDBPyConnection,
+    metric: Metric,
+    index: int,
+    arms: list[str],
+    units: Mapping[str, int] | None,
+    *,
+    clustered: bool,
+    where: str = "true",
+) -> dict[str, Tally]:
+    if units is None:
+        units = dict.fromkeys(arms, 0) | dict(
+            connection.execute(f"SELECT variant, count(*) FROM units WHERE {where} GROUP BY variant").fetchall()
+        )
+    x, y = f"m{index}_x", f"m{index}_y"
+    ratio = metric.kind == "ratio"
+    valued = f"({where}) AND {x} IS NOT NULL" + (f" AND {y} IS NOT NULL" if ratio else "")
+    found = connection.execute(
+        f"SELECT variant, count(*), avg({x}), var_pop({x}) * count(*) FROM units WHERE {valued} GROUP BY variant"
+    ).fetchall()
+    single = {variant: (n, Moments(n, mean, m2)) for variant, n, mean, m2 in found}
+    pairs: dict[str, PairMoments] = {}
+    if ratio or clustered:
+        denominator = y if ratio else "1.0"
+        table = f"(SELECT variant, {x} AS a, {denominator} AS b, cluster FROM units WHERE {valued})"
+        if clustered:
+            # Sums per cluster: a mean over units is a ratio of sums over clusters.
+            table = f"(SELECT variant, sum(a) AS a, sum(b) AS b FROM {table} GROUP BY variant, cluster ORDER BY variant, cluster)"
+        for variant, *numbers in connection.execute(
+            f"""SELECT variant, count(*), avg(a), avg(b), var_pop(a) * count(*), var_pop(b) * count(*),
+                       covar_pop(a, b) * count(*) FROM {table} GROUP BY variant"""
+        ).fetchall():
+            pairs[variant] = PairMoments(*numbers)
+    empty = (0, Moments.zero())
+    return {
+        arm: Tally(
+            units=single.get(arm, empty)[0],
+            missing=units[arm] - single.get(arm, empty)[0],
+            moments=None if ratio else single.get(arm, empty)[1],
+            pairs=pairs.get(arm, PairMoments.zero()) if ratio or clustered else None,
+        )
+        for arm in arms
+    }
+
+
+def _quantiles(
+    connection: duckdb.DuckDBPyConnection,
+    metric: Metric,
+    column: str,
+    arms: list[str],
+    units: Mapping[str, int],
+    *,
+    clustered: bool,
+) -> dict[str, Tally]:
+    group = "units.cluster" if clustered else "units.unit"
+    result = {}
+    for arm in arms:
+        connection.execute(
+            f"""CREATE OR REPLACE TEMP TABLE readings AS
+                SELECT {group} AS block, units.unit AS unit, facts.{column} AS value
+                FROM facts JOIN units ON units.unit = facts.unit
+                WHERE units.variant = ? AND facts.{column} IS NOT NULL""",
+            [arm],
+        )
+        (seen,) = _one(connection, "SELECT count(DISTINCT unit) FROM readings")
+        result[arm] = Tally(
+            units=seen,
+            missing=units[arm] - seen,
+            quantile=_quantile(connection, metric.q or 0.5) if seen else NotEstimable("there are no readings"),
+        )
+    return result
+
+
+def _quantile(connection: duckdb.DuckDBPyConnection, q: float) -> QuantileSummary | NotEstimable:
+    def at(level: float) -> float:
+        return float(_one(connection, f"SELECT quantile_disc(value, {level!r}) FROM readings")[0])
+
+    value = at(q)
+    numbers = _one(
+        connection,
+        f"""SELECT count(*), avg(a), avg(b), var_pop(a) * count(*), var_pop(b) * count(*), covar_pop(a, b) * count(*)
+            FROM (SELECT count(*) FILTER (WHERE value <= {value!r}) AS a, count(*) AS b
+                  FROM readings GROUP BY block ORDER BY block)""",
+    )
+    levels = quantile_levels(q, PairMoments(*numbers))
+    if isinstance(levels, NotEstimable):
+        return levels
+    low, high = (at(level) for level in levels)
+    if high <= low:
+        return NotEstimable("the readings do not vary around the quantile")
+    return QuantileSummary(q, numbers[0], value, (high - low) / (2.0 * critical(0.025)))

@@ -1,0 +1,237 @@
+"""A table as the source: CSV, Parquet or JSON lines by path or glob, or a frame held in memory."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError, nearest
+from ..experiment.definition import Experiment, TableSource
+from ..experiment.metric import Quantity
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["implied_source", "open_table", "table_facts"]
+
+_READERS = {
+    ".csv": "read_csv(?, header = true, all_varchar = true, nullstr = '')",
+    ".tsv": "read_csv(?, header = true, all_varchar = true, nullstr = '', delim = '\t')",
+    ".parquet": "read_parquet(?)",
+    ".jsonl": "read_json(?, format = 'newline_delimited')",
+    ".ndjson": "read_json(?, format = 'newline_delimited')",
+}
+_ACCEPTED = ".csv, .tsv, .jsonl or .ndjson (also with .gz), or .parquet"
+
+
+def open_table(connection: duckdb.DuckDBPyConnection, table: str | Path | Any, folder: str = ".") -> str:
+    """Make the table known to the connection as the view or frame `source_rows`; returns its description.
+
+    Raises DataError where nothing matches, the kind of file is unknown, or a file is damaged.
+    """
+    if isinstance(table, str | Path):
+        return _open_files(connection, str(table), Path(folder))
+    frame = table
+    if hasattr(frame, "to_arrow_table"):  # a DuckDB relation, which belongs to a connection of its own
+        frame = frame.to_arrow_table()
+    try:
+        connection.register("source_rows", frame)
+    except Exception as error:
+        raise DataError(
+            f"a {type(table).__name__} cannot be read as a table: {_first_line(error)}. Accepted: an Arrow table, "
+            "a pandas or Polars frame, a DuckDB relation, or the path of a file"
+        ) from None
+    return f"a {type(table).__module__.split('.')[0]} {type(table).__name__}"
+
+
+def _open_files(connection: duckdb.DuckDBPyConnection, pattern: str, folder: Path) -> str:
+    import duckdb
+
+    path = folder / pattern
+    files = sorted(path.parent.glob(path.name)) if any(mark in path.name for mark in "*?[") else [path]
+    files = [file for file in files if file.is_file()]
+    if not files:
+        raise DataError(f"no file matches {path}. Check `source.table`; relative paths start at the definition")
+    kinds = {_kind(file) for file in files}
+    if len(kinds) != 1 or (kind := kinds.pop()) not in _READERS:
+        raise DataError(f"{pattern} is not a kind of table this reads. Accepted: {_ACCEPTED}")
+    for file in files:
+        if file.suffix == ".gz":
+            _check_gzip(file)
+    query = f"CREATE TEMP TABLE source_rows AS SELECT * FROM {_READERS[kind]}"
+    try:
+        connection.execute(query, [[str(file) for file in files]])
+    except (duckdb.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{pattern} cannot be read: {_first_line(error)}") from None
+    return pattern if len(files) == 1 else f"{pattern} ({len(files)} files)"
+
+
+def _kind(file: Path) -> str:
+    return Path(file.stem).suffix if file.suffix == ".gz" else file.suffix
+
+
+def _check_gzip(file: Path) -> None:
+    # A reader may stop at the end of a truncated file without a word; this one does not.
+    try:
+        with gzip.open(file) as stream:
+            while stream.read(1 << 20):
+                pass
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{file} is truncated or damaged ({error}). Copy it again from where it came") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def implied_source(experiment: Experiment, columns: list[str]) -> TableSource:
+    """The source of a frame for a definition that names none: columns called as the definition calls things."""
+    found = {
+        str(quantity): column
+        for quantity in quantities(experiment)
+        if (column := next((c for c in (str(quantity), quantity.name) if c in columns), None))
+    }
+    return TableSource(
+        table="frame",
+        unit="unit",
+        variant="variant",
+        time="time" if "time" in columns else None,
+        columns=found | {segment: segment for segment in experiment.segments if segment in columns},
+    )
+
+
+def quantities(experiment: Experiment) -> list[Quantity]:
+    """Every quantity some metric is made of, once, in a fixed order."""
+    return sorted({q for metric in experiment.metrics for q in metric.quantities}, key=str)
+
+
+def table_facts(
+    connection: duckdb.DuckDBPyConnection, experiment: Experiment, source: TableSource
+) -> Mapping[Quantity, str]:
+    """Make `facts` out of `source_rows`: unit, variant, happened, cluster and one column per quantity.
+
+    Returns the column of each quantity. Raises DataError, naming column and value, for columns that are
+    not there and values that are not numbers.
+    """
+    present = [str(row[0]) for row in connection.execute("DESCRIBE source_rows").fetchall()]
+    wanted: dict[str, str] = {"unit": source.unit, "variant": source.variant}
+    if source.time:
+        wanted["time"] = source.time
+    columns: dict[Quantity, str] = {}
+    for quantity in quantities(experiment):
+        name = source.columns.get(str(quantity))
+        if name is None:
+            raise DataError(
+                f"no column is named for {quantity}; add it under `source.columns`, or name a column "
+                f"'{quantity.name}'. The table has: {', '.join(present)}"
+            )
+        wanted[str(quantity)] = name
+        columns[quantity] = name
+    for segment in experiment.segments:
+        wanted[f"segment {segment}"] = source.columns.get(segment, segment)
+    cluster = None
+    if experiment.cluster:
+        cluster = wanted["cluster"] = source.columns.get(experiment.cluster, experiment.cluster)
+    for what, name in wanted.items():
+        if name not in present:
+            offer = nearest(name, present)
+            raise DataError(
+                f"the table has no column '{name}', which the definition names for {what}; "
+                f"it has: {', '.join(present)}" + (f"; {offer}" if offer else "")
+            )
+    names = {quantity: f"q{index}" for index, quantity in enumerate(columns)}
+    selected = [
+        f"nullif(trim(CAST({_quoted(source.unit)} AS VARCHAR)), '') AS unit",
+        f"CAST({_quoted(source.variant)} AS VARCHAR) AS variant",
+        f"{_time(source.time)} AS happened",
+        f"{f'CAST({_quoted(cluster)} AS VARCHAR)' if cluster else 'NULL'} AS cluster",
+        *(f"{_numeric(columns[quantity])} AS {name}" for quantity, name in names.items()),
+        *(
+            f"CAST({_quoted(wanted[f'segment {segment}'])} AS VARCHAR) AS s{index}"
+            for index, segment in enumerate(experiment.segments)
+        ),
+    ]
+    connection.execute(f"CREATE TEMP VIEW facts AS SELECT {', '.join(selected)} FROM source_rows")
+    for quantity, name in columns.items():
+        _check_numbers(connection, quantity, name)
+    if source.time:
+        _check_times(connection, source.time)
+    _check_variants(connection, experiment)
+    return names
+
+
+def _quoted(name: str | None) -> str:
+    return '"' + (name or "").replace('"', '""') + '"'
+
+
+def _text(column: str) -> str:
+    return f"lower(trim(CAST({_quoted(column)} AS VARCHAR)))"
+
+
+def _numeric(column: str) -> str:
+    text = _text(column)
+    return (
+        f"CASE {text} WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 ELSE TRY_CAST({text} AS DOUBLE) END"
+    )
+
+
+def _time(column: str | None) -> str:
+    if column is None:
+        return "CAST(NULL AS DOUBLE)"
+    text = f"CAST({_quoted(column)} AS VARCHAR)"
+    return f"coalesce(TRY_CAST({text} AS DOUBLE), epoch(TRY_CAST({text} AS TIMESTAMP)))"
+
+
+def _check_numbers(connection: duckdb.DuckDBPyConnection, quantity: Quantity, column: str) -> None:
+    text, number = _text(column), _numeric(column)
+    wrong, example = connection.execute(
+        f"SELECT count(*), any_value({_quoted(column)}) FROM source_rows "
+        f"WHERE {text} <> '' AND ({number} IS NULL OR NOT isfinite({number}))"
+    ).fetchone() or (0, None)
+    if wrong:
+        raise DataError(
+            f"the column '{column}' ({quantity}) holds {wrong} values that are not numbers, such as {example!r}. "
+            "Accepted: finite numbers, true, false, or empty for unknown"
+        )
+
+
+def _check_times(connection: duckdb.DuckDBPyConnection, column: str) -> None:
+    wrong, example = connection.execute(
+        f"SELECT count(*), any_value({_quoted(column)}) FROM source_rows WHERE {_time(column)} IS NULL"
+    ).fetchone() or (0, None)
+    if wrong:
+        raise DataError(
+            f"the time column '{column}' holds {wrong} values that are no times, such as {example!r}. "
+            "Accepted: 2026-01-31 12:00:00, or seconds since 1970"
+        )
+
+
+def _check_variants(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None:
+    known = [variant.name for variant in experiment.variants]
+    found = connection.execute(
+        "SELECT variant, count(*) FROM facts WHERE unit IS NOT NULL GROUP BY variant ORDER BY variant"
+    ).fetchall()
+    if not found:
+        raise DataError("the table holds no rows with a unit; there is nothing to analyse")
+    for variant, rows in found:
+        if variant not in known:
+            named = "no variant" if variant is None else f"the variant '{variant}'"
+            offer = nearest(str(variant), known)
+            raise DataError(
+                f"{rows} rows have {named}, which the definition does not; it has: {', '.join(known)}"
+                + (f"; {offer}" if offer else "")
+                + ". Add it to `variants:`, or leave those rows out of the table"
+            )
+
+
+def frame_source(
+    connection: duckdb.DuckDBPyConnection, experiment: Experiment
+) -> TableSource:
+    """The definition's source, or the implied one where it names none."""
+    present = [str(row[0]) for row in connection.execute("DESCRIBE source_rows").fetchall()]
+    if experiment.source is None:
+        return implied_source(experiment, present)
+    return experiment.source

@@ -1,0 +1,53 @@
+"""What measuring yields: counts and moments, small enough to send anywhere; no row of anybody's data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..stats.estimate import NotEstimable
+from ..stats.moments import Moments, PairMoments
+from ..stats.quantiles import QuantileSummary
+
+__all__ = ["Measurement", "Tally"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """One metric in one variant.
+
+    `units` have a value, `missing` have none. `moments` are of the units' values (proportion, mean,
+    count); `pairs` of numerator and denominator, per unit for a ratio, or of sums and counts per
+    cluster where the experiment is clustered; `quantile` of a quantile metric.
+    """
+
+    units: int
+    missing: int
+    moments: Moments | None = None
+    pairs: PairMoments | None = None
+    quantile: QuantileSummary | NotEstimable | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What a source holds about an experiment.
+
+    `units` counts the analysed units by variant, every variant of the definition included. `crossed`
+    units were seen in several variants; they count for the one seen first (`kept`), or are left out
+    where no time tells which that was. `critical_segments` holds, for each critical segment of the
+    definition and in its order, the tallies of its metric within it. `rows_without_unit` could not be attributed to anybody.
+    `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970.
+    """
+
+    source: str
+    rows: int
+    units: Mapping[str, int]
+    crossed: int
+    kept: bool
+    rows_without_unit: int
+    clusters: Mapping[str, int] | None
+    first: float | None
+    last: float | None
+    tallies: Mapping[str, Mapping[str, Tally]]
+    orphans: int = 0
+    critical_segments: tuple[Mapping[str, Tally], ...] = ()

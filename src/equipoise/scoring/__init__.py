@@ -1,0 +1,1 @@
+"""What is good: from a text to a score, by rules, safety checks and judges."""

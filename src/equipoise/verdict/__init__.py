@@ -1,0 +1,1 @@
+"""What we do: the rule, its evidence, and the report."""
