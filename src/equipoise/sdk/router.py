@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from ..assignment.assigning import Splitter
@@ -65,7 +65,7 @@ class Router:
             salt(experiment.name, experiment.assignment_version), experiment.allocation, share
         )
         self._configs = {
-            variant.name: MappingProxyType(freeze(variant.settings)) for variant in experiment.variants
+            variant.name: freeze(variant.settings) for variant in experiment.variants
         }
         self._default = self._configs[experiment.control.name]
         self._exposed: OrderedDict[tuple[str, str], None] = OrderedDict()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from scipy.special import ndtr, ndtri
 
 from equipoise.stats.domain import inside
 
-__all__ = ["critical", "density", "tail", "two_sided"]
+__all__ = ["critical", "tail", "two_sided"]
 
 
 def tail(z: float) -> float:
@@ -20,15 +18,6 @@ def tail(z: float) -> float:
     '7.620e-24'
     """
     return float(ndtr(-z))
-
-
-def density(z: float) -> float:
-    """The density φ(z). Any real z. Source: Abramowitz & Stegun (1964), 26.2.
-
-    >>> round(density(0), 6)
-    0.398942
-    """
-    return math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
 
 
 def critical(probability: float) -> float:

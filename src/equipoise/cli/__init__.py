@@ -1,0 +1,1 @@
+"""The door for the hand: one file per command."""

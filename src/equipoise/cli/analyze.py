@@ -1,0 +1,64 @@
+"""`equipoise analyze NAME|FILE`: the registered look of an experiment, or the read-out of a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import AsJson, LogPath, caution, emit
+
+__all__ = ["analyze"]
+
+
+def analyze(
+    what: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A registered experiment, or a file with `source:`.")],
+    final: Annotated[
+        bool, typer.Option("--final", help="No more data will come: this look is the last and decides.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Where to write the HTML report (default: equipoise-out/NAME.html; with --json: none)."),
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check health, estimate effects, and give the verdict; the exit code follows it."""
+    from .. import settings
+    from ..conduct.analyze import analyze as read_out
+    from ..conduct.look import look
+    from ..errors import DataError
+    from ..events.opening import open_log
+    from ..experiment.reading import read_definition
+
+    path = Path(what)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        reading = read_definition(path)
+        caution(reading.warnings)
+        experiment = reading.experiment
+        if experiment.source is None:
+            raise DataError(
+                f"{what} names no table (`source:`), so its data are in the log. Register it, then: "
+                f"equipoise analyze {experiment.name}"
+            )
+        analysis = read_out(experiment, closing=True if final else None)
+        name = experiment.name
+    else:
+        record = open_log(log or settings.default_log(), create=False)
+        try:
+            analysis = look(record, what, closing=final)
+        finally:
+            record.close()
+        name = what
+    if as_json:
+        shown = analysis.to_dict()
+        if report:
+            shown["report"] = str(analysis.save(report))
+        emit(shown)
+    else:
+        saved = analysis.save(report or Path("equipoise-out") / f"{name}.html")
+        print(analysis.to_markdown() if markdown else analysis.summary())
+        print(f"\nReport: {saved}")
+    raise typer.Exit(analysis.verdict.exit_code)

@@ -1,0 +1,41 @@
+"""`equipoise list`: the experiments in a log."""
+
+from __future__ import annotations
+
+from .output import AsJson, LogPath, emit, rows
+
+__all__ = ["list_experiments"]
+
+
+def list_experiments(log: LogPath = None, as_json: AsJson = False) -> None:
+    """List the registered experiments: stage, exposed units, looks taken, verdict."""
+    from .. import settings
+    from ..conduct.survey import survey
+    from ..events.opening import open_log
+
+    record = open_log(log or settings.default_log(), create=False)
+    try:
+        found = survey(record)
+    finally:
+        record.close()
+    if as_json:
+        emit([each.to_dict() for each in found])
+        return
+    if not found:
+        print("no experiment is registered in this log")
+        return
+    print(
+        rows(
+            ["experiment", "stage", "exposed", "looks", "verdict"],
+            [
+                [
+                    each.identity,
+                    each.stage,
+                    f"{each.exposed:,}",
+                    f"{each.looks} of {each.planned_looks}",
+                    each.verdict or "–",
+                ]
+                for each in found
+            ],
+        )
+    )

@@ -1,0 +1,71 @@
+"""The command line: every command takes `--json`, and writes nothing to stdout but its result."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ..errors import EquipoiseError
+from . import analyze, arena, demo, init, listing, plan, register, schema, show, size
+from .output import fail
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="equipoise",
+    help="A/B testing for LLM features: from a written hypothesis to a defended verdict.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 pass, ship · 1 unexpected · 2 usage or definition · 3 fail, hold, roll back · "
+    "4 inconclusive, keep running · 5 invalid · 6 endpoint or judge unavailable.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A/B testing for LLM features: from a written hypothesis to a defended verdict."""
+
+
+app.command("init")(init.init)
+app.add_typer(size.app, name="size")
+app.command("plan")(plan.plan)
+app.command("arena")(arena.arena)
+app.command("register")(register.register)
+app.command("analyze")(analyze.analyze)
+app.command("list")(listing.list_experiments)
+app.command("show")(show.show)
+app.command("schema")(schema.schema)
+app.command("demo")(demo.demo)
+
+
+def run() -> None:
+    """The program `equipoise`: runs a command, and turns errors into sentences and exit codes."""
+    try:
+        app()
+    except EquipoiseError as error:
+        fail(error, as_json="--json" in sys.argv)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; what was recorded so far is kept", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); there is nobody left to tell.
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,97 @@
+"""How a command speaks: its result to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import EquipoiseError, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["AsJson", "LogPath", "caution", "emit", "fail", "note", "progress", "rows"]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+LogPath = Annotated[
+    Path | None,
+    typer.Option("--log", help="The event log (default: $EQUIPOISE_LOG, or equipoise.db here).", show_default=False),
+]
+
+
+def emit(result: Any) -> None:
+    """Print a result as JSON."""
+    print(json.dumps(result, indent=2, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """Say something that is not the result."""
+    print(text, file=sys.stderr)
+
+
+def caution(warnings: Iterable[Fault]) -> None:
+    """Say what gave pause while reading a definition."""
+    for warning in warnings:
+        note(f"warning: {warning}")
+
+
+def fail(error: EquipoiseError, *, as_json: bool) -> None:
+    """Say what went wrong, in the shape the caller asked for."""
+    if as_json:
+        print(json.dumps(error.to_dict(), indent=2, ensure_ascii=False), file=sys.stderr)
+    else:
+        note(f"error: {error}")
+
+
+def rows(headers: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A plain table, aligned; numbers (and what looks like them) to the right.
+
+    >>> print(rows(["metric", "units"], [["resolution", "2,942"], ["errors", "14"]]))
+    metric      units
+    resolution  2,942
+    errors         14
+    """
+    table = [list(headers), *([str(cell) for cell in line] for line in lines)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(headers))]
+    right = [
+        all(line[column][:1] in "0123456789+-–" for line in table[1:] if line[column]) and len(table) > 1
+        for column in range(len(headers))
+    ]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if flush else cell.ljust(width)
+            for cell, width, flush in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in table
+    )
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on stderr, where somebody is there to see it; called with (done, total, what now)."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, now: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task(what, total=None)
+
+        def update(done: int, total: int, now: str) -> None:
+            bar.update(task, completed=done, total=total, description=f"{what}: {now}" if now else what)
+
+        yield update

@@ -1,0 +1,103 @@
+"""`equipoise plan FILE`: sizes, looks, duration, and what differs between the variants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import AsJson, caution, emit, rows
+
+if TYPE_CHECKING:
+    from ..design.plan import Plan
+
+__all__ = ["plan", "plan_text"]
+
+
+def plan(
+    file: Annotated[Path, typer.Argument(help="The experiment file.")],
+    units_per_day: Annotated[
+        float | None, typer.Option(help="Units enrolled per day, for the duration.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Work out the plan: units per metric, looks and boundaries, duration, differences between variants."""
+    from ..design.plan import plan as draw
+    from ..experiment.reading import read_definition
+
+    reading = read_definition(file)
+    drawn = draw(reading.experiment, units_per_day=units_per_day)
+    if as_json:
+        emit(drawn.to_dict() | {"warnings": [str(warning) for warning in reading.warnings]})
+        return
+    caution(reading.warnings)
+    print(plan_text(drawn, reading.experiment.hypothesis))
+
+
+def plan_text(drawn: Plan, hypothesis: str) -> str:
+    """The plan as a person reads it."""
+    from ..stats.estimate import NotEstimable
+
+    parts = [drawn.experiment, hypothesis, ""]
+    parts += ["What differs from control", *_differences(drawn), ""]
+    lines = []
+    for name, size in drawn.sizes.items():
+        if isinstance(size, NotEstimable):
+            lines.append([name, "not estimable", "", size.reason])
+            continue
+        asked = "find a change of" if size.question == "detect" else "exclude a worsening by"
+        mark = "  <- binding" if name == drawn.binding else ""
+        lines.append([name, f"{asked} {size.effect:.4g}", f"{size.total:,}", f"{size.priority}{mark}"])
+    parts += [rows(["metric", "question", "units in all", ""], lines), ""]
+    if drawn.total is not None:
+        parts.append(
+            f"Looking {len(drawn.looks)} time{'s' if len(drawn.looks) > 1 else ''} costs a factor of "
+            f"{drawn.inflation:.4f}: {drawn.total:,} units at most, {drawn.expected:,} on average if the effect is as planned "
+            f"(alpha {drawn.alpha:g}, power {drawn.power:g})."
+        )
+    else:
+        parts.append("No metric could be sized: give the primary a baseline (or a spread) and an mde.")
+    parts += [
+        "",
+        rows(
+            ["look", "information", "units", "boundary |z|", "alpha spent"],
+            [
+                [
+                    str(look.number),
+                    f"{look.fraction:.0%}",
+                    "–" if look.units is None else f"{look.units:,}",
+                    f"{look.boundary:.4f}",
+                    f"{look.spent:.5f}",
+                ]
+                for look in drawn.looks
+            ],
+        ),
+        "",
+    ]
+    if isinstance(drawn.days, NotEstimable):
+        parts.append(f"Duration: {drawn.days.reason}.")
+    else:
+        parts.append(
+            f"Duration: {drawn.days:g} days at {drawn.units_per_day:,.0f} units a day, burn-in and whole cycles included."
+        )
+    if drawn.requests_per_case:
+        each = ", ".join(f"{count} {what}" for what, count in drawn.requests_per_case.items())
+        parts.append(f"Offline, each case asks: {each}.")
+    return "\n".join(parts)
+
+
+def _differences(drawn: Plan) -> list[str]:
+    if not drawn.differences:
+        return ["  nothing: this is an A/A test"]
+    return [
+        f"  {each.variant}: {each.path}: {_short(each.control)} -> {_short(each.treatment)}"
+        for each in drawn.differences
+    ]
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "(not set)"
+    text = repr(value) if not isinstance(value, str) else '"' + " ".join(value.split()) + '"'
+    return text if len(text) <= 60 else text[:56] + '…"'

@@ -1,0 +1,54 @@
+"""`equipoise register FILE`: freeze the definition and its plan in the log, and open it for traffic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import AsJson, LogPath, caution, emit
+
+__all__ = ["register"]
+
+
+def register(
+    file: Annotated[Path, typer.Argument(help="The experiment file.")],
+    reason: Annotated[
+        str | None,
+        typer.Option(help="Why to go on although the gate was not passed or a stage is skipped; recorded."),
+    ] = None,
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Freeze the definition, its plan and its gate result into the log."""
+    from .. import settings
+    from ..conduct.register import register as carry_out
+    from ..events.opening import open_log
+    from ..experiment.reading import read_definition
+
+    reading = read_definition(file)
+    record = open_log(log or settings.default_log())
+    try:
+        done = carry_out(record, reading.experiment, by=settings.user(), reason=reason)
+    finally:
+        record.close()
+    if as_json:
+        emit(
+            {
+                "experiment": done.experiment,
+                "stage": done.stage,
+                "already": done.already,
+                "overridden": list(done.overridden),
+                "plan": done.plan.to_dict(),
+                "warnings": [str(warning) for warning in reading.warnings],
+            }
+        )
+        return
+    caution(reading.warnings)
+    if done.already:
+        print(f"{done.experiment} was registered before; nothing changed (stage {done.stage})")
+        return
+    print(f"{done.experiment} is registered, stage {done.stage}")
+    for block in done.overridden:
+        print(f"  in spite of: {block}; the reason is recorded")

@@ -1,0 +1,57 @@
+"""`equipoise show NAME`: one experiment in full."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from .output import AsJson, LogPath, emit
+
+__all__ = ["show"]
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="The experiment's name.")],
+    log: LogPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one experiment: its definition, plan, and everything that was decided about it."""
+    from .. import settings
+    from ..conduct.survey import history
+    from ..events.opening import open_log
+
+    record = open_log(log or settings.default_log(), create=False)
+    try:
+        told = history(record, name)
+    finally:
+        record.close()
+    if as_json:
+        emit(told)
+        return
+    print(f"{told['experiment']}  (stage {told['stage']}, {sum(told['exposed'].values()):,} units exposed)")
+    print(told["definition"]["hypothesis"])
+    print(f"exposed: {', '.join(f'{arm} {count:,}' for arm, count in told['exposed'].items()) or 'nobody yet'}")
+    total = told["plan"].get("total")
+    print(f"planned: {f'{total:,} units' if total else 'no size could be planned'}, {len(told['plan']['looks'])} looks")
+    print()
+    for entry in told["ledger"]:
+        print(f"{datetime.fromtimestamp(entry['happened'], UTC):%Y-%m-%d %H:%M:%S}  {_line(entry)}")
+
+
+def _line(entry: dict[str, Any]) -> str:
+    kind = entry["kind"]
+    reason = f"; reason: {entry['reason']}" if entry.get("reason") else ""
+    if kind == "registration":
+        return f"registered {entry['digest'][:12]} by {entry['by']}{reason}"
+    if kind == "transition":
+        return f"{entry['origin']} -> {entry['stage']} by {entry['by']}{reason}"
+    if kind == "gate":
+        return f"offline gate: {entry['decision']}"
+    if kind == "look":
+        statistic = entry.get("statistic")
+        z = "not estimable" if statistic is None else f"{statistic:.3f}"
+        return f"look {entry['number']} at {entry['fraction']:.0%}: statistic {z}, boundary {entry['boundary']:.3f}"
+    arm = f" {entry['arm']}" if entry.get("arm") else ""
+    return f"verdict: {entry['verdict']}{arm}; {entry['because']}"
