@@ -13,21 +13,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .arena.result import GateResult
-    from .conduct.analyze import analyze
-    from .design.plan import Plan, plan
-    from .errors import EquipoiseError
-    from .events.facts import Exposure, Outcome, Score, Turn
-    from .events.log import EventLog
-    from .events.opening import open_log
-    from .experiment.definition import Experiment
-    from .experiment.metric import Metric
-    from .experiment.reading import load_experiment
-    from .experiment.variant import Variant
-    from .sdk.assignment import Assignment
-    from .sdk.router import Router
-    from .verdict.analysis import Analysis
-    from .verdict.deciding import Verdict
+    from equipoise.arena.gate import GateResult
+    from equipoise.conduct.analyze import analyze
+    from equipoise.design.plan import Plan, plan
+    from equipoise.errors import EquipoiseError
+    from equipoise.events.facts import Exposure, Outcome, Score, Turn
+    from equipoise.events.log import EventLog
+    from equipoise.events.opening import open_log
+    from equipoise.experiment.definition import Experiment
+    from equipoise.experiment.metric import Metric
+    from equipoise.experiment.reading import load_experiment
+    from equipoise.experiment.variant import Variant
+    from equipoise.sdk.assignment import Assignment
+    from equipoise.sdk.router import Router
+    from equipoise.verdict.analysis import Analysis
+    from equipoise.verdict.deciding import Verdict
 
 __version__ = "0.1.0"
 
@@ -38,7 +38,7 @@ _HOMES = {
     "EventLog": "events.log",
     "Experiment": "experiment.definition",
     "Exposure": "events.facts",
-    "GateResult": "arena.result",
+    "GateResult": "arena.gate",
     "Metric": "experiment.metric",
     "Outcome": "events.facts",
     "Plan": "design.plan",

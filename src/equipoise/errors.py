@@ -85,9 +85,7 @@ class MissingExtraError(UsageError):
     """The command needs an optional extra; the message holds the line that installs it."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(
-            f"{what} needs the '{extra}' extra. Install it: pip install 'equipoise[{extra}]'"
-        )
+        super().__init__(f"{what} needs the '{extra}' extra. Install it: pip install 'equipoise[{extra}]'")
 
 
 class DefinitionError(EquipoiseError):

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from .errors import UsageError
+from equipoise.errors import UsageError
 
 __all__ = ["write_whole"]
 

@@ -6,9 +6,9 @@ import getpass
 import os
 from pathlib import Path
 
-from .errors import UsageError
+from equipoise.errors import UsageError
 
-__all__ = ["base_url", "default_log", "key", "user"]
+__all__ = ["base_url", "connect", "default_log", "user"]
 
 DEFAULT_LOG = "equipoise.db"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -24,15 +24,20 @@ def base_url() -> str:
     return os.environ.get("EQUIPOISE_BASE_URL") or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
 
 
-def key(name: str) -> str:
-    """The secret in the environment variable of that name; UsageError where it is not set."""
-    value = os.environ.get(name)
-    if not value:
+def connect(named: str | None, key_name: str) -> tuple[str, str | None]:
+    """The base URL to use and its key: the definition's URL, else the environment's.
+
+    The key is read from the environment variable that the definition names. OpenAI's own endpoint cannot
+    be used without one (UsageError); another may not want any.
+    """
+    url = named or base_url()
+    key = os.environ.get(key_name) or None
+    if key is None and url == DEFAULT_BASE_URL:
         raise UsageError(
-            f"the environment variable {name} is not set, and the endpoint wants a key. "
-            f"Set it (export {name}=…), or name another with `key_env:`"
+            f"the environment variable {key_name} is not set, and {url} wants a key. Set it (export {key_name}=…), "
+            "name another variable with `key_env:`, or use another endpoint with EQUIPOISE_BASE_URL"
         )
-    return value
+    return url, key
 
 
 def user() -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..experiment.amount import Amount
-from ..experiment.definition import Experiment
-from ..experiment.metric import Metric
-from ..measurement.tally import Measurement
-from ..stats.estimate import NotEstimable
-from ..stats.multiplicity import holm
-from .effects import difference, effect_of, value_of
-from .findings import Effect, Findings
-from .health import check_health
-from .looks import LookState, PastLook, look_now
+from equipoise.analysis.effects import difference, effect_of, value_of
+from equipoise.analysis.findings import Effect, Findings
+from equipoise.analysis.health import check_health
+from equipoise.analysis.looks import LookState, PastLook, look_now
+from equipoise.experiment.amount import Amount
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.metric import Metric
+from equipoise.measurement.tally import Measurement
+from equipoise.stats.estimate import NotEstimable
+from equipoise.stats.multiplicity import holm
 
 __all__ = ["analyse"]
 
@@ -35,7 +35,11 @@ def analyse(
     """
     health = check_health(experiment, measured, repeated=repeated)
     look = look_now(
-        experiment, information=_information(experiment, measured), maximum=maximum, past=past, closing=closing
+        experiment,
+        information=_information(experiment, measured),
+        maximum=maximum,
+        past=past,
+        closing=closing,
     )
     healthy = all(check.status != "invalid" for check in health)
     effects = _effects(experiment, measured, look) if healthy else ()
@@ -49,6 +53,7 @@ def analyse(
         effects=effects,
         treatments=tuple(variant.name for variant in experiment.treatments),
         family=family,
+        past=tuple(past),
     )
 
 
@@ -79,7 +84,7 @@ def _effects(experiment: Experiment, measured: Measurement, look: LookState) -> 
                 tallies,
                 level=look.guard_level if guard else look.level if metric.priority == "primary" else 0.95,
                 guard=guard,
-                margin=_margin(metric, metric.margin, value_of(tallies["control"])) if guard else None,
+                margin=_margin(metric.margin, value_of(tallies["control"])) if guard else None,
                 limit=metric.limit,
             )
             for treatment in experiment.treatments
@@ -98,14 +103,14 @@ def _effects(experiment: Experiment, measured: Measurement, look: LookState) -> 
                     tallies,
                     level=look.guard_level,
                     guard=True,
-                    margin=_margin(metric, segment.margin, value_of(tallies["control"])),
+                    margin=_margin(segment.margin, value_of(tallies["control"])),
                     segment=where,
                 )
             )
     return tuple(effects)
 
 
-def _margin(metric: Metric, margin: Amount | None, control: float | None) -> float | None:
+def _margin(margin: Amount | None, control: float | None) -> float | None:
     if margin is None or margin.scale == "absolute":
         return None if margin is None else margin.value
     return None if control is None else margin.of(control)
@@ -117,6 +122,7 @@ def _unmeasured(metric: Metric, variant: str, where: str) -> Effect:
         metric=metric.name,
         variant=variant,
         priority=metric.priority,
+        kind=metric.kind,
         better=metric.better,
         control=None,
         treatment=None,
@@ -143,7 +149,7 @@ def _adjusted(effects: tuple[Effect, ...]) -> tuple[tuple[Effect, ...], str | No
     if not family:
         return effects, None
     adjusted = dict(zip(family, holm(list(family.values())), strict=True))
-    name = f"secondary and exploratory metrics: {len(family)} tests, Holm"
+    name = f"secondary and exploratory metrics ({len(family)} test{'s' if len(family) > 1 else ''}, Holm)"
     return (
         tuple(
             replace(effect, adjusted_p=adjusted[index]) if index in adjusted else effect

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..experiment.metric import Metric
-from ..measurement.tally import Tally
-from ..stats.estimate import Estimate, NotEstimable
-from ..stats.means import difference_of_means
-from ..stats.proportions import difference_of_proportions
-from ..stats.quantiles import difference_of_quantiles
-from ..stats.ratios import difference_of_ratios
-from ..stats.relative import relative_difference_of_means, relative_difference_of_ratios
-from .findings import Effect, Held
+from equipoise.analysis.findings import Effect, Held
+from equipoise.experiment.metric import Metric
+from equipoise.measurement.tally import Tally
+from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.stats.means import difference_of_means
+from equipoise.stats.proportions import difference_of_proportions
+from equipoise.stats.quantiles import difference_of_quantiles
+from equipoise.stats.ratios import difference_of_ratios
+from equipoise.stats.relative import relative_difference_of_means, relative_difference_of_ratios
 
 __all__ = ["difference", "effect_of", "value_of"]
 
@@ -94,6 +94,7 @@ def effect_of(
         metric=metric.name,
         variant=variant,
         priority=metric.priority,
+        kind=metric.kind,
         better=metric.better,
         control=value_of(control),
         treatment=value_of(treatment),
@@ -122,7 +123,10 @@ def _held(
         return "not shown", f"{value:.4g} is beyond the limit {limit:g}"
     p, distance = against.p_value, metric.sign * (against.value - against.null)
     if p is None or p > 1.0 - level:
-        return "not shown", f"a change for the worse by {margin:.4g} is neither excluded nor shown (p = {p:.2g})"
+        return (
+            "not shown",
+            f"a change for the worse by {margin:.4g} is neither excluded nor shown (p = {p:.2g})",
+        )
     if distance > 0:
         return "held", f"a change for the worse by {margin:.4g} is excluded (p = {p:.2g})"
     return "breached", f"it is worse by more than {margin:.4g} (p = {p:.2g})"

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ..experiment.metric import Priority
-from ..measurement.tally import Measurement
-from ..stats.estimate import Estimate, NotEstimable
-from .looks import LookState
+from equipoise.analysis.looks import LookState, PastLook
+from equipoise.experiment.metric import Kind, Priority
+from equipoise.measurement.tally import Measurement
+from equipoise.stats.estimate import Estimate, NotEstimable
 
 __all__ = ["Check", "Effect", "Findings", "describe"]
 
@@ -40,6 +40,7 @@ class Effect:
     metric: str
     variant: str
     priority: Priority
+    kind: Kind
     better: Literal["higher", "lower"]
     control: float | None
     treatment: float | None
@@ -71,6 +72,7 @@ class Findings:
     effects: tuple[Effect, ...]
     treatments: tuple[str, ...]
     family: str | None = None
+    past: tuple[PastLook, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -98,6 +100,7 @@ class Findings:
             "healthy": self.healthy,
             "health": [asdict(check) for check in self.health],
             "look": asdict(self.look),
+            "past_looks": [asdict(look) for look in self.past],
             "family": self.family,
             "effects": [_effect(effect) for effect in self.effects],
         }
@@ -120,6 +123,7 @@ def _effect(effect: Effect) -> dict[str, Any]:
         "segment": effect.segment,
         "variant": effect.variant,
         "priority": effect.priority,
+        "kind": effect.kind,
         "better": effect.better,
         "control": effect.control,
         "treatment": effect.treatment,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..experiment.definition import Experiment
-from ..measurement.tally import Measurement
-from ..stats.estimate import NotEstimable
-from ..stats.sample_ratio import anytime_sample_ratio, sample_ratio
-from .findings import Check
+from equipoise.analysis.findings import Check
+from equipoise.experiment.definition import Experiment
+from equipoise.measurement.tally import Measurement
+from equipoise.stats.estimate import NotEstimable
+from equipoise.stats.sample_ratio import anytime_sample_ratio, sample_ratio
 
 __all__ = ["ALARM", "check_health"]
 
@@ -39,7 +39,9 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
     if measured.orphans:
         checks.append(
             Check(
-                "orphans", "note", f"{measured.orphans} outcomes or turns belong to units that were never exposed"
+                "orphans",
+                "note",
+                f"{measured.orphans} outcomes or turns belong to units that were never exposed",
             )
         )
     if measured.clusters is not None:
@@ -58,7 +60,9 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
 def _arms(measured: Measurement) -> Check:
     empty = [name for name, units in measured.units.items() if units == 0]
     if empty:
-        return Check("arms", "invalid", f"no unit was seen in {', '.join(empty)}: there is nothing to compare")
+        return Check(
+            "arms", "invalid", f"no unit was seen in {', '.join(empty)}: there is nothing to compare"
+        )
     counted = ", ".join(f"{name} {units:,}" for name, units in measured.units.items())
     return Check("arms", "ok", f"units: {counted}")
 
@@ -95,7 +99,9 @@ def _crossed(measured: Measurement) -> Check:
     share = measured.crossed / max(total, 1)
     says = f"{measured.crossed} of {total} units ({share:.2%}) were seen in more than one variant; {handled}"
     if share > _CROSSED:
-        return Check(name, "invalid", f"{says}. More than {_CROSSED:.0%}: the assignment is not to be trusted")
+        return Check(
+            name, "invalid", f"{says}. More than {_CROSSED:.0%}: the assignment is not to be trusted"
+        )
     return Check(name, "note", says)
 
 
@@ -107,10 +113,12 @@ def _missing(experiment: Experiment, measured: Measurement) -> list[Check]:
         if not any(missing.values()):
             continue
         shares = ", ".join(
-            f"{name} {count:,} ({count / max(measured.units[name], 1):.2%})" for name, count in missing.items()
+            f"{name} {count:,} ({count / max(measured.units[name], 1):.2%})"
+            for name, count in missing.items()
         )
         result = sample_ratio(
-            missing, {name: units / max(sum(measured.units.values()), 1) for name, units in measured.units.items()}
+            missing,
+            {name: units / max(sum(measured.units.values()), 1) for name, units in measured.units.items()},
         )
         uneven = not isinstance(result, NotEstimable) and result.p_value < ALARM
         checks.append(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from scipy.special import ndtr
 
-from ..experiment.definition import Experiment
-from ..stats.estimate import NotEstimable
-from ..stats.sequential import next_boundary
-from ..stats.spending import SPENDING
+from equipoise.experiment.definition import Experiment
+from equipoise.stats.estimate import NotEstimable
+from equipoise.stats.sequential import next_boundary
+from equipoise.stats.spending import SPENDING
 
 __all__ = ["LookState", "PastLook", "look_now"]
 
@@ -19,10 +19,11 @@ _LEAST_STEP = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class PastLook:
-    """A look already taken: its information fraction and the boundary used."""
+    """A look already taken: its information fraction, the boundary used, and the primary's statistic."""
 
     fraction: float
     boundary: float
+    statistic: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ def look_now(
     alpha = settings.alpha / len(experiment.treatments)
     number = len(past) + 1
     if due:
-        says = f"registered look {number} of at most {len(settings.looks)}"
+        says = f"look {number} of at most {len(settings.looks)} in the plan"
         if seen is not None:
             says += f", at {seen:.0%} of the planned information"
         if final:
@@ -113,7 +114,9 @@ def look_now(
     )
 
 
-def _boundary(experiment: Experiment, past: Sequence[PastLook], at: float, alpha: float, *, last: bool) -> float:
+def _boundary(
+    experiment: Experiment, past: Sequence[PastLook], at: float, alpha: float, *, last: bool
+) -> float:
     return next_boundary(
         [look.fraction for look in past],
         [look.boundary for look in past],

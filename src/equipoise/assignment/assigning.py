@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from ..errors import UsageError
-from .hashing import SPACE, point, prefix, unit_bytes
+from equipoise.assignment.hashing import SPACE, point, prefix, unit_bytes
+from equipoise.errors import UsageError
 
 __all__ = ["Draw", "Splitter", "cut_points"]
 
@@ -57,7 +57,9 @@ class Splitter:
 
     __slots__ = ("_before_coverage", "_before_split", "_covered", "_cuts", "_draws")
 
-    def __init__(self, salt: str, allocation: Mapping[str, Fraction], coverage: Fraction = Fraction(1)) -> None:
+    def __init__(
+        self, salt: str, allocation: Mapping[str, Fraction], coverage: Fraction = Fraction(1)
+    ) -> None:
         if not 0 <= coverage <= 1:
             raise UsageError(f"coverage is a share from 0 to 1, and this is {coverage}")
         order = sorted(allocation, key=lambda name: (name != "control", name))

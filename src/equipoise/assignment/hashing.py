@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from ..errors import UsageError
+from equipoise.errors import UsageError
 
 __all__ = ["HASH_VERSION", "SPACE", "point", "prefix", "salt"]
 

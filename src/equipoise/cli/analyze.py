@@ -7,31 +7,35 @@ from typing import Annotated
 
 import typer
 
-from .output import AsJson, LogPath, caution, emit
+from equipoise.cli.output import AsJson, LogPath, caution, emit
 
 __all__ = ["analyze"]
 
 
 def analyze(
-    what: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A registered experiment, or a file with `source:`.")],
+    what: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="A registered experiment, or a file with `source:`.")
+    ],
     final: Annotated[
         bool, typer.Option("--final", help="No more data will come: this look is the last and decides.")
     ] = False,
     report: Annotated[
         Path | None,
-        typer.Option(help="Where to write the HTML report (default: equipoise-out/NAME.html; with --json: none)."),
+        typer.Option(
+            help="Where to write the HTML report (default: equipoise-out/NAME.html; with --json: none)."
+        ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
     log: LogPath = None,
     as_json: AsJson = False,
 ) -> None:
     """Check health, estimate effects, and give the verdict; the exit code follows it."""
-    from .. import settings
-    from ..conduct.analyze import analyze as read_out
-    from ..conduct.look import look
-    from ..errors import DataError
-    from ..events.opening import open_log
-    from ..experiment.reading import read_definition
+    from equipoise import settings
+    from equipoise.conduct.analyze import analyze as read_out
+    from equipoise.conduct.look import look
+    from equipoise.errors import DataError
+    from equipoise.events.opening import open_log
+    from equipoise.experiment.reading import read_definition
 
     path = Path(what)
     if path.suffix in (".yaml", ".yml") or path.exists():

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
-from .output import AsJson, emit
+from equipoise.cli.output import AsJson, emit
+from equipoise.errors import UsageError
 
 __all__ = ["init"]
 
@@ -24,10 +24,12 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Write a commented experiment folder that passes as it stands."""
-    from ..experiment.reading import json_schema, read_definition
+    from equipoise.experiment.reading import json_schema, read_definition
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not an empty folder, and nothing of yours is overwritten. Name another")
+        raise UsageError(
+            f"{folder} is not an empty folder, and nothing of yours is overwritten. Name another"
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Made beside its place and moved there whole: an interruption leaves no half of a folder.
@@ -35,7 +37,9 @@ def init(
             made = Path(scratch) / "folder"
             with as_file(files("equipoise.cli") / "starter") as starter:
                 shutil.copytree(starter, made, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-            (made / "equipoise.schema.json").write_text(json.dumps(json_schema(), indent=2) + "\n", encoding="utf-8")
+            (made / "equipoise.schema.json").write_text(
+                json.dumps(json_schema(), indent=2) + "\n", encoding="utf-8"
+            )
             if folder.exists():
                 folder.rmdir()
             made.rename(folder)

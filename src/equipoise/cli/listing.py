@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .output import AsJson, LogPath, emit, rows
+from equipoise.cli.output import AsJson, LogPath, emit, rows
 
 __all__ = ["list_experiments"]
 
 
 def list_experiments(log: LogPath = None, as_json: AsJson = False) -> None:
     """List the registered experiments: stage, exposed units, looks taken, verdict."""
-    from .. import settings
-    from ..conduct.survey import survey
-    from ..events.opening import open_log
+    from equipoise import settings
+    from equipoise.conduct.survey import survey
+    from equipoise.events.opening import open_log
 
     record = open_log(log or settings.default_log(), create=False)
     try:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ..errors import EquipoiseError
-from . import analyze, arena, demo, init, listing, plan, register, schema, show, size
-from .output import fail
+from equipoise.cli import analyze, arena, demo, init, listing, plan, register, schema, show, size
+from equipoise.cli.output import fail
+from equipoise.errors import EquipoiseError
 
 __all__ = ["app", "run"]
 
@@ -28,7 +28,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from .. import __version__
+        from equipoise import __version__
 
         print(__version__)
         raise typer.Exit

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import EquipoiseError, Fault
+from equipoise.errors import EquipoiseError, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,9 @@ __all__ = ["AsJson", "LogPath", "caution", "emit", "fail", "note", "progress", "
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 LogPath = Annotated[
     Path | None,
-    typer.Option("--log", help="The event log (default: $EQUIPOISE_LOG, or equipoise.db here).", show_default=False),
+    typer.Option(
+        "--log", help="The event log (default: $EQUIPOISE_LOG, or equipoise.db here).", show_default=False
+    ),
 ]
 
 
@@ -76,7 +78,7 @@ def rows(headers: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 def progress(what: str) -> Iterator[Callable[[int, int, str], None]]:
     """A progress bar on stderr, where somebody is there to see it; called with (done, total, what now)."""
     if not sys.stderr.isatty():
-        yield lambda done, total, now: None
+        yield lambda *_: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

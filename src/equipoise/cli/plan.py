@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .output import AsJson, caution, emit, rows
+from equipoise.cli.output import AsJson, caution, emit, rows
 
 if TYPE_CHECKING:
-    from ..design.plan import Plan
+    from equipoise.design.plan import Plan
 
 __all__ = ["plan", "plan_text"]
 
@@ -23,8 +23,8 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Work out the plan: units per metric, looks and boundaries, duration, differences between variants."""
-    from ..design.plan import plan as draw
-    from ..experiment.reading import read_definition
+    from equipoise.design.plan import plan as draw
+    from equipoise.experiment.reading import read_definition
 
     reading = read_definition(file)
     drawn = draw(reading.experiment, units_per_day=units_per_day)
@@ -37,7 +37,7 @@ def plan(
 
 def plan_text(drawn: Plan, hypothesis: str) -> str:
     """The plan as a person reads it."""
-    from ..stats.estimate import NotEstimable
+    from equipoise.stats.estimate import NotEstimable
 
     parts = [drawn.experiment, hypothesis, ""]
     parts += ["What differs from control", *_differences(drawn), ""]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .output import AsJson, LogPath, caution, emit
+from equipoise.cli.output import AsJson, LogPath, caution, emit
 
 __all__ = ["register"]
 
@@ -22,10 +22,10 @@ def register(
     as_json: AsJson = False,
 ) -> None:
     """Freeze the definition, its plan and its gate result into the log."""
-    from .. import settings
-    from ..conduct.register import register as carry_out
-    from ..events.opening import open_log
-    from ..experiment.reading import read_definition
+    from equipoise import settings
+    from equipoise.conduct.register import register as carry_out
+    from equipoise.events.opening import open_log
+    from equipoise.experiment.reading import read_definition
 
     reading = read_definition(file)
     record = open_log(log or settings.default_log())

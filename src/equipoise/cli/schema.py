@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .output import AsJson, emit
+from equipoise.cli.output import AsJson, emit
 
 __all__ = ["schema"]
 
 
 def schema(as_json: AsJson = False) -> None:
     """Print the JSON Schema of an experiment file (it is JSON with or without --json)."""
-    from ..experiment.reading import json_schema
+    from equipoise.experiment.reading import json_schema
 
     emit(json_schema())

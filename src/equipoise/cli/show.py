@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .output import AsJson, LogPath, emit
+from equipoise.cli.output import AsJson, LogPath, emit
 
 __all__ = ["show"]
 
@@ -18,9 +18,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one experiment: its definition, plan, and everything that was decided about it."""
-    from .. import settings
-    from ..conduct.survey import history
-    from ..events.opening import open_log
+    from equipoise import settings
+    from equipoise.conduct.survey import history
+    from equipoise.events.opening import open_log
 
     record = open_log(log or settings.default_log(), create=False)
     try:
@@ -32,9 +32,13 @@ def show(
         return
     print(f"{told['experiment']}  (stage {told['stage']}, {sum(told['exposed'].values()):,} units exposed)")
     print(told["definition"]["hypothesis"])
-    print(f"exposed: {', '.join(f'{arm} {count:,}' for arm, count in told['exposed'].items()) or 'nobody yet'}")
+    print(
+        f"exposed: {', '.join(f'{arm} {count:,}' for arm, count in told['exposed'].items()) or 'nobody yet'}"
+    )
     total = told["plan"].get("total")
-    print(f"planned: {f'{total:,} units' if total else 'no size could be planned'}, {len(told['plan']['looks'])} looks")
+    print(
+        f"planned: {f'{total:,} units' if total else 'no size could be planned'}, {len(told['plan']['looks'])} looks"
+    )
     print()
     for entry in told["ledger"]:
         print(f"{datetime.fromtimestamp(entry['happened'], UTC):%Y-%m-%d %H:%M:%S}  {_line(entry)}")

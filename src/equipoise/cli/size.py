@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError
-from .output import AsJson, emit
+from equipoise.cli.output import AsJson, emit
+from equipoise.errors import UsageError
 
 if TYPE_CHECKING:
-    from ..design.size import Size
+    from equipoise.design.size import Size
 
 __all__ = ["app"]
 
-app = typer.Typer(
-    help="Units each arm needs, without a file.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="Units each arm needs, without a file.", no_args_is_help=True, rich_markup_mode=None)
 
 Alpha = Annotated[float, typer.Option(help="Two-sided error rate of the whole test.")]
 Power = Annotated[float, typer.Option(help="Probability of finding the effect if it is there.")]
@@ -37,7 +35,7 @@ def proportion(
 
     per_variant in the JSON is null where the arms differ in size; by_variant always holds both.
     """
-    from ..design.size import size_proportion
+    from equipoise.design.size import size_proportion
 
     _say(size_proportion(baseline, _effect(mde, baseline), alpha=alpha, power=power, ratio=ratio), as_json)
 
@@ -52,13 +50,13 @@ def mean(
     as_json: AsJson = False,
 ) -> None:
     """Two means, two-sided."""
-    from ..design.size import size_mean
+    from equipoise.design.size import size_mean
 
     _say(size_mean(spread, mde, alpha=alpha, power=power, ratio=ratio), as_json)
 
 
 def _effect(text: str, baseline: float) -> float:
-    from ..experiment.amount import parse_amount
+    from equipoise.experiment.amount import parse_amount
 
     try:
         return parse_amount(text).of(baseline)

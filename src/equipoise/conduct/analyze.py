@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..analysis.analysing import analyse
-from ..design.plan import plan
-from ..experiment.definition import Experiment
-from ..measurement.measuring import measure_table
-from ..verdict.analysis import Analysis
-from ..verdict.deciding import decide
+from equipoise.analysis.analysing import analyse
+from equipoise.design.plan import plan
+from equipoise.experiment.definition import Experiment
+from equipoise.measurement.measuring import measure_table
+from equipoise.verdict.analysis import Analysis
+from equipoise.verdict.deciding import decide
 
 __all__ = ["analyze"]
 
@@ -32,7 +32,7 @@ def analyze(
     Raises DefinitionError, DataError, or MissingExtraError where the analysis extra is not installed.
     """
     if not isinstance(experiment, Experiment):
-        from ..experiment.reading import load_experiment
+        from equipoise.experiment.reading import load_experiment
 
         experiment = load_experiment(experiment)
     measured = measure_table(experiment, table)

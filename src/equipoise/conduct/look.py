@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..analysis.analysing import analyse
-from ..analysis.findings import describe
-from ..analysis.looks import PastLook
-from ..clock import Clock, SystemClock
-from ..errors import RecordError, nearest
-from ..events.facts import Decision, Look, Registration
-from ..events.log import EventLog
-from ..experiment.definition import Experiment
-from ..experiment.reading import read_canonical
-from ..measurement.measuring import measure_log, measure_table
-from ..rollout.stages import State
-from ..stats.estimate import NotEstimable
-from ..verdict.analysis import Analysis
-from ..verdict.deciding import decide
-from .register import LEDGER, state_of
+from equipoise.analysis.analysing import analyse
+from equipoise.analysis.findings import describe
+from equipoise.analysis.looks import PastLook
+from equipoise.clock import Clock, SystemClock
+from equipoise.conduct.register import LEDGER, state_of
+from equipoise.errors import RecordError, nearest
+from equipoise.events.facts import Decision, Look, Registration
+from equipoise.events.log import EventLog
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.reading import read_canonical
+from equipoise.measurement.measuring import measure_log, measure_table
+from equipoise.rollout.stages import State
+from equipoise.stats.estimate import NotEstimable
+from equipoise.verdict.analysis import Analysis
+from equipoise.verdict.deciding import decide
 
 __all__ = ["look", "names", "registered"]
 
@@ -76,10 +76,8 @@ def look(
     findings = analyse(
         experiment,
         measured,
-        maximum=float(maximum)
-        if isinstance(maximum, int | float)
-        else NotEstimable(_reason(maximum)),
-        past=[PastLook(each.fraction, each.boundary) for each in past],
+        maximum=float(maximum) if isinstance(maximum, int | float) else NotEstimable(_reason(maximum)),
+        past=[PastLook(each.fraction, each.boundary, each.statistic) for each in past],
         closing=closing,
         repeated=experiment.source is None,
     )
@@ -123,5 +121,3 @@ def _record(log: EventLog, experiment: Experiment, analysis: Analysis, head: int
         arm=analysis.verdict.arm,
     )
     log.append_if([taken, decided], head, experiment=experiment.name, kinds=LEDGER)
-
-

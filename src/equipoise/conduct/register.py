@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from ..clock import Clock, SystemClock
-from ..design.plan import Plan, plan
-from ..errors import GateError, RecordError, UsageError
-from ..events.facts import Gate, Registration, Transition
-from ..events.log import EventLog
-from ..experiment.definition import Experiment
-from ..experiment.identity import canonical
-from ..experiment.reading import read_canonical
-from ..rollout.stages import State, fold, may_enter
+from equipoise.clock import Clock, SystemClock
+from equipoise.design.plan import Plan, plan
+from equipoise.errors import GateError, RecordError, UsageError
+from equipoise.events.facts import Registration, Transition
+from equipoise.events.log import EventLog
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.identity import canonical
+from equipoise.experiment.reading import read_canonical
+from equipoise.rollout.stages import State, fold, may_enter
 
 LEDGER = ("registration", "gate", "transition", "look", "decision")
 """The kinds of fact an experiment's state is folded from."""
 
-__all__ = ["LEDGER", "Registered", "record_gate", "register", "state_of"]
+__all__ = ["LEDGER", "Registered", "register", "state_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +36,6 @@ def state_of(log: EventLog, name: str) -> State:
     return fold(record.fact for record in log.read_since(0, experiment=name, kinds=LEDGER))
 
 
-def record_gate(
-    log: EventLog, experiment: Experiment, decision: str, evidence: dict[str, Any], *, clock: Clock | None = None
-) -> None:
-    """Keep the offline gate's decision for this definition, so that `register` can rest on it."""
-    log.append(
-        [
-            Gate(
-                experiment=experiment.name,
-                happened=(clock or SystemClock()).now(),
-                digest=experiment.digest,
-                decision=decision,
-                evidence=evidence,
-            )
-        ]
-    )
-
-
 def register(
     log: EventLog, experiment: Experiment, *, by: str, reason: str | None = None, clock: Clock | None = None
 ) -> Registered:
@@ -65,7 +47,9 @@ def register(
     finished experiment, StaleHeadError where somebody else wrote to the log meanwhile.
     """
     if experiment.method != "ab":
-        raise UsageError(f"only `method: ab` can be registered, and {experiment.identity} is a {experiment.method}")
+        raise UsageError(
+            f"only `method: ab` can be registered, and {experiment.identity} is a {experiment.method}"
+        )
     clock = clock or SystemClock()
     head = log.head()
     state = state_of(log, experiment.name)
@@ -83,7 +67,9 @@ def register(
     )
     final = [block.because for block in blocks if not block.reason_suffices]
     if final:
-        raise GateError(f"{experiment.identity} may not go live: {'; '.join(final)}. Change the experiment and try again")
+        raise GateError(
+            f"{experiment.identity} may not go live: {'; '.join(final)}. Change the experiment and try again"
+        )
     if blocks and not (reason and reason.strip()):
         raise GateError(
             f"{experiment.identity} may not go live yet: {'; '.join(block.because for block in blocks)}. "

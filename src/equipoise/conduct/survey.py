@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..events.facts import Exposure
-from ..events.log import EventLog
-from .look import names, registered
-from .register import LEDGER
+from equipoise.conduct.look import names, registered
+from equipoise.conduct.register import LEDGER
+from equipoise.events.facts import Exposure
+from equipoise.events.log import EventLog
 
 __all__ = ["Overview", "history", "survey"]
 

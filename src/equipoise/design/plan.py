@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..errors import UsageError
-from ..experiment.definition import Experiment
-from ..experiment.metric import Metric
-from ..experiment.variant import Difference
-from ..stats.estimate import NotEstimable
-from ..stats.power import (
+from equipoise.errors import UsageError
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.metric import Metric
+from equipoise.experiment.variant import Difference
+from equipoise.stats.estimate import NotEstimable
+from equipoise.stats.power import (
     power_two_means,
     power_two_proportions,
     size_noninferior_means,
@@ -20,8 +20,8 @@ from ..stats.power import (
     size_two_means,
     size_two_proportions,
 )
-from ..stats.sequential import inflation, information_for
-from ..stats.spending import SPENDING
+from equipoise.stats.sequential import inflation, information_for
+from equipoise.stats.spending import SPENDING
 
 __all__ = ["MetricSize", "Plan", "PlannedLook", "plan"]
 
@@ -195,7 +195,11 @@ def plan(experiment: Experiment, *, units_per_day: float | None = None) -> Plan:
 
 
 def _information(
-    experiment: Experiment, primary: MetricSize | NotEstimable | None, total: int | None, factor: float, alpha: float
+    experiment: Experiment,
+    primary: MetricSize | NotEstimable | None,
+    total: int | None,
+    factor: float,
+    alpha: float,
 ) -> float | NotEstimable:
     """The information (1 / standard error² of the primary's effect) that the last look waits for.
 
@@ -274,7 +278,9 @@ def _two_arms(
                     metric.baseline, metric.sign * effect, alpha=alpha, power=power, ratio=ratio
                 )
         elif exclude:
-            size = size_noninferior_means(metric.spread or 0.0, effect, alpha=alpha / 2, power=power, ratio=ratio)
+            size = size_noninferior_means(
+                metric.spread or 0.0, effect, alpha=alpha / 2, power=power, ratio=ratio
+            )
         else:
             size = size_two_means(metric.spread or 0.0, effect, alpha=alpha, power=power, ratio=ratio)
     except UsageError as error:
@@ -309,7 +315,9 @@ def _curve(
         effect = size.effect * step / 20
         try:
             if metric.kind == "proportion" and metric.baseline is not None:
-                power = power_two_proportions(control, treatment, metric.baseline, metric.sign * effect, alpha)
+                power = power_two_proportions(
+                    control, treatment, metric.baseline, metric.sign * effect, alpha
+                )
             else:
                 power = power_two_means(control, treatment, metric.spread or 0.0, effect, alpha)
         except UsageError:
@@ -326,6 +334,8 @@ def _requests(experiment: Experiment) -> dict[str, int]:
     return {
         "answers": 0 if offline.answers else len(experiment.variants),
         # Every pair is shown in both orders.
-        "pairwise": 2 * len(experiment.treatments) if live and offline.judge and not offline.judge.pairwise else 0,
+        "pairwise": 2 * len(experiment.treatments)
+        if live and offline.judge and not offline.judge.pairwise
+        else 0,
         "grades": len(experiment.variants) if live and offline.rubric else 0,
     }

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import orjson
 
-from ..errors import RecordError
-from .ids import new_id
+from equipoise.errors import RecordError
+from equipoise.events.ids import new_id
 
 __all__ = [
     "Decision",

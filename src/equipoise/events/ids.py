@@ -23,7 +23,7 @@ def new_id(now: float | None = None) -> str:
     >>> a < b, a[14]
     (True, '7')
     """
-    global _last
+    global _last  # noqa: PLW0603 - one clock hand per process is what keeps ids in order
     # RFC 9562 §6.2 method 3: 12 bits of sub-millisecond precision, moved on by one where time stood still.
     ticks = time.time_ns() * 4096 // 1_000_000 if now is None else int(now * 1000 * 4096)
     if now is None:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from ..clock import Clock, SystemClock
-from ..errors import RecordError
-from .facts import Fact
+from equipoise.clock import Clock, SystemClock
+from equipoise.errors import RecordError
+from equipoise.events.facts import Fact
 
 __all__ = ["EventLog", "MemoryLog", "Receipt", "Recorded", "StaleHeadError"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .log import EventLog, MemoryLog
+from equipoise.events.log import EventLog, MemoryLog
 
 __all__ = ["open_log"]
 
@@ -20,6 +20,6 @@ def open_log(where: str | Path, *, create: bool = True) -> EventLog:
     """
     if where == "memory:":
         return MemoryLog()
-    from .sqlite import SQLiteLog
+    from equipoise.events.sqlite import SQLiteLog
 
     return SQLiteLog(where, create=create)

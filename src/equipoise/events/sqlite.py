@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ..clock import Clock, SystemClock
-from ..errors import RecordError
-from .facts import Fact, decode, encode
-from .log import Receipt, Recorded, StaleHeadError
+from equipoise.clock import Clock, SystemClock
+from equipoise.errors import RecordError
+from equipoise.events.facts import Fact, decode, encode
+from equipoise.events.log import Receipt, Recorded, StaleHeadError
 
 __all__ = ["FORMAT", "SQLiteLog"]
 
@@ -110,7 +110,9 @@ class SQLiteLog:
                     head = self._head()
                     if unless is not None:
                         condition, values = _matching(*unless)
-                        newer = run(f"SELECT min(position) FROM events WHERE {condition}", values).fetchone()[0]
+                        newer = run(f"SELECT min(position) FROM events WHERE {condition}", values).fetchone()[
+                            0
+                        ]
                         if newer is not None:
                             raise StaleHeadError(unless[0], newer)
                     received = self._clock.now()

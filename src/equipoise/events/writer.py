@@ -9,9 +9,10 @@ from __future__ import annotations
 import queue
 import threading
 from concurrent.futures import Future
+from typing import Self
 
-from .facts import Fact
-from .log import EventLog
+from equipoise.events.facts import Fact
+from equipoise.events.log import EventLog
 
 __all__ = ["LogWriter"]
 
@@ -64,7 +65,7 @@ class LogWriter:
                 self._queue.put(None)
         self._thread.join()
 
-    def __enter__(self) -> LogWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

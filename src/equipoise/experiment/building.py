@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..errors import DefinitionError, Fault
-from .catalogue import CATALOGUE
-from .definition import (
+from equipoise.errors import DefinitionError, Fault
+from equipoise.experiment.catalogue import CATALOGUE
+from equipoise.experiment.definition import (
     Capture,
     Cases,
     CriticalSegment,
@@ -28,9 +28,9 @@ from .definition import (
     Unit,
     Watch,
 )
-from .document import Document, read_document, read_text
-from .document import Path as FieldPath
-from .form import (
+from equipoise.experiment.document import Document, read_document, read_text
+from equipoise.experiment.document import Path as FieldPath
+from equipoise.experiment.form import (
     CasesForm,
     Form,
     JsonSchemaCheckForm,
@@ -44,8 +44,8 @@ from .form import (
     RubricForm,
     VariantForm,
 )
-from .metric import PRIORITIES, Metric, PerUnit, Tier
-from .variant import Prompt, Variant, freeze
+from equipoise.experiment.metric import PRIORITIES, Metric, PerUnit, Tier
+from equipoise.experiment.variant import Prompt, Variant, freeze
 
 __all__ = ["build"]
 
@@ -100,8 +100,9 @@ def build(
         ),
         segments=tuple(sorted(set(form.segments))),
         critical_segments=tuple(
-            CriticalSegment(*segment.where.split("=", 1), segment.metric, segment.margin)
+            CriticalSegment(attribute, value, segment.metric, segment.margin)
             for segment in form.critical_segments
+            for attribute, value in [segment.where.split("=", 1)]
         ),
         offline=offline,
         inline=inline,
@@ -217,7 +218,9 @@ class _Builder:
             return None
         if (form.text is None) == (form.file is None):
             self.faults.append(
-                self.document.fault(path, "a prompt has either text or a file", accepted="a text, or {file: PATH}")
+                self.document.fault(
+                    path, "a prompt has either text or a file", accepted="a text, or {file: PATH}"
+                )
             )
             return None
         if form.file is not None:
@@ -264,7 +267,9 @@ class _Builder:
         path: FieldPath = ("offline", "rubric")
         if (form.file is None) == (form.axes is None):
             self.faults.append(
-                self.document.fault(path, "a rubric has either axes or a file", accepted="{axes: …} or a path")
+                self.document.fault(
+                    path, "a rubric has either axes or a file", accepted="{axes: …} or a path"
+                )
             )
             return None
         if form.axes is not None:

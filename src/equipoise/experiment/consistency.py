@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 
-from ..errors import Fault, nearest
-from .catalogue import CATALOGUE
-from .definition import Experiment
-from .document import Document
-from .document import Path as FieldPath
-from .form import Form, MetricForm
-from .variant import CHANGEABLE, Prompt, Variant, differences, freeze
+from equipoise.errors import Fault, nearest
+from equipoise.experiment.catalogue import CATALOGUE
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.document import Document
+from equipoise.experiment.document import Path as FieldPath
+from equipoise.experiment.form import Form, MetricForm
+from equipoise.experiment.variant import CHANGEABLE, Prompt, Variant, differences, freeze
 
 __all__ = ["cautions", "inconsistencies"]
 
@@ -50,11 +51,14 @@ def cautions(experiment: Experiment, document: Document) -> Iterator[Fault]:
 def _variants(form: Form, document: Document) -> Found:
     if "control" not in form.variants:
         path: FieldPath = ("variants",)
-        yield path, document.fault(
+        yield (
             path,
-            "no variant is called control",
-            accepted="exactly one variant named control, and one or more treatments",
-            next=nearest("control", form.variants),
+            document.fault(
+                path,
+                "no variant is called control",
+                accepted="exactly one variant named control, and one or more treatments",
+                next=nearest("control", form.variants),
+            ),
         )
 
 
@@ -65,37 +69,52 @@ def _allocation(form: Form, document: Document) -> Found:
     for name in form.allocation:
         if name not in form.variants:
             here = (*path, name)
-            yield here, document.fault(
+            yield (
                 here,
-                f"there is no variant '{name}'",
-                accepted=", ".join(form.variants),
-                next=nearest(name, form.variants),
+                document.fault(
+                    here,
+                    f"there is no variant '{name}'",
+                    accepted=", ".join(form.variants),
+                    next=nearest(name, form.variants),
+                ),
             )
     if missing := [name for name in form.variants if name not in form.allocation]:
-        yield path, document.fault(path, f"no share for {', '.join(missing)}", next="give every variant a share")
+        yield (
+            path,
+            document.fault(path, f"no share for {', '.join(missing)}", next="give every variant a share"),
+        )
     total = sum(form.allocation.values(), Fraction(0))
     if total != 1:
-        yield path, document.fault(
+        yield (
             path,
-            f"the shares add up to {total} ({float(total):.6g})",
-            accepted="shares that add up to exactly 1",
-            next="write thirds as 1/3" if abs(total - 1) < Fraction(1, 50) else None,
+            document.fault(
+                path,
+                f"the shares add up to {total} ({float(total):.6g})",
+                accepted="shares that add up to exactly 1",
+                next="write thirds as 1/3" if abs(total - 1) < Fraction(1, 50) else None,
+            ),
         )
     for name, share in form.allocation.items():
         if share == 0:
             here = (*path, name)
-            yield here, document.fault(here, "a share of 0 gives this variant no unit", accepted="more than 0")
+            yield (
+                here,
+                document.fault(here, "a share of 0 gives this variant no unit", accepted="more than 0"),
+            )
 
 
 def _changes(form: Form, document: Document) -> Found:
     for index, change in enumerate(form.changes):
         here: FieldPath = ("changes", index)
         if change.split(".")[0] not in CHANGEABLE:
-            yield here, document.fault(
+            yield (
                 here,
-                f"'{change}' is not a part of a variant",
-                accepted=", ".join(CHANGEABLE) + ", or a path below one such as params.temperature",
-                next=nearest(change.split(".")[0], CHANGEABLE),
+                document.fault(
+                    here,
+                    f"'{change}' is not a part of a variant",
+                    accepted=", ".join(CHANGEABLE) + ", or a path below one such as params.temperature",
+                    next=nearest(change.split(".")[0], CHANGEABLE),
+                ),
             )
     if "control" not in form.variants:
         return
@@ -103,7 +122,7 @@ def _changes(form: Form, document: Document) -> Found:
         if name == "control":
             continue
         seen: set[FieldPath] = set()
-        for path in _changed(form, document, name):
+        for path in _changed(form, name):
             if any(path == change or path.startswith(change + ".") for change in form.changes):
                 continue
             place: FieldPath = ("variants", name, *path.split("."))
@@ -111,15 +130,18 @@ def _changes(form: Form, document: Document) -> Found:
                 continue
             seen.add(place)
             declared = ", ".join(form.changes) or "nothing"
-            yield place, document.fault(
+            yield (
                 place,
-                f"'{name}' differs from control in {path}, which `changes:` does not declare",
-                accepted=f"differences in {declared}",
-                next=f"add {path.split('.')[0]} to `changes:`, or make the variants agree",
+                document.fault(
+                    place,
+                    f"'{name}' differs from control in {path}, which `changes:` does not declare",
+                    accepted=f"differences in {declared}",
+                    next=f"add {path.split('.')[0]} to `changes:`, or make the variants agree",
+                ),
             )
 
 
-def _changed(form: Form, document: Document, name: str) -> list[str]:
+def _changed(form: Form, name: str) -> list[str]:
     control, treatment = (_draft(form, each) for each in ("control", name))
     return [difference.path for difference in differences(control, treatment)]
 
@@ -147,16 +169,22 @@ def _metrics(form: Form, document: Document) -> Found:
     primaries = [name for name, metric in form.metrics.items() if metric.priority == "primary"]
     path: FieldPath = ("metrics",)
     if not primaries:
-        yield path, document.fault(
-            path, "no metric is primary", accepted="exactly one metric with `priority: primary`"
+        yield (
+            path,
+            document.fault(
+                path, "no metric is primary", accepted="exactly one metric with `priority: primary`"
+            ),
         )
     for extra in primaries[1:]:
         here = ("metrics", extra, "priority")
-        yield here, document.fault(
+        yield (
             here,
-            f"'{primaries[0]}' is already primary",
-            accepted="exactly one metric with `priority: primary`",
-            next="make this one secondary or a guardrail",
+            document.fault(
+                here,
+                f"'{primaries[0]}' is already primary",
+                accepted="exactly one metric with `priority: primary`",
+                next="make this one secondary or a guardrail",
+            ),
         )
 
 
@@ -164,7 +192,9 @@ def _metric(name: str, metric: MetricForm, document: Document) -> Found:
     here: FieldPath = ("metrics", name)
     fixed = CATALOGUE.get(name)
 
-    def fault(key: str, problem: str, accepted: str | None = None, next: str | None = None) -> tuple[FieldPath, Fault]:
+    def fault(
+        key: str, problem: str, accepted: str | None = None, next: str | None = None
+    ) -> tuple[FieldPath, Fault]:
         path = (*here, key)
         return path, document.fault(path, problem, accepted=accepted, next=next)
 
@@ -217,14 +247,19 @@ def _metric(name: str, metric: MetricForm, document: Document) -> Found:
             better = metric.better or (fixed.better if fixed else "higher")
             target = metric.baseline + (1 if better == "higher" else -1) * metric.mde.of(metric.baseline)
             if not 0 < target < 1:
-                yield fault("mde", f"from {metric.baseline:g} this effect leads to {target:g}, which is no rate")
+                yield fault(
+                    "mde", f"from {metric.baseline:g} this effect leads to {target:g}, which is no rate"
+                )
 
 
 def _looks(form: Form, document: Document) -> Found:
     path: FieldPath = ("plan", "looks")
     looks = form.plan.looks
-    if any(later <= earlier for earlier, later in zip(looks, looks[1:], strict=False)):
-        yield path, document.fault(path, "looks must grow", accepted="increasing fractions of the information")
+    if any(later <= earlier for earlier, later in pairwise(looks)):
+        yield (
+            path,
+            document.fault(path, "looks must grow", accepted="increasing fractions of the information"),
+        )
     elif looks[-1] != 1:
         yield path, document.fault(path, f"the last look is at {looks[-1]:g}", accepted="a last look at 1.0")
 
@@ -235,11 +270,14 @@ def _named(form: Form, document: Document) -> Found:
         here: FieldPath = ("watches", index)
         if watch.metric not in form.metrics:
             path = (*here, "metric")
-            yield path, document.fault(
+            yield (
                 path,
-                f"there is no metric '{watch.metric}'",
-                accepted=", ".join(metrics),
-                next=nearest(watch.metric, metrics),
+                document.fault(
+                    path,
+                    f"there is no metric '{watch.metric}'",
+                    accepted=", ".join(metrics),
+                    next=nearest(watch.metric, metrics),
+                ),
             )
         if (watch.max is None) == (watch.min is None):
             yield here, document.fault(here, "a watch has one limit", accepted="either max or min")
@@ -248,19 +286,25 @@ def _named(form: Form, document: Document) -> Found:
         attribute = segment.where.split("=", 1)[0]
         if attribute not in form.segments:
             path = (*here, "where")
-            yield path, document.fault(
+            yield (
                 path,
-                f"'{attribute}' is not among the segments",
-                accepted=", ".join(form.segments) or "an attribute listed under `segments:`",
-                next=nearest(attribute, form.segments),
+                document.fault(
+                    path,
+                    f"'{attribute}' is not among the segments",
+                    accepted=", ".join(form.segments) or "an attribute listed under `segments:`",
+                    next=nearest(attribute, form.segments),
+                ),
             )
         if segment.metric not in form.metrics:
             path = (*here, "metric")
-            yield path, document.fault(
+            yield (
                 path,
-                f"there is no metric '{segment.metric}'",
-                accepted=", ".join(metrics),
-                next=nearest(segment.metric, metrics),
+                document.fault(
+                    path,
+                    f"there is no metric '{segment.metric}'",
+                    accepted=", ".join(metrics),
+                    next=nearest(segment.metric, metrics),
+                ),
             )
     for stage, reason in form.rollout.skip.items():
         if not reason.strip():
@@ -278,16 +322,22 @@ def _source(form: Form, document: Document) -> Found:
         per = metric.per or (fixed.per if fixed else None)
         for quantity in (of, per):
             if quantity is not None and str(quantity) not in form.source.columns:
-                yield path, document.fault(
+                yield (
                     path,
-                    f"'{name}' is made of {quantity}, and no column is named for it",
-                    accepted=f"{quantity}: COLUMN",
-                    next=nearest(str(quantity), form.source.columns),
+                    document.fault(
+                        path,
+                        f"'{name}' is made of {quantity}, and no column is named for it",
+                        accepted=f"{quantity}: COLUMN",
+                        next=nearest(str(quantity), form.source.columns),
+                    ),
                 )
     for segment in form.segments:
         if segment not in form.source.columns:
-            yield path, document.fault(
-                path, f"no column is named for the segment '{segment}'", accepted=f"{segment}: COLUMN"
+            yield (
+                path,
+                document.fault(
+                    path, f"no column is named for the segment '{segment}'", accepted=f"{segment}: COLUMN"
+                ),
             )
 
 
@@ -298,8 +348,16 @@ def _judge(form: Form, document: Document) -> Found:
     judge = offline.judge
     path: FieldPath = ("offline", "judge")
     if judge.model is None and judge.pairwise is None and judge.grades is None:
-        yield path, document.fault(
-            path, "a judge is a model to ask or verdicts recorded earlier", accepted="model, pairwise or grades"
+        yield (
+            path,
+            document.fault(
+                path,
+                "a judge is a model to ask or verdicts recorded earlier",
+                accepted="model, pairwise or grades",
+            ),
         )
     if judge.grades is not None and offline.rubric is None:
-        yield path, document.fault(path, "grades are read by the axes of a rubric", next="add `rubric:` to offline")
+        yield (
+            path,
+            document.fault(path, "grades are read by the axes of a rubric", next="add `rubric:` to offline"),
+        )

@@ -8,9 +8,9 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from .amount import Amount, Bound
-from .metric import Metric
-from .variant import Difference, Prompt, Variant, differences
+from equipoise.experiment.amount import Amount, Bound
+from equipoise.experiment.metric import Metric
+from equipoise.experiment.variant import Difference, Prompt, Variant, differences
 
 __all__ = [
     "Capture",
@@ -274,9 +274,7 @@ class Experiment:
     def differences(self) -> tuple[Difference, ...]:
         """Every setting in which a treatment differs from control."""
         return tuple(
-            difference
-            for treatment in self.treatments
-            for difference in differences(self.control, treatment)
+            difference for treatment in self.treatments for difference in differences(self.control, treatment)
         )
 
 

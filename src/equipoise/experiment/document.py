@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import DefinitionError, Fault
+from equipoise.errors import DefinitionError, Fault
 
 __all__ = ["Document", "Path", "read_document", "read_text"]
 
@@ -45,7 +45,9 @@ class Document:
                 return found
         return None
 
-    def fault(self, path: Path, problem: str, *, accepted: str | None = None, next: str | None = None) -> Fault:
+    def fault(
+        self, path: Path, problem: str, *, accepted: str | None = None, next: str | None = None
+    ) -> Fault:
         """A fault at this path, with its file and line."""
         return Fault(
             problem,
@@ -104,16 +106,22 @@ def read_document(text: str, file: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise DefinitionError(
-            [Fault(f"this is not YAML: {error.problem or error}", file=file, line=mark.line + 1 if mark else None)]
+            [
+                Fault(
+                    f"this is not YAML: {error.problem or error}",
+                    file=file,
+                    line=mark.line + 1 if mark else None,
+                )
+            ]
         ) from None
     except yaml.YAMLError as error:
-        raise DefinitionError([Fault(f"this is not YAML: {' '.join(str(error).split())}", file=file)]) from None
+        raise DefinitionError(
+            [Fault(f"this is not YAML: {' '.join(str(error).split())}", file=file)]
+        ) from None
     except RecursionError:
         raise DefinitionError([Fault("this YAML is nested too deeply to read", file=file)]) from None
     if node is None:
-        raise DefinitionError(
-            [Fault("the file is empty", file=file, next="start from `equipoise init`")]
-        )
+        raise DefinitionError([Fault("the file is empty", file=file, next="start from `equipoise init`")])
     try:
         document.data = _Reader(document).build(node, ())
     except RecursionError:
@@ -149,6 +157,8 @@ class _Reader:
             if isinstance(node, yaml.SequenceNode):
                 self._tag(node, path, "seq")
                 return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
+            if not isinstance(node, yaml.ScalarNode):
+                raise AssertionError("YAML has three kinds of node")
             return self._scalar(node, path)
         finally:
             self.open.discard(id(node))
@@ -196,15 +206,24 @@ class _Reader:
             text = str(node.value)
             if node.style is None and text.lower() in _TRAPS:
                 self.document.lines[(*path, text)] = node.start_mark.line + 1
-                self._fault((*path, text), f"a bare `{text}` is a boolean to YAML", f"write '{text}' in quotes")
+                self._fault(
+                    (*path, text), f"a bare `{text}` is a boolean to YAML", f"write '{text}' in quotes"
+                )
             return text
         self._fault(path, "a key must be a word, and this is a list or a mapping")
         return f"<line {node.start_mark.line + 1}>"
 
-    def _scalar(self, node: yaml.Node, path: Path) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         text = str(node.value)
         if not node.tag.startswith(_CORE) or node.tag[len(_CORE) :] not in {
-            "str", "int", "float", "bool", "null", "timestamp", "value", "merge",
+            "str",
+            "int",
+            "float",
+            "bool",
+            "null",
+            "timestamp",
+            "value",
+            "merge",
         }:
             self._tag(node, path, "str")
             return text
@@ -215,7 +234,9 @@ class _Reader:
         if text in _BOOLEANS:
             return _BOOLEANS[text]
         if text.lower() in _TRAPS:
-            self._fault(path, f"a bare `{text}` is a boolean to YAML", f"write true or false, or '{text}' in quotes")
+            self._fault(
+                path, f"a bare `{text}` is a boolean to YAML", f"write true or false, or '{text}' in quotes"
+            )
             return text
         if _INTEGER.match(text):
             return int(text) if len(text) <= 20 else float(text)
@@ -224,11 +245,13 @@ class _Reader:
         return text
 
 
-def _explicit_string(node: yaml.Node) -> bool:
+def _explicit_string(node: yaml.ScalarNode) -> bool:
     # A plain scalar whose resolved tag is str although it looks like something else was tagged !!str.
-    return node.tag == _CORE + "str" and yaml.SafeLoader("").resolve(
-        yaml.ScalarNode, node.value, (True, False)
-    ) != _CORE + "str"
+    if node.tag != _CORE + "str":
+        return False
+    first = node.value[:1]
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers
+    return any(pattern.match(node.value) for _, pattern in [*resolvers.get(first, []), *resolvers.get(None, [])])
 
 
 def _spell(tag: str) -> str:

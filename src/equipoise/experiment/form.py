@@ -12,14 +12,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from .amount import Amount, Bound, parse_amount, parse_bound, parse_duration, parse_share
-from .definition import Action, Method, Spending, Stage, UnitType
-from .metric import Better, Kind, PerUnit, Priority, Quantity, Tier
+from equipoise.experiment.amount import Amount, Bound, parse_amount, parse_bound, parse_duration, parse_share
+from equipoise.experiment.definition import Action, Method, Spending, Stage, UnitType
+from equipoise.experiment.metric import Better, Kind, PerUnit, Priority, Quantity, Tier
 
 __all__ = ["Form"]
 
 
-def _reads(parse: Callable[[object], Any], expected: str, **schema: Any) -> tuple[BeforeValidator, WithJsonSchema]:
+def _reads(
+    parse: Callable[[object], Any], expected: str, **schema: Any
+) -> tuple[BeforeValidator, WithJsonSchema]:
     """A validator that reads by `parse`, says what it would have accepted, and its JSON Schema."""
 
     def read(value: object) -> Any:
@@ -52,7 +54,9 @@ _bound, _bound_schema = _reads(
     parse_bound, "a number, 'control+20%', 'control+1pp' or 'baseline+5%'", type=["number", "string"]
 )
 _of, _of_schema = _reads(
-    _quantity, "outcome.NAME, turn.NAME or score.NAME", type="string",
+    _quantity,
+    "outcome.NAME, turn.NAME or score.NAME",
+    type="string",
     pattern=r"^(outcome|turn|score)\.[A-Za-z0-9_]+$",
 )
 

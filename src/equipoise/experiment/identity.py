@@ -14,10 +14,10 @@ from dataclasses import fields
 from fractions import Fraction
 from typing import Any
 
-from .amount import Amount, Bound
-from .definition import Experiment, Recording, Rollout
-from .metric import Metric, Quantity
-from .variant import thaw
+from equipoise.experiment.amount import Amount, Bound
+from equipoise.experiment.definition import Experiment, Recording, Rollout
+from equipoise.experiment.metric import Metric, Quantity
+from equipoise.experiment.variant import thaw
 
 __all__ = ["FORMAT", "canonical", "digest"]
 
@@ -149,7 +149,11 @@ def _offline(experiment: Experiment) -> dict[str, Any] | None:
         "judge": (
             None
             if offline.judge is None
-            else {key: value for key, value in _section(offline.judge).items() if key not in {"pairwise", "grades"}}
+            else {
+                key: value
+                for key, value in _section(offline.judge).items()
+                if key not in {"pairwise", "grades"}
+            }
             | _given(
                 {
                     "pairwise": (_recording(offline.judge.pairwise), None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from .amount import Amount
+from equipoise.experiment.amount import Amount
 
 __all__ = ["KINDS", "STREAMS", "Metric", "Quantity"]
 

@@ -10,16 +10,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..errors import DefinitionError, Fault, nearest
-from .building import build
-from .consistency import cautions, inconsistencies
-from .definition import Experiment
-from .document import Document, dotted, read_document, read_text
-from .document import Path as FieldPath
-from .form import Form
-from .identity import canonical, digest
+from equipoise.errors import DefinitionError, Fault, nearest
+from equipoise.experiment.building import build
+from equipoise.experiment.consistency import cautions, inconsistencies
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.document import Document, dotted, read_document, read_text
+from equipoise.experiment.document import Path as FieldPath
+from equipoise.experiment.form import Form
+from equipoise.experiment.identity import canonical, digest
 
-__all__ = ["DefinitionWarning", "Reading", "json_schema", "load_experiment", "read_canonical", "read_definition"]
+__all__ = [
+    "DefinitionWarning",
+    "Reading",
+    "json_schema",
+    "load_experiment",
+    "read_canonical",
+    "read_definition",
+]
 
 
 class DefinitionWarning(UserWarning):
@@ -159,9 +166,9 @@ def _real_path(data: Any, location: tuple[int | str, ...], *, missing: bool) -> 
     """The part of pydantic's location that exists in the file (unions add steps of their own)."""
     path: list[str | int] = []
     for index, step in enumerate(location):
-        if isinstance(data, dict) and step in data:
-            data = data[step]
-        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+        if (isinstance(data, dict) and step in data) or (
+            isinstance(data, list) and isinstance(step, int) and step < len(data)
+        ):
             data = data[step]
         elif missing and index == len(location) - 1 and isinstance(data, dict):
             path.append(step)
@@ -184,10 +191,11 @@ def _set_aside(data: Any, path: FieldPath, *, missing: bool) -> bool:
             return True
     if not path:
         return False
+    place: Any = data
     for step in path[:-1]:
-        data = data[step]
+        place = place[step]
     try:
-        del data[path[-1]]
+        del place[path[-1]]
     except (KeyError, IndexError):
         return False
     return True
@@ -217,7 +225,9 @@ def _translate(document: Document, path: FieldPath, detail: dict[str, Any]) -> F
         return document.fault(path, f"{value} cannot be read here", accepted=context["accepted"])
     if kind == "string_pattern_mismatch" and "A-Za-z0-9]" in str(context.get("pattern")):
         return document.fault(
-            path, f"{value} is not a name", accepted="letters, digits, '.', '_' and '-', starting with a letter or digit"
+            path,
+            f"{value} is not a name",
+            accepted="letters, digits, '.', '_' and '-', starting with a letter or digit",
         )
     return document.fault(path, f"{value}: {_TYPES.get(kind, str(detail['msg']).lower())}")
 
@@ -275,8 +285,6 @@ def _accepted_keys(path: FieldPath) -> list[str]:
                 or next(iter(named.values()), None)
                 or here.get("additionalProperties", {})
             )
-        if not isinstance(here, dict):
-            return []
     return sorted(_object(schema, here).get("properties", {}))
 
 

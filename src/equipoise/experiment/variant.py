@@ -11,6 +11,7 @@ __all__ = ["CHANGEABLE", "Difference", "Prompt", "Variant", "differences", "free
 
 JSON = Any
 
+
 def _nothing() -> Mapping[str, JSON]:
     return MappingProxyType({})
 
@@ -43,11 +44,7 @@ class Variant:
     @property
     def settings(self) -> dict[str, JSON]:
         """Everything this arm sets, as plain JSON, without what it leaves alone."""
-        return {
-            part: value
-            for part in CHANGEABLE
-            if (value := thaw(getattr(self, part))) not in (None, {})
-        }
+        return {part: value for part in CHANGEABLE if (value := thaw(getattr(self, part))) not in (None, {})}
 
 
 @dataclass(frozen=True, slots=True)

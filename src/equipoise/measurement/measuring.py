@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError
-from ..events.log import EventLog
-from ..experiment.definition import Experiment
-from ..experiment.metric import Metric, Quantity
-from ..stats.moments import Moments, PairMoments
-from ..stats.estimate import NotEstimable
-from ..stats.normal import critical
-from ..stats.quantiles import QuantileSummary, quantile_levels
-from .record import log_facts
-from .tables import frame_source, open_table, table_facts
-from .tally import Measurement, Tally
+from equipoise.errors import DataError
+from equipoise.events.log import EventLog
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.metric import Metric, Quantity
+from equipoise.measurement.record import log_facts
+from equipoise.measurement.tables import frame_source, open_table, table_facts
+from equipoise.measurement.tally import Measurement, Tally
+from equipoise.stats.estimate import NotEstimable
+from equipoise.stats.moments import Moments, PairMoments
+from equipoise.stats.normal import critical
+from equipoise.stats.quantiles import QuantileSummary, quantile_levels
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,7 +42,9 @@ def measure_table(experiment: Experiment, table: str | Path | Any | None = None)
     """
     if table is None:
         if experiment.source is None:
-            raise DataError(f"{experiment.identity} names no table; add `source:` to the definition, or pass one")
+            raise DataError(
+                f"{experiment.identity} names no table; add `source:` to the definition, or pass one"
+            )
         table, folder = experiment.source.table, experiment.folder
     else:
         folder = "."
@@ -73,7 +75,7 @@ def _connect() -> duckdb.DuckDBPyConnection:
     try:
         import duckdb
     except ModuleNotFoundError:
-        from ..errors import MissingExtraError
+        from equipoise.errors import MissingExtraError
 
         raise MissingExtraError("counting", "analysis") from None
     connection = duckdb.connect(":memory:")
@@ -120,7 +122,8 @@ def _measure(
     ]
     segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
     per_unit += [
-        f"{_PER_UNIT['first' if timed else 'max'].format(v=column)} AS {column}" for column in segments.values()
+        f"{_PER_UNIT['first' if timed else 'max'].format(v=column)} AS {column}"
+        for column in segments.values()
     ]
     variant = "arg_min(variant, happened)" if timed else "min(variant)"
     connection.execute(
@@ -145,11 +148,15 @@ def _measure(
     clusters = None
     if experiment.cluster:
         clusters = dict.fromkeys(arms, 0) | dict(
-            connection.execute("SELECT variant, count(DISTINCT cluster) FROM units GROUP BY variant").fetchall()
+            connection.execute(
+                "SELECT variant, count(DISTINCT cluster) FROM units GROUP BY variant"
+            ).fetchall()
         )
     tallies: dict[str, Mapping[str, Tally]] = {}
     for index, metric in enumerate(metrics):
-        tallies[metric.name] = _tallies(connection, metric, index, arms, units, clustered=clusters is not None)
+        tallies[metric.name] = _tallies(
+            connection, metric, index, arms, units, clustered=clusters is not None
+        )
     for metric in experiment.metrics:
         if metric.kind == "quantile":
             tallies[metric.name] = _quantiles(
@@ -200,7 +207,8 @@ def _aggregate(metric: Metric, column: str, timed: bool) -> str:
 
 def _check_yes_or_no(connection: duckdb.DuckDBPyConnection, metric: Metric, column: str) -> None:
     wrong, example = _one(
-        connection, f"SELECT count(*), min({column}) FROM units WHERE {column} IS NOT NULL AND {column} NOT IN (0, 1)"
+        connection,
+        f"SELECT count(*), min({column}) FROM units WHERE {column} IS NOT NULL AND {column} NOT IN (0, 1)",
     )
     if wrong:
         raise DataError(
@@ -221,7 +229,9 @@ def _tallies(
 ) -> dict[str, Tally]:
     if units is None:
         units = dict.fromkeys(arms, 0) | dict(
-            connection.execute(f"SELECT variant, count(*) FROM units WHERE {where} GROUP BY variant").fetchall()
+            connection.execute(
+                f"SELECT variant, count(*) FROM units WHERE {where} GROUP BY variant"
+            ).fetchall()
         )
     x, y = f"m{index}_x", f"m{index}_y"
     ratio = metric.kind == "ratio"
@@ -277,7 +287,9 @@ def _quantiles(
         result[arm] = Tally(
             units=seen,
             missing=units[arm] - seen,
-            quantile=_quantile(connection, metric.q or 0.5) if seen else NotEstimable("there are no readings"),
+            quantile=_quantile(connection, metric.q or 0.5)
+            if seen
+            else NotEstimable("there are no readings"),
         )
     return result
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError
-from ..events.facts import Exposure, Fact, Outcome, Score, Turn
-from ..events.log import EventLog
-from ..experiment.definition import Experiment
-from ..experiment.metric import Quantity
-from .tables import quantities
+from equipoise.errors import DataError
+from equipoise.events.facts import Exposure, Fact, Outcome, Score, Turn
+from equipoise.events.log import EventLog
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.metric import Quantity
+from equipoise.measurement.tables import quantities
 
 if TYPE_CHECKING:
     import duckdb
@@ -80,9 +80,7 @@ def log_facts(
         "happenings",
         pa.table(
             values,
-            schema=pa.schema(
-                [("unit", text), ("quantity", text), ("happened", number), ("value", number)]
-            ),
+            schema=pa.schema([("unit", text), ("quantity", text), ("happened", number), ("value", number)]),
         ),
     )
     columns = "".join(

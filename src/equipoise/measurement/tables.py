@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError, nearest
-from ..experiment.definition import Experiment, TableSource
-from ..experiment.metric import Quantity
+from equipoise.errors import DataError, nearest
+from equipoise.experiment.definition import Experiment, TableSource
+from equipoise.experiment.metric import Quantity
 
 if TYPE_CHECKING:
     import duckdb
@@ -39,7 +39,7 @@ def open_table(connection: duckdb.DuckDBPyConnection, table: str | Path | Any, f
         frame = frame.to_arrow_table()
     try:
         connection.register("source_rows", frame)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - each kind of frame fails in its own way
         raise DataError(
             f"a {type(table).__name__} cannot be read as a table: {_first_line(error)}. Accepted: an Arrow table, "
             "a pandas or Polars frame, a DuckDB relation, or the path of a file"
@@ -54,7 +54,9 @@ def _open_files(connection: duckdb.DuckDBPyConnection, pattern: str, folder: Pat
     files = sorted(path.parent.glob(path.name)) if any(mark in path.name for mark in "*?[") else [path]
     files = [file for file in files if file.is_file()]
     if not files:
-        raise DataError(f"no file matches {path}. Check `source.table`; relative paths start at the definition")
+        raise DataError(
+            f"no file matches {path}. Check `source.table`; relative paths start at the definition"
+        )
     kinds = {_kind(file) for file in files}
     if len(kinds) != 1 or (kind := kinds.pop()) not in _READERS:
         raise DataError(f"{pattern} is not a kind of table this reads. Accepted: {_ACCEPTED}")
@@ -80,7 +82,9 @@ def _check_gzip(file: Path) -> None:
             while stream.read(1 << 20):
                 pass
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{file} is truncated or damaged ({error}). Copy it again from where it came") from None
+        raise DataError(
+            f"{file} is truncated or damaged ({error}). Copy it again from where it came"
+        ) from None
 
 
 def _first_line(error: BaseException) -> str:
@@ -173,9 +177,7 @@ def _text(column: str) -> str:
 
 def _numeric(column: str) -> str:
     text = _text(column)
-    return (
-        f"CASE {text} WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 ELSE TRY_CAST({text} AS DOUBLE) END"
-    )
+    return f"CASE {text} WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 ELSE TRY_CAST({text} AS DOUBLE) END"
 
 
 def _time(column: str | None) -> str:
@@ -227,9 +229,7 @@ def _check_variants(connection: duckdb.DuckDBPyConnection, experiment: Experimen
             )
 
 
-def frame_source(
-    connection: duckdb.DuckDBPyConnection, experiment: Experiment
-) -> TableSource:
+def frame_source(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> TableSource:
     """The definition's source, or the implied one where it names none."""
     present = [str(row[0]) for row in connection.execute("DESCRIBE source_rows").fetchall()]
     if experiment.source is None:

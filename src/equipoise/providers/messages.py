@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import rfc8785
 
-from ..errors import UsageError
+from equipoise.errors import UsageError
 
 __all__ = ["Provider", "Reply", "Request", "Usage"]
 

@@ -15,8 +15,8 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from ..errors import UpstreamError, UsageError
-from .messages import Reply, Request, Usage
+from equipoise.errors import UpstreamError, UsageError
+from equipoise.providers.messages import Reply, Request, Usage
 
 __all__ = ["OpenAICompatible"]
 

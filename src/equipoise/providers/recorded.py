@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..errors import DataError, UpstreamError, nearest
-from .messages import Reply, Request
-from .rows import read_rows
+from equipoise.errors import DataError, UpstreamError, nearest
+from equipoise.providers.messages import Reply, Request
+from equipoise.providers.rows import read_rows
 
 __all__ = ["RecordedAnswers"]
 
@@ -66,8 +66,8 @@ class RecordedAnswers:
                 raise DataError(
                     f"{_WHAT} {self.origin} have none of the variant '{variant}'. They have: "
                     f"{', '.join(self.variants) or 'nothing'}"
-                    + (f"; {advice}" if advice else "")
-                    + ". Map it under `answers.names` to what the file calls it"
+                    + (f"; {advice}" if advice else ".")
+                    + " Map it under `answers.names` to what the file calls it"
                 )
 
     def find(self, case: str, variant: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from ..errors import DataError, nearest
+from equipoise.errors import DataError, nearest
 
 __all__ = ["ACCEPTED", "Row", "Rows", "kind_of", "read_bytes", "read_rows", "show"]
 

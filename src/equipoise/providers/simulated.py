@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -73,7 +73,7 @@ class SimulatedEndpoint:
     async def __aenter__(self) -> str:
         app = web.Application(client_max_size=32 * 1024**2, middlewares=[_errors_as_json])
         app.router.add_post("/v1/chat/completions", self._complete)
-        app.router.add_get("/v1/models", self._list)
+        app.router.add_get("/v1/models", _list_of(self._models))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -117,17 +117,6 @@ class SimulatedEndpoint:
             self._leave()
             self._thread.join()
             self._leave = self._thread = None
-
-    async def _list(self, request: web.Request) -> web.Response:
-        return _json(
-            {
-                "object": "list",
-                "data": [
-                    {"id": model, "object": "model", "created": 0, "owned_by": "equipoise-simulated"}
-                    for model in self._models
-                ],
-            }
-        )
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         self._served += 1
@@ -189,6 +178,15 @@ class SimulatedEndpoint:
             if (body.get("stream_options") or {}).get("include_usage"):
                 await send({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
         return send.response
+
+
+def _list_of(models: tuple[str, ...]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    listed = [{"id": model, "object": "model", "created": 0, "owned_by": "equipoise-simulated"} for model in models]
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return _json({"object": "list", "data": listed})
+
+    return answer
 
 
 class _Send:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..events.facts import Decision, Fact, Gate, Look, Registration, Transition
+from equipoise.events.facts import Decision, Fact, Gate, Look, Registration, Transition
 
 __all__ = ["Blocked", "State", "fold", "may_enter"]
 
@@ -45,9 +45,7 @@ def fold(facts: Iterable[Fact], state: State | None = None) -> State:
     for fact in facts:
         match fact:
             case Registration():
-                state = State(
-                    stage="offline", digest=fact.digest, registration=fact, gates=state.gates
-                )
+                state = State(stage="offline", digest=fact.digest, registration=fact, gates=state.gates)
             case Gate():
                 state = replace(state, gates={**state.gates, fact.digest: fact})
             case Transition() if fact.digest == state.digest:
@@ -70,7 +68,13 @@ class Blocked:
 
 
 def may_enter(
-    stage: str, *, digest: str, declared: Iterable[str], skipped: Mapping[str, Any], gate: Gate | None, gated: bool
+    stage: str,
+    *,
+    digest: str,
+    declared: Iterable[str],
+    skipped: Mapping[str, Any],
+    gate: Gate | None,
+    gated: bool,
 ) -> tuple[Blocked, ...]:
     """What stands between a definition and a stage; empty where nothing does.
 

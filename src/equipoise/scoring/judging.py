@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["last_json", "question"]
+import rfc8785
+
+__all__ = ["identity", "last_json", "question"]
 
 _LONGEST = 50_000
 
@@ -41,3 +44,20 @@ def last_json(reply: str) -> dict[str, Any] | None:
 def question(parts: Mapping[str, Any]) -> str:
     """What is judged, as one JSON object, so that nothing in an answer can end its part and begin another."""
     return json.dumps({name: part for name, part in parts.items() if part is not None}, ensure_ascii=False, indent=1)
+
+
+def identity(parts: Mapping[str, Any]) -> str:
+    """SHA-256 of a judge's whole configuration, in canonical JSON.
+
+    >>> identity({"model": "m", "params": {}})[:8]
+    '68bc1887'
+    """
+    return hashlib.sha256(rfc8785.dumps(_plain(parts))).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ..providers.messages import Provider, Request
-from .judging import last_json, question
+from equipoise.providers.messages import Provider, Request
+from equipoise.scoring.judging import identity, last_json, question
 
 __all__ = ["Comparison", "PairwiseJudge", "combine", "read_winner"]
 
@@ -62,9 +61,9 @@ class PairwiseJudge:
     axes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
-    def prompt_digest(self) -> str:
-        """SHA-256 of the judge's own prompt: a judge with another prompt is another judge."""
-        return hashlib.sha256(_PROMPT.encode()).hexdigest()
+    def digest(self) -> str:
+        """SHA-256 of all that makes this judge: its prompt, model, parameters and axes."""
+        return identity({"prompt": _PROMPT, "model": self.model, "params": self.params, "axes": self.axes})
 
     async def compare(
         self,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, nearest
-from ..experiment.definition import Recording
-from ..providers.rows import Row, Rows, read_rows
+from equipoise.errors import DataError, nearest
+from equipoise.experiment.definition import Recording
+from equipoise.providers.rows import Row, Rows, read_rows
 
 __all__ = ["RecordedGrades", "RecordedVerdicts", "read_grades", "read_verdicts"]
 
@@ -94,8 +94,8 @@ def _require(rows: Rows, recording: Recording, variants: Sequence[str], present:
             raise DataError(
                 f"{rows.what} {rows.path} have no row of the variant '{theirs}'. The column "
                 f"'{recording.variant}' holds: {', '.join(there[:20]) or 'nothing'}"
-                + (f"; {advice}" if advice else "")
-                + ". Map the variant under `names` to what the file calls it"
+                + (f"; {advice}" if advice else ".")
+                + " Map the variant under `names` to what the file calls it"
             )
 
 

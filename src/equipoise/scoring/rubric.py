@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from ..providers.messages import Provider, Request
-from .judging import last_json, question
+from equipoise.providers.messages import Provider, Request
+from equipoise.scoring.judging import identity, last_json, question
 
 __all__ = ["AxisMean", "Grade", "RubricJudge", "read_grade", "rubric_means"]
 
@@ -52,9 +51,9 @@ class RubricJudge:
     params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({"temperature": 0}))
 
     @property
-    def prompt_digest(self) -> str:
-        """SHA-256 of the judge's own prompt."""
-        return hashlib.sha256(_PROMPT.encode()).hexdigest()
+    def digest(self) -> str:
+        """SHA-256 of all that makes this judge: its prompt, model, parameters and axes."""
+        return identity({"prompt": _PROMPT, "model": self.model, "top": self.top, "params": self.params, "axes": self.axes})
 
     async def grade(
         self, *, request: Any, answer: str, reference: str | None = None, rotation: int = 0, about: Mapping[str, str]

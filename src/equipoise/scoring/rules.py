@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from ..errors import DefinitionError, Fault, nearest
-from .passing import CheckResult, Failed, Passed
-from .safety import not_empty, pii, safety
+from equipoise.errors import DefinitionError, Fault, nearest
+from equipoise.scoring.passing import CheckResult, Failed, Passed
+from equipoise.scoring.safety import not_empty, pii, safety
 
 __all__ = ["RULES", "Check", "CheckResult", "Failed", "Passed", "read_checks"]
 
@@ -192,7 +192,9 @@ def _read(declared: Mapping[str, Any], field: str, taken: set[str]) -> Check | F
     rules = [key for key in declared if key != "name"]
     if len(rules) != 1:
         return Fault(
-            f"a check has one rule, and this has {len(rules)}", field=field, accepted="{RULE: argument}, such as {contains: policy}"
+            f"a check has one rule, and this has {len(rules)}",
+            field=field,
+            accepted="{RULE: argument}, such as {contains: policy}",
         )
     rule = rules[0]
     if rule not in RULES:

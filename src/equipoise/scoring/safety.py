@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from .passing import CheckResult, Failed, Passed
+from equipoise.scoring.passing import CheckResult, Failed, Passed
 
 __all__ = ["PersonalData", "find_personal_data", "is_empty", "not_empty", "pii", "safety"]
 
@@ -91,9 +91,9 @@ def pii(text: str, *, allow: Collection[str] = ()) -> CheckResult:
 
 
 def is_empty(text: str) -> bool:
-    """Whether a text shows nothing: white space and invisible characters only.
+    r"""Whether a text shows nothing: white space and invisible characters only.
 
-    >>> is_empty(" \\u200b\\n"), is_empty("ok")
+    >>> is_empty(" \u200b\n"), is_empty("ok")
     (True, False)
     """
     return not any(character.isprintable() and not character.isspace() for character in text)

@@ -11,18 +11,18 @@ from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
-from ..assignment.assigning import Splitter
-from ..assignment.hashing import HASH_VERSION, salt
-from ..clock import Clock, SystemClock
-from ..errors import UsageError
-from ..events.facts import Exposure, Fact, Outcome, Turn
-from ..events.log import EventLog
-from ..events.writer import LogWriter
-from ..experiment.definition import Experiment
-from ..experiment.variant import freeze
-from .assignment import Assignment
+from equipoise.assignment.assigning import Splitter
+from equipoise.assignment.hashing import HASH_VERSION, salt
+from equipoise.clock import Clock, SystemClock
+from equipoise.errors import UsageError
+from equipoise.events.facts import Exposure, Fact, Outcome, Turn
+from equipoise.events.log import EventLog
+from equipoise.events.writer import LogWriter
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.variant import freeze
+from equipoise.sdk.assignment import Assignment
 
 __all__ = ["Router"]
 
@@ -50,7 +50,7 @@ class Router:
         clock: Clock | None = None,
     ) -> None:
         if not isinstance(experiment, Experiment):
-            from ..experiment.reading import load_experiment
+            from equipoise.experiment.reading import load_experiment
 
             experiment = load_experiment(experiment)
         if experiment.method != "ab":
@@ -64,9 +64,7 @@ class Router:
         self._splitter = Splitter(
             salt(experiment.name, experiment.assignment_version), experiment.allocation, share
         )
-        self._configs = {
-            variant.name: freeze(variant.settings) for variant in experiment.variants
-        }
+        self._configs = {variant.name: freeze(variant.settings) for variant in experiment.variants}
         self._default = self._configs[experiment.control.name]
         self._exposed: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._remembering = threading.Lock()
@@ -155,9 +153,7 @@ class Router:
         except TypeError:
             accepted = sorted(_MEASURED)
             unknown = sorted(set(measured) - set(accepted))
-            raise UsageError(
-                f"a turn has no {', '.join(unknown)}; accepted: {', '.join(accepted)}"
-            ) from None
+            raise UsageError(f"a turn has no {', '.join(unknown)}; accepted: {', '.join(accepted)}") from None
         done = self._recording().submit(turn)
         if wait:
             done.result()
@@ -184,7 +180,7 @@ class Router:
         if self._writer:
             self._writer.close()
 
-    def __enter__(self) -> Router:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..analysis.findings import Effect, Findings
-from .deciding import Verdict
-from .screen import ObservedChange, Screen, screen
+from equipoise.analysis.findings import Effect, Findings
+from equipoise.verdict.deciding import Verdict
+from equipoise.verdict.screen import ObservedChange, Screen, screen
 
 __all__ = ["Analysis"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """Findings and the verdict on them; prints as Markdown, shows as a page in a notebook."""
+    """Findings and the verdict on them; prints as text, shows as a page in a notebook."""
 
     findings: Findings
     verdict: Verdict
@@ -53,33 +53,43 @@ class Analysis:
         return (
             self.verdict.to_dict()
             | self.findings.to_dict()
-            | {"screen": None if said is None else {"word": said.word, "failing": list(said.failing), "says": said.says}}
+            | {
+                "screen": None
+                if said is None
+                else {"word": said.word, "failing": list(said.failing), "says": said.says}
+            }
         )
 
     def to_json(self) -> str:
         """`to_dict` as text; the same findings give the same bytes."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, sort_keys=False)
 
+    def summary(self) -> str:
+        """The read-out for a terminal."""
+        from equipoise.verdict.text import summary
+
+        return summary(self)
+
     def to_markdown(self) -> str:
         """The report for a pull request or a chat."""
-        from .report import markdown
+        from equipoise.verdict.text import markdown
 
         return markdown(self)
 
     def to_html(self) -> str:
         """The report as one self-contained page: no script, no request leaves it."""
-        from .report import html
+        from equipoise.verdict.report import html
 
         return html(self)
 
     def save(self, path: str | Path) -> Path:
         """Write the HTML report; whole or not at all."""
-        from ..files import write_whole
+        from equipoise.files import write_whole
 
         return write_whole(Path(path), self.to_html())
 
     def __str__(self) -> str:
-        return self.to_markdown()
+        return self.summary()
 
     def _repr_html_(self) -> str:
         import html

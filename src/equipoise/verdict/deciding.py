@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..analysis.findings import Effect, Findings
-from ..stats.estimate import Estimate, NotEstimable
+from equipoise.analysis.findings import Effect, Findings
+from equipoise.stats.estimate import Estimate, NotEstimable
 
 __all__ = ["EXIT_CODES", "Verdict", "decide"]
 
@@ -60,7 +60,10 @@ def decide(findings: Findings) -> Verdict:
             evidence=tuple(f"{check.name}: {check.says}" for check in broken[1:]),
             would_change="nothing that is decided on these data; mend the cause and start again",
         )
-    breached = {arm: [g for g in findings.guards if g.variant == arm and g.held == "breached"] for arm in findings.treatments}
+    breached = {
+        arm: [g for g in findings.guards if g.variant == arm and g.held == "breached"]
+        for arm in findings.treatments
+    }
     if all(breached.values()):
         worst = next(iter(breached.values()))[0]
         return Verdict(
@@ -90,7 +93,11 @@ def decide(findings: Findings) -> Verdict:
 def _judge(findings: Findings, breached: dict[str, list[Effect]], evidence: tuple[str, ...]) -> Verdict:
     crossed = {effect.variant: _crossed(effect, findings) for effect in findings.primary}
     better = sorted(
-        (effect for effect in findings.primary if crossed[effect.variant] > 0 and not breached[effect.variant]),
+        (
+            effect
+            for effect in findings.primary
+            if crossed[effect.variant] > 0 and not breached[effect.variant]
+        ),
         key=_improvement,
         reverse=True,
     )
@@ -110,7 +117,9 @@ def _judge(findings: Findings, breached: dict[str, list[Effect]], evidence: tupl
     if findings.look.final:
         if doubtful:
             names = ", ".join(sorted({guard.name for guard in doubtful}))
-            because = f"{better[0].metric} improved, but it is not shown that {names} stayed within the margin"
+            because = (
+                f"{better[0].metric} improved, but it is not shown that {names} stayed within the margin"
+            )
             change = "more units for the guardrail, or a margin that was declared wider before launch"
         elif any(side < 0 for side in crossed.values()):
             because = f"{findings.primary[0].metric} got worse beyond its boundary"

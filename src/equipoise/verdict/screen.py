@@ -53,7 +53,9 @@ def screen(changes: Iterable[ObservedChange]) -> Screen:
     ('hold', ('safety', 'latency_p95', 'cost'))
     """
     failing = tuple(change.metric for change in changes if not change.passes)
-    note = "This is a screen on observed changes alone: it knows no uncertainty. The verdict tests the margins."
+    note = (
+        "This is a screen on observed changes alone: it knows no uncertainty. The verdict tests the margins."
+    )
     if failing:
         return Screen("hold", failing, f"Observed changes fail the screen: {', '.join(failing)}. {note}")
     return Screen("promote", (), f"Observed changes pass the screen. {note}")

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Everything that is checked: linters, types, contracts, tests. What could not run is listed at the end.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+bin=.venv/bin
+failed=0
+
+# A browser for the pages. On Debian as root it is installed; elsewhere the tests that need it are skipped.
+if ! command -v chromium >/dev/null 2>&1 && ! command -v google-chrome >/dev/null 2>&1; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "== installing Debian's chromium for the tests of the pages"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } \
+      >/dev/null 2>&1 || echo "chromium could not be installed; the tests that need it are skipped"
+  fi
+fi
+
+scripts/check.sh || failed=1
+
+echo "== tests"
+"$bin/python" -m pytest -q -m "not long" || failed=1
+exit $failed

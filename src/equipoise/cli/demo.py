@@ -1,0 +1,117 @@
+"""`equipoise demo`: the support-bot walk from hypothesis to verdict, with no key and no network."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from equipoise.cli.output import AsJson, emit, progress
+
+__all__ = ["demo"]
+
+REASON = "Five cases settle little; the change is small and reversible, and the guardrails watch."
+
+
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo's files go; what it wrote before is replaced.")] = Path(
+        "equipoise-out/demo"
+    ),
+    conversations: Annotated[int, typer.Option(min=1, help="How many customers to simulate.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated customers.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Walk from hypothesis to verdict on a simulated endpoint with simulated customers."""
+    from equipoise.arena.report import html_report
+    from equipoise.cli.arena import arena_text
+    from equipoise.cli.plan import plan_text
+    from equipoise.cli.simulation import scripted, serve
+    from equipoise.conduct.gate import gate, record_gate
+    from equipoise.conduct.look import look
+    from equipoise.conduct.register import register
+    from equipoise.design.plan import plan
+    from equipoise.events.opening import open_log
+    from equipoise.experiment.reading import load_experiment
+    from equipoise.files import write_whole
+    from equipoise.providers.simulated import SimulatedEndpoint
+    from equipoise.sdk.router import Router
+
+    def tell(text: str = "") -> None:
+        if not as_json:
+            print(text, flush=True)
+
+    _lay_out(folder)
+    experiment = load_experiment(folder / "experiment.yaml")
+    tell("SIMULATED: a bot and a judge that follow a script (on a real HTTP server on this machine), and customers")
+    tell("drawn by chance with a difference that we put in. Router, log, statistics and verdict are the real ones.")
+    tell("\n== 1. The plan, written down before launch ==")
+    tell(plan_text(plan(experiment), experiment.hypothesis))
+
+    tell("\n== 2. The arena: five golden questions, asked and judged over HTTP (simulated endpoint) ==")
+    with SimulatedEndpoint(scripted(folder), models=("simulated-bot", "simulated-judge")) as url:
+        result = gate(
+            experiment, connect=lambda named, key_name: (url, None), journal=folder / "journal.jsonl", seed=seed
+        )
+    arena_report = write_whole(folder / "arena.html", html_report(result))
+    tell(arena_text(result))
+    tell(f"Report: {arena_report}")
+
+    log = open_log(folder / "equipoise.db")
+    try:
+        record_gate(log, experiment, result)
+        tell("\n== 3. Registered, with the reason for going on ==")
+        done = register(log, experiment, by="demo", reason=REASON)
+        tell(f"{done.experiment} is registered, stage {done.stage}")
+        for block in done.overridden:
+            tell(f"  in spite of: {block}; the recorded reason: {REASON}")
+
+        tell(f"\n== 4. {conversations:,} simulated conversations through the router ==")
+        with progress("conversations") as update, Router(experiment, log=log) as router:
+            serve(router, conversations, random.Random(seed), update)  # noqa: S311 - simulated customers
+        tell(f"{log.head():,} facts in {folder / 'equipoise.db'}")
+
+        tell("\n== 5. The registered look, and the verdict ==")
+        analysis = look(log, experiment.name)
+    finally:
+        log.close()
+    report = analysis.save(folder / "report.html")
+    tell(analysis.summary())
+    tell("\nAll of this was simulated: the difference put in is 5 points of resolution.")
+    tell(f"Report: {report}")
+    if as_json:
+        emit(_as_json(result.to_dict(), analysis.to_dict(), arena_report, report))
+    if analysis.verdict.word == "invalid":
+        raise typer.Exit(analysis.verdict.exit_code)
+
+
+def _as_json(gate: dict[str, Any], analysis: dict[str, Any], arena_report: Path, report: Path) -> dict[str, Any]:
+    return {
+        "simulated": True,
+        "arena": gate,
+        "analysis": analysis,
+        "reports": {"arena": str(arena_report), "analysis": str(report)},
+    }
+
+
+def _lay_out(folder: Path) -> None:
+    """A fresh copy of the story, moved to its place whole; only a folder of an earlier demo is replaced."""
+    from equipoise.errors import UsageError
+
+    if folder.exists() and not (folder / "script.jsonl").exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} holds something else than an earlier demo; name another folder with --folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".equipoise-") as scratch:
+            made = Path(scratch) / "demo"
+            with as_file(files("equipoise.cli") / "story") as story:
+                shutil.copytree(story, made)
+            if folder.exists():
+                shutil.rmtree(folder)
+            made.rename(folder)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,1 @@
+"""Values to pictures: static SVG charts, the page they stand on, and numbers as people read them."""

@@ -1,0 +1,131 @@
+"""The report as text: for a terminal, and as Markdown for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from equipoise.analysis.findings import Effect
+from equipoise.stats.estimate import NotEstimable
+from equipoise.verdict.analysis import Analysis
+from equipoise.verdict.wording import NONE, interval, tested, value
+
+__all__ = ["HEADERS", "answer", "cells", "markdown", "summary"]
+
+MARKS = {"ship": "✔", "hold": "■", "roll back": "✖", "keep running": "…", "invalid": "!"}
+_HEALTH = {"ok": "✔", "note": "·", "invalid": "✖"}
+
+
+def headline(analysis: Analysis) -> str:
+    """The verdict in one line."""
+    verdict = analysis.verdict
+    arm = f" {verdict.arm}" if verdict.arm else ""
+    return f"{verdict.word}{arm}"
+
+
+def summary(analysis: Analysis) -> str:
+    """The read-out for a terminal: verdict first, then what it rests on."""
+    findings, verdict = analysis.findings, analysis.verdict
+    lines = [
+        f"{MARKS[verdict.word]} {headline(analysis).upper()}: {verdict.because}",
+        "",
+        f"{findings.experiment}, from {findings.measurement.source}",
+        findings.hypothesis,
+        findings.look.says[0].upper() + findings.look.says[1:] + ".",
+        "",
+        *(f"{_HEALTH[check.status]} {check.name}: {check.says}" for check in findings.health),
+    ]
+    if findings.effects:
+        lines += ["", *_grid(HEADERS, [cells(effect) for effect in findings.effects])]
+    elif not findings.healthy:
+        lines += ["", "Effects are withheld: on these data none could be trusted."]
+    lines += _closing(analysis)
+    return "\n".join(lines)
+
+
+def markdown(analysis: Analysis) -> str:
+    """The read-out as Markdown."""
+    findings, verdict = analysis.findings, analysis.verdict
+    lines = [
+        f"## {MARKS[verdict.word]} {_escape(headline(analysis))}",
+        "",
+        f"**{_escape(verdict.because)}**",
+        "",
+        f"{_escape(findings.hypothesis)} (`{findings.experiment}`, from {_escape(findings.measurement.source)})",
+        "",
+        *(
+            f"- {_HEALTH[check.status]} {_escape(check.name)}: {_escape(check.says)}"
+            for check in findings.health
+        ),
+        f"- {_escape(findings.look.says)}",
+        "",
+    ]
+    if findings.effects:
+        lines += [
+            "| " + " | ".join(HEADERS) + " |",
+            "|" + "---|" * len(HEADERS),
+            *(
+                "| " + " | ".join(_escape(cell) for cell in cells(effect)) + " |"
+                for effect in findings.effects
+            ),
+            "",
+        ]
+    elif not findings.healthy:
+        lines += ["Effects are withheld: on these data none could be trusted.", ""]
+    lines += [_escape(line) for line in _closing(analysis)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+HEADERS = ("metric", "arm", "control", "treatment", "difference (interval)", "test", "answer")
+
+
+def cells(effect: Effect) -> list[str]:
+    """An effect as a row of the table under HEADERS."""
+    return [
+        effect.name,
+        effect.variant,
+        value(effect, effect.control),
+        value(effect, effect.treatment),
+        interval(effect),
+        tested(effect.estimate, effect.adjusted_p),
+        answer(effect),
+    ]
+
+
+def answer(effect: Effect) -> str:
+    """What the effect says for the decision, in a word or two."""
+    if effect.held is not None:
+        return effect.held
+    if isinstance(effect.estimate, NotEstimable):
+        return NONE
+    p = effect.estimate.p_value if effect.adjusted_p is None else effect.adjusted_p
+    if p is None or p > 1.0 - effect.estimate.level:
+        return "no difference shown"
+    better = (effect.estimate.value > 0) == (effect.better == "higher")
+    return "better" if better else "worse"
+
+
+def _closing(analysis: Analysis) -> list[str]:
+    said = analysis.screen
+    lines = [""]
+    if analysis.findings.family:
+        lines.append(f"Adjusted together: {analysis.findings.family}.")
+    if said is not None:
+        lines.append(said.says)
+    if analysis.verdict.would_change:
+        lines.append(f"What would change it: {analysis.verdict.would_change}.")
+    return lines if len(lines) > 1 else []
+
+
+def _grid(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    table = [list(headers), *(list(row) for row in rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(headers))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+
+
+def _escape(text: str) -> str:
+    for mark in "\\`*_|<>[]":
+        text = text.replace(mark, f"\\{mark}" if mark not in "<>" else {"<": "&lt;", ">": "&gt;"}[mark])
+    return " ".join(text.split()) if text else text

@@ -1,0 +1,52 @@
+"""Numbers as a reader wants them: a rate as a percentage, a change with its sign and its unit."""
+
+from __future__ import annotations
+
+from equipoise.analysis.findings import Effect
+from equipoise.stats.estimate import Estimate, NotEstimable
+
+__all__ = ["change", "interval", "is_rate", "tested", "value"]
+
+NONE = "–"
+
+
+def is_rate(effect: Effect) -> bool:
+    """Whether the metric is a share of units, to be shown in percent and percentage points."""
+    return effect.kind == "proportion"
+
+
+def value(effect: Effect, number: float | None) -> str:
+    """An arm's value."""
+    if number is None:
+        return NONE
+    return f"{number:.3%}" if is_rate(effect) else f"{number:,.4g}"
+
+
+def change(effect: Effect, number: float) -> str:
+    """A difference between arms, with its sign.
+
+    Rates are in percentage points, everything else in the metric's unit.
+    """
+    if number in (float("inf"), float("-inf")):
+        return "∞" if number > 0 else "−∞"
+    text = f"{abs(number) * 100:.3f} pp" if is_rate(effect) else f"{abs(number):,.4g}"
+    return f"{'−' if number < 0 else '+'}{text}"
+
+
+def interval(effect: Effect) -> str:
+    """The difference with its interval, or why there is none."""
+    estimate = effect.estimate
+    if isinstance(estimate, NotEstimable):
+        return f"not estimable: {estimate.reason}"
+    return f"{change(effect, estimate.value)} ({change(effect, estimate.low)} to {change(effect, estimate.high)})"
+
+
+def tested(result: Estimate | NotEstimable, adjusted: float | None = None) -> str:
+    """The statistic and its p-value, to two significant digits and never 0."""
+    if isinstance(result, NotEstimable) or result.p_value is None:
+        return NONE
+    p = result.p_value if adjusted is None else adjusted
+    small = f"{'p' if adjusted is None else 'adjusted p'} {'< 0.0001' if p < 0.0001 else f'= {p:.2g}'}"
+    if result.statistic is None:
+        return small
+    return f"{'z' if result.degrees_of_freedom is None else 't'} = {result.statistic:.2f}, {small}"

@@ -1,0 +1,241 @@
+"""Over real HTTP: the simulated endpoint against the official client, our client against the endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+import urllib.error
+import urllib.request
+
+import openai
+import pytest
+
+from equipoise.errors import UpstreamError, UsageError
+from equipoise.providers.messages import Request
+from equipoise.providers.openai_compatible import OpenAICompatible
+from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint
+
+KEY = "sk-very-secret-0123456789"
+SECRET = "the customer's private question"
+
+
+def say(text):
+    return lambda body: SimulatedAnswer(text=text)
+
+
+def asked(**params):
+    return Request(model="bot", messages=({"role": "user", "content": SECRET},), params=params)
+
+
+def client(url, **more):
+    return OpenAICompatible(url, rng=random.Random(1), **{"first_wait_s": 0.01, "api_key": KEY} | more)
+
+
+async def ask_once(url, request=None, **more):
+    async with client(url, **more) as provider:
+        return await provider.complete(request or asked())
+
+
+def test_the_official_client_reads_a_whole_reply_and_the_models():
+    """The endpoint speaks the protocol well enough for the official client."""
+    with SimulatedEndpoint(say("Good day to you"), models=("bot",)) as url:
+        with openai.OpenAI(base_url=url, api_key="any", max_retries=0) as official:
+            reply = official.chat.completions.create(model="bot", messages=[{"role": "user", "content": "Hi"}])
+            assert reply.choices[0].message.content == "Good day to you"
+            assert reply.choices[0].finish_reason == "stop"
+            assert reply.system_fingerprint == "simulated"
+            assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (1, 4)
+            assert [model.id for model in official.models.list()] == ["bot"]
+
+
+def test_the_official_client_reads_a_streamed_reply_with_usage():
+    """Streaming gives the same text in pieces, one finish, and usage when asked for."""
+    with SimulatedEndpoint(say("Good  day\nto you")) as url:
+        with openai.OpenAI(base_url=url, api_key="any", max_retries=0) as official:
+            chunks = list(
+                official.chat.completions.create(
+                    model="bot",
+                    messages=[{"role": "user", "content": "Hi"}],
+                    stream=True,
+                    stream_options={"include_usage": True},
+                )
+            )
+    texts = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+    assert "".join(texts) == "Good  day\nto you"
+    assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["stop"]
+    assert chunks[-1].usage.completion_tokens == 4
+
+
+def test_the_official_client_meets_errors_as_it_knows_them():
+    """A refused key, a limit and a failing simulation arrive as the official client's own errors."""
+
+    def answer(body):
+        if body["model"] == "broken":
+            raise RuntimeError
+        return SimulatedAnswer(status=429, retry_after_s=0)
+
+    messages = [{"role": "user", "content": "Hi"}]
+    with SimulatedEndpoint(answer, api_key=KEY) as url:
+        with openai.OpenAI(base_url=url, api_key="wrong", max_retries=0) as official:
+            with pytest.raises(openai.AuthenticationError):
+                official.chat.completions.create(model="bot", messages=messages)
+        with openai.OpenAI(base_url=url, api_key=KEY, max_retries=0) as official:
+            with pytest.raises(openai.RateLimitError):
+                official.chat.completions.create(model="bot", messages=messages)
+            with pytest.raises(openai.InternalServerError):
+                official.chat.completions.create(model="broken", messages=messages)
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        (b"{", "the body is not JSON"),
+        (b"[]", "the body is not a JSON object"),
+        (b'{"messages": []}', "'model' is missing or not a text"),
+        (b'{"model": "m", "messages": []}', "'messages' is missing or empty"),
+        (b'{"model": "m", "messages": ["hi"]}', "each of 'messages' must be an object with a role"),
+    ],
+)
+def test_a_malformed_body_is_refused_in_the_protocols_shape(body, words):
+    """What is wrong with a body is said in an error object, with status 400."""
+    with SimulatedEndpoint(say("x")) as url:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(urllib.request.Request(url + "/chat/completions", data=body))
+        with caught.value as error:
+            assert error.code == 400
+            assert json.loads(error.read())["error"]["message"] == words
+        with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(url + "/nothing"):
+            pass
+        with caught.value as error:
+            assert error.code == 404
+            assert json.loads(error.read())["error"]["type"] == "invalid_request_error"
+
+
+def test_our_client_reads_what_the_endpoint_said():
+    """Text, finish, usage and fingerprint arrive, and the latency was measured."""
+
+    async def run():
+        async with SimulatedEndpoint(lambda body: SimulatedAnswer(text="Hi " + str(body["seed"]), latency_s=0.05)) as url:
+            return await ask_once(url, asked(seed=7))
+
+    reply = asyncio.run(run())
+    assert (reply.text, reply.model, reply.finish_reason, reply.fingerprint) == ("Hi 7", "bot", "stop", "simulated")
+    assert reply.usage.output_tokens == 1
+    assert 0.05 <= reply.latency_s < 5
+
+
+def test_one_session_serves_many_requests():
+    """Connections are kept: many requests at once over one session, and closing twice is harmless."""
+
+    async def run():
+        endpoint = SimulatedEndpoint(say("ok"))
+        async with endpoint as url, client(url) as provider:
+            await asyncio.gather(*(provider.complete(asked()) for _ in range(20)))
+            session = provider._session
+            await provider.complete(asked())
+            assert provider._session is session
+            await provider.aclose()
+            await provider.aclose()
+            assert session.closed
+            assert (await provider.complete(asked())).text == "ok"
+            return endpoint.served
+
+    assert asyncio.run(run()) == 22
+
+
+def test_passing_failures_are_tried_again_after_what_retry_after_says():
+    """Two refusals with Retry-After are waited out, and the third try succeeds."""
+    calls = []
+
+    def answer(body):
+        calls.append(time.perf_counter())
+        return SimulatedAnswer(status=429, retry_after_s=0.2) if len(calls) < 3 else SimulatedAnswer(text="ok")
+
+    async def run():
+        async with SimulatedEndpoint(answer) as url:
+            return await ask_once(url)
+
+    assert asyncio.run(run()).text == "ok"
+    assert all(later - earlier >= 0.2 for earlier, later in zip(calls, calls[1:], strict=False))
+
+
+def test_patience_ends_and_the_error_holds_neither_key_nor_prompt():
+    """After the last retry the error names the endpoint, the status and what to do, and nothing secret."""
+
+    def answer(body):
+        return SimulatedAnswer(status=503, error=f"cannot serve {KEY}: {SECRET}")
+
+    async def run():
+        endpoint = SimulatedEndpoint(answer)
+        async with endpoint as url:
+            with pytest.raises(UpstreamError) as caught:
+                await ask_once(url, retries=2)
+            return url, str(caught.value), endpoint.served
+
+    url, message, served = asyncio.run(run())
+    assert message == (
+        f"{url}/chat/completions answered 503 (simulated_failure), asked 3 times; see that it is up, then run again"
+    )
+    assert served == 3
+
+
+def test_what_does_not_pass_is_not_tried_again():
+    """A refused key is said at once."""
+
+    async def run():
+        endpoint = SimulatedEndpoint(say("x"), api_key="another")
+        async with endpoint as url:
+            with pytest.raises(UpstreamError) as caught:
+                await ask_once(url)
+            return url, str(caught.value), endpoint.served
+
+    url, message, served = asyncio.run(run())
+    assert message == f"{url}/chat/completions answered 401 (invalid_api_key); check the API key"
+    assert served == 1
+
+
+def test_a_wait_beyond_patience_is_not_waited_for():
+    """An endpoint that asks for an hour gets an error, not an hour."""
+
+    async def run():
+        async with SimulatedEndpoint(lambda body: SimulatedAnswer(status=429, retry_after_s=3600)) as url:
+            with pytest.raises(UpstreamError, match="asks to wait 3600 s; try again after that time"):
+                await ask_once(url)
+
+    asyncio.run(run())
+
+
+def test_silence_and_absence_are_upstream_errors():
+    """A slow endpoint and a closed port each give one sentence."""
+
+    async def run():
+        async with SimulatedEndpoint(lambda body: SimulatedAnswer(text="late", latency_s=5)) as url:
+            with pytest.raises(UpstreamError, match=r"did not answer within 0\.1 s, asked once"):
+                await ask_once(url, timeout_s=0.1, retries=0)
+        with pytest.raises(UpstreamError, match="could not be reached .* asked 2 times"):
+            await ask_once(url, retries=1)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "url, words",
+    [
+        ("ftp://host/v1", "the base URL must start with http:// or https:// and name a host: https://HOST/v1"),
+        ("host", "the base URL must start with http:// or https:// and name a host: https://HOST/v1"),
+        ("https://me:word@host/v1", "the base URL holds a name or password; pass the key by itself"),
+    ],
+)
+def test_a_base_url_that_cannot_be_asked_is_refused(url, words):
+    """A URL is checked before anything is sent."""
+    with pytest.raises(UsageError) as caught:
+        client(url)
+    assert str(caught.value) == words
+
+
+def test_parameters_that_would_break_the_reading_are_refused():
+    """`stream` in params would turn the reply into something else."""
+    with pytest.raises(UsageError, match="the parameter stream is set by Equipoise"):
+        asked(stream=True)
