@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 import time
@@ -25,6 +26,10 @@ def say(text):
     return lambda body: SimulatedAnswer(text=text)
 
 
+def official_client(url, key="any"):
+    return openai.OpenAI(base_url=url, api_key=key, max_retries=0)
+
+
 def asked(**params):
     return Request(model="bot", messages=({"role": "user", "content": SECRET},), params=params)
 
@@ -40,31 +45,31 @@ async def ask_once(url, request=None, **more):
 
 def test_the_official_client_reads_a_whole_reply_and_the_models():
     """The endpoint speaks the protocol well enough for the official client."""
-    with SimulatedEndpoint(say("Good day to you"), models=("bot",)) as url:
-        with openai.OpenAI(base_url=url, api_key="any", max_retries=0) as official:
-            reply = official.chat.completions.create(model="bot", messages=[{"role": "user", "content": "Hi"}])
-            assert reply.choices[0].message.content == "Good day to you"
-            assert reply.choices[0].finish_reason == "stop"
-            assert reply.system_fingerprint == "simulated"
-            assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (1, 4)
-            assert [model.id for model in official.models.list()] == ["bot"]
+    with SimulatedEndpoint(say("Good day to you"), models=("bot",)) as url, official_client(url) as official:
+        reply = official.chat.completions.create(model="bot", messages=[{"role": "user", "content": "Hi"}])
+        assert reply.choices[0].message.content == "Good day to you"
+        assert reply.choices[0].finish_reason == "stop"
+        assert reply.system_fingerprint == "simulated"
+        assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (1, 4)
+        assert [model.id for model in official.models.list()] == ["bot"]
 
 
 def test_the_official_client_reads_a_streamed_reply_with_usage():
     """Streaming gives the same text in pieces, one finish, and usage when asked for."""
-    with SimulatedEndpoint(say("Good  day\nto you")) as url:
-        with openai.OpenAI(base_url=url, api_key="any", max_retries=0) as official:
-            chunks = list(
-                official.chat.completions.create(
-                    model="bot",
-                    messages=[{"role": "user", "content": "Hi"}],
-                    stream=True,
-                    stream_options={"include_usage": True},
-                )
+    with SimulatedEndpoint(say("Good  day\nto you")) as url, official_client(url) as official:
+        chunks = list(
+            official.chat.completions.create(
+                model="bot",
+                messages=[{"role": "user", "content": "Hi"}],
+                stream=True,
+                stream_options={"include_usage": True},
             )
+        )
     texts = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
     assert "".join(texts) == "Good  day\nto you"
-    assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["stop"]
+    assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == [
+        "stop"
+    ]
     assert chunks[-1].usage.completion_tokens == 4
 
 
@@ -78,10 +83,9 @@ def test_the_official_client_meets_errors_as_it_knows_them():
 
     messages = [{"role": "user", "content": "Hi"}]
     with SimulatedEndpoint(answer, api_key=KEY) as url:
-        with openai.OpenAI(base_url=url, api_key="wrong", max_retries=0) as official:
-            with pytest.raises(openai.AuthenticationError):
-                official.chat.completions.create(model="bot", messages=messages)
-        with openai.OpenAI(base_url=url, api_key=KEY, max_retries=0) as official:
+        with official_client(url, "wrong") as official, pytest.raises(openai.AuthenticationError):
+            official.chat.completions.create(model="bot", messages=messages)
+        with official_client(url, KEY) as official:
             with pytest.raises(openai.RateLimitError):
                 official.chat.completions.create(model="bot", messages=messages)
             with pytest.raises(openai.InternalServerError):
@@ -117,11 +121,18 @@ def test_our_client_reads_what_the_endpoint_said():
     """Text, finish, usage and fingerprint arrive, and the latency was measured."""
 
     async def run():
-        async with SimulatedEndpoint(lambda body: SimulatedAnswer(text="Hi " + str(body["seed"]), latency_s=0.05)) as url:
+        async with SimulatedEndpoint(
+            lambda body: SimulatedAnswer(text="Hi " + str(body["seed"]), latency_s=0.05)
+        ) as url:
             return await ask_once(url, asked(seed=7))
 
     reply = asyncio.run(run())
-    assert (reply.text, reply.model, reply.finish_reason, reply.fingerprint) == ("Hi 7", "bot", "stop", "simulated")
+    assert (reply.text, reply.model, reply.finish_reason, reply.fingerprint) == (
+        "Hi 7",
+        "bot",
+        "stop",
+        "simulated",
+    )
     assert reply.usage.output_tokens == 1
     assert 0.05 <= reply.latency_s < 5
 
@@ -151,14 +162,16 @@ def test_passing_failures_are_tried_again_after_what_retry_after_says():
 
     def answer(body):
         calls.append(time.perf_counter())
-        return SimulatedAnswer(status=429, retry_after_s=0.2) if len(calls) < 3 else SimulatedAnswer(text="ok")
+        return (
+            SimulatedAnswer(status=429, retry_after_s=0.2) if len(calls) < 3 else SimulatedAnswer(text="ok")
+        )
 
     async def run():
         async with SimulatedEndpoint(answer) as url:
             return await ask_once(url)
 
     assert asyncio.run(run()).text == "ok"
-    assert all(later - earlier >= 0.2 for earlier, later in zip(calls, calls[1:], strict=False))
+    assert all(later - earlier >= 0.2 for earlier, later in itertools.pairwise(calls))
 
 
 def test_patience_ends_and_the_error_holds_neither_key_nor_prompt():
@@ -214,7 +227,7 @@ def test_silence_and_absence_are_upstream_errors():
         async with SimulatedEndpoint(lambda body: SimulatedAnswer(text="late", latency_s=5)) as url:
             with pytest.raises(UpstreamError, match=r"did not answer within 0\.1 s, asked once"):
                 await ask_once(url, timeout_s=0.1, retries=0)
-        with pytest.raises(UpstreamError, match="could not be reached .* asked 2 times"):
+        with pytest.raises(UpstreamError, match=r"could not be reached .* asked 2 times"):
             await ask_once(url, retries=1)
 
     asyncio.run(run())
@@ -223,7 +236,10 @@ def test_silence_and_absence_are_upstream_errors():
 @pytest.mark.parametrize(
     "url, words",
     [
-        ("ftp://host/v1", "the base URL must start with http:// or https:// and name a host: https://HOST/v1"),
+        (
+            "ftp://host/v1",
+            "the base URL must start with http:// or https:// and name a host: https://HOST/v1",
+        ),
         ("host", "the base URL must start with http:// or https:// and name a host: https://HOST/v1"),
         ("https://me:word@host/v1", "the base URL holds a name or password; pass the key by itself"),
     ],

@@ -6,7 +6,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from markupsafe import Markup
@@ -84,7 +84,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("width", [360, 1200])
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
 def test_the_page_opens_quietly_and_fits(
-    browser: Browser, address: str, width: int, scheme: str, script: bool
+    browser: Browser, address: str, width: int, scheme: Literal["light", "dark"], script: bool
 ) -> None:
     context = browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=script

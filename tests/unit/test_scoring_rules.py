@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ def run(declared, text, reference=None):
         ({"contains": "policy"}, "our POLICY", "polic", "does not contain 'policy'"),
         ({"not_contains": "sorry"}, "glad", "So Sorry", "contains 'sorry'"),
         ({"regex": r"\b\d{2}\b"}, "in 14 days", "in 140 days", r"nothing matches '\\b\\d{2}\\b'"),
-        ({"json_valid": True}, '{"a": 1}', "{'a': 1}", "not JSON: unexpected character at line 1 column 2"),
+        ({"json_valid": True}, '{"a": 1}', "{'a': 1}", "not JSON: unexpected character, expected a string key at line 1 column 2"),
         ({"max_chars": 3}, "abc", "abcd", "4 characters, and at most 3 are allowed"),
         ({"min_chars": 3}, "abc", "ab", "2 characters, and at least 3 are wanted"),
         ({"not_empty": True}, "a", " \u200b\n", "the answer is empty"),
@@ -136,11 +137,11 @@ def test_safety_never_raises_and_spans_lie_in_the_text(text):
     """Any text is read; what is found lies inside and does not overlap."""
     found = find_personal_data(text)
     assert all(0 <= each.start < each.end <= len(text) for each in found)
-    assert all(a.end <= b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(found))
     assert is_empty(text) == (safety(text) == Failed("the answer is empty"))
 
 
-@pytest.mark.parametrize("unit", ["a", "1 ", "1", "a.", "a@", "a1 ", "AT12", "AT12 ", "+1 ", "(212)", "212-", "-", " "])
+@pytest.mark.parametrize("unit", ["a", "1 ", "1", "a.", "a@", "a1 ", "AT12", "AT12 ", "4111 1111 1111 1111 ", "4 5 ", "a@b.example ", "+1 ", "(212)", "212-", "-", " "])
 def test_no_text_takes_long(unit):
     """100,000 characters of the worst kinds are read in linear time."""
     started = time.perf_counter()

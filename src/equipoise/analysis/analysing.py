@@ -8,7 +8,7 @@ from dataclasses import replace
 from equipoise.analysis.effects import difference, effect_of, value_of
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.analysis.health import check_health
-from equipoise.analysis.looks import LookState, PastLook, look_now
+from equipoise.analysis.looks import LookState, PastLook, look_now, planned_looks
 from equipoise.experiment.amount import Amount
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
@@ -54,6 +54,7 @@ def analyse(
         treatments=tuple(variant.name for variant in experiment.treatments),
         family=family,
         past=tuple(past),
+        planned=planned_looks(experiment),
     )
 
 

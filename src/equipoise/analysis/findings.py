@@ -73,6 +73,7 @@ class Findings:
     treatments: tuple[str, ...]
     family: str | None = None
     past: tuple[PastLook, ...] = ()
+    planned: tuple[PastLook, ...] = ()
 
     @property
     def healthy(self) -> bool:

@@ -9,17 +9,17 @@ from scipy.special import ndtr
 
 from equipoise.experiment.definition import Experiment
 from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.sequential import next_boundary
+from equipoise.stats.sequential import boundaries, next_boundary
 from equipoise.stats.spending import SPENDING
 
-__all__ = ["LookState", "PastLook", "look_now"]
+__all__ = ["LookState", "PastLook", "look_now", "planned_looks"]
 
 _LEAST_STEP = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class PastLook:
-    """A look already taken: its information fraction, the boundary used, and the primary's statistic."""
+    """A look taken or planned: its information fraction, the boundary used, and the primary's statistic."""
 
     fraction: float
     boundary: float
@@ -53,6 +53,16 @@ class LookState:
     @property
     def guard_level(self) -> float:
         return 1.0 - 2.0 * float(ndtr(-self.guard_boundary))
+
+
+def planned_looks(experiment: Experiment) -> tuple[PastLook, ...]:
+    """The registered looks with the boundaries they have if they are taken when planned."""
+    settings = experiment.plan
+    alpha = settings.alpha / len(experiment.treatments)
+    limits = boundaries(settings.looks, alpha, SPENDING[settings.spending])
+    return tuple(
+        PastLook(fraction, limit) for fraction, limit in zip(settings.looks, limits, strict=True)
+    )
 
 
 def look_now(

@@ -10,6 +10,7 @@ import re
 from equipoise.arena.result import ArenaResult
 from equipoise.arena.telling import (
     Table,
+    answer_table,
     check_table,
     facts,
     flips,
@@ -48,6 +49,10 @@ _PAGE = """\
 <li>{{ warning }}</li>
 {% endfor %}
 </ul>
+{% endif %}
+{% if answers %}
+<h2>Answers</h2>
+{{ table(answers[0], answers[1]) }}
 {% endif %}
 {% if rubric %}
 <h2>Grades by the rubric</h2>
@@ -101,6 +106,7 @@ def html_report(result: ArenaResult) -> str:
         strengths=[strength(variant, result) for variant in result.treatments],
         warnings=warnings(result),
         rubric=rubric_table(result),
+        answers=answer_table(result),
         checks=check_table(result),
         flips=flips(result),
         facts=facts(result),
@@ -120,6 +126,8 @@ def markdown_report(result: ArenaResult) -> str:
     ]
     if said := warnings(result):
         parts += ["## To bear in mind", "\n".join(f"- {_inline(each)}" for each in said)]
+    if answers := answer_table(result):
+        parts += ["## Answers", _markdown_table(answers)]
     if rubric := rubric_table(result):
         parts += ["## Grades by the rubric", _markdown_table(rubric)]
     if checks := check_table(result):

@@ -15,6 +15,7 @@ from equipoise.stats.preference import cases_to_settle
 __all__ = [
     "Flip",
     "Table",
+    "answer_table",
     "check_table",
     "facts",
     "flips",
@@ -45,9 +46,7 @@ class Flip:
 
 def variant_table(result: ArenaResult) -> Table:
     """One row a variant, control first."""
-    heads = ["variant", "win rate", "SE", f"{result.level:.0%} interval", "won / tied / lost", "unscored"]
-    with_answers = result.control.answered is not None
-    heads += ["mean length", "no answer"] if with_answers else []
+    heads = ["variant", "win rate", "SE", f"{result.level:.0%} interval", "won/tied/lost", "unscored"]
     rows: list[list[object]] = []
     for variant in result.variants:
         rate = variant.win_rate
@@ -56,16 +55,28 @@ def variant_table(result: ArenaResult) -> Table:
         if isinstance(rate, Estimate):
             row += [
                 percent(rate.value, digits),
-                percent(rate.standard_error, digits),
+                fixed(rate.standard_error * 100, digits) + " pp",
                 f"{percent(rate.low)} to {percent(rate.high)}",
             ]
         else:
             row += ["reference" if rate is None else None, None, None]
-        row += [f"{variant.wins} / {variant.ties} / {variant.losses}", variant.unscored] if rate else [None, None]
-        if with_answers:
-            row += [None if variant.mean_chars is None else round(variant.mean_chars), variant.errored]
-        rows.append(row)
+        # Without blanks, so that the three numbers stay on one line.
+        counts = f"{variant.wins}/{variant.ties}/{variant.losses}"
+        rows.append([*row, *([counts, variant.unscored] if rate else [None, None])])
     return heads, rows
+
+
+def answer_table(result: ArenaResult) -> Table | None:
+    """How many answers each variant gave, and how long they are."""
+    if result.control.answered is None:
+        return None
+    return (
+        ["variant", "answers", "no answer", "mean characters"],
+        [
+            [each.name, each.answered, each.errored, None if each.mean_chars is None else round(each.mean_chars)]
+            for each in result.variants
+        ],
+    )
 
 
 def rubric_table(result: ArenaResult) -> Table | None:
@@ -131,10 +142,11 @@ def strength(variant: VariantResult, result: ArenaResult) -> str:
     if decided.decision == "inconclusive":
         if decided.cases_to_settle is None:
             return f"{said} No number of cases can be named that would settle it."
+        margin = f"{fixed(result.margin * 100, 1)} percentage points of win rate"
         aim = (
-            f"show an arm better by {percent(result.margin)} of win rate to be better"
+            f"show that an arm better by {margin} is better than control"
             if result.superior
-            else f"show an arm as good as control to be no worse by {percent(result.margin)} of win rate"
+            else f"show that an arm as good as control is no worse by more than {margin}"
         )
         if result.margin == 0 or scored >= cases_to_settle(result.margin, level=result.level):
             aim = "tell the win rate that was seen from the gate's bar"
@@ -213,7 +225,7 @@ def _against(
         return None
     why = [f"fails {name}: {reason}" for name, reason in broken.items()]
     if lost and comparison is not None and score is not None:
-        judged = "loses to control" if score == 0 else f"has a {percent(score, 2)} chance against control"
+        judged = "loses to control" if score < 0.005 else f"has a {percent(score)} chance against control"
         why.append(judged + (f" (“{comparison.reasons[0]}”)" if comparison.reasons else ""))
     rank = 0 if needed.intersection(broken) else 1 if broken else 2
     flip = Flip(

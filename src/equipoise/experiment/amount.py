@@ -15,11 +15,12 @@ from typing import Literal
 
 __all__ = ["Amount", "Bound", "parse_amount", "parse_bound", "parse_duration", "parse_share"]
 
-_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+# Lengths are bounded because numbers are kept exactly: "1e999999999" as a fraction would fill the memory.
+_NUMBER = r"[-+]?(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,3})?"
 _AMOUNT = re.compile(rf"^\s*({_NUMBER})\s*(%|pp)?\s*$")
 _BOUND = re.compile(rf"^\s*(control|baseline)\s*([-+])\s*({_NUMBER})\s*(%|pp)?\s*$")
-_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*$")
-_FRACTION = re.compile(r"^\s*(\d+)\s*/\s*(\d+)\s*$")
+_DURATION = re.compile(r"^\s*([0-9]{1,400}(?:\.[0-9]{1,400})?)\s*(ms|s|m|h|d|w)\s*$")
+_FRACTION = re.compile(r"^\s*([0-9]{1,2000})\s*/\s*([0-9]{1,2000})\s*$")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
@@ -105,7 +106,11 @@ def parse_bound(value: object) -> Bound:
                 "control" if match[1] == "control" else "baseline",
                 Amount(sign * amount.value, amount.scale),
             )
-    return Bound("none", parse_amount(value))
+    amount = parse_amount(value)
+    if amount.scale == "relative":
+        # "20%" of what? A share needs the arm or the period it is taken of.
+        raise ValueError
+    return Bound("none", amount)
 
 
 def parse_share(value: object) -> Fraction:
@@ -138,5 +143,5 @@ def parse_duration(value: object) -> float:
     (300.0, 86400.0)
     """
     if isinstance(value, str) and (match := _DURATION.match(value)):
-        return float(match[1]) * _SECONDS[match[2]]
+        return _number(float(match[1]) * _SECONDS[match[2]])
     raise ValueError

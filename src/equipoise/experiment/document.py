@@ -22,7 +22,11 @@ Path = tuple[str | int, ...]
 
 _MAX_NODES = 100_000
 _INTEGER = re.compile(r"^[-+]?(0|[1-9][0-9]*)$")
-_FLOAT = re.compile(r"^[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?$")
+_FLOAT = re.compile(
+    r"^[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|(0|[1-9][0-9]*)[eE][-+]?[0-9]+)$"
+)
+_EXACT = 2**53 - 1
+"""Beyond this JSON cannot tell an integer from its neighbours."""
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _TRAPS = {"on", "off", "yes", "no", "y", "n"}
@@ -108,7 +112,7 @@ def read_document(text: str, file: str) -> Document:
         raise DefinitionError(
             [
                 Fault(
-                    f"this is not YAML: {error.problem or error}",
+                    f"this is not YAML: {_said(error)}",
                     file=file,
                     line=mark.line + 1 if mark else None,
                 )
@@ -135,7 +139,7 @@ class _Reader:
         self.count = 0
         self.open: set[int] = set()
 
-    def build(self, node: yaml.Node, path: Path) -> Any:
+    def _enter(self, node: yaml.Node) -> None:
         self.count += 1
         if self.count > _MAX_NODES or id(node) in self.open:
             raise DefinitionError(
@@ -148,8 +152,11 @@ class _Reader:
                     )
                 ]
             )
-        self.document.lines.setdefault(path, node.start_mark.line + 1)
         self.open.add(id(node))
+
+    def build(self, node: yaml.Node, path: Path) -> Any:
+        self._enter(node)
+        self.document.lines.setdefault(path, node.start_mark.line + 1)
         try:
             if isinstance(node, yaml.MappingNode):
                 self._tag(node, path, "map")
@@ -174,6 +181,13 @@ class _Reader:
                 "remove the tag",
             )
 
+    def _unicode(self, text: str, path: Path) -> str:
+        # An escape such as "\\ud800" makes half a character, which no UTF-8 and no JSON can hold.
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            self._fault(path, "this text holds half a character (a lone surrogate)", "write the whole character")
+            return "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text)
+        return text
+
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
         merged: list[tuple[yaml.Node, yaml.Node]] = []
@@ -195,15 +209,25 @@ class _Reader:
         return result
 
     def _merged(self, node: yaml.Node, path: Path) -> list[tuple[yaml.Node, yaml.Node]]:
-        if isinstance(node, yaml.MappingNode):
-            pairs: list[tuple[yaml.Node, yaml.Node]] = list(node.value)
-            return pairs
-        self._fault(path, "`<<` merges one mapping, and this is something else")
-        return []
+        """The keys to merge in, those of a merge inside the merged mapping after its own."""
+        if not isinstance(node, yaml.MappingNode):
+            self._fault(path, "`<<` merges one mapping, and this is something else")
+            return []
+        self._enter(node)
+        own: list[tuple[yaml.Node, yaml.Node]] = []
+        inner: list[tuple[yaml.Node, yaml.Node]] = []
+        for key, value in node.value:
+            self.count += 1
+            if key.tag == _CORE + "merge":
+                inner += self._merged(value, path)
+            else:
+                own.append((key, value))
+        self.open.discard(id(node))
+        return own + inner
 
     def _key(self, node: yaml.Node, path: Path) -> str:
         if isinstance(node, yaml.ScalarNode):
-            text = str(node.value)
+            text = self._unicode(str(node.value), path)
             if node.style is None and text.lower() in _TRAPS:
                 self.document.lines[(*path, text)] = node.start_mark.line + 1
                 self._fault(
@@ -214,7 +238,7 @@ class _Reader:
         return f"<line {node.start_mark.line + 1}>"
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
-        text = str(node.value)
+        text = self._unicode(str(node.value), path)
         if not node.tag.startswith(_CORE) or node.tag[len(_CORE) :] not in {
             "str",
             "int",
@@ -239,10 +263,26 @@ class _Reader:
             )
             return text
         if _INTEGER.match(text):
-            return int(text) if len(text) <= 20 else float(text)
+            # Short texts only: turning an endless one into a number takes endless time.
+            if len(text) > 20 or abs(int(text)) > _EXACT:
+                self._fault(path, f"{_cut(text)} is beyond the integers that JSON keeps exactly", "write it in quotes")
+                return 0
+            return int(text)
         if _FLOAT.match(text) and math.isfinite(value := float(text)):
             return value
         return text
+
+
+def _said(error: yaml.MarkedYAMLError) -> str:
+    """The parser's complaint as one clause; where its two halves make one, both."""
+    context, problem = error.context or "", error.problem or str(error)
+    if problem == "second occurrence":
+        return context.split(";", maxsplit=1)[0]
+    return f"{context}, {problem}" if problem.startswith("but ") and context else problem
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _explicit_string(node: yaml.ScalarNode) -> bool:

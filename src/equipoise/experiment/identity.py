@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -116,7 +117,8 @@ def _section(
         if item == default or item is None:
             continue
         key = (renamed or {}).get(entry.name, entry.name)
-        result[key] = f"{item!r}s" if entry.name in durations else _plain(item)
+        # Without an exponent, which a duration does not have: 0.00001s, never 1e-05s.
+        result[key] = f"{Decimal(repr(item)):f}s" if entry.name in durations else _plain(item)
     return result
 
 

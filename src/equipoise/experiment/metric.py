@@ -40,7 +40,7 @@ class Quantity:
         """
         stream, dot, name = text.partition(".")
         for known in STREAMS:
-            if stream == known and dot and name and name.replace("_", "a").isalnum():
+            if stream == known and dot and name.isascii() and name.replace("_", "a").isalnum():
                 return cls(known, name)
         raise ValueError(text)
 

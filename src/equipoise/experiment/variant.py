@@ -77,12 +77,23 @@ def thaw(value: JSON) -> JSON:
     return value
 
 
-def _leaves(value: JSON, path: str) -> Iterator[tuple[str, JSON]]:
+def _leaves(value: JSON, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], JSON]]:
     if isinstance(value, dict) and value:
         for key in sorted(value):
-            yield from _leaves(value[key], f"{path}.{key}")
+            yield from _leaves(value[key], (*path, key))
     else:
         yield path, value
+
+
+def _same(one: JSON, other: JSON) -> bool:
+    """Equality of JSON values: 1 and 1.0 are one number, but true is not 1 (as it is to Python)."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return bool(one == other)
 
 
 def differences(control: Variant, treatment: Variant) -> tuple[Difference, ...]:
@@ -93,10 +104,11 @@ def differences(control: Variant, treatment: Variant) -> tuple[Difference, ...]:
     >>> differences(a, b)
     (Difference(variant='warm', path='params.temperature', control=0.3, treatment=0.9),)
     """
-    ours = {path: leaf for part, value in control.settings.items() for path, leaf in _leaves(value, part)}
-    theirs = {path: leaf for part, value in treatment.settings.items() for path, leaf in _leaves(value, part)}
+    # Paths are kept as steps until they are shown: the key "a.b" is not the key "b" below "a".
+    ours = {path: leaf for part, value in control.settings.items() for path, leaf in _leaves(value, (part,))}
+    theirs = {path: leaf for part, value in treatment.settings.items() for path, leaf in _leaves(value, (part,))}
     return tuple(
-        Difference(treatment.name, path, ours.get(path), theirs.get(path))
+        Difference(treatment.name, ".".join(path), ours.get(path), theirs.get(path))
         for path in sorted(ours.keys() | theirs.keys())
-        if ours.get(path) != theirs.get(path) or (path in ours) != (path in theirs)
+        if (path in ours) != (path in theirs) or not _same(ours[path], theirs[path])
     )

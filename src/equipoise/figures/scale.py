@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .numerals import fixed
+from .numerals import fixed, number
 
 __all__ = ["Scale", "padded", "ticks"]
 
@@ -34,9 +34,9 @@ class Scale:
 
     def says(self, value: float, extra: int = 0, *, unit: bool = True) -> str:
         """A number as this scale writes it, with `extra` decimals beyond those of its ticks."""
-        return fixed(value * self.factor, self._round()[1] + extra, signed=self.signed) + (
-            self.suffix if unit else ""
-        )
+        scaled, decimals = value * self.factor, self._round()[1] + extra
+        said = fixed(scaled, decimals, signed=self.signed) if decimals <= 8 else number(scaled)
+        return said + (self.suffix if unit else "")
 
     def _round(self) -> tuple[tuple[float, ...], int]:
         return ticks(self.low * self.factor, self.high * self.factor, self.count)

@@ -25,6 +25,8 @@ _PHONE = re.compile(
     r"(?<![A-Za-z0-9+.])(?:\+[1-9][0-9]{0,2}(?:[ .-]?\(?[0-9]{1,4}\)?){2,6}"
     r"|(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4})(?![A-Za-z0-9])"
 )
+_MOST_GROUPS = 6
+"""Cards are written in up to five groups of digits; one by one they are not found."""
 _IBAN_LENGTHS = {
     "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27,
     "BR": 29, "BY": 28, "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28,
@@ -62,6 +64,7 @@ def find_personal_data(text: str, *, allow: Collection[str] = ()) -> tuple[Perso
     """
     allowed = {_bare(each) for each in allow}
     found: list[PersonalData] = []
+    taken = bytearray(len(text))
     for kind, spans in (
         ("e-mail address", (match.span() for match in _EMAIL.finditer(text))),
         ("IBAN", _ibans(text)),
@@ -70,9 +73,9 @@ def find_personal_data(text: str, *, allow: Collection[str] = ()) -> tuple[Perso
         ("phone number", _phones(text)),
     ):
         for start, end in spans:
-            apart = all(end <= other.start or start >= other.end for other in found)
-            if apart and _bare(text[start:end]) not in allowed:
+            if not any(taken[start:end]) and _bare(text[start:end]) not in allowed:
                 found.append(PersonalData(start, end, kind))
+                taken[start:end] = b"\1" * (end - start)
     return tuple(sorted(found))
 
 
@@ -139,7 +142,7 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
         groups = [match.span() for match in _GROUP.finditer(text, run.start(), run.end())]
         for first in range(len(groups)):
             digits = ""
-            for start, end in groups[first:]:
+            for start, end in groups[first : first + _MOST_GROUPS]:
                 digits += text[start:end]
                 if len(digits) > 19:
                     break

@@ -104,8 +104,9 @@ def _figures(analysis: Analysis) -> list[Markup]:
             _interval_figure(
                 [_guard_row(effect) for effect in findings.guards],
                 title="Guardrails: how much of the margin is used",
-                axis="change for the better, in margins; −1 is the most that was declared acceptable",
-                caption="A guardrail is held when its whole interval lies right of −1, breached when it lies "
+                axis="change for the better, in margins",
+                caption="At −1 a metric is worse by all of the margin that was declared acceptable. A guardrail is held "
+                "when its whole interval lies right of that, breached when it lies "
                 "left of it, and not shown in between.",
                 reference=-1.0,
             )
@@ -184,21 +185,26 @@ def _interval_row(
 def _boundary_figure(analysis: Analysis) -> Markup:
     findings = analysis.findings
     now = findings.look
-    boundary = [(past.fraction, past.boundary) for past in findings.past]
+    used = [(past.fraction, past.boundary) for past in findings.past]
     seen = [(past.fraction, past.statistic) for past in findings.past if past.statistic is not None]
     if now.fraction is not None:
-        boundary.append((min(now.fraction, 1.0), now.boundary))
+        used.append((min(now.fraction, 1.0), now.boundary))
         statistics = [
-            (e.estimate.statistic or 0.0) * (1 if e.better == "higher" else -1)
-            for e in findings.primary
-            if isinstance(e.estimate, Estimate) and e.estimate.statistic is not None
+            effect.estimate.statistic * (1 if effect.better == "higher" else -1)
+            for effect in findings.primary
+            if isinstance(effect.estimate, Estimate) and effect.estimate.statistic is not None
         ]
         if statistics:
-            seen.append((min(now.fraction, 1.0), max(statistics, key=math.fabs)))
+            seen.append((min(now.fraction, 1.0), max(statistics)))
+    # What was used replaces the plan up to here; what is planned continues it.
+    here = used[-1][0] if used else 0.0
+    limits = used + [(look.fraction, look.boundary) for look in findings.planned if look.fraction > here]
+    if len(limits) == 1:
+        limits = [(look.fraction, look.boundary) for look in findings.planned]
     curves = [
-        Curve("boundary: improvement", tuple(boundary)),
-        Curve("boundary: harm", tuple((x, -y) for x, y in boundary)),
-        Curve("observed statistic", tuple(seen)),
+        Curve("boundary for an improvement", tuple(limits)),
+        Curve("boundary for harm", tuple((x, -y) for x, y in limits)),
+        Curve("observed", tuple(seen)),
     ]
     wide, narrow = (
         curve_chart(

@@ -1,0 +1,37 @@
+"""What a caller waits for: `equipoise --help`, and importing the router, as whole processes."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pairs import report
+
+PROGRAM = Path(sys.executable).with_name("equipoise")
+
+
+def _wall(command: list[str], runs: int = 11) -> float:
+    taken = []
+    for _ in range(runs + 1):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken[1:])
+
+
+def main() -> None:
+    bare = _wall([sys.executable, "-c", "pass"])
+    for name, command in {
+        "equipoise --help": [str(PROGRAM), "--help"],
+        "from equipoise import Router": [sys.executable, "-c", "from equipoise import Router"],
+        "import equipoise.stats.sequential": [sys.executable, "-c", "import equipoise.stats.sequential"],
+    }.items():
+        wall = _wall(command)
+        report(name, {"wall_s": wall, "beyond_python_s": wall - bare})
+
+
+if __name__ == "__main__":
+    main()
