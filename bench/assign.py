@@ -6,9 +6,10 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
+from pairs import against, report
+
 from equipoise.experiment.reading import load_experiment
 from equipoise.sdk.router import Router
-from pairs import against, report
 
 UNITS = [f"conversation-{n:012d}" for n in range(100_000)]
 DEFINITION = """

@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 import time
 
+from pairs import report
+
 from equipoise.stats.sequential import boundaries
 from equipoise.stats.spending import obrien_fleming
-from pairs import report
 
 
 def main() -> None:

@@ -7,17 +7,21 @@ import tempfile
 from itertools import count
 from pathlib import Path
 
+from pairs import against, report
+
 from equipoise.events.facts import Outcome, encode
 from equipoise.events.sqlite import SQLiteLog
 from equipoise.events.writer import LogWriter
-from pairs import against, report
 
 ROWS = 20_000
 _number = count()
 
 
 def _facts() -> list[Outcome]:
-    return [Outcome(experiment="bench", happened=1.0, unit=f"u{n}", name="resolved", value=True) for n in range(ROWS)]
+    return [
+        Outcome(experiment="bench", happened=1.0, unit=f"u{n}", name="resolved", value=True)
+        for n in range(ROWS)
+    ]
 
 
 def main() -> None:
@@ -38,7 +42,9 @@ def main() -> None:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("CREATE TABLE events (event_id TEXT PRIMARY KEY, body BLOB) WITHOUT ROWID")
             connection.execute("BEGIN")
-            connection.executemany("INSERT INTO events VALUES (?, ?)", ((f.event_id, encode(f)) for f in facts))
+            connection.executemany(
+                "INSERT INTO events VALUES (?, ?)", ((f.event_id, encode(f)) for f in facts)
+            )
             connection.execute("COMMIT")
             connection.close()
 

@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 import duckdb
+from pairs import against, report
 
 from equipoise.conduct.analyze import analyze
 from equipoise.experiment.reading import load_experiment
-from pairs import against, report
 
 ROWS = 1_000_000
 DEFINITION = """

@@ -60,9 +60,7 @@ def planned_looks(experiment: Experiment) -> tuple[PastLook, ...]:
     settings = experiment.plan
     alpha = settings.alpha / len(experiment.treatments)
     limits = boundaries(settings.looks, alpha, SPENDING[settings.spending])
-    return tuple(
-        PastLook(fraction, limit) for fraction, limit in zip(settings.looks, limits, strict=True)
-    )
+    return tuple(PastLook(fraction, limit) for fraction, limit in zip(settings.looks, limits, strict=True))
 
 
 def look_now(

@@ -85,7 +85,9 @@ def read_cases(spec: Cases, folder: Path) -> CaseSet:
         lines[case] = row.line
         cases.append(Case(case, _input(rows, row, spec.input), _reference(rows, row, spec.reference)))
     if not cases:
-        raise DataError(f"{_WHAT} {path} hold no case. Write at least one, with '{spec.id}' and '{spec.input}'")
+        raise DataError(
+            f"{_WHAT} {path} hold no case. Write at least one, with '{spec.id}' and '{spec.input}'"
+        )
     return CaseSet(tuple(cases), _digest(cases), Path(spec.file).name)
 
 
@@ -124,7 +126,9 @@ def _digest(cases: list[Case]) -> str:
     try:
         return hashlib.sha256(rfc8785.dumps(listed)).hexdigest()
     except (rfc8785.CanonicalizationError, ValueError) as error:
-        raise DataError(f"{_WHAT} hold something that JSON cannot say exactly: {error}. Write it as text") from None
+        raise DataError(
+            f"{_WHAT} hold something that JSON cannot say exactly: {error}. Write it as text"
+        ) from None
 
 
 def _yaml(path: Path, columns: list[str]) -> Rows:
@@ -133,7 +137,9 @@ def _yaml(path: Path, columns: list[str]) -> Rows:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise DataError(f"{_WHAT} {path} are not UTF-8 text, see line {line}. Save the file as UTF-8") from None
+        raise DataError(
+            f"{_WHAT} {path} are not UTF-8 text, see line {line}. Save the file as UTF-8"
+        ) from None
     try:
         document = read_document(text, str(path))
         if document.faults:
@@ -142,14 +148,20 @@ def _yaml(path: Path, columns: list[str]) -> Rows:
         raise DataError(f"{_WHAT}: {error}") from None
     listed = document.data
     if not isinstance(listed, list):
-        raise DataError(f"{_WHAT} {path} are not a list. Accepted: one item `- {{{columns[0]}: …}}` for each case")
+        raise DataError(
+            f"{_WHAT} {path} are not a list. Accepted: one item `- {{{columns[0]}: …}}` for each case"
+        )
     rows = []
     for index, values in enumerate(listed):
         line = document.line((index, *list(values)[:1]) if isinstance(values, dict) else (index,)) or 1
         if not isinstance(values, dict):
-            raise DataError(f"{_WHAT} {path}, line {line}: a case is a mapping. Accepted: {', '.join(columns)}")
+            raise DataError(
+                f"{_WHAT} {path}, line {line}: a case is a mapping. Accepted: {', '.join(columns)}"
+            )
         for column in columns:
             if column not in values:
-                raise DataError(f"{_WHAT} {path}, line {line}: there is no '{column}'. It has: {', '.join(values)}")
+                raise DataError(
+                    f"{_WHAT} {path}, line {line}: there is no '{column}'. It has: {', '.join(values)}"
+                )
         rows.append(Row(line, values))
     return Rows(path, _WHAT, digest, tuple(rows))

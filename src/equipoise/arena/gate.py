@@ -72,7 +72,9 @@ def decide_arm(
     """
 
     def say(decision: Decision, reason: str, settle: int | None = None) -> ArmDecision:
-        return ArmDecision(variant=variant, decision=decision, reason=reason, cases=cases, cases_to_settle=settle)
+        return ArmDecision(
+            variant=variant, decision=decision, reason=reason, cases=cases, cases_to_settle=settle
+        )
 
     if failing:
         listed = ", ".join(f"{name} on {count} of {cases} cases" for name, count in failing)
@@ -80,7 +82,9 @@ def decide_arm(
     if scored == 0:
         return say("invalid", "no case was scored against control")
     if cases - scored > MOST_UNSCORED * cases:
-        return say("invalid", f"{cases - scored} of {cases} cases are unscored, more than {MOST_UNSCORED:.0%}")
+        return say(
+            "invalid", f"{cases - scored} of {cases} cases are unscored, more than {MOST_UNSCORED:.0%}"
+        )
     if isinstance(win_rate, NotEstimable):
         return say("inconclusive", win_rate.reason, _settle(gate, None, scored))
     bar = 0.5 if gate.superior else 0.5 - gate.margin
@@ -89,7 +93,9 @@ def decide_arm(
         return say("fail", f"the win rate is shown to be below {bar:.1%} (interval {shown})")
     if win_rate.low > bar:
         if unchecked:
-            return say("inconclusive", f"{unchecked} cases have no answer on which the must-pass checks could run")
+            return say(
+                "inconclusive", f"{unchecked} cases have no answer on which the must-pass checks could run"
+            )
         return say("pass", f"the win rate is shown to be above {bar:.1%} (interval {shown})")
     return say(
         "inconclusive",

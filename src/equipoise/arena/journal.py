@@ -46,7 +46,12 @@ class Journal:
         key = _key(request)
         self._replies[key] = reply
         if self._file is not None:
-            line = {"key": key, "about": dict(request.about), "request": request.digest, "reply": asdict(reply)}
+            line = {
+                "key": key,
+                "about": dict(request.about),
+                "request": request.digest,
+                "reply": asdict(reply),
+            }
             self._file.write(orjson.dumps(line) + b"\n")
             self._file.flush()
 
@@ -64,12 +69,16 @@ def open_journal(path: Path | None) -> Iterator[Journal]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise UsageError(f"the journal {path} cannot be opened: {error.strerror}; name another place") from None
+        raise UsageError(
+            f"the journal {path} cannot be opened: {error.strerror}; name another place"
+        ) from None
     with open(descriptor, "r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UsageError(f"another run is writing the journal {path}; wait for it, or name another") from None
+            raise UsageError(
+                f"another run is writing the journal {path}; wait for it, or name another"
+            ) from None
         yield Journal(file, _read(file, path))
 
 

@@ -66,7 +66,9 @@ class Prepared:
         found = []
         if self.verdicts is not None:
             found.append(
-                Evaluator(does="pairwise", kind="recorded", name=self.verdicts.origin, digest=self.verdicts.digest)
+                Evaluator(
+                    does="pairwise", kind="recorded", name=self.verdicts.origin, digest=self.verdicts.digest
+                )
             )
         if self.pairwise_judge is not None:
             judge = self.pairwise_judge
@@ -87,7 +89,9 @@ def prepare(
     """Read and check everything the run needs. Raises DefinitionError, DataError or UsageError."""
     offline = experiment.offline
     if offline is None:
-        raise UsageError(f"{experiment.name} has no offline gate; add `offline:` with `cases:` to its definition")
+        raise UsageError(
+            f"{experiment.name} has no offline gate; add `offline:` with `cases:` to its definition"
+        )
     folder = Path(experiment.folder)
     checks, must_pass = read_checks(offline.checks, must_pass=offline.gate.must_pass)
     cases = read_cases(offline.cases, folder)
@@ -195,7 +199,9 @@ def _require_carried(experiment: Experiment, given: Provider | Mapping[str, Prov
     A request carries model, prompt and parameters. Where a variant's retrieval or configuration differs,
     the application makes the difference, and asking a model directly would compare a thing with itself.
     """
-    carried = {"model", "system", "params"} | ({"endpoint", "serving"} if isinstance(given, Mapping) else set())
+    carried = {"model", "system", "params"} | (
+        {"endpoint", "serving"} if isinstance(given, Mapping) else set()
+    )
     for difference in experiment.differences:
         if difference.path.split(".", 1)[0] not in carried:
             raise UsageError(

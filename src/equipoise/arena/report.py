@@ -91,7 +91,12 @@ def html_report(result: ArenaResult) -> str:
 
     def chart(*, narrow: bool) -> str:
         return interval_chart(
-            rows, title="Win rate against control", axis="win rate", reference=0.5, percent=True, narrow=narrow
+            rows,
+            title="Win rate against control",
+            axis="win rate",
+            reference=0.5,
+            percent=True,
+            narrow=narrow,
         )
 
     body = render(
@@ -168,12 +173,18 @@ def _bar(result: ArenaResult) -> str:
     if result.superior:
         return "To pass, the whole interval must lie above 50%."
     bar = f"{0.5 - result.margin:.1%}"
-    return f"To pass, the whole interval must lie above {bar}: not worse than control by more than the margin."
+    return (
+        f"To pass, the whole interval must lie above {bar}: not worse than control by more than the margin."
+    )
 
 
 def _markdown_table(table: Table) -> str:
     heads, rows = table
-    lines = [[_cell(head) for head in heads], ["---"] * len(heads), *([_cell(cell) for cell in row] for row in rows)]
+    lines = [
+        [_cell(head) for head in heads],
+        ["---"] * len(heads),
+        *([_cell(cell) for cell in row] for row in rows),
+    ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -123,10 +123,14 @@ class _Run:
         names = [variant.name for variant in self._prepared.variants]
         answered = await self._all("answers", self._prepared.variants, self._answer)
         results = [
-            CaseResult(id=case.id, asked=case.text, answers=dict(zip(names, given, strict=True)) if given else {})
+            CaseResult(
+                id=case.id, asked=case.text, answers=dict(zip(names, given, strict=True)) if given else {}
+            )
             for case, given in zip(cases, answered or [[]] * len(cases), strict=True)
         ]
-        results = [replace(each, checks=self._checks(case, each)) for case, each in zip(cases, results, strict=True)]
+        results = [
+            replace(each, checks=self._checks(case, each)) for case, each in zip(cases, results, strict=True)
+        ]
         by_id = {result.id: result for result in results}
         grades = await self._all("grades", self._prepared.variants, partial(self._grade, by_id))
         compared = await self._all("comparisons", self._prepared.variants[1:], partial(self._compare, by_id))
@@ -229,7 +233,9 @@ class _Run:
         judge, recorded = self._prepared.pairwise_judge, self._prepared.verdicts
         if recorded is not None:
             score = recorded.scores.get((case.id, variant.name))
-            return Comparison(score=score, why_not=None if score is not None else f"{recorded.origin} has no verdict")
+            return Comparison(
+                score=score, why_not=None if score is not None else f"{recorded.origin} has no verdict"
+            )
         assert judge is not None
         answers = results[case.id].answers
         control = self._prepared.variants[0].name

@@ -73,7 +73,12 @@ def answer_table(result: ArenaResult) -> Table | None:
     return (
         ["variant", "answers", "no answer", "mean characters"],
         [
-            [each.name, each.answered, each.errored, None if each.mean_chars is None else round(each.mean_chars)]
+            [
+                each.name,
+                each.answered,
+                each.errored,
+                None if each.mean_chars is None else round(each.mean_chars),
+            ]
             for each in result.variants
         ],
     )

@@ -30,9 +30,7 @@ def arena(
     ] = None,
     concurrency: Annotated[int, typer.Option(help="Requests at once.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of what is shuffled.")] = 0,
-    record: Annotated[
-        bool, typer.Option(help="Keep the gate's decision in the log, for `register`.")
-    ] = True,
+    record: Annotated[bool, typer.Option(help="Keep the gate's decision in the log, for `register`.")] = True,
     log: LogPath = None,
     as_json: AsJson = False,
 ) -> None:
@@ -87,11 +85,16 @@ def arena_text(result: ArenaResult) -> str:
 
     marks = {"pass": "✔", "fail": "✖", "inconclusive": "…", "invalid": "!"}
     decision = result.gate.decision
-    parts = [f"{marks[decision]} GATE {decision.upper()}: {result.gate.reason}", f"{result.experiment}, {len(result.cases)} cases"]
+    parts = [
+        f"{marks[decision]} GATE {decision.upper()}: {result.gate.reason}",
+        f"{result.experiment}, {len(result.cases)} cases",
+    ]
     for table in (variant_table(result), rubric_table(result), check_table(result)):
         if table is not None:
             headers, lines = table
-            parts.append(rows(headers, [["–" if cell is None else str(cell) for cell in line] for line in lines]))
+            parts.append(
+                rows(headers, [["–" if cell is None else str(cell) for cell in line] for line in lines])
+            )
     parts += [strength(variant, result) for variant in result.treatments]
     parts += [f"note: {each}" for each in warnings(result)]
     return "\n\n".join(part for part in parts if part)

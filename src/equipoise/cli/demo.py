@@ -19,9 +19,9 @@ REASON = "Five cases settle little; the change is small and reversible, and the 
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where the demo's files go; what it wrote before is replaced.")] = Path(
-        "equipoise-out/demo"
-    ),
+    folder: Annotated[
+        Path, typer.Option(help="Where the demo's files go; what it wrote before is replaced.")
+    ] = Path("equipoise-out/demo"),
     conversations: Annotated[int, typer.Option(min=1, help="How many customers to simulate.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Seed of the simulated customers.")] = 7,
     as_json: AsJson = False,
@@ -47,15 +47,22 @@ def demo(
 
     _lay_out(folder)
     experiment = load_experiment(folder / "experiment.yaml")
-    tell("SIMULATED: a bot and a judge that follow a script (on a real HTTP server on this machine), and customers")
-    tell("drawn by chance with a difference that we put in. Router, log, statistics and verdict are the real ones.")
+    tell(
+        "SIMULATED: a bot and a judge that follow a script (on a real HTTP server on this machine), and customers"
+    )
+    tell(
+        "drawn by chance with a difference that we put in. Router, log, statistics and verdict are the real ones."
+    )
     tell("\n== 1. The plan, written down before launch ==")
     tell(plan_text(plan(experiment), experiment.hypothesis))
 
     tell("\n== 2. The arena: five golden questions, asked and judged over HTTP (simulated endpoint) ==")
     with SimulatedEndpoint(scripted(folder), models=("simulated-bot", "simulated-judge")) as url:
         result = gate(
-            experiment, connect=lambda named, key_name: (url, None), journal=folder / "journal.jsonl", seed=seed
+            experiment,
+            connect=lambda *_: (url, None),
+            journal=folder / "journal.jsonl",
+            seed=seed,
         )
     arena_report = write_whole(folder / "arena.html", html_report(result))
     tell(arena_text(result))
@@ -89,7 +96,9 @@ def demo(
         raise typer.Exit(analysis.verdict.exit_code)
 
 
-def _as_json(gate: dict[str, Any], analysis: dict[str, Any], arena_report: Path, report: Path) -> dict[str, Any]:
+def _as_json(
+    gate: dict[str, Any], analysis: dict[str, Any], arena_report: Path, report: Path
+) -> dict[str, Any]:
     return {
         "simulated": True,
         "arena": gate,
@@ -103,7 +112,9 @@ def _lay_out(folder: Path) -> None:
     from equipoise.errors import UsageError
 
     if folder.exists() and not (folder / "script.jsonl").exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} holds something else than an earlier demo; name another folder with --folder")
+        raise UsageError(
+            f"{folder} holds something else than an earlier demo; name another folder with --folder"
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".equipoise-") as scratch:

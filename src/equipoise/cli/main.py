@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from equipoise.cli import analyze, arena, demo, init, listing, plan, register, schema, show, size
-from equipoise.cli.output import fail
-from equipoise.errors import EquipoiseError
+from equipoise.cli.output import fail, note
+from equipoise.errors import EquipoiseError, UsageError
 
 __all__ = ["app", "run"]
+
+_INTERRUPTED = 130
+# typer's own "this cannot be an argument", which stands two steps above the class it shows to the world.
+_REFUSED: type[Any] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="equipoise",
@@ -57,15 +62,22 @@ app.command("demo")(demo.demo)
 
 def run() -> None:
     """The program `equipoise`: runs a command, and turns errors into sentences and exit codes."""
+    as_json = "--json" in sys.argv
     try:
-        app()
+        code = app(standalone_mode=False)
     except EquipoiseError as error:
-        fail(error, as_json="--json" in sys.argv)
+        fail(error, as_json=as_json)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; what was recorded so far is kept", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away (`| head`); there is nobody left to tell.
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except _REFUSED as refused:
+        if as_json:
+            fail(UsageError(refused.format_message()), as_json=True)
+        else:
+            refused.show()
+        sys.exit(2)
+    if code == _INTERRUPTED:
+        note("interrupted; what was recorded so far is kept")
+    sys.exit(code if isinstance(code, int) else 0)

@@ -53,8 +53,8 @@ def plan_text(drawn: Plan, hypothesis: str) -> str:
     if drawn.total is not None:
         parts.append(
             f"Looking {len(drawn.looks)} time{'s' if len(drawn.looks) > 1 else ''} costs a factor of "
-            f"{drawn.inflation:.4f}: {drawn.total:,} units at most, {drawn.expected:,} on average if the effect is as planned "
-            f"(alpha {drawn.alpha:g}, power {drawn.power:g})."
+            f"{drawn.inflation:.4f}: {drawn.total:,} units at most, {drawn.expected:,} on average if the effect "
+            f"is as planned (alpha {drawn.alpha:g}, power {drawn.power:g})."
         )
     else:
         parts.append("No metric could be sized: give the primary a baseline (or a spread) and an mde.")

@@ -17,7 +17,7 @@ from typing import Any
 from equipoise.providers.simulated import SimulatedAnswer
 from equipoise.sdk.router import Router
 
-__all__ = ["Customers", "serve", "scripted"]
+__all__ = ["Customers", "scripted", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,8 @@ def scripted(folder: Path) -> Callable[[Mapping[str, Any]], SimulatedAnswer]:
             return json.dumps({axis: given[axis] for axis in asked["axes"]})
         first, second = asked["answer_A"], asked["answer_B"]
         winner = winners.get(first) or winners[second]
-        if winner == "tie":
-            letter = "tie"
-        else:
-            letter = "A" if (first in winners) == (winner == "treatment") else "B"
+        letter = "A" if (first in winners) == (winner == "treatment") else "B"
+        letter = "tie" if winner == "tie" else letter
         return json.dumps({"reason": "as the script says", "winner": letter})
 
     def reply(body: Mapping[str, Any]) -> SimulatedAnswer:

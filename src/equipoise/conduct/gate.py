@@ -94,9 +94,7 @@ def record_gate(
                     "cases": len(result.cases),
                     "cases_digest": result.cases_digest,
                     "answers": result.answers_origin,
-                    "evaluators": [
-                        {"name": each.name, "digest": each.digest} for each in result.evaluators
-                    ],
+                    "evaluators": [{"name": each.name, "digest": each.digest} for each in result.evaluators],
                 },
             )
         ]

@@ -11,7 +11,6 @@ from equipoise.events.facts import Registration, Transition
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.identity import canonical
-from equipoise.experiment.reading import read_canonical
 from equipoise.rollout.stages import State, fold, may_enter
 
 LEDGER = ("registration", "gate", "transition", "look", "decision")
@@ -107,11 +106,9 @@ def register(
 
 
 def _refuse_taken_name(state: State, experiment: Experiment) -> None:
-    if state.registration is None or not state.finished:
-        return
-    version = read_canonical(state.registration.definition).assignment_version
-    if experiment.assignment_version <= version:
+    # Also where another revision was registered since: its own version does not free the older ones.
+    if experiment.assignment_version <= state.spent:
         raise RecordError(
             f"an experiment called {experiment.name} is finished. Its units would get the same variants again; "
-            f"choose another name, or set `assignment_version: {version + 1}` to reshuffle them"
+            f"choose another name, or set `assignment_version: {state.spent + 1}` to reshuffle them"
         )

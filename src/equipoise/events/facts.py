@@ -6,13 +6,14 @@ Every fact has an `event_id` that makes re-delivery harmless and the time it hap
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import orjson
 
-from equipoise.errors import RecordError
+from equipoise.errors import RecordError, UsageError
 from equipoise.events.ids import new_id
 
 __all__ = [
@@ -178,15 +179,32 @@ _COLUMNS = {"experiment", "happened", "event_id"}
 
 
 def encode(fact: Fact) -> bytes:
-    """The body of a fact as JSON: everything but what the log keeps in columns; None is left out."""
-    return orjson.dumps(
-        {
-            name: value
-            for name in _FIELDS[fact.kind]
-            if name not in _COLUMNS and (value := getattr(fact, name)) is not None
-        },
-        default=_plain,
-    )
+    """The body of a fact as JSON: everything but what the log keeps in columns; None is left out.
+
+    Raises UsageError for what JSON cannot hold and give back: NaN and infinity would come back as
+    "not measured", which is something else.
+    """
+    body = {
+        name: value
+        for name in _FIELDS[fact.kind]
+        if name not in _COLUMNS and (value := getattr(fact, name)) is not None
+    }
+    try:
+        # Columns are text and a time; encoding them here refuses the same things in every log.
+        orjson.dumps([fact.event_id, fact.experiment])
+        if not all(map(_finite, (fact.happened, *body.values()))):
+            raise TypeError("a number in it is not finite")
+        return orjson.dumps(body, default=_plain)
+    except TypeError as error:
+        raise UsageError(f"this {fact.kind} cannot be kept: {error}") from None
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    return all(map(_finite, value)) if isinstance(value, list | tuple) else True
 
 
 def _plain(value: Any) -> Any:

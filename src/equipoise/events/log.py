@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
-from equipoise.events.facts import Fact
+from equipoise.events.facts import Fact, decode, encode
 
 __all__ = ["EventLog", "MemoryLog", "Receipt", "Recorded", "StaleHeadError"]
 
@@ -118,11 +118,23 @@ class MemoryLog:
     def _append(self, facts: tuple[Fact, ...]) -> Receipt:
         with self._changed:
             accepted = 0
-            for fact in facts:
+            # Kept as a log on disk would give them back: what cannot be kept is refused before anything is.
+            kept = [
+                decode(
+                    fact.kind,
+                    event_id=fact.event_id,
+                    experiment=fact.experiment,
+                    happened=float(fact.happened),
+                    body=encode(fact),
+                )
+                for fact in facts
+            ]
+            received = self._clock.now()
+            for fact in kept:
                 if fact.event_id not in self._ids:
                     self._ids.add(fact.event_id)
                     accepted += 1
-                    self._records.append(Recorded(len(self._records) + 1, self._clock.now(), fact))
+                    self._records.append(Recorded(len(self._records) + 1, received, fact))
             self._changed.notify_all()
             return Receipt(accepted, len(facts) - accepted, len(self._records))
 

@@ -35,6 +35,7 @@ PRAGMA user_version = {FORMAT};
 """
 _PAGE = 2_000
 _POLL = 0.02
+_PATIENCE = 10.0
 
 
 class SQLiteLog:
@@ -52,34 +53,54 @@ class SQLiteLog:
             raise RecordError(
                 f"there is no log at {self.path}. Register an experiment first, or name the log with --log"
             )
+        if self.path.is_dir():
+            raise RecordError(f"{self.path} is a folder; name a file in it for the log")
+        if not self.path.absolute().parent.is_dir():
+            raise RecordError(f"there is no folder {self.path.parent} to keep the log in; make it first")
         try:
             self._connection = sqlite3.connect(
-                self.path, timeout=10.0, isolation_level=None, check_same_thread=False
+                self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
             )
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
         except sqlite3.Error as error:
             raise RecordError(f"{self.path} cannot be used as a log: {error}") from None
 
     def _prepare(self) -> None:
         run = self._connection.execute
-        known = run("PRAGMA application_id").fetchone()[0]
-        if known not in (0, _APPLICATION) or (known == 0 and self._tables()):
-            raise RecordError(f"{self.path} is an SQLite database of something else, not an event log")
-        run("PRAGMA journal_mode = WAL")
-        run("PRAGMA synchronous = FULL")
-        if known == 0:
+        if run("PRAGMA application_id").fetchone()[0] == 0:
+            # Looked at again under the lock: another process may be creating the log this moment.
             run("BEGIN IMMEDIATE")
-            # Another process may have created the log while we waited for the lock.
-            if not self._tables():
+            if run("PRAGMA application_id").fetchone()[0] == 0 and not self._tables():
                 for statement in _SCHEMA.split(";"):
                     run(statement)
             run("COMMIT")
+        if run("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+            raise RecordError(f"{self.path} is an SQLite database of something else, not an event log")
+        self._write_ahead()
+        run("PRAGMA synchronous = FULL")
         version = run("PRAGMA user_version").fetchone()[0]
         if version > FORMAT:
             raise RecordError(
                 f"{self.path} was written by a later version (format {version}, this one reads {FORMAT}). "
                 "Upgrade equipoise"
             )
+
+    def _write_ahead(self) -> None:
+        # Turning a new file to WAL needs it for a moment alone, and SQLite does not wait for that by itself.
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL)
+            else:
+                return
 
     def _tables(self) -> bool:
         return bool(self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone())
@@ -119,12 +140,16 @@ class SQLiteLog:
                     start = head
                     for event_id, kind, experiment, happened, body in rows:
                         head += run(
-                            "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",
+                            # Only a repeated id is harmless; any other conflict is an error.
+                            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?) "
+                            "ON CONFLICT (event_id) DO NOTHING",
                             (event_id, head + 1, kind, experiment, happened, received, body),
                         ).rowcount
                     run("COMMIT")
                 except BaseException:
-                    run("ROLLBACK")
+                    # A full disk has rolled back already.
+                    if self._connection.in_transaction:
+                        run("ROLLBACK")
                     raise
             except sqlite3.Error as error:
                 raise RecordError(f"the log {self.path} could not be written: {error}") from None
@@ -163,7 +188,10 @@ class SQLiteLog:
 
     def head(self) -> int:
         with self._lock:
-            return self._head()
+            try:
+                return self._head()
+            except sqlite3.Error as error:
+                raise RecordError(f"the log {self.path} could not be read: {error}") from None
 
     def _head(self) -> int:
         return int(self._connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])

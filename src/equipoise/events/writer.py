@@ -11,7 +11,8 @@ import threading
 from concurrent.futures import Future
 from typing import Self
 
-from equipoise.events.facts import Fact
+from equipoise.errors import UsageError
+from equipoise.events.facts import Fact, encode
 from equipoise.events.log import EventLog
 
 __all__ = ["LogWriter"]
@@ -41,15 +42,18 @@ class LogWriter:
         self._closed = False
         self._closing = threading.Lock()
         self.failed = 0
+        self.error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="equipoise-log-writer", daemon=True)
         self._thread.start()
 
     def submit(self, fact: Fact) -> Future[None]:
-        """Queue a fact. Raises RuntimeError after `close`."""
+        """Queue a fact. Raises UsageError after `close`, and for a fact that no log can keep."""
+        # Tried here, so that whoever made such a fact hears of it and not those whose facts travel with it.
+        encode(fact)
         future: Future[None] = Future()
         with self._closing:
             if self._closed:
-                raise RuntimeError("this writer is closed; open the log again to write to it")
+                raise UsageError("this writer is closed; make another to go on writing")
             self._queue.put((fact, future))
         return future
 
@@ -96,6 +100,7 @@ class LogWriter:
             self._log.append([fact for fact, _ in batch])
         except Exception as error:  # noqa: BLE001 - whatever it is, each waiting caller must hear of it
             self.failed += len(batch)
+            self.error = error
             for _, future in batch:
                 future.set_exception(error)
         else:

@@ -55,8 +55,8 @@ _PER_UNIT: dict[str, PerUnit] = {"proportion": "any", "count": "sum", "ratio": "
 
 def build(
     form: Form, document: Document, folder: Path | None, *, dry: bool = False
-) -> tuple[Experiment, list[Fault]]:
-    """The experiment (its digest still empty) and the faults of the files it names.
+) -> tuple[Experiment, list[tuple[FieldPath, Fault]]]:
+    """The experiment (its digest still empty) and the faults of the files it names, with their paths.
 
     `folder` is None for a form out of the log, which names no files that must exist. With `dry` only
     the faults matter: the form may still be inconsistent.
@@ -192,14 +192,17 @@ class _Builder:
     def __init__(self, document: Document, folder: Path | None) -> None:
         self.document = document
         self.folder = folder
-        self.faults: list[Fault] = []
+        self.faults: list[tuple[FieldPath, Fault]] = []
 
-    def _text(self, name: str, path: FieldPath, what: str) -> str:
+    def _fault(self, path: FieldPath, problem: str, accepted: str | None = None) -> None:
+        self.faults.append((path, self.document.fault(path, problem, accepted=accepted)))
+
+    def _text(self, name: str, path: FieldPath, what: str) -> str | None:
         try:
             return read_text((self.folder or Path()) / name, what=what)
         except ValueError as error:
-            self.faults.append(self.document.fault(path, str(error)))
-            return ""
+            self._fault(path, str(error))
+            return None
 
     def variant(self, name: str, form: VariantForm) -> Variant:
         return Variant(
@@ -217,14 +220,10 @@ class _Builder:
         if form is None:
             return None
         if (form.text is None) == (form.file is None):
-            self.faults.append(
-                self.document.fault(
-                    path, "a prompt has either text or a file", accepted="a text, or {file: PATH}"
-                )
-            )
+            self._fault(path, "a prompt has either text or a file", "a text, or {file: PATH}")
             return None
         if form.file is not None:
-            return Prompt(self._text(form.file, path, "the prompt file"), form.file)
+            return Prompt(self._text(form.file, path, "the prompt file") or "", form.file)
         return Prompt(form.text or "")
 
     def inline(self, check: str | JsonSchemaCheckForm, index: int) -> Any:
@@ -237,9 +236,12 @@ class _Builder:
             path = ("inline", index, "json_schema")
             text = self._text(schema, path, "the JSON Schema")
             try:
-                schema = orjson.loads(text) if text else {}
+                schema = {} if text is None else orjson.loads(text)
             except orjson.JSONDecodeError as error:
-                self.faults.append(self.document.fault(path, f"{check.json_schema} is not JSON: {error}"))
+                self._fault(path, f"{check.json_schema} is not JSON: {error}")
+                schema = {}
+            if not isinstance(schema, dict):
+                self._fault(path, f"{check.json_schema} holds no JSON object", "a JSON Schema, such as {…}")
                 schema = {}
         return freeze({"json_schema": schema})
 
@@ -266,30 +268,39 @@ class _Builder:
             return None
         path: FieldPath = ("offline", "rubric")
         if (form.file is None) == (form.axes is None):
-            self.faults.append(
-                self.document.fault(
-                    path, "a rubric has either axes or a file", accepted="{axes: …} or a path"
-                )
-            )
+            self._fault(path, "a rubric has either axes or a file", "{axes: …} or a path")
             return None
+        if form.file is not None and "top" in form.model_fields_set:
+            self._fault((*path, "top"), "the scale of a rubric in a file is written in that file")
         if form.axes is not None:
             return Rubric(freeze(form.axes), form.top)
         text = self._text(form.file or "", path, "the rubric")
-        if not text:
+        if text is None:
             return None
         try:
             inner = read_document(text, str((self.folder or Path()) / (form.file or "")))
-            self.faults += inner.faults
+            self.faults += [(path, fault) for fault in inner.faults]
             rubric = RubricForm.model_validate(inner.data)
         except DefinitionError as error:
-            self.faults += error.faults
+            self.faults += [(path, fault) for fault in error.faults]
             return None
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                place = tuple(detail["loc"])
-                self.faults.append(
-                    inner.fault(place, str(detail["msg"]).lower(), accepted="axes: {NAME: sentence}, top: 5")
+            # One fault per place: pydantic says of a wrong key that its value is wrong, too.
+            places = dict.fromkeys(
+                tuple(step for step in detail["loc"] if step != "[key]")
+                for detail in error.errors(include_url=False)
+            )
+            self.faults += [
+                (
+                    path,
+                    inner.fault(
+                        place,
+                        "this is no part of a rubric",
+                        accepted="axes: {NAME: a sentence, …}, and top: a whole number from 2 to 10",
+                    ),
                 )
+                for place in places
+            ]
             return None
         return Rubric(freeze(rubric.axes), rubric.top)
 

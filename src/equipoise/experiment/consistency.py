@@ -12,17 +12,25 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form, MetricForm
-from equipoise.experiment.variant import CHANGEABLE, Prompt, Variant, differences, freeze
+from equipoise.experiment.variant import CHANGEABLE, Variant, differences
 
 __all__ = ["cautions", "inconsistencies"]
 
 Found = Iterator[tuple[FieldPath, Fault]]
 
 
-def inconsistencies(form: Form, document: Document) -> list[tuple[FieldPath, Fault]]:
-    """Every contradiction between fields, with the path it belongs to."""
-    checks = (_variants, _allocation, _changes, _metrics, _looks, _named, _source, _judge)
-    return [found for check in checks for found in check(form, document)]
+def inconsistencies(
+    form: Form, document: Document, variants: tuple[Variant, ...]
+) -> list[tuple[FieldPath, Fault]]:
+    """Every contradiction between fields, with the path it belongs to.
+
+    `variants` are those of the form with their prompt files read, so that two files with one text agree.
+    """
+    checks = (_variants, _allocation, _metrics, _looks, _named, _source, _judge)
+    return [
+        *(found for check in checks for found in check(form, document)),
+        *_changes(form, document, variants),
+    ]
 
 
 def cautions(experiment: Experiment, document: Document) -> Iterator[Fault]:
@@ -103,7 +111,7 @@ def _allocation(form: Form, document: Document) -> Found:
             )
 
 
-def _changes(form: Form, document: Document) -> Found:
+def _changes(form: Form, document: Document, variants: tuple[Variant, ...]) -> Found:
     for index, change in enumerate(form.changes):
         here: FieldPath = ("changes", index)
         if change.split(".")[0] not in CHANGEABLE:
@@ -116,19 +124,15 @@ def _changes(form: Form, document: Document) -> Found:
                     next=nearest(change.split(".")[0], CHANGEABLE),
                 ),
             )
-    if "control" not in form.variants:
+    control, *treatments = variants
+    if control.name != "control":
         return
-    for name in form.variants:
-        if name == "control":
-            continue
-        seen: set[FieldPath] = set()
-        for path in _changed(form, name):
+    for treatment in treatments:
+        name = treatment.name
+        for path in dict.fromkeys(each.path for each in differences(control, treatment)):
             if any(path == change or path.startswith(change + ".") for change in form.changes):
                 continue
             place: FieldPath = ("variants", name, *path.split("."))
-            if place in seen:
-                continue
-            seen.add(place)
             declared = ", ".join(form.changes) or "nothing"
             yield (
                 place,
@@ -139,28 +143,6 @@ def _changes(form: Form, document: Document) -> Found:
                     next=f"add {path.split('.')[0]} to `changes:`, or make the variants agree",
                 ),
             )
-
-
-def _changed(form: Form, name: str) -> list[str]:
-    control, treatment = (_draft(form, each) for each in ("control", name))
-    return [difference.path for difference in differences(control, treatment)]
-
-
-def _draft(form: Form, name: str) -> Variant:
-    """A variant whose prompt stands for its file: two names for one text are told apart later."""
-    part = form.variants[name]
-    system = part.system
-    text = None if system is None else system.text if system.file is None else f"file {system.file}"
-    return Variant(
-        name=name,
-        model=part.model,
-        system=None if text is None else Prompt(text),
-        params=freeze(part.params),
-        retrieval=freeze(part.retrieval),
-        endpoint=freeze(part.endpoint),
-        serving=freeze(part.serving),
-        config=freeze(part.config),
-    )
 
 
 def _metrics(form: Form, document: Document) -> Found:

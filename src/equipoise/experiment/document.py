@@ -22,9 +22,7 @@ Path = tuple[str | int, ...]
 
 _MAX_NODES = 100_000
 _INTEGER = re.compile(r"^[-+]?(0|[1-9][0-9]*)$")
-_FLOAT = re.compile(
-    r"^[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|(0|[1-9][0-9]*)[eE][-+]?[0-9]+)$"
-)
+_FLOAT = re.compile(r"^[-+]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|(0|[1-9][0-9]*)[eE][-+]?[0-9]+)$")
 _EXACT = 2**53 - 1
 """Beyond this JSON cannot tell an integer from its neighbours."""
 _NULLS = {"", "~", "null", "Null", "NULL"}
@@ -41,6 +39,16 @@ class Document:
     file: str
     lines: dict[Path, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    kept: dict[Path, list[int]] = field(default_factory=dict)
+    """Of lists that items were set aside from: where the remaining items stand in the file."""
+
+    def original(self, path: Path) -> Path:
+        """Where in the file a path is that was found after items were set aside."""
+        result: Path = ()
+        for step in path:
+            left = self.kept.get(result, [])
+            result = (*result, left[step] if isinstance(step, int) and step < len(left) else step)
+        return result
 
     def line(self, path: Path) -> int | None:
         """The line of a path, or of the nearest thing around it that is written down."""
@@ -53,6 +61,7 @@ class Document:
         self, path: Path, problem: str, *, accepted: str | None = None, next: str | None = None
     ) -> Fault:
         """A fault at this path, with its file and line."""
+        path = self.original(path)
         return Fault(
             problem,
             file=self.file,
@@ -184,7 +193,9 @@ class _Reader:
     def _unicode(self, text: str, path: Path) -> str:
         # An escape such as "\\ud800" makes half a character, which no UTF-8 and no JSON can hold.
         if any("\ud800" <= letter <= "\udfff" for letter in text):
-            self._fault(path, "this text holds half a character (a lone surrogate)", "write the whole character")
+            self._fault(
+                path, "this text holds half a character (a lone surrogate)", "write the whole character"
+            )
             return "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text)
         return text
 
@@ -265,7 +276,9 @@ class _Reader:
         if _INTEGER.match(text):
             # Short texts only: turning an endless one into a number takes endless time.
             if len(text) > 20 or abs(int(text)) > _EXACT:
-                self._fault(path, f"{_cut(text)} is beyond the integers that JSON keeps exactly", "write it in quotes")
+                self._fault(
+                    path, f"{_cut(text)} is beyond the integers that JSON keeps exactly", "write it in quotes"
+                )
                 return 0
             return int(text)
         if _FLOAT.match(text) and math.isfinite(value := float(text)):
@@ -291,7 +304,9 @@ def _explicit_string(node: yaml.ScalarNode) -> bool:
         return False
     first = node.value[:1]
     resolvers = yaml.SafeLoader.yaml_implicit_resolvers
-    return any(pattern.match(node.value) for _, pattern in [*resolvers.get(first, []), *resolvers.get(None, [])])
+    return any(
+        pattern.match(node.value) for _, pattern in [*resolvers.get(first, []), *resolvers.get(None, [])]
+    )
 
 
 def _spell(tag: str) -> str:

@@ -104,7 +104,9 @@ class PromptForm(Section):
 
 class VariantForm(Section):
     model: Words | None = None
-    system: Annotated[PromptForm, BeforeValidator(_file_or_text)] | None = None
+    system: (
+        Annotated[PromptForm, BeforeValidator(_file_or_text, json_schema_input_type=str | PromptForm)] | None
+    ) = None
     params: Plain = {}
     retrieval: Plain = {}
     endpoint: Plain = {}
@@ -184,7 +186,7 @@ class RubricForm(Section):
 
 class RubricFileForm(Section):
     file: Words | None = None
-    axes: dict[Name, str] | None = None
+    axes: Annotated[dict[Name, str], Field(min_length=1)] | None = None
     top: Annotated[int, Field(ge=2, le=10)] = 5
 
 
@@ -200,9 +202,11 @@ class GateForm(Section):
 
 
 class OfflineForm(Section):
-    cases: Annotated[CasesForm, BeforeValidator(_file)]
+    cases: Annotated[CasesForm, BeforeValidator(_file, json_schema_input_type=str | CasesForm)]
     answers: RecordingForm | None = None
-    rubric: Annotated[RubricFileForm, BeforeValidator(_file)] | None = None
+    rubric: (
+        Annotated[RubricFileForm, BeforeValidator(_file, json_schema_input_type=str | RubricFileForm)] | None
+    ) = None
     judge: JudgeForm | None = None
     checks: list[Plain] = []
     gate: GateForm = GateForm()
@@ -260,7 +264,7 @@ class Form(Section):
     hypothesis: Words
     method: Method = "ab"
     changes: list[str] = []
-    unit: Annotated[UnitForm, BeforeValidator(_unit)]
+    unit: Annotated[UnitForm, BeforeValidator(_unit, json_schema_input_type=UnitType | UnitForm)]
     cluster: Words | None = None
     layer: Name | None = None
     assignment_version: Annotated[int, Field(ge=1)] = 1

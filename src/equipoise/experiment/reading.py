@@ -88,31 +88,29 @@ def _read(document: Document, folder: Path | None) -> Reading:
     form, wrong, touched = _form(document)
     faults += wrong
     if form is not None:
-        found = [*inconsistencies(form, document), *_unreadable(form, document, folder)]
+        draft, unreadable = build(form, document, folder, dry=True)
+        found = [*inconsistencies(form, document, draft.variants), *unreadable]
+        known = {fault.field for fault in faults}
         # What is wrong only because a faulty value was set aside is not reported a second time.
-        faults += [fault for path, fault in found if not any(_related(path, other) for other in touched)]
+        faults += [
+            fault
+            for path, fault in found
+            if fault.field not in known
+            and not any(_related(document.original(path), other) for other in touched)
+        ]
     if faults or form is None:
         raise DefinitionError(sorted(set(faults), key=lambda fault: (fault.line or 0, fault.field or "")))
     experiment, prompt_faults = build(form, document, folder)
     if prompt_faults:
-        raise DefinitionError(prompt_faults)
+        raise DefinitionError(fault for _, fault in prompt_faults)
     written = canonical(experiment)
     try:
         experiment = replace(experiment, digest=digest(written))
     except ValueError as error:
         raise DefinitionError(
-            [document.fault((), f"a number here has no exact JSON form: {error}", next="write it as text")]
+            [document.fault((), f"something here has no exact JSON form: {error}", next="write it as text")]
         ) from None
     return Reading(experiment, tuple(cautions(experiment, document)))
-
-
-def _unreadable(form: Form, document: Document, folder: Path | None) -> list[tuple[FieldPath, Fault]]:
-    _, faults = build(form, document, folder, dry=True)
-    return [(_path_of(fault), fault) for fault in faults]
-
-
-def _path_of(fault: Fault) -> FieldPath:
-    return tuple((fault.field or "").split("."))
 
 
 def _related(path: FieldPath, other: FieldPath) -> bool:
@@ -120,37 +118,60 @@ def _related(path: FieldPath, other: FieldPath) -> bool:
     return path[:shared] == other[:shared] and shared > 0
 
 
-_PLACEHOLDERS: dict[FieldPath, Any] = {
-    ("name",): "unnamed",
-    ("hypothesis",): "unsaid",
-    ("unit",): {"type": "user"},
+_PLACEHOLDERS: dict[str, Any] = {
+    "name": "unnamed",
+    "hypothesis": "unsaid",
+    "unit": {"type": "user"},
+    "variants": {"control": {}, "treatment": {}},
+    "metrics": {
+        "unnamed": {"priority": "primary", "kind": "mean", "of": "outcome.unnamed", "better": "higher"}
+    },
 }
+"""What stands in for a section that must be there and cannot be read, so that the others can be."""
+_LEANING = {"variants": ("allocation",), "metrics": ("watches", "critical_segments", "source")}
+"""Sections that speak of the parts of another by name: unheard once a part of that was set aside."""
+
+
+class _Aside:
+    """Stands where a wrong value was, so that what follows it in a list keeps its place."""
+
+
+_ASIDE = _Aside()
 
 
 def _form(document: Document) -> tuple[Form | None, list[Fault], list[FieldPath]]:
     """Validate; where a value is wrong, set it aside and go on, so that later checks can run too."""
-    data = _copy(document.data)
+    marked = _copy(document.data)
     faults: list[Fault] = []
     touched: list[FieldPath] = []
+    aside: set[FieldPath] = set()
     known = {fault.field for fault in document.faults}
     for _ in range(25):
         try:
-            return Form.model_validate(data), faults, touched
+            form = Form.model_validate(_present(marked))
         except ValidationError as error:
-            progress = False
-            seen: set[FieldPath] = set()
-            for detail in error.errors(include_url=False):
-                path = _real_path(data, detail["loc"], missing=detail["type"] == "missing")
-                if path in seen:
-                    continue
-                seen.add(path)
-                if path not in touched:
+            details = {
+                _real_path(marked, detail): detail for detail in reversed(error.errors(include_url=False))
+            }
+            before = len(aside)
+            for path, detail in reversed(details.items()):
+                # A section that lacks only what was set aside is not at fault itself.
+                ours = path in aside or (
+                    detail["type"] == "too_short" and any(each[:-1] == path for each in aside)
+                )
+                if not ours and path not in touched:
                     touched.append(path)
                     if dotted(path) not in known:
                         faults.append(_translate(document, path, dict(detail)))
-                progress |= _set_aside(data, path, missing=detail["type"] == "missing")
-            if not progress:
+                goes = path[:-1] if detail["type"] == "missing" and len(path) > 1 else path
+                if _set_aside(marked, goes):
+                    aside.add(goes)
+            if len(aside) == before:
                 return None, faults, touched
+        else:
+            _keep_places(document, marked, ())
+            touched += [(each,) for path in aside if len(path) < 3 for each in _LEANING.get(str(path[0]), ())]
+            return form, faults, touched
     return None, faults, touched
 
 
@@ -162,42 +183,56 @@ def _copy(value: Any) -> Any:
     return value
 
 
-def _real_path(data: Any, location: tuple[int | str, ...], *, missing: bool) -> FieldPath:
+def _present(value: Any) -> Any:
+    """The data without what was set aside."""
+    if isinstance(value, dict):
+        return {key: _present(item) for key, item in value.items() if item is not _ASIDE}
+    if isinstance(value, list):
+        return [_present(item) for item in value if item is not _ASIDE]
+    return value
+
+
+def _keep_places(document: Document, value: Any, path: FieldPath) -> None:
+    """Tell the document where the remaining items of each list stand in the file."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _keep_places(document, item, (*path, key))
+    elif isinstance(value, list):
+        left = [index for index, item in enumerate(value) if item is not _ASIDE]
+        if len(left) < len(value):
+            document.kept[path] = left
+        for index in left:
+            _keep_places(document, value[index], (*path, index))
+
+
+def _real_path(data: Any, detail: Any) -> FieldPath:
     """The part of pydantic's location that exists in the file (unions add steps of their own)."""
     path: list[str | int] = []
+    location: tuple[int | str, ...] = detail["loc"]
     for index, step in enumerate(location):
-        if (isinstance(data, dict) and step in data) or (
-            isinstance(data, list) and isinstance(step, int) and step < len(data)
-        ):
+        if isinstance(data, dict) and isinstance(step, str) and data.get(step, _ASIDE) is not _ASIDE:
             data = data[step]
-        elif missing and index == len(location) - 1 and isinstance(data, dict):
             path.append(step)
-            break
+        elif isinstance(data, list) and isinstance(step, int):
+            place = [at for at, item in enumerate(data) if item is not _ASIDE][step]
+            data = data[place]
+            path.append(place)
         else:
+            if detail["type"] == "missing" and index == len(location) - 1 and isinstance(data, dict):
+                path.append(step)
             break
-        path.append(step)
     return tuple(path)
 
 
-def _set_aside(data: Any, path: FieldPath, *, missing: bool) -> bool:
-    if missing:
-        if path not in _PLACEHOLDERS:
-            # A section without a key it needs cannot be kept; its parent goes.
-            path = path[:-1]
-            if not path:
-                return False
-        else:
-            data[path[0]] = _PLACEHOLDERS[path]
-            return True
-    if not path:
+def _set_aside(data: Any, path: FieldPath) -> bool:
+    """Put a mark in place of what stands at a path; False where nothing can be taken away."""
+    if not path or (len(path) == 1 and path[0] not in data and path[0] not in _PLACEHOLDERS):
         return False
-    place: Any = data
     for step in path[:-1]:
-        place = place[step]
-    try:
-        del place[path[-1]]
-    except (KeyError, IndexError):
-        return False
+        data = data[step]
+        if data is _ASIDE:
+            return True
+    data[path[-1]] = _PLACEHOLDERS.get(str(path[0]), _ASIDE) if len(path) == 1 else _ASIDE
     return True
 
 
@@ -213,6 +248,12 @@ def _translate(document: Document, path: FieldPath, detail: dict[str, Any]) -> F
     if kind == "missing":
         return document.fault(path, f"the key '{last}' is missing", next=_HELP.get(str(last)))
     value = _show(detail.get("input"))
+    if path[:1] == ("inline",) and len(path) == 2:
+        return document.fault(
+            path,
+            f"{_show(document.data['inline'][path[1]])} is not an inline check",
+            accepted="pii, toxicity, length, empty, or {json_schema: FILE}",
+        )
     if kind == "literal_error":
         choices = _choices(context.get("expected", ""))
         return document.fault(
@@ -229,6 +270,21 @@ def _translate(document: Document, path: FieldPath, detail: dict[str, Any]) -> F
             f"{value} is not a name",
             accepted="letters, digits, '.', '_' and '-', starting with a letter or digit",
         )
+    if kind == "string_pattern_mismatch":
+        return document.fault(
+            path, f"{value} is not a condition", accepted="ATTRIBUTE=VALUE, such as tier=enterprise"
+        )
+    if kind in _LIMITS:
+        word, key = _LIMITS[kind]
+        return document.fault(path, f"{value} is out of range", accepted=f"{word} {context[key]:g}")
+    if kind in _SIZES:
+        word, key = _SIZES[kind]
+        return document.fault(
+            path,
+            f"too {'few' if kind == 'too_short' else 'many'}: {context['actual_length']}",
+            accepted=f"{word} {context[key]}",
+            next=_HELP.get(str(last)),
+        )
     return document.fault(path, f"{value}: {_TYPES.get(kind, str(detail['msg']).lower())}")
 
 
@@ -238,6 +294,13 @@ _HELP = {
     "variants": "list control and at least one treatment",
     "metrics": "name at least the primary metric",
 }
+_LIMITS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+_SIZES = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
 _TYPES = {
     "string_type": "text is expected here",
     "int_type": "a whole number is expected here",
@@ -248,6 +311,8 @@ _TYPES = {
     "list_type": "a list is expected here",
     "model_type": "a mapping of keys to values is expected here",
     "string_too_short": "this must not be empty",
+    "string_too_long": "a name has at most 100 characters",
+    "finite_number": "a finite number is expected here",
 }
 
 

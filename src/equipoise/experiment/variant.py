@@ -106,7 +106,9 @@ def differences(control: Variant, treatment: Variant) -> tuple[Difference, ...]:
     """
     # Paths are kept as steps until they are shown: the key "a.b" is not the key "b" below "a".
     ours = {path: leaf for part, value in control.settings.items() for path, leaf in _leaves(value, (part,))}
-    theirs = {path: leaf for part, value in treatment.settings.items() for path, leaf in _leaves(value, (part,))}
+    theirs = {
+        path: leaf for part, value in treatment.settings.items() for path, leaf in _leaves(value, (part,))
+    }
     return tuple(
         Difference(treatment.name, ".".join(path), ours.get(path), theirs.get(path))
         for path in sorted(ours.keys() | theirs.keys())

@@ -8,8 +8,8 @@ from typing import Literal
 
 from markupsafe import Markup, escape
 
-from .lettering import clean
-from .numerals import ABSENT, number
+from equipoise.figures.lettering import clean
+from equipoise.figures.numerals import ABSENT, number
 
 __all__ = ["banner", "figure", "table"]
 

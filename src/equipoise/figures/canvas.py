@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import vl_convert
 
-from .lettering import clean
+from equipoise.figures.lettering import clean
 
 __all__ = ["GREY", "INK", "LINE", "Canvas", "Text"]
 

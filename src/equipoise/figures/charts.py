@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-from .canvas import GREY, INK, LINE, Canvas, Text
-from .lettering import clean, width_of, wrap
-from .numerals import ABSENT
-from .scale import Scale, padded
+from equipoise.figures.canvas import GREY, INK, LINE, Canvas, Text
+from equipoise.figures.lettering import clean, width_of, wrap
+from equipoise.figures.numerals import ABSENT
+from equipoise.figures.scale import Scale, padded
 
 __all__ = ["Curve", "IntervalRow", "curve_chart", "interval_chart"]
 

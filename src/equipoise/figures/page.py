@@ -8,8 +8,8 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Undefined
 from markupsafe import Markup, escape
 
-from .blocks import banner, figure, table
-from .numerals import ABSENT, number, p_value, percent, points
+from equipoise.figures.blocks import banner, figure, table
+from equipoise.figures.numerals import ABSENT, number, p_value, percent, points
 
 __all__ = ["page", "render"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .numerals import fixed, number
+from equipoise.figures.numerals import fixed, number
 
 __all__ = ["Scale", "padded", "ticks"]
 

@@ -57,7 +57,9 @@ class OpenAICompatible:
         except ValueError:
             raise UsageError("the base URL is not a URL; accepted: https://HOST/v1") from None
         if url.scheme not in {"http", "https"} or not url.host:
-            raise UsageError("the base URL must start with http:// or https:// and name a host: https://HOST/v1")
+            raise UsageError(
+                "the base URL must start with http:// or https:// and name a host: https://HOST/v1"
+            )
         if url.user or url.password:
             raise UsageError("the base URL holds a name or password; pass the key by itself")
         self._url = url.with_path(url.path.rstrip("/") + "/chat/completions").with_fragment(None)
@@ -188,7 +190,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         pass
     try:
         return max(
-            0.0, (parsedate_to_datetime(asked) - parsedate_to_datetime(headers.get("Date", ""))).total_seconds()
+            0.0,
+            (parsedate_to_datetime(asked) - parsedate_to_datetime(headers.get("Date", ""))).total_seconds(),
         )
     except (ValueError, TypeError):
         return None

@@ -113,7 +113,9 @@ def read_bytes(path: Path, *, what: str) -> tuple[bytes, str]:
     except EOFError:
         raise DataError(f"{what} {path} is a truncated gzip file. Copy or download it again") from None
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{what} {path} is not a sound gzip file: {error}. Copy or download it again") from None
+        raise DataError(
+            f"{what} {path} is not a sound gzip file: {error}. Copy or download it again"
+        ) from None
 
 
 def _jsonl(text: str, path: Path, columns: Sequence[str], what: str) -> Iterator[Row]:

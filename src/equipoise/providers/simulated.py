@@ -132,7 +132,9 @@ class SimulatedEndpoint:
         try:
             answer = self._answer(body)
         except Exception as error:  # noqa: BLE001 - a server answers 500 whatever the fault
-            return _error(500, f"the simulation failed: {type(error).__name__}", "server_error", "simulation_failed")
+            return _error(
+                500, f"the simulation failed: {type(error).__name__}", "server_error", "simulation_failed"
+            )
         if answer.latency_s:
             await asyncio.sleep(answer.latency_s)
         if answer.status >= 400:
@@ -181,7 +183,9 @@ class SimulatedEndpoint:
 
 
 def _list_of(models: tuple[str, ...]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    listed = [{"id": model, "object": "model", "created": 0, "owned_by": "equipoise-simulated"} for model in models]
+    listed = [
+        {"id": model, "object": "model", "created": 0, "owned_by": "equipoise-simulated"} for model in models
+    ]
 
     async def answer(_: web.Request) -> web.StreamResponse:
         return _json({"object": "list", "data": listed})
@@ -213,7 +217,9 @@ async def _errors_as_json(request: web.Request, handler: Any) -> web.StreamRespo
         answered: web.StreamResponse = await handler(request)
         return answered
     except web.HTTPException as error:
-        return _error(error.status, f"{request.method} {request.path}: {error.reason}", "invalid_request_error", None)
+        return _error(
+            error.status, f"{request.method} {request.path}: {error.reason}", "invalid_request_error", None
+        )
 
 
 def _json(value: Any, status: int = 200) -> web.Response:
@@ -246,6 +252,8 @@ def _pieces(text: str) -> list[str]:
 
 def _usage(body: Mapping[str, Any], text: str) -> dict[str, int]:
     """Simulated counts: one token for every four characters, at least one where there are any."""
-    read = sum(len(message["content"]) for message in body["messages"] if isinstance(message.get("content"), str))
+    read = sum(
+        len(message["content"]) for message in body["messages"] if isinstance(message.get("content"), str)
+    )
     prompt, completion = -(-read // 4), -(-len(text) // 4)
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

@@ -28,6 +28,8 @@ class State:
     gates: Mapping[str, Gate] = field(default_factory=dict)
     looks: tuple[Look, ...] = ()
     decision: Decision | None = None
+    spent: int = 0
+    """The highest `assignment_version` of a revision that was judged to its end; 0 where none was."""
 
     @property
     def finished(self) -> bool:
@@ -45,7 +47,13 @@ def fold(facts: Iterable[Fact], state: State | None = None) -> State:
     for fact in facts:
         match fact:
             case Registration():
-                state = State(stage="offline", digest=fact.digest, registration=fact, gates=state.gates)
+                state = State(
+                    stage="offline",
+                    digest=fact.digest,
+                    registration=fact,
+                    gates=state.gates,
+                    spent=state.spent,
+                )
             case Gate():
                 state = replace(state, gates={**state.gates, fact.digest: fact})
             case Transition() if fact.digest == state.digest:
@@ -54,6 +62,9 @@ def fold(facts: Iterable[Fact], state: State | None = None) -> State:
                 state = replace(state, looks=(*state.looks, fact))
             case Decision() if fact.digest == state.digest:
                 state = replace(state, decision=fact)
+                if state.finished and state.registration is not None:
+                    version = int(state.registration.definition.get("assignment_version", 1))
+                    state = replace(state, spent=max(state.spent, version))
             case _:
                 pass
     return state

@@ -43,7 +43,9 @@ def last_json(reply: str) -> dict[str, Any] | None:
 
 def question(parts: Mapping[str, Any]) -> str:
     """What is judged, as one JSON object, so that nothing in an answer can end its part and begin another."""
-    return json.dumps({name: part for name, part in parts.items() if part is not None}, ensure_ascii=False, indent=1)
+    return json.dumps(
+        {name: part for name, part in parts.items() if part is not None}, ensure_ascii=False, indent=1
+    )
 
 
 def identity(parts: Mapping[str, Any]) -> str:

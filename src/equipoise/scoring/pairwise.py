@@ -149,9 +149,7 @@ def combine(
     reasons = tuple(reading[1] for reading in (treatment_first, control_first) if reading and reading[1])
     if first is None or second is None:
         unread = [
-            name
-            for name, winner in (("treatment first", first), ("control first", second))
-            if winner is None
+            name for name, winner in (("treatment first", first), ("control first", second)) if winner is None
         ]
         return Comparison(
             score=None,

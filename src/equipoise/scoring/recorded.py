@@ -56,7 +56,9 @@ def read_grades(
     """Read grades of these variants: one column for each axis, from 1 to `top`; `recording.value` is not used."""
     axes = tuple(axes)
     rows = read_rows(
-        folder / recording.file, columns=(recording.case, recording.variant, *axes), what="the recorded grades"
+        folder / recording.file,
+        columns=(recording.case, recording.variant, *axes),
+        what="the recorded grades",
     )
     grades: dict[tuple[str, str], Mapping[str, float | None]] = {}
     for row, case, variant in _wanted(rows, recording, variants, seen={}):

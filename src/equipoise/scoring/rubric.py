@@ -53,10 +53,24 @@ class RubricJudge:
     @property
     def digest(self) -> str:
         """SHA-256 of all that makes this judge: its prompt, model, parameters and axes."""
-        return identity({"prompt": _PROMPT, "model": self.model, "top": self.top, "params": self.params, "axes": self.axes})
+        return identity(
+            {
+                "prompt": _PROMPT,
+                "model": self.model,
+                "top": self.top,
+                "params": self.params,
+                "axes": self.axes,
+            }
+        )
 
     async def grade(
-        self, *, request: Any, answer: str, reference: str | None = None, rotation: int = 0, about: Mapping[str, str]
+        self,
+        *,
+        request: Any,
+        answer: str,
+        reference: str | None = None,
+        rotation: int = 0,
+        about: Mapping[str, str],
     ) -> Grade:
         """Ask once for all axes, beginning with the axis at `rotation`, so that no axis is always first."""
         names = list(self.axes)

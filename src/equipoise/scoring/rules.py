@@ -199,11 +199,16 @@ def _read(declared: Mapping[str, Any], field: str, taken: set[str]) -> Check | F
     rule = rules[0]
     if rule not in RULES:
         return Fault(
-            f"there is no rule '{rule}'", field=field, accepted=", ".join(sorted(RULES)), next=nearest(rule, RULES)
+            f"there is no rule '{rule}'",
+            field=field,
+            accepted=", ".join(sorted(RULES)),
+            next=nearest(rule, RULES),
         )
     if not RULES[rule].takes(_thawed(declared[rule])):
         return Fault(
-            f"'{rule}' does not take {declared[rule]!r}", field=f"{field}.{rule}", accepted=RULES[rule].accepted
+            f"'{rule}' does not take {declared[rule]!r}",
+            field=f"{field}.{rule}",
+            accepted=RULES[rule].accepted,
         )
     name = declared.get("name", rule)
     if not isinstance(name, str) or not name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -27,7 +28,17 @@ from equipoise.sdk.assignment import Assignment
 __all__ = ["Router"]
 
 _REMEMBERED = 50_000
-_MEASURED = {entry.name for entry in fields(Turn)} - {entry.name for entry in fields(Fact)} - {"unit"}
+_MEASURED = {
+    entry.name: str(entry.type).split(" |", maxsplit=1)[0]
+    for entry in fields(Turn)
+    if entry.name not in {"unit", *(base.name for base in fields(Fact))}
+}
+_TYPES = {
+    "float": "a finite number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "str": "text",
+}
 
 
 class Router:
@@ -60,14 +71,15 @@ class Router:
         self.experiment = experiment
         self._clock = clock or SystemClock()
         self._writer = LogWriter(log) if log is not None else None
-        share = experiment.rollout.ab_coverage if coverage is None else Fraction(str(coverage))
+        share = experiment.rollout.ab_coverage if coverage is None else _share(coverage)
         self._splitter = Splitter(
             salt(experiment.name, experiment.assignment_version), experiment.allocation, share
         )
         self._configs = {variant.name: freeze(variant.settings) for variant in experiment.variants}
         self._default = self._configs[experiment.control.name]
-        self._exposed: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._exposed: OrderedDict[tuple[str, str], Future[None] | None] = OrderedDict()
         self._remembering = threading.Lock()
+        self._closed = False
 
     def assign(self, unit: str) -> Assignment:
         """The variant of a unit. The same unit gets the same answer in every process, at any time.
@@ -93,16 +105,19 @@ class Router:
         if variant is None or assignment.probability is None:
             return False
         key = (assignment.unit, variant)
+        durable: Future[None] = Future()
         with self._remembering:
-            if key in self._exposed:
+            first = key not in self._exposed
+            if first:
+                self._exposed[key] = durable
+            else:
                 self._exposed.move_to_end(key)
-                return False
-            self._exposed[key] = None
             if len(self._exposed) > _REMEMBERED:
                 # Forgetting is safe: an exposure told twice is counted once by the analysis.
                 self._exposed.popitem(last=False)
-        done = writer.submit(
-            Exposure(
+            told = self._exposed[key]
+        if first:
+            fact = Exposure(
                 experiment=self.experiment.name,
                 happened=self._clock.now(),
                 digest=self.experiment.digest,
@@ -115,22 +130,36 @@ class Router:
                 hash_version=assignment.hash_version,
                 attributes=dict(attributes),
             )
-        )
-        done.add_done_callback(lambda future: self._forget_if_lost(key, future))
-        if wait:
-            done.result()
-        return True
+            try:
+                writer.submit(fact).add_done_callback(
+                    lambda done: self._settle(key, durable, done.exception())
+                )
+            except UsageError as error:
+                self._settle(key, durable, error)
+                raise
+        if wait and told is not None:
+            # Whoever comes second waits for the first one's fact: it is the same promise.
+            told.result()
+        return first
 
-    def _forget_if_lost(self, key: tuple[str, str], future: Future[None]) -> None:
-        if future.exception() is not None:
-            with self._remembering:
-                self._exposed.pop(key, None)
+    def _settle(self, key: tuple[str, str], durable: Future[None], error: BaseException | None) -> None:
+        """An exposure is durable, or lost; a lost one is forgotten, so that the next call tells it again."""
+        with self._remembering:
+            if self._exposed.get(key) is durable:
+                if error is None:
+                    self._exposed[key] = None
+                else:
+                    del self._exposed[key]
+        if error is None:
+            durable.set_result(None)
+        else:
+            durable.set_exception(error)
 
     def record_outcome(self, assignment: Assignment, name: str, value: float | bool, wait: bool) -> None:
         """Part of `Assignment.track`."""
-        if not name or not name.replace("_", "a").isalnum():
+        if not isinstance(name, str) or not name.isascii() or not name.replace("_", "a").isalnum():
             raise UsageError(f"an outcome is named by letters, digits and '_', and this is {name!r}")
-        if not isinstance(value, bool | int | float) or not math.isfinite(value):
+        if (number := _number(value)) is None:
             raise UsageError(f"an outcome is true, false or a finite number, and {name} is {value!r}")
         done = self._recording().submit(
             Outcome(
@@ -138,7 +167,7 @@ class Router:
                 happened=self._clock.now(),
                 unit=assignment.unit,
                 name=name,
-                value=value,
+                value=number,
             )
         )
         if wait:
@@ -146,15 +175,16 @@ class Router:
 
     def record_turn(self, assignment: Assignment, measured: Mapping[str, Any], wait: bool) -> None:
         """Part of `Assignment.turn`."""
-        try:
-            turn = Turn(
-                experiment=self.experiment.name, happened=self._clock.now(), unit=assignment.unit, **measured
+        if unknown := sorted(set(measured) - _MEASURED.keys()):
+            raise UsageError(f"a turn has no {', '.join(unknown)}; accepted: {', '.join(sorted(_MEASURED))}")
+        done = self._recording().submit(
+            Turn(
+                experiment=self.experiment.name,
+                happened=self._clock.now(),
+                unit=assignment.unit,
+                **{name: _measured(name, value) for name, value in measured.items()},
             )
-        except TypeError:
-            accepted = sorted(_MEASURED)
-            unknown = sorted(set(measured) - set(accepted))
-            raise UsageError(f"a turn has no {', '.join(unknown)}; accepted: {', '.join(accepted)}") from None
-        done = self._recording().submit(turn)
+        )
         if wait:
             done.result()
 
@@ -176,9 +206,16 @@ class Router:
             self._writer.flush()
 
     def close(self) -> None:
-        """Write what is left and stop."""
-        if self._writer:
+        """Write what is left and stop; warns of facts that could not be written, if there were any."""
+        if self._writer and not self._closed:
+            self._closed = True
             self._writer.close()
+            if self._writer.failed:
+                warnings.warn(
+                    f"{self._writer.failed} facts could not be written and are lost: {self._writer.error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
 
     def __enter__(self) -> Self:
         return self
@@ -187,3 +224,34 @@ class Router:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _share(coverage: object) -> Fraction:
+    try:
+        return Fraction(str(coverage))
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"coverage is a share from 0 to 1, and this is {coverage!r}") from None
+
+
+def _number(value: object) -> float | bool | None:
+    """A truth value or a finite number as plain Python (numpy's float64 becomes one), or None for anything else."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int) and abs(value) < 1 << 63:
+        return int(value)
+    return float(value) if isinstance(value, float) and math.isfinite(value) else None
+
+
+def _measured(name: str, value: object) -> Any:
+    """A measured value of a turn as its fact keeps it; None is "not measured"."""
+    wanted = _MEASURED[name]
+    number = _number(value)
+    fits = {
+        "float": number is not None and not isinstance(number, bool),
+        "int": isinstance(number, int) and not isinstance(number, bool),
+        "bool": isinstance(number, bool),
+        "str": isinstance(value, str),
+    }
+    if value is not None and not fits[wanted]:
+        raise UsageError(f"{name} of a turn is {_TYPES[wanted]}, and this is {value!r}")
+    return value if number is None else number

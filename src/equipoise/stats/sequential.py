@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -274,7 +275,7 @@ class _Walk:
                 boundary,
                 self._fineness(),
             )
-            scale, spread = self._scale()
+            scale, _ = self._scale()
             gaps = (z[:, None] - self._centres()[None, :]) * scale
             np.multiply(gaps, gaps, out=gaps)
             np.multiply(gaps, -0.5, out=gaps)
@@ -333,7 +334,7 @@ def _fractions(fractions: Sequence[float]) -> tuple[float, ...]:
     ts = tuple(positive("an information fraction", t) for t in fractions)
     if not ts:
         raise UsageError("at least one information fraction is needed")
-    for before, t in zip(ts, ts[1:], strict=False):
+    for before, t in pairwise(ts):
         if t - before < _LEAST_STEP * t:
             raise UsageError(f"information fractions must rise, but {before:g} is followed by {t:g}")
     return ts

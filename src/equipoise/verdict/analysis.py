@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from equipoise.analysis.findings import Effect, Findings
+from equipoise.files import write_whole
 from equipoise.verdict.deciding import Verdict
 from equipoise.verdict.screen import ObservedChange, Screen, screen
+from equipoise.verdict.text import markdown, summary
 
 __all__ = ["Analysis"]
 
@@ -66,33 +69,27 @@ class Analysis:
 
     def summary(self) -> str:
         """The read-out for a terminal."""
-        from equipoise.verdict.text import summary
-
-        return summary(self)
+        return summary(self.findings, self.verdict, self.screen)
 
     def to_markdown(self) -> str:
         """The report for a pull request or a chat."""
-        from equipoise.verdict.text import markdown
-
-        return markdown(self)
+        return markdown(self.findings, self.verdict, self.screen)
 
     def to_html(self) -> str:
         """The report as one self-contained page: no script, no request leaves it."""
         from equipoise.verdict.report import html
 
-        return html(self)
+        return html(self.findings, self.verdict, self.screen)
 
     def save(self, path: str | Path) -> Path:
         """Write the HTML report; whole or not at all."""
-        from equipoise.files import write_whole
-
         return write_whole(Path(path), self.to_html())
 
     def __str__(self) -> str:
         return self.summary()
 
     def _repr_html_(self) -> str:
-        import html
-
         # A frame of its own, so that the page's style does not leak into the notebook.
-        return f'<iframe srcdoc="{html.escape(self.to_html())}" width="100%" height="700" style="border:0"></iframe>'
+        return (
+            f'<iframe srcdoc="{escape(self.to_html())}" width="100%" height="700" style="border:0"></iframe>'
+        )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
-from equipoise.analysis.findings import Effect
+from equipoise.analysis.findings import Effect, Findings
 from equipoise.figures.blocks import banner, figure, table
 from equipoise.figures.charts import Curve, IntervalRow, Tone, curve_chart, interval_chart
 from equipoise.figures.page import page, render
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.verdict.analysis import Analysis
+from equipoise.verdict.deciding import Verdict
+from equipoise.verdict.screen import Screen
 from equipoise.verdict.text import HEADERS, answer, cells
 from equipoise.verdict.wording import is_rate
 
@@ -50,15 +50,14 @@ _BODY = """
 _HEALTH = {"ok": "✔ well", "note": "· note", "invalid": "✖ invalid"}
 
 
-def html(analysis: Analysis) -> str:
-    """The page; the same analysis gives the same bytes."""
-    findings, verdict = analysis.findings, analysis.verdict
+def html(findings: Findings, verdict: Verdict, screen: Screen | None) -> str:
+    """The page; the same findings give the same bytes."""
     look = findings.look.says
     body = render(
         _BODY,
         findings=findings,
         verdict=verdict,
-        screen=analysis.screen,
+        screen=screen,
         banner=banner(verdict.word, _sentence(verdict.because), kind="verdict"),
         name=findings.experiment.partition("@")[0],
         look=look[0].upper() + look[1:],
@@ -66,7 +65,7 @@ def html(analysis: Analysis) -> str:
             ["check", "state", "what was seen"],
             [[check.name, _HEALTH[check.status], check.says] for check in findings.health],
         ),
-        figures=_figures(analysis),
+        figures=_figures(findings),
         effects=table(HEADERS, [cells(effect) for effect in findings.effects]),
     )
     measured = findings.measurement
@@ -84,8 +83,7 @@ def _sentence(text: str) -> str:
     return (text if "_" in first else text[0].upper() + text[1:]) + ("" if text.endswith(".") else ".")
 
 
-def _figures(analysis: Analysis) -> list[Markup]:
-    findings = analysis.findings
+def _figures(findings: Findings) -> list[Markup]:
     made: list[Markup] = []
     if findings.primary:
         rate = is_rate(findings.primary[0])
@@ -93,7 +91,9 @@ def _figures(analysis: Analysis) -> list[Markup]:
             _interval_figure(
                 [_row(effect, lambda x: x) for effect in findings.primary],
                 title=f"{findings.primary[0].metric}: difference from control",
-                axis="treatment − control, in percentage points" if rate else "treatment − control, in its own unit",
+                axis="treatment − control, in percentage points"
+                if rate
+                else "treatment − control, in its own unit",
                 caption="The primary: the one metric that decides. Right of the line is more, left is less; "
                 f"{findings.primary[0].better} is better.",
                 points=rate,
@@ -124,12 +124,12 @@ def _figures(analysis: Analysis) -> list[Markup]:
                 [_relative_row(effect) for effect in others],
                 title="Other metrics: change relative to control",
                 axis="relative change",
-                caption="Secondary and exploratory metrics do not decide. Their p-values in the table are adjusted together.",
+                caption="Secondary and exploratory metrics do not decide; their p-values are adjusted together.",
                 percent=True,
             )
         )
     if findings.look.of > 1 and findings.primary:
-        made.append(_boundary_figure(analysis))
+        made.append(_boundary_figure(findings))
     return made
 
 
@@ -157,7 +157,9 @@ def _tone(effect: Effect) -> Tone:
 
 
 def _row(effect: Effect, scaled: Callable[[float], float]) -> IntervalRow:
-    return _interval_row(f"{effect.metric}, {effect.variant}", effect.estimate, _tone(effect), answer(effect), scaled)
+    return _interval_row(
+        f"{effect.metric}, {effect.variant}", effect.estimate, _tone(effect), answer(effect), scaled
+    )
 
 
 def _relative_row(effect: Effect) -> IntervalRow:
@@ -182,8 +184,7 @@ def _interval_row(
     return IntervalRow(label, scaled(estimate.value), low, high, tone, note)
 
 
-def _boundary_figure(analysis: Analysis) -> Markup:
-    findings = analysis.findings
+def _boundary_figure(findings: Findings) -> Markup:
     now = findings.look
     used = [(past.fraction, past.boundary) for past in findings.past]
     seen = [(past.fraction, past.statistic) for past in findings.past if past.statistic is not None]
@@ -218,4 +219,8 @@ def _boundary_figure(analysis: Analysis) -> Markup:
         )
         for small in (False, True)
     )
-    return figure(wide, "The experiment may stop where the statistic reaches a boundary at a registered look.", narrow=narrow)
+    return figure(
+        wide,
+        "The experiment may stop where the statistic reaches a boundary at a registered look.",
+        narrow=narrow,
+    )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from equipoise.analysis.findings import Effect
+from equipoise.analysis.findings import Effect, Findings
 from equipoise.stats.estimate import NotEstimable
-from equipoise.verdict.analysis import Analysis
+from equipoise.verdict.deciding import Verdict
+from equipoise.verdict.screen import Screen
 from equipoise.verdict.wording import NONE, interval, tested, value
 
 __all__ = ["HEADERS", "answer", "cells", "markdown", "summary"]
@@ -15,18 +16,16 @@ MARKS = {"ship": "✔", "hold": "■", "roll back": "✖", "keep running": "…"
 _HEALTH = {"ok": "✔", "note": "·", "invalid": "✖"}
 
 
-def headline(analysis: Analysis) -> str:
+def headline(verdict: Verdict) -> str:
     """The verdict in one line."""
-    verdict = analysis.verdict
     arm = f" {verdict.arm}" if verdict.arm else ""
     return f"{verdict.word}{arm}"
 
 
-def summary(analysis: Analysis) -> str:
+def summary(findings: Findings, verdict: Verdict, screen: Screen | None) -> str:
     """The read-out for a terminal: verdict first, then what it rests on."""
-    findings, verdict = analysis.findings, analysis.verdict
     lines = [
-        f"{MARKS[verdict.word]} {headline(analysis).upper()}: {verdict.because}",
+        f"{MARKS[verdict.word]} {headline(verdict).upper()}: {verdict.because}",
         "",
         f"{findings.experiment}, from {findings.measurement.source}",
         findings.hypothesis,
@@ -38,15 +37,14 @@ def summary(analysis: Analysis) -> str:
         lines += ["", *_grid(HEADERS, [cells(effect) for effect in findings.effects])]
     elif not findings.healthy:
         lines += ["", "Effects are withheld: on these data none could be trusted."]
-    lines += _closing(analysis)
+    lines += _closing(findings, verdict, screen)
     return "\n".join(lines)
 
 
-def markdown(analysis: Analysis) -> str:
+def markdown(findings: Findings, verdict: Verdict, screen: Screen | None) -> str:
     """The read-out as Markdown."""
-    findings, verdict = analysis.findings, analysis.verdict
     lines = [
-        f"## {MARKS[verdict.word]} {_escape(headline(analysis))}",
+        f"## {MARKS[verdict.word]} {_escape(headline(verdict))}",
         "",
         f"**{_escape(verdict.because)}**",
         "",
@@ -71,7 +69,7 @@ def markdown(analysis: Analysis) -> str:
         ]
     elif not findings.healthy:
         lines += ["Effects are withheld: on these data none could be trusted.", ""]
-    lines += [_escape(line) for line in _closing(analysis)]
+    lines += [_escape(line) for line in _closing(findings, verdict, screen)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -104,15 +102,14 @@ def answer(effect: Effect) -> str:
     return "better" if better else "worse"
 
 
-def _closing(analysis: Analysis) -> list[str]:
-    said = analysis.screen
+def _closing(findings: Findings, verdict: Verdict, screen: Screen | None) -> list[str]:
     lines = [""]
-    if analysis.findings.family:
-        lines.append(f"Adjusted together: {analysis.findings.family}.")
-    if said is not None:
-        lines.append(said.says)
-    if analysis.verdict.would_change:
-        lines.append(f"What would change it: {analysis.verdict.would_change}.")
+    if findings.family:
+        lines.append(f"Adjusted together: {findings.family}.")
+    if screen is not None:
+        lines.append(screen.says)
+    if verdict.would_change:
+        lines.append(f"What would change it: {verdict.would_change}.")
     return lines if len(lines) > 1 else []
 
 

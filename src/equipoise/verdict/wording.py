@@ -41,7 +41,7 @@ def interval(effect: Effect) -> str:
     return f"{change(effect, estimate.value)} ({change(effect, estimate.low)} to {change(effect, estimate.high)})"
 
 
-def tested(result: Estimate | NotEstimable, adjusted: float | None = None) -> str:
+def tested(result: Estimate | NotEstimable, adjusted: float | None) -> str:
     """The statistic and its p-value, to two significant digits and never 0."""
     if isinstance(result, NotEstimable) or result.p_value is None:
         return NONE

@@ -1,0 +1,113 @@
+"""What is written is true: the documents name everything there is, and their commands run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from equipoise.cli.main import app
+from equipoise.events import facts
+from equipoise.experiment.catalogue import CATALOGUE
+from equipoise.experiment.reading import json_schema
+from equipoise.scoring.rules import RULES
+from equipoise.verdict.deciding import EXIT_CODES
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+DEFINITION = (ROOT / "docs" / "definition.md").read_text(encoding="utf-8")
+
+
+def test_every_command_is_in_the_reference():
+    """No command exists that the reference does not explain."""
+    for name in get_command(app).commands:
+        assert f"`equipoise {name}" in REFERENCE, name
+
+
+def test_every_setting_is_in_the_reference():
+    """Every environment variable that `settings` reads is explained."""
+    source = (ROOT / "src" / "equipoise" / "settings.py").read_text(encoding="utf-8")
+    named = set(re.findall(r'environ\.get\("([A-Z_]+)"', source))
+    assert named
+    assert all(f"`{name}`" in REFERENCE for name in named), named
+
+
+def test_every_kind_of_event_is_in_the_reference():
+    """Every fact the log can hold is explained."""
+    kinds = [each.kind for each in facts.Fact.__subclasses__()]
+    assert len(kinds) >= 9
+    assert all(f"| `{kind}` |" in REFERENCE for kind in kinds)
+
+
+def test_every_exit_code_is_in_the_reference():
+    """Every verdict's exit code stands beside its word."""
+    rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", REFERENCE, re.MULTILINE))
+    for word, code in EXIT_CODES.items():
+        assert word in rows[str(code)]
+
+
+def test_every_built_in_metric_is_in_the_reference():
+    """The table of metrics is the catalogue, in words."""
+    for name, metric in CATALOGUE.items():
+        row = next(line for line in REFERENCE.splitlines() if line.startswith(f"| `{name}` |"))
+        assert metric.kind in row
+        assert str(metric.of) in row
+        assert row.endswith(f"| {metric.better} |")
+
+
+def test_every_key_of_a_definition_is_explained():
+    """Each top-level key has its row, and so has each rule of the arena."""
+    for key in json_schema()["properties"]:
+        assert f"| `{key}` |" in DEFINITION, key
+    for rule in RULES:
+        assert f"{{{rule}:" in DEFINITION or f"`{rule}`" in DEFINITION, rule
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs", "examples"])
+def test_links_lead_somewhere(document):
+    """Every relative link and picture in the documents exists."""
+    place = ROOT / document
+    for page in [place] if place.is_file() else sorted(place.rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_tour_in_the_readme_runs(tmp_path):
+    """Each command of the README that is marked to run ends well, and prints what its comment says."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"<!-- runs[^>]*-->\n```bash\n(.*?)```", readme, re.DOTALL)
+    assert len(blocks) == 3
+    program = Path(sys.executable).with_name("equipoise")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI", "EQUIPOISE"))}
+    for block in blocks:
+        commands = [line for line in block.splitlines() if not line.startswith("#")]
+        promised = [line.removeprefix("# ") for line in block.splitlines() if line.startswith("#")]
+        for command in commands:
+            assert command.startswith("equipoise ")
+            done = subprocess.run(
+                [program, *command.split()[1:]], cwd=tmp_path, env=clean, capture_output=True, text=True, check=False
+            )
+            # An inconclusive gate (4) is an answer; a broken command is not.
+            assert done.returncode in (0, 4), done.stderr
+            assert all(line in done.stdout for line in promised)
+
+
+def test_the_pins_name_no_address():
+    """constraints.txt holds names and versions only."""
+    assert "://" not in (ROOT / "constraints.txt").read_text(encoding="utf-8")
+
+
+def test_the_version_is_one():
+    """The package, its metadata and the changelog agree on the version."""
+    from importlib.metadata import version
+
+    import equipoise
+
+    assert version("equipoise") == equipoise.__version__
+    assert f"## {equipoise.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
