@@ -1,5 +1,5 @@
 # Two commands do everything: `make demo` and `make test`.
-.PHONY: demo test bench check format setup pins clean
+.PHONY: demo test test-long bench check format setup pins clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,6 +9,9 @@ demo: setup            ## the main job: from hypothesis to verdict, then on real
 
 test: setup            ## everything that is checked
 	@scripts/test.sh
+
+test-long: setup       ## the long simulations alone
+	$(BIN)/python -m pytest -q -m long
 
 bench: setup           ## figures as ratios; never fails a build
 	-$(BIN)/python bench/run.py

@@ -14,7 +14,7 @@ if [ -d "$data/ab_charity_mail" ] && [ -d "$data/arena_alpacaeval" ]; then
   [ $? -le 5 ] || exit 1
   echo
   echo "== Real data: one model under three prompts, judged on 805 instructions =="
-  "$bin/equipoise" arena examples/real/alpacaeval.yaml
+  "$bin/equipoise" arena examples/real/alpacaeval.yaml --no-record
   # A prompt that loses to its baseline fails the gate; that is the answer, not an accident.
   case $? in 0|3|4) ;; *) exit 1 ;; esac
 else

@@ -83,7 +83,15 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'equipoise' has no attribute '{name}'")
     import importlib
 
-    value = getattr(importlib.import_module(f"equipoise.{home}"), name)
+    try:
+        value = getattr(importlib.import_module(f"equipoise.{home}"), name)
+    except ModuleNotFoundError as error:
+        from equipoise.errors import missing_extra
+
+        missing = missing_extra(f"equipoise.{name}", error)
+        if missing is None:
+            raise
+        raise missing from None
     globals()[name] = value
     return value
 

@@ -27,6 +27,8 @@ __all__ = [
     "RecordError",
     "UpstreamError",
     "UsageError",
+    "dotted",
+    "missing_extra",
     "nearest",
 ]
 
@@ -81,11 +83,16 @@ class UsageError(EquipoiseError):
     exit_code = 2
 
 
-class MissingExtraError(UsageError):
-    """The command needs an optional extra; the message holds the line that installs it."""
+class MissingExtraError(UsageError, ImportError):
+    """Something needs an optional extra; the message holds the line that installs it."""
 
-    def __init__(self, what: str, extra: str) -> None:
+    def __init__(self, what: str, extra: str = "analysis") -> None:
         super().__init__(f"{what} needs the '{extra}' extra. Install it: pip install 'equipoise[{extra}]'")
+        self._said = (what, extra)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A pool of processes pickles an error and makes it anew from what it was made of.
+        return type(self), self._said
 
 
 class DefinitionError(EquipoiseError):
@@ -98,6 +105,9 @@ class DefinitionError(EquipoiseError):
         count = len(self.faults)
         head = "" if count == 1 else f"{count} faults in the definition:\n"
         super().__init__(head + "\n".join(str(fault) for fault in self.faults))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.faults,)
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"faults": [asdict(fault) for fault in self.faults]}
@@ -125,6 +135,31 @@ class UpstreamError(EquipoiseError):
     """A model or judge endpoint did not answer usefully."""
 
     exit_code = 6
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """A path as people write it.
+
+    >>> dotted(("watches", 0, "max"))
+    'watches[0].max'
+    """
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
+def missing_extra(what: str, error: ModuleNotFoundError) -> MissingExtraError | None:
+    """The error to raise instead, where a module is missing that an extra brings; None for any other.
+
+    >>> print(missing_extra("plan", ModuleNotFoundError(name="scipy.special")))
+    plan needs the 'analysis' extra. Install it: pip install 'equipoise[analysis]'
+    """
+    brought = ("duckdb", "jinja2", "markupsafe", "numpy", "pyarrow", "scipy", "vl_convert")
+    return MissingExtraError(what) if (error.name or "").split(".")[0] in brought else None
 
 
 def nearest(word: str, accepted: Iterable[str]) -> str | None:

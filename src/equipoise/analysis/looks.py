@@ -19,11 +19,15 @@ _LEAST_STEP = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class PastLook:
-    """A look taken or planned: its information fraction, the boundary used, and the primary's statistic."""
+    """A look taken or planned: its information fraction, the boundary used, and the primary's statistic.
+
+    `guard_boundary` is the one its guardrails were judged by; None where that is the primary's.
+    """
 
     fraction: float
     boundary: float
     statistic: float | None = None
+    guard_boundary: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +35,10 @@ class LookState:
     """The look at hand.
 
     `due` looks may judge effects; others (peeks) show health and guardrails only. `fraction` is the
-    information seen over the registered maximum, None where that is unknown. `boundary` is on the z scale
-    for the primary, whose alpha the treatments share; `guard_boundary` for each guardrail, which has the
-    whole of its own.
+    information seen over the registered maximum, None where that is unknown; `at` is the fraction that the
+    boundaries belong to, which later looks reckon with: always known, and beyond every look before.
+    `boundary` is on the z scale for the primary, whose alpha the treatments share; `guard_boundary` for
+    each guardrail, which has the whole of its own.
     """
 
     due: bool
@@ -41,6 +46,7 @@ class LookState:
     number: int
     of: int
     fraction: float | None
+    at: float
     boundary: float
     guard_boundary: float
     says: str
@@ -85,13 +91,14 @@ def look_now(
         else information / maximum
     )
     before = past[-1].fraction if past else 0.0
+    beyond = before + _LEAST_STEP * max(1.0, before)
     passed = 0 if seen is None else sum(fraction <= seen + 1e-9 for fraction in settings.looks)
-    ahead = seen is not None and seen > before + _LEAST_STEP
+    ahead = seen is not None and seen > beyond
     final = closing or passed == len(settings.looks)
     taken = sum(fraction <= before + 1e-9 for fraction in settings.looks)
     due = closing or (ahead and passed > taken)
     # A boundary needs a fraction; where none is known, a closing look stands at the end of the scale.
-    at = min(seen, 1.0) if seen is not None and ahead else max(before + _LEAST_STEP, 1.0 if closing else 0.01)
+    at = seen if seen is not None and ahead else max(beyond, 1.0 if closing else 0.01)
     alpha = settings.alpha / len(experiment.treatments)
     number = len(past) + 1
     if due:
@@ -110,26 +117,18 @@ def look_now(
             f"a peek at {seen:.0%} of the planned information; the next registered look is at {following:.0%}. "
             "Effects are withheld until then"
         )
+    fractions = [look.fraction for look in past]
+    used = [look.boundary for look in past]
+    guards = [look.boundary if look.guard_boundary is None else look.guard_boundary for look in past]
+    spending = SPENDING[settings.spending]
     return LookState(
         due=due,
         final=final and due,
         number=number,
         of=len(settings.looks),
         fraction=seen,
-        boundary=_boundary(experiment, past, at, alpha, last=final),
-        guard_boundary=_boundary(experiment, past, at, settings.alpha, last=final),
+        at=at,
+        boundary=next_boundary(fractions, used, at, alpha, spending, last=final),
+        guard_boundary=next_boundary(fractions, guards, at, settings.alpha, spending, last=final),
         says=says,
-    )
-
-
-def _boundary(
-    experiment: Experiment, past: Sequence[PastLook], at: float, alpha: float, *, last: bool
-) -> float:
-    return next_boundary(
-        [look.fraction for look in past],
-        [look.boundary for look in past],
-        at,
-        alpha,
-        SPENDING[experiment.plan.spending],
-        last=last,
     )

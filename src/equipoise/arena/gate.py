@@ -99,7 +99,8 @@ def decide_arm(
         return say("pass", f"the win rate is shown to be above {bar:.1%} (interval {shown})")
     return say(
         "inconclusive",
-        f"the interval {shown} holds {bar:.1%}: {scored} cases do not settle it",
+        f"the interval {shown} includes {bar:.1%}: "
+        + ("1 case does not settle it" if scored == 1 else f"{scored} cases do not settle it"),
         _settle(gate, win_rate, scored),
     )
 

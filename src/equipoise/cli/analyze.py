@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPath, caution, emit
+from equipoise.cli.output import AsJson, LogPath, caution, emit, working
 
 __all__ = ["analyze"]
 
@@ -38,7 +38,8 @@ def analyze(
     from equipoise.experiment.reading import read_definition
 
     path = Path(what)
-    if path.suffix in (".yaml", ".yml") or path.exists():
+    # A folder that happens to be called like an experiment is not a definition.
+    if path.suffix in (".yaml", ".yml") or path.is_file():
         reading = read_definition(path)
         caution(reading.warnings)
         experiment = reading.experiment
@@ -47,12 +48,14 @@ def analyze(
                 f"{what} names no table (`source:`), so its data are in the log. Register it, then: "
                 f"equipoise analyze {experiment.name}"
             )
-        analysis = read_out(experiment, closing=True if final else None)
+        with working("reading and counting"):
+            analysis = read_out(experiment, closing=True if final else None)
         name = experiment.name
     else:
         record = open_log(log or settings.default_log(), create=False)
         try:
-            analysis = look(record, what, closing=final)
+            with working("reading and counting"):
+                analysis = look(record, what, closing=final)
         finally:
             record.close()
         name = what

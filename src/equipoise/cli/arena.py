@@ -81,15 +81,22 @@ def arena(
 
 def arena_text(result: ArenaResult) -> str:
     """The result as a person reads it in a terminal."""
-    from equipoise.arena.telling import check_table, rubric_table, strength, variant_table, warnings
+    from equipoise.arena.telling import (
+        answer_table,
+        check_table,
+        rubric_table,
+        strength,
+        variant_table,
+        warnings,
+    )
 
     marks = {"pass": "✔", "fail": "✖", "inconclusive": "…", "invalid": "!"}
     decision = result.gate.decision
     parts = [
         f"{marks[decision]} GATE {decision.upper()}: {result.gate.reason}",
-        f"{result.experiment}, {len(result.cases)} cases",
+        f"{result.experiment}, {len(result.cases)} case{'' if len(result.cases) == 1 else 's'}",
     ]
-    for table in (variant_table(result), rubric_table(result), check_table(result)):
+    for table in (variant_table(result), answer_table(result), rubric_table(result), check_table(result)):
         if table is not None:
             headers, lines = table
             parts.append(

@@ -107,22 +107,46 @@ def _as_json(
     }
 
 
+_WRITTEN = (
+    "arena.html",
+    "report.html",
+    "journal.jsonl",
+    "equipoise.db",
+    "equipoise.db-wal",
+    "equipoise.db-shm",
+)
+
+
 def _lay_out(folder: Path) -> None:
-    """A fresh copy of the story, moved to its place whole; only a folder of an earlier demo is replaced."""
+    """A fresh copy of the story, moved to its place whole; only what an earlier demo wrote is replaced."""
     from equipoise.errors import UsageError
 
-    if folder.exists() and not (folder / "script.jsonl").exists() and any(folder.iterdir()):
-        raise UsageError(
-            f"{folder} holds something else than an earlier demo; name another folder with --folder"
-        )
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".equipoise-") as scratch:
-            made = Path(scratch) / "demo"
-            with as_file(files("equipoise.cli") / "story") as story:
-                shutil.copytree(story, made)
-            if folder.exists():
-                shutil.rmtree(folder)
-            made.rename(folder)
+        with as_file(files("equipoise.cli") / "story") as story:
+            ours = {path.relative_to(story) for path in story.rglob("*")} | {Path(name) for name in _WRITTEN}
+            if folder.exists() and not folder.is_dir():
+                raise UsageError(f"{folder} is a file; name a folder with --folder")
+            if theirs := [path for path in _held(folder) if path not in ours]:
+                raise UsageError(
+                    f"{folder} holds something that no demo wrote ({min(theirs)}); "
+                    "name another folder with --folder"
+                )
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".equipoise-") as scratch:
+                made, old = Path(scratch) / "demo", Path(scratch) / "old"
+                shutil.copytree(story, made, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+                if folder.exists():
+                    # Moved away whole before it is deleted: an interruption leaves no half of a folder.
+                    folder.rename(old)
+                made.rename(folder)
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror or error}") from None
+
+
+def _held(folder: Path) -> list[Path]:
+    """What a folder holds, but for reports that an interruption left unfinished."""
+    return [
+        path.relative_to(folder)
+        for path in folder.rglob("*")
+        if not path.name.startswith((".arena.html.", ".report.html."))
+    ]

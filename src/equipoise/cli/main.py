@@ -10,11 +10,12 @@ import typer
 
 from equipoise.cli import analyze, arena, demo, init, listing, plan, register, schema, show, size
 from equipoise.cli.output import fail, note
-from equipoise.errors import EquipoiseError, UsageError
+from equipoise.errors import EquipoiseError, UsageError, missing_extra
 
 __all__ = ["app", "run"]
 
 _INTERRUPTED = 130
+_UNHEARD = 141
 # typer's own "this cannot be an argument", which stands two steps above the class it shows to the world.
 _REFUSED: type[Any] = typer.BadParameter.__mro__[2]
 
@@ -65,13 +66,21 @@ def run() -> None:
     as_json = "--json" in sys.argv
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except EquipoiseError as error:
         fail(error, as_json=as_json)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = missing_extra("this command", error)
+        if missing is None:
+            raise
+        fail(missing, as_json=as_json)
+        sys.exit(missing.exit_code)
     except BrokenPipeError:
         # The reader of our output went away (`| head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        # As if by SIGPIPE: 0 would say "pass" or "ship", which nobody has seen.
+        sys.exit(_UNHEARD)
     except _REFUSED as refused:
         if as_json:
             fail(UsageError(refused.format_message()), as_json=True)

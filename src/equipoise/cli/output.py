@@ -16,7 +16,7 @@ from equipoise.errors import EquipoiseError, Fault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["AsJson", "LogPath", "caution", "emit", "fail", "note", "progress", "rows"]
+__all__ = ["AsJson", "LogPath", "caution", "emit", "fail", "note", "progress", "rows", "working"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 LogPath = Annotated[
@@ -72,6 +72,18 @@ def rows(headers: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
         ).rstrip()
         for line in table
     )
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A sign of life on stderr, where somebody is there to see it, for work whose length is not known."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
 
 
 @contextmanager

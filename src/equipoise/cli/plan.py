@@ -52,8 +52,12 @@ def plan_text(drawn: Plan, hypothesis: str) -> str:
     parts += [rows(["metric", "question", "units in all", ""], lines), ""]
     if drawn.total is not None:
         parts.append(
-            f"Looking {len(drawn.looks)} time{'s' if len(drawn.looks) > 1 else ''} costs a factor of "
-            f"{drawn.inflation:.4f}: {drawn.total:,} units at most, {drawn.expected:,} on average if the effect "
+            (
+                f"Looking {len(drawn.looks)} times costs a factor of {drawn.inflation:.4f}: "
+                if len(drawn.looks) > 1
+                else "With one look at the end: "
+            )
+            + f"{drawn.total:,} units at most, {drawn.expected:,} on average if the effect "
             f"is as planned (alpha {drawn.alpha:g}, power {drawn.power:g})."
         )
     else:
@@ -81,23 +85,42 @@ def plan_text(drawn: Plan, hypothesis: str) -> str:
         parts.append(
             f"Duration: {drawn.days:g} days at {drawn.units_per_day:,.0f} units a day, burn-in and whole cycles included."
         )
+    parts += [f"Note: {note}." for note in drawn.notes]
     if drawn.requests_per_case:
         each = ", ".join(f"{count} {what}" for what, count in drawn.requests_per_case.items())
-        parts.append(f"Offline, each case asks: {each}.")
+        parts.append(f"Offline, each case asks for {each}.")
     return "\n".join(parts)
 
 
 def _differences(drawn: Plan) -> list[str]:
     if not drawn.differences:
         return ["  nothing: this is an A/A test"]
-    return [
-        f"  {each.variant}: {each.path}: {_short(each.control)} -> {_short(each.treatment)}"
-        for each in drawn.differences
-    ]
+    lines = []
+    for each in drawn.differences:
+        before, after = _apart(_said(each.control), _said(each.treatment))
+        lines.append(f"  {each.variant}: {each.path}: {before} -> {after}")
+    return lines
 
 
-def _short(value: Any) -> str:
+def _said(value: Any) -> str:
     if value is None:
         return "(not set)"
-    text = repr(value) if not isinstance(value, str) else '"' + " ".join(value.split()) + '"'
-    return text if len(text) <= 60 else text[:56] + '…"'
+    return '"' + " ".join(value.split()) + '"' if isinstance(value, str) else repr(value)
+
+
+def _apart(one: str, other: str, room: int = 60) -> tuple[str, str]:
+    """Both texts cut to size, from where they begin to differ.
+
+    >>> _apart('"' + "a" * 70 + ' old"', '"' + "a" * 70 + ' new"')
+    ('…aaaaaaaa old"', '…aaaaaaaa new"')
+    """
+    start = 0
+    if max(len(one), len(other)) > room:
+        shared = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), 0)
+        start = max(0, shared - 9) if shared > room // 2 else 0
+
+    def cut(text: str) -> str:
+        kept = ("…" if start else "") + text[start:]
+        return kept if len(kept) <= room else kept[: room - 1] + "…"
+
+    return cut(one), cut(other)

@@ -28,7 +28,11 @@ def register(
     from equipoise.experiment.reading import read_definition
 
     reading = read_definition(file)
-    record = open_log(log or settings.default_log())
+    where = log or settings.default_log()
+    if not where.exists():
+        # On paper first: what is refused does not leave an empty log behind.
+        carry_out(open_log("memory:"), reading.experiment, by=settings.user(), reason=reason)
+    record = open_log(where)
     try:
         done = carry_out(record, reading.experiment, by=settings.user(), reason=reason)
     finally:

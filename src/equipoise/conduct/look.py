@@ -8,38 +8,16 @@ from equipoise.analysis.analysing import analyse
 from equipoise.analysis.findings import describe
 from equipoise.analysis.looks import PastLook
 from equipoise.clock import Clock, SystemClock
-from equipoise.conduct.register import LEDGER, state_of
-from equipoise.errors import RecordError, nearest
-from equipoise.events.facts import Decision, Look, Registration
+from equipoise.conduct.ledger import LEDGER, registered
+from equipoise.events.facts import Decision, Look
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
-from equipoise.experiment.reading import read_canonical
 from equipoise.measurement.measuring import measure_log, measure_table
-from equipoise.rollout.stages import State
 from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.analysis import Analysis
 from equipoise.verdict.deciding import decide
 
-__all__ = ["look", "names", "registered"]
-
-
-def names(log: EventLog) -> list[str]:
-    """The names of all experiments registered in a log, in alphabetical order."""
-    return sorted({record.fact.experiment for record in log.read_since(0, kinds=("registration",))})
-
-
-def registered(log: EventLog, name: str) -> tuple[Experiment, Registration, State]:
-    """The experiment registered under a name, as it was frozen. RecordError where there is none."""
-    state = state_of(log, name)
-    if state.registration is None:
-        known = names(log)
-        offer = nearest(name, known)
-        raise RecordError(
-            f"no experiment called '{name}' is registered in this log; "
-            + (f"it holds: {', '.join(known)}" if known else "it holds none")
-            + (f"; {offer}" if offer else "")
-        )
-    return read_canonical(state.registration.definition), state.registration, state
+__all__ = ["look"]
 
 
 def look(
@@ -77,7 +55,10 @@ def look(
         experiment,
         measured,
         maximum=float(maximum) if isinstance(maximum, int | float) else NotEstimable(_reason(maximum)),
-        past=[PastLook(each.fraction, each.boundary, each.statistic) for each in past],
+        past=[
+            PastLook(each.fraction, each.boundary, each.statistic, each.evidence.get("guard_boundary"))
+            for each in past
+        ],
         closing=closing,
         repeated=experiment.source is None,
     )
@@ -101,12 +82,13 @@ def _record(log: EventLog, experiment: Experiment, analysis: Analysis, head: int
         happened=now,
         digest=experiment.digest,
         number=state.number,
-        fraction=1.0 if state.fraction is None else state.fraction,
+        fraction=state.at,
         boundary=state.boundary,
         statistic=None if isinstance(first, NotEstimable) else first.statistic,
         final=state.final,
         evidence={
             "position": head,
+            "guard_boundary": state.guard_boundary,
             "units": dict(analysis.findings.measurement.units),
             "primary": [describe(effect.estimate) for effect in primary],
         },

@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from equipoise.clock import Clock, SystemClock
+from equipoise.conduct.ledger import LEDGER, state_of
 from equipoise.design.plan import Plan, plan
 from equipoise.errors import GateError, RecordError, UsageError
 from equipoise.events.facts import Registration, Transition
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.identity import canonical
-from equipoise.rollout.stages import State, fold, may_enter
+from equipoise.rollout.stages import State, may_enter
 
-LEDGER = ("registration", "gate", "transition", "look", "decision")
-"""The kinds of fact an experiment's state is folded from."""
-
-__all__ = ["LEDGER", "Registered", "register", "state_of"]
+__all__ = ["Registered", "register"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +26,6 @@ class Registered:
     plan: Plan
     already: bool
     overridden: tuple[str, ...] = ()
-
-
-def state_of(log: EventLog, name: str) -> State:
-    """The state of an experiment, folded from its facts."""
-    return fold(record.fact for record in log.read_since(0, experiment=name, kinds=LEDGER))
 
 
 def register(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from equipoise.conduct.look import names, registered
-from equipoise.conduct.register import LEDGER
+from equipoise.conduct.ledger import LEDGER, names, registered
 from equipoise.events.facts import Exposure
 from equipoise.events.log import EventLog
 

@@ -70,8 +70,9 @@ class Plan:
     """Everything that is fixed before launch.
 
     `sizes` answers for every metric with an effect or margin to plan for; `binding` names the metric
-    that needs most. `total` is the binding size times `inflation`, the price of looking early; `expected`
-    is the average number of units at stopping if the primary's effect is as large as planned.
+    that needs most. `notes` say what these numbers leave out. `total` is the binding size times
+    `inflation`, the price of looking early; `expected` is the average number of units at stopping
+    if the primary's effect is as large as planned.
     `information` is 1 / standard error² of the primary's effect at the last look, on the scale of one over
     its square; the looks' fractions are fractions of it.
     `days` includes burn-in and is rounded up to whole cycles. `requests_per_case` counts the calls of
@@ -93,6 +94,7 @@ class Plan:
     differences: tuple[Difference, ...]
     power_curve: tuple[tuple[float, float], ...]
     requests_per_case: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON shape of `equipoise plan --json`."""
@@ -134,6 +136,7 @@ class Plan:
             ],
             "power_curve": [{"effect": effect, "power": power} for effect, power in self.power_curve],
             "requests_per_case": dict(self.requests_per_case),
+            "notes": list(self.notes),
         }
 
 
@@ -150,7 +153,8 @@ def plan(experiment: Experiment, *, units_per_day: float | None = None) -> Plan:
         raise UsageError(f"units per day must be a number above 0, and this is {traffic:g}")
     alpha = settings.alpha / len(experiment.treatments)
     sizes = {
-        metric.name: _size(experiment, metric, alpha)
+        # The treatments share the alpha of the primary; each guardrail has the whole of its own.
+        metric.name: _size(experiment, metric, settings.alpha if metric.priority == "guardrail" else alpha)
         for metric in experiment.metrics
         if metric.priority in ("primary", "guardrail") or metric.mde is not None
     }
@@ -191,6 +195,7 @@ def plan(experiment: Experiment, *, units_per_day: float | None = None) -> Plan:
         differences=experiment.differences,
         power_curve=_curve(experiment, primary, total, alpha) if isinstance(primary, MetricSize) else (),
         requests_per_case=_requests(experiment),
+        notes=_notes(experiment, sizes),
     )
 
 
@@ -226,6 +231,10 @@ def _effect(metric: Metric, amount: Any, name: str) -> float | NotEstimable:
 
 
 def _size(experiment: Experiment, metric: Metric, alpha: float) -> MetricSize | NotEstimable:
+    if metric.kind in ("ratio", "quantile"):
+        return NotEstimable(
+            f"how a {metric.kind} varies is not told by one spread; watch its interval in the first read-outs"
+        )
     exclude = metric.priority == "guardrail"
     effect = _effect(metric, metric.margin if exclude else metric.mde, "margin" if exclude else "mde")
     if isinstance(effect, NotEstimable):
@@ -234,10 +243,6 @@ def _size(experiment: Experiment, metric: Metric, alpha: float) -> MetricSize | 
         return NotEstimable(f"{metric.name} needs a `baseline` rate to size for")
     if metric.kind != "proportion" and metric.spread is None:
         return NotEstimable(f"{metric.name} needs a `spread` (standard deviation between units) to size for")
-    if metric.kind in ("ratio", "quantile"):
-        return NotEstimable(
-            f"a {metric.kind} varies in a way that one spread does not tell; size it from logged data"
-        )
     needed: dict[str, int] = {}
     shares = experiment.allocation
     for treatment in experiment.treatments:
@@ -326,16 +331,37 @@ def _curve(
     return tuple(points)
 
 
+def _notes(experiment: Experiment, sizes: Mapping[str, MetricSize | NotEstimable]) -> tuple[str, ...]:
+    notes = []
+    unsized = [
+        metric.name for metric in experiment.guardrails if isinstance(sizes[metric.name], NotEstimable)
+    ]
+    if unsized:
+        notes.append(
+            f"{', '.join(unsized)} could not be sized and may need more units than this; "
+            "a guardrail that is not shown to hold keeps a change from being shipped"
+        )
+    if experiment.cluster:
+        notes.append(
+            f"these sizes take units as independent; units of one {experiment.cluster} are alike, and the experiment "
+            "needs more of them, by the factor 1 + (units per cluster − 1) × intraclass correlation"
+        )
+    return tuple(notes)
+
+
 def _requests(experiment: Experiment) -> dict[str, int]:
+    """The calls of one case, by what they are for; empty where everything is recorded."""
     offline = experiment.offline
     if offline is None:
         return {}
-    live = offline.judge is not None and offline.judge.model is not None
-    return {
+    judge = offline.judge
+    asks = judge is not None and judge.model is not None
+    wanted = {
         "answers": 0 if offline.answers else len(experiment.variants),
         # Every pair is shown in both orders.
-        "pairwise": 2 * len(experiment.treatments)
-        if live and offline.judge and not offline.judge.pairwise
+        "comparisons": 2 * len(experiment.treatments) if asks and judge and judge.pairwise is None else 0,
+        "grades": len(experiment.variants)
+        if asks and judge and offline.rubric and judge.grades is None
         else 0,
-        "grades": len(experiment.variants) if live and offline.rubric else 0,
     }
+    return {what: count for what, count in wanted.items() if count}

@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from equipoise.stats.power import (
-    Better,
-    SampleSize,
-    size_noninferior_means,
-    size_noninferior_proportions,
-    size_two_means,
-    size_two_proportions,
+from equipoise.design.conditions import PLAIN, Conditions, days_needed
+from equipoise.design.outcomes import (
+    JudgedProportion,
+    Mean,
+    NoninferiorMean,
+    NoninferiorProportion,
+    Outcome,
+    Proportion,
 )
+from equipoise.errors import UsageError
+from equipoise.stats.domain import counted, inside, positive, sided
+from equipoise.stats.estimate import NotEstimable
+from equipoise.stats.power import Better
+from equipoise.stats.power_clusters import (
+    design_effect,
+    detectable_clusters,
+    power_clusters,
+    size_clusters,
+)
+from equipoise.stats.power_curves import PowerPoint, power_curve
+from equipoise.stats.power_judged import judge_correlation, labels_needed
+from equipoise.stats.power_pilot import quantile_spread, ratio_spread
 
 __all__ = [
+    "PLAIN",
+    "Conditions",
     "Size",
+    "curve",
+    "days_needed",
+    "detectable",
+    "labels_for",
+    "quantile_outcome",
+    "ratio_outcome",
+    "size",
     "size_mean",
     "size_noninferior_mean",
     "size_noninferior_proportion",
     "size_proportion",
 ]
-
-Kind = Literal["proportion", "mean", "noninferior_proportion", "noninferior_mean"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +54,11 @@ class Size:
 
     `baseline` and, for proportions, `mde` and `margin` are rates; for means `spread`, `mde` and `margin`
     are in the outcome's unit. `alpha` belongs to the whole test: two-sided for an effect, one-sided for
-    non-inferiority.
+    non-inferiority. `treatment` counts the units of *each* treatment. `solved` says what was asked for:
+    the units, or the effect that given units find.
     """
 
-    kind: Kind
+    kind: str
     control: int
     treatment: int
     alpha: float
@@ -46,16 +70,27 @@ class Size:
     mde: float | None = None
     margin: float | None = None
     better: Better | None = None
+    solved: Literal["units", "effect"] = "units"
+    conditions: Conditions = PLAIN
+    alpha_each: float | None = None
+    inflation: float | None = None
+    clusters: Mapping[str, int] | None = None
+    described: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
-        """Units of both arms together."""
-        return self.control + self.treatment
+        """Units of all arms together."""
+        return self.control + self.conditions.treatments * self.treatment
 
     @property
     def per_variant(self) -> int | None:
-        """Units of each arm where both need the same number, otherwise None."""
+        """Units of each arm where all need the same number, otherwise None."""
         return self.control if self.control == self.treatment else None
+
+    @property
+    def by_variant(self) -> dict[str, int]:
+        """Units by arm."""
+        return {name: self.treatment if i else self.control for i, name in enumerate(self.conditions.names)}
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON shape; inputs that the kind does not use are absent.
@@ -66,7 +101,7 @@ class Size:
         shape: dict[str, Any] = {
             "kind": self.kind,
             "per_variant": self.per_variant,
-            "by_variant": {"control": self.control, "treatment": self.treatment},
+            "by_variant": self.by_variant,
             "total": self.total,
             "alpha": self.alpha,
             "power": self.power,
@@ -77,7 +112,216 @@ class Size:
             value = getattr(self, name)
             if value is not None:
                 shape[name] = value
+        shape |= dict(self.described) | self.conditions.to_dict()
+        if self.conditions.icc is not None and self.conditions.cluster_size is not None:
+            shape["design_effect"] = design_effect(
+                self.conditions.icc, self.conditions.cluster_size, self.conditions.cluster_cv
+            )
+        for name, value in (
+            ("alpha_each", self.alpha_each),
+            ("inflation", self.inflation),
+            ("clusters_by_variant", self.clusters),
+        ):
+            if value is not None:
+                shape[name] = value
+        if self.solved == "effect":
+            shape["solved"] = "effect"
         return shape
+
+
+def size(
+    outcome: Outcome,
+    effect: float,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    ratio: float = 1.0,
+    *,
+    sides: int = 2,
+    conditions: Conditions = PLAIN,
+) -> Size:
+    """The units with which an effect is found (or a margin excluded) under the given conditions.
+
+    With several treatments each comparison with control has the power, at its share of `alpha`; `ratio` is
+    units of each treatment per unit of control (1/√k is the sharpest for k treatments). With clusters
+    their number is found by a t test over clusters, and units are what those hold on average. Looks
+    multiply by their inflation last. Errors: UsageError of the formulas in `stats`.
+
+    >>> size(Proportion(0.6), 0.05, conditions=Conditions(arms=4, looks=4)).total
+    7956
+    """
+    each = conditions.alpha_each(inside("alpha", alpha), positive("ratio", ratio), sided(sides))
+    factor = conditions.inflation(each, power, sides)
+    clusters = None
+    if conditions.icc is not None and conditions.cluster_size is not None:
+        found = size_clusters(
+            outcome.spread_at(effect, ratio),
+            effect,
+            conditions.icc,
+            conditions.cluster_size,
+            conditions.cluster_cv,
+            alpha=each,
+            power=power,
+            ratio=ratio,
+            sides=sides,
+        )
+        k_c, k_t = _up(found.clusters.control * factor), _up(found.clusters.treatment * factor)
+        clusters = {name: k_t if i else k_c for i, name in enumerate(conditions.names)}
+        n_c, n_t = _up(k_c * conditions.cluster_size), _up(k_t * conditions.cluster_size)
+    else:
+        plain = outcome.need(effect, each, power, ratio, sides)
+        n_c, n_t = _up(plain.control * factor), _up(plain.treatment * factor)
+    return _sized(
+        outcome, effect, (n_c, n_t), clusters, (alpha, each, factor, power, ratio), sides, conditions, "units"
+    )
+
+
+def detectable(
+    outcome: Outcome,
+    units: int,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    ratio: float = 1.0,
+    *,
+    sides: int = 2,
+    conditions: Conditions = PLAIN,
+) -> Size | NotEstimable:
+    """The reverse question: the smallest effect (or margin) that `units` of all arms together find.
+
+    The same shape as `size`, with `mde` or `margin` as the answer. Units are shared out by `ratio` and
+    rounded down. Degenerate cases: not estimable where they cannot find even the largest effect there
+    can be, or are too few for each arm to have two units, or two clusters. Errors: as in `size`.
+
+    >>> found = detectable(Proportion(0.6), 2942)
+    >>> found.by_variant, round(found.mde, 4)
+    ({'control': 1471, 'treatment': 1471}, 0.05)
+    """
+    each = conditions.alpha_each(inside("alpha", alpha), positive("ratio", ratio), sided(sides))
+    factor = conditions.inflation(each, power, sides)
+    share = counted("units", units, at_least=1) / (1.0 + ratio * conditions.treatments)
+    whole = conditions.cluster_size or 1.0
+    k_c, k_t = math.floor(share / whole + 1e-9), math.floor(share * ratio / whole + 1e-9)
+    use_c, use_t = math.floor(k_c / factor + 1e-9), math.floor(k_t / factor + 1e-9)
+    if min(use_c, use_t) < 2:
+        what = "clusters" if conditions.clustered else "units"
+        return NotEstimable(
+            f"{units} units leave an arm with {min(use_c, use_t)} {what}, and each needs at least two"
+        )
+    clusters = None
+    effect: float | NotEstimable
+    if conditions.icc is not None and conditions.cluster_size is not None:
+        clusters = {name: k_t if i else k_c for i, name in enumerate(conditions.names)}
+        effect = _detectable_clustered(outcome, (use_c, use_t), each, power, ratio, sides, conditions)
+    else:
+        effect = outcome.detect(use_c, use_t, each, power, sides)
+    if isinstance(effect, NotEstimable):
+        return effect
+    arms = math.floor(k_c * whole + 1e-9), math.floor(k_t * whole + 1e-9)
+    return _sized(
+        outcome, effect, arms, clusters, (alpha, each, factor, power, ratio), sides, conditions, "effect"
+    )
+
+
+def curve(outcome: Outcome, sized: Size, points: int = 40) -> tuple[PowerPoint, ...]:
+    """Power of each comparison against the true effect, up to twice the one sized for.
+
+    For looks it is that of one look at the information that their inflation leaves, which differs from the
+    power with looks by less than a point. Errors: none for a `sized` of this `outcome`.
+
+    >>> points = curve(Proportion(0.6), size(Proportion(0.6), 0.05), points=2)
+    >>> [(p.effect, round(p.power, 3)) for p in points]
+    [(0.05, 0.8), (0.1, 1.0)]
+    """
+    how = sized.conditions
+    each, factor = sized.alpha_each or sized.alpha, sized.inflation or 1.0
+    effect = sized.mde if sized.mde is not None else sized.margin
+    if effect is None:
+        raise UsageError("a curve needs a size that has an effect or a margin")
+
+    def power_at(at: float) -> float:
+        if how.icc is not None and how.cluster_size is not None and sized.clusters is not None:
+            k_c, k_t = (max(2, round(sized.clusters[name] / factor)) for name in (how.names[0], how.names[1]))
+            return power_clusters(
+                k_c,
+                k_t,
+                outcome.spread_at(at, sized.ratio),
+                at,
+                how.icc,
+                how.cluster_size,
+                how.cluster_cv,
+                alpha=each,
+                sides=sized.sides,
+            )
+        n_c, n_t = max(2, round(sized.control / factor)), max(2, round(sized.treatment / factor))
+        return outcome.power(n_c, n_t, at, each, sized.sides)
+
+    return power_curve(power_at, 2.0 * effect, points)
+
+
+def labels_for(outcome: JudgedProportion, sized: Size) -> int | NotEstimable:
+    """Human labels per arm with which the corrected rates, judged at this size, find the effect too.
+
+    Formula and degenerate cases: `stats.power_judged.labels_needed`; and not estimable for arms of
+    different sizes, which that formula does not know.
+
+    >>> judged = JudgedProportion(0.6, 0.9, 0.8)
+    >>> labels_for(judged, size(judged, 0.05))
+    1006
+    """
+    if sized.per_variant is None or sized.conditions != PLAIN or sized.mde is None:
+        return NotEstimable("labels are only planned for two plain arms of equal size")
+    return labels_needed(
+        Proportion(outcome.baseline).spread_at(sized.mde, 1.0),
+        sized.mde,
+        sized.per_variant,
+        judge_correlation(outcome.baseline, outcome.sensitivity, outcome.specificity),
+        alpha=sized.alpha,
+        power=sized.power,
+        sides=sized.sides,
+    )
+
+
+def ratio_outcome(mean_x: float, mean_y: float, spread_x: float, spread_y: float, correlation: float) -> Mean:
+    """A ratio of sums, from what is known of its two parts per unit: `stats.power_pilot.ratio_spread`.
+
+    >>> round(ratio_outcome(6.0, 3.0, 4.0, 1.5, 0.6).spread, 4)
+    1.0853
+    """
+    spread = ratio_spread(mean_x, mean_y, spread_x, spread_y, correlation)
+    if isinstance(spread, NotEstimable):
+        raise UsageError(spread.reason)
+    parts = (
+        ("mean_x", mean_x),
+        ("mean_y", mean_y),
+        ("spread_x", spread_x),
+        ("spread_y", spread_y),
+        ("correlation", correlation),
+    )
+    return Mean(spread, "ratio", parts)
+
+
+def quantile_outcome(
+    q: float,
+    density: float | None = None,
+    *,
+    pilot_error: float | None = None,
+    pilot_units: int | None = None,
+) -> Mean:
+    """A quantile, from the density at it or from a pilot's standard error and number of units.
+
+    >>> round(quantile_outcome(0.95, 0.05).spread, 3)
+    4.359
+    >>> quantile_outcome(0.95, pilot_error=0.05, pilot_units=900).spread
+    1.5
+    """
+    inside("q", q)
+    if density is not None and pilot_error is None and pilot_units is None:
+        return Mean(quantile_spread(q, density), "quantile", (("quantile", q), ("density", density)))
+    if density is None and pilot_error is not None and pilot_units is not None:
+        units = counted("pilot_units", pilot_units, at_least=2)
+        spread = positive("pilot_error", pilot_error) * math.sqrt(units)
+        described = (("quantile", q), ("pilot_error", pilot_error), ("pilot_units", pilot_units))
+        return Mean(spread, "quantile", described)
+    raise UsageError("a quantile needs either density, or pilot_error and pilot_units")
 
 
 def size_proportion(
@@ -96,8 +340,7 @@ def size_proportion(
     >>> size_proportion(0.6, 0.05).total
     2942
     """
-    n = size_two_proportions(baseline, mde, alpha=alpha, power=power, ratio=ratio, sides=sides)
-    return _size("proportion", n, alpha, power, ratio, sides, baseline=baseline, mde=mde)
+    return size(Proportion(baseline), mde, alpha, power, ratio, sides=sides)
 
 
 def size_mean(
@@ -116,8 +359,7 @@ def size_mean(
     >>> size_mean(1.0, 0.5).per_variant
     64
     """
-    n = size_two_means(spread, mde, alpha=alpha, power=power, ratio=ratio, sides=sides)
-    return _size("mean", n, alpha, power, ratio, sides, spread=spread, mde=mde)
+    return size(Mean(spread), mde, alpha, power, ratio, sides=sides)
 
 
 def size_noninferior_proportion(
@@ -136,10 +378,7 @@ def size_noninferior_proportion(
     >>> size_noninferior_proportion(0.9, 0.05, power=0.9).per_variant
     775
     """
-    n = size_noninferior_proportions(baseline, margin, alpha=alpha, power=power, ratio=ratio, better=better)
-    return _size(
-        "noninferior_proportion", n, alpha, power, ratio, 1, baseline=baseline, margin=margin, better=better
-    )
+    return size(NoninferiorProportion(baseline, better), margin, alpha, power, ratio, sides=1)
 
 
 def size_noninferior_mean(
@@ -152,20 +391,80 @@ def size_noninferior_mean(
     >>> size_noninferior_mean(1.0, 0.5).per_variant
     64
     """
-    n = size_noninferior_means(spread, margin, alpha=alpha, power=power, ratio=ratio)
-    return _size("noninferior_mean", n, alpha, power, ratio, 1, spread=spread, margin=margin)
+    return size(NoninferiorMean(spread), margin, alpha, power, ratio, sides=1)
 
 
-def _size(
-    kind: Kind, n: SampleSize, alpha: float, power: float, ratio: float, sides: int, **inputs: Any
+def _sized(
+    outcome: Outcome,
+    effect: float,
+    arms: tuple[int, int],
+    clusters: Mapping[str, int] | None,
+    numbers: tuple[float, float, float, float, float],
+    sides: int,
+    conditions: Conditions,
+    solved: Literal["units", "effect"],
 ) -> Size:
+    alpha, each, factor, power, ratio = numbers
+    inputs = outcome.inputs
+    known = {name: inputs.pop(name) for name in ("baseline", "spread", "better") if name in inputs}
     return Size(
-        kind=kind,
-        control=n.control,
-        treatment=n.treatment,
+        kind=outcome.kind,
+        control=arms[0],
+        treatment=arms[1],
         alpha=alpha,
         power=power,
         ratio=ratio,
         sides=sides,
-        **inputs,
+        mde=effect if outcome.answer == "mde" else None,
+        margin=effect if outcome.answer == "margin" else None,
+        solved=solved,
+        conditions=conditions,
+        alpha_each=each if conditions.treatments > 1 else None,
+        inflation=factor if conditions.looks > 1 else None,
+        clusters=clusters,
+        described=inputs,
+        **known,
     )
+
+
+def _detectable_clustered(
+    outcome: Outcome,
+    clusters: tuple[int, int],
+    alpha: float,
+    power: float,
+    ratio: float,
+    sides: int,
+    conditions: Conditions,
+) -> float | NotEstimable:
+    """The effect and the spread that it has (a rate's spread moves with it), by repeated substitution."""
+    if conditions.icc is None or conditions.cluster_size is None:
+        raise UsageError("icc and cluster_size belong together: give both, or neither")
+    sign = -1.0 if getattr(outcome, "direction", "rise") == "fall" else 1.0
+    effect = 0.0
+    for _ in range(60):
+        try:
+            spread = outcome.spread_at(effect, ratio)
+        except UsageError:
+            return NotEstimable("even the largest possible effect would be found with less power than that")
+        before, effect = (
+            effect,
+            sign
+            * detectable_clusters(
+                *clusters,
+                spread,
+                conditions.icc,
+                conditions.cluster_size,
+                conditions.cluster_cv,
+                alpha=alpha,
+                power=power,
+                sides=sides,
+            ),
+        )
+        if abs(effect - before) <= 1e-9 * abs(effect):
+            break
+    return effect
+
+
+def _up(units: float) -> int:
+    """Rounded up, forgiving what multiplication by a factor of 1 may have added."""
+    return math.ceil(units - 1e-9 * max(1.0, units) * (units != int(units)))

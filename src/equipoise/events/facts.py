@@ -136,7 +136,7 @@ class Score(Fact):
 
     unit: str
     name: str
-    value: float | None
+    value: float | None = None
     evaluator: str
     why_not: str | None = None
     probability: float = 1.0
@@ -152,7 +152,7 @@ class Look(Fact):
     number: int
     fraction: float
     boundary: float
-    statistic: float | None
+    statistic: float | None = None
     final: bool
     evidence: Mapping[str, Any]
 
@@ -175,6 +175,11 @@ _KINDS: dict[str, type[Fact]] = {
     for each in (Registration, Gate, Transition, Exposure, Turn, Outcome, Score, Look, Decision)
 }
 _FIELDS = {kind: tuple(entry.name for entry in fields(each)) for kind, each in _KINDS.items()}
+_UNSAID = {
+    kind: {entry.name: None for entry in fields(each) if str(entry.type).endswith("| None")}
+    for kind, each in _KINDS.items()
+}
+"""What is None in a fact and therefore absent from its body."""
 _COLUMNS = {"experiment", "happened", "event_id"}
 
 
@@ -227,6 +232,7 @@ def decode(kind: str, *, event_id: str, experiment: str, happened: float, body: 
         )
     try:
         values = {key: value for key, value in orjson.loads(body).items() if key in _FIELDS[kind]}
+        values = _UNSAID[kind] | values
         return _KINDS[kind](event_id=event_id, experiment=experiment, happened=happened, **values)
     except (orjson.JSONDecodeError, TypeError, AttributeError) as error:
         raise RecordError(f"event {event_id} ({kind}) is damaged: {error}") from None

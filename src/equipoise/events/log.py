@@ -47,6 +47,9 @@ class StaleHeadError(RecordError):
         self.expected = expected
         self.found = found
 
+    def __reduce__(self) -> tuple[type[StaleHeadError], tuple[int, int]]:
+        return type(self), (self.expected, self.found)
+
 
 @runtime_checkable
 class EventLog(Protocol):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 from equipoise.errors import Fault, nearest
 from equipoise.experiment.catalogue import CATALOGUE
+from equipoise.experiment.checks import check_faults
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
@@ -20,20 +23,22 @@ Found = Iterator[tuple[FieldPath, Fault]]
 
 
 def inconsistencies(
-    form: Form, document: Document, variants: tuple[Variant, ...]
+    form: Form, document: Document, variants: tuple[Variant, ...], *, declared: bool = True
 ) -> list[tuple[FieldPath, Fault]]:
     """Every contradiction between fields, with the path it belongs to.
 
     `variants` are those of the form with their prompt files read, so that two files with one text agree.
+    Unless `changes:` could be read (`declared`), nobody can say which differences are missing there.
     """
-    checks = (_variants, _allocation, _metrics, _looks, _named, _source, _judge)
+    checks = (_variants, _allocation, _metrics, _looks, _named, _source, _judge, _checks)
     return [
         *(found for check in checks for found in check(form, document)),
-        *_changes(form, document, variants),
+        *_change_names(form, document),
+        *(_changes(form, document, variants) if declared else ()),
     ]
 
 
-def cautions(experiment: Experiment, document: Document) -> Iterator[Fault]:
+def cautions(experiment: Experiment, document: Document, folder: Path | None) -> Iterator[Fault]:
     """What is allowed and probably not meant."""
     if experiment.unit.type == "request":
         said = [
@@ -54,6 +59,20 @@ def cautions(experiment: Experiment, document: Document) -> Iterator[Fault]:
                 "one conversation may see several variants",
                 next="use `unit: {type: conversation, from: …}` unless turns are truly independent",
             )
+    if experiment.offline is not None and folder is not None:
+        offline = experiment.offline
+        judge = offline.judge
+        named: dict[FieldPath, str] = {("offline", "cases"): offline.cases.file}
+        for path, recording in {
+            ("offline", "answers"): offline.answers,
+            ("offline", "judge", "pairwise"): judge.pairwise if judge else None,
+            ("offline", "judge", "grades"): judge.grades if judge else None,
+        }.items():
+            if recording is not None:
+                named[path] = recording.file
+        for path, file in named.items():
+            if not (folder / file).is_file():
+                yield document.fault(path, f"{file} is not there yet", next="the arena will need it")
 
 
 def _variants(form: Form, document: Document) -> Found:
@@ -65,7 +84,9 @@ def _variants(form: Form, document: Document) -> Found:
                 path,
                 "no variant is called control",
                 accepted="exactly one variant named control, and one or more treatments",
-                next=nearest("control", form.variants),
+                next=next(
+                    (f"rename '{near}'?" for near in get_close_matches("control", form.variants, 1)), None
+                ),
             ),
         )
 
@@ -111,7 +132,7 @@ def _allocation(form: Form, document: Document) -> Found:
             )
 
 
-def _changes(form: Form, document: Document, variants: tuple[Variant, ...]) -> Found:
+def _change_names(form: Form, document: Document) -> Found:
     for index, change in enumerate(form.changes):
         here: FieldPath = ("changes", index)
         if change.split(".")[0] not in CHANGEABLE:
@@ -124,6 +145,9 @@ def _changes(form: Form, document: Document, variants: tuple[Variant, ...]) -> F
                     next=nearest(change.split(".")[0], CHANGEABLE),
                 ),
             )
+
+
+def _changes(form: Form, document: Document, variants: tuple[Variant, ...]) -> Found:
     control, *treatments = variants
     if control.name != "control":
         return
@@ -343,3 +367,11 @@ def _judge(form: Form, document: Document) -> Found:
             path,
             document.fault(path, "grades are read by the axes of a rubric", next="add `rubric:` to offline"),
         )
+
+
+def _checks(form: Form, document: Document) -> Found:
+    if form.offline is None:
+        return
+    for fault in check_faults(form.offline.checks, form.offline.gate.must_pass):
+        path: FieldPath = ("offline", *fault.path)
+        yield path, document.fault(path, fault.problem, accepted=fault.accepted, next=fault.next)

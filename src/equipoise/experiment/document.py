@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from equipoise.errors import DefinitionError, Fault
+from equipoise.errors import DefinitionError, Fault, dotted
 
 __all__ = ["Document", "Path", "read_document", "read_text"]
 
@@ -27,7 +27,8 @@ _EXACT = 2**53 - 1
 """Beyond this JSON cannot tell an integer from its neighbours."""
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_TRAPS = {"on", "off", "yes", "no", "y", "n"}
+# As PyYAML has them; `y` and `n` are text to it, and `n` is a parameter of chat completions.
+_TRAPS = {spelt for word in ("on", "off", "yes", "no") for spelt in (word, word.capitalize(), word.upper())}
 _CORE = "tag:yaml.org,2002:"
 
 
@@ -72,21 +73,6 @@ class Document:
         )
 
 
-def dotted(path: Path) -> str:
-    """A path as people write it.
-
-    >>> dotted(("watches", 0, "max"))
-    'watches[0].max'
-    """
-    text = ""
-    for step in path:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        else:
-            text += f".{step}" if text else step
-    return text
-
-
 def read_text(path: FilePath, *, what: str) -> str:
     """The text of a UTF-8 file; a Fault's worth of sentence (as ValueError) where it cannot be read."""
     try:
@@ -97,6 +83,9 @@ def read_text(path: FilePath, *, what: str) -> str:
         raise ValueError(f"{what} {path} is a folder, not a file") from None
     except OSError as error:
         raise ValueError(f"{what} {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        # No file can have this name.
+        raise ValueError(f"{what} {path} cannot be read: {error}") from None
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -191,7 +180,10 @@ class _Reader:
             )
 
     def _unicode(self, text: str, path: Path) -> str:
-        # An escape such as "\\ud800" makes half a character, which no UTF-8 and no JSON can hold.
+        # An escape such as "\ud800" makes half a character, which no UTF-8 and no JSON can hold. Two halves in
+        # a row are how JSON escapes one character, and JSON is YAML.
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             self._fault(
                 path, "this text holds half a character (a lone surrogate)", "write the whole character"
@@ -239,7 +231,7 @@ class _Reader:
     def _key(self, node: yaml.Node, path: Path) -> str:
         if isinstance(node, yaml.ScalarNode):
             text = self._unicode(str(node.value), path)
-            if node.style is None and text.lower() in _TRAPS:
+            if node.style is None and text in _TRAPS:
                 self.document.lines[(*path, text)] = node.start_mark.line + 1
                 self._fault(
                     (*path, text), f"a bare `{text}` is a boolean to YAML", f"write '{text}' in quotes"
@@ -268,7 +260,7 @@ class _Reader:
             return None
         if text in _BOOLEANS:
             return _BOOLEANS[text]
-        if text.lower() in _TRAPS:
+        if text in _TRAPS:
             self._fault(
                 path, f"a bare `{text}` is a boolean to YAML", f"write true or false, or '{text}' in quotes"
             )

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from equipoise.errors import DefinitionError, Fault, nearest
+from equipoise.errors import DefinitionError, Fault, dotted, nearest
 from equipoise.experiment.building import build
 from equipoise.experiment.consistency import cautions, inconsistencies
 from equipoise.experiment.definition import Experiment
-from equipoise.experiment.document import Document, dotted, read_document, read_text
+from equipoise.experiment.document import Document, read_document, read_text
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form
 from equipoise.experiment.identity import canonical, digest
@@ -89,7 +89,8 @@ def _read(document: Document, folder: Path | None) -> Reading:
     faults += wrong
     if form is not None:
         draft, unreadable = build(form, document, folder, dry=True)
-        found = [*inconsistencies(form, document, draft.variants), *unreadable]
+        declared = not any(path[:1] == ("changes",) for path in touched)
+        found = [*inconsistencies(form, document, draft.variants, declared=declared), *unreadable]
         known = {fault.field for fault in faults}
         # What is wrong only because a faulty value was set aside is not reported a second time.
         faults += [
@@ -110,7 +111,7 @@ def _read(document: Document, folder: Path | None) -> Reading:
         raise DefinitionError(
             [document.fault((), f"something here has no exact JSON form: {error}", next="write it as text")]
         ) from None
-    return Reading(experiment, tuple(cautions(experiment, document)))
+    return Reading(experiment, tuple(cautions(experiment, document, folder)))
 
 
 def _related(path: FieldPath, other: FieldPath) -> bool:
@@ -327,6 +328,8 @@ def _show(value: Any) -> str:
         return "a list"
     if value is None:
         return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…'"
 

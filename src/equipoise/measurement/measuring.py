@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,9 @@ _PER_UNIT = {
     "sum": "sum({v})",
     "max": "max({v})",
     "min": "min({v})",
-    "first": "arg_min({v}, happened)",
-    "last": "arg_max({v}, happened)",
+    # What happened at the same moment is put in order by its value, so that the order of rows is no matter.
+    "first": "arg_min({v}, row(happened, {v}))",
+    "last": "arg_max({v}, row(happened, {v}))",
 }
 
 
@@ -72,18 +74,16 @@ def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = No
 
 
 def _connect() -> duckdb.DuckDBPyConnection:
-    try:
-        import duckdb
-    except ModuleNotFoundError:
-        from equipoise.errors import MissingExtraError
+    import duckdb
 
-        raise MissingExtraError("counting", "analysis") from None
     connection = duckdb.connect(":memory:")
     # One thread adds in one order: the same data give the same digits, on any machine.
     connection.execute("SET threads = 1")
     connection.execute("SET autoinstall_known_extensions = false")
     connection.execute("SET autoload_known_extensions = false")
     connection.execute("SET enable_progress_bar = false")
+    # A time without a zone is UTC, wherever the machine stands.
+    connection.execute("SET TimeZone = 'UTC'")
     return connection
 
 
@@ -96,7 +96,8 @@ def _check_one_row_where_order_matters(connection: duckdb.DuckDBPyConnection, ex
     ).fetchone() or (0,)
     if several[0]:
         raise DataError(
-            f"{several[0]} units have several rows, and {ordered[0]} takes the {experiment.metric(ordered[0]).per_unit} "
+            f"{_counted(several[0], 'unit has', 'units have')} several rows, and {ordered[0]} takes the "
+            f"{experiment.metric(ordered[0]).per_unit} "
             "of them; name the time column as `source.time`"
         )
 
@@ -125,7 +126,7 @@ def _measure(
         f"{_PER_UNIT['first' if timed else 'max'].format(v=column)} AS {column}"
         for column in segments.values()
     ]
-    variant = "arg_min(variant, happened)" if timed else "min(variant)"
+    variant = _PER_UNIT["first"].format(v="variant") if timed else "min(variant)"
     connection.execute(
         f"""
         CREATE TEMP TABLE all_units AS
@@ -140,7 +141,9 @@ def _measure(
     )
     for index, metric in enumerate(metrics):
         if metric.kind == "proportion":
-            _check_yes_or_no(connection, metric, f"m{index}_x")
+            # First what was recorded, then what became of it: two yeses of one unit may add up to 2.
+            _check_yes_or_no(connection, metric, "facts", names[metric.of])
+            _check_yes_or_no(connection, metric, "units", f"m{index}_x")
     arms = [variant.name for variant in experiment.variants]
     units = dict.fromkeys(arms, 0) | dict(
         connection.execute("SELECT variant, count(*) FROM units GROUP BY variant").fetchall()
@@ -205,16 +208,19 @@ def _aggregate(metric: Metric, column: str, timed: bool) -> str:
     return _PER_UNIT[how].format(v=column)
 
 
-def _check_yes_or_no(connection: duckdb.DuckDBPyConnection, metric: Metric, column: str) -> None:
+def _check_yes_or_no(connection: duckdb.DuckDBPyConnection, metric: Metric, table: str, column: str) -> None:
     wrong, example = _one(
-        connection,
-        f"SELECT count(*), min({column}) FROM units WHERE {column} IS NOT NULL AND {column} NOT IN (0, 1)",
+        connection, f"SELECT count(DISTINCT unit), min({column}) FROM {table} WHERE {column} NOT IN (0, 1)"
     )
     if wrong:
         raise DataError(
-            f"{metric.name} is a proportion of {metric.of}, and {wrong} units have another value than 0 or 1, "
-            f"such as {example:g}. Use `kind: mean`, or record true and false"
+            f"{metric.name} is a proportion of {metric.of}, and {_counted(wrong, 'unit has', 'units have')} "
+            f"another value than 0 or 1, such as {example:g}. Use `kind: mean`, or record true and false"
         )
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _tallies(
@@ -239,6 +245,7 @@ def _tallies(
     found = connection.execute(
         f"SELECT variant, count(*), avg({x}), var_pop({x}) * count(*) FROM units WHERE {valued} GROUP BY variant"
     ).fetchall()
+    _check_finite(metric, (number for row in found for number in row[2:]))
     single = {variant: (n, Moments(n, mean, m2)) for variant, n, mean, m2 in found}
     pairs: dict[str, PairMoments] = {}
     if ratio or clustered:
@@ -246,11 +253,15 @@ def _tallies(
         table = f"(SELECT variant, {x} AS a, {denominator} AS b, cluster FROM units WHERE {valued})"
         if clustered:
             # Sums per cluster: a mean over units is a ratio of sums over clusters.
-            table = f"(SELECT variant, sum(a) AS a, sum(b) AS b FROM {table} GROUP BY variant, cluster ORDER BY variant, cluster)"
+            table = (
+                f"(SELECT variant, sum(a) AS a, sum(b) AS b FROM {table} "
+                "GROUP BY variant, cluster ORDER BY variant, cluster)"
+            )
         for variant, *numbers in connection.execute(
             f"""SELECT variant, count(*), avg(a), avg(b), var_pop(a) * count(*), var_pop(b) * count(*),
                        covar_pop(a, b) * count(*) FROM {table} GROUP BY variant"""
         ).fetchall():
+            _check_finite(metric, numbers)
             pairs[variant] = PairMoments(*numbers)
     empty = (0, Moments.zero())
     return {
@@ -262,6 +273,14 @@ def _tallies(
         )
         for arm in arms
     }
+
+
+def _check_finite(metric: Metric, numbers: Iterable[float]) -> None:
+    if not all(math.isfinite(number) for number in numbers):
+        raise DataError(
+            f"the values of {metric.name} are too large to be added up: their squares leave the range of a "
+            "number (about 1e308). Record them in a larger unit"
+        )
 
 
 def _quantiles(

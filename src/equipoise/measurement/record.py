@@ -51,11 +51,9 @@ def log_facts(
             exposures["unit"].append(fact.unit)
             exposures["variant"].append(fact.variant)
             exposures["happened"].append(fact.happened)
-            exposures["cluster"].append(
-                fact.attributes.get(experiment.cluster) if experiment.cluster else None
-            )
+            exposures["cluster"].append(_word(fact, experiment.cluster))
             for segment, column in segments.items():
-                exposures[column].append(fact.attributes.get(segment))
+                exposures[column].append(_word(fact, segment))
             continue
         for quantity in names:
             value = _value(fact, quantity)
@@ -103,6 +101,14 @@ def log_facts(
         "SELECT count(*) FROM happenings WHERE unit NOT IN (SELECT unit FROM exposures)"
     ).fetchone() or (0,)
     return names, int(orphans[0])
+
+
+def _word(exposure: Exposure, attribute: str | None) -> str | None:
+    """An attribute as text, as a table's column would be read; None where it was not known."""
+    value: object = None if attribute is None else exposure.attributes.get(attribute)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if value is None else str(value)
 
 
 def _value(fact: Fact, quantity: Quantity) -> float | bool | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
+import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["implied_source", "open_table", "table_facts"]
 
+# The dialect is said, not guessed from a sample: a guess may be overturned by a row that lies beyond it.
+_CSV = "read_csv(?, header = true, all_varchar = true, nullstr = '', quote = '\"', escape = '\"', comment = '', skip = 0"
 _READERS = {
-    ".csv": "read_csv(?, header = true, all_varchar = true, nullstr = '')",
-    ".tsv": "read_csv(?, header = true, all_varchar = true, nullstr = '', delim = '\t')",
+    ".csv": f"{_CSV}, delim = '{{mark}}')",
+    ".tsv": f"{_CSV}, delim = '\t')",
     ".parquet": "read_parquet(?)",
     ".jsonl": "read_json(?, format = 'newline_delimited')",
     ".ndjson": "read_json(?, format = 'newline_delimited')",
@@ -50,45 +54,85 @@ def open_table(connection: duckdb.DuckDBPyConnection, table: str | Path | Any, f
 def _open_files(connection: duckdb.DuckDBPyConnection, pattern: str, folder: Path) -> str:
     import duckdb
 
-    path = folder / pattern
-    files = sorted(path.parent.glob(path.name)) if any(mark in path.name for mark in "*?[") else [path]
-    files = [file for file in files if file.is_file()]
+    files = _matching(folder, pattern)
     if not files:
         raise DataError(
-            f"no file matches {path}. Check `source.table`; relative paths start at the definition"
+            f"no file matches {folder / pattern}. Check `source.table`; relative paths start at the definition"
         )
     kinds = {_kind(file) for file in files}
     if len(kinds) != 1 or (kind := kinds.pop()) not in _READERS:
         raise DataError(f"{pattern} is not a kind of table this reads. Accepted: {_ACCEPTED}")
     for file in files:
-        if file.suffix == ".gz":
-            _check_gzip(file)
-    query = f"CREATE TEMP TABLE source_rows AS SELECT * FROM {_READERS[kind]}"
+        _check_whole(file)
+    reader = _READERS[kind].format(mark=_mark(files[0])) if kind == ".csv" else _READERS[kind]
     try:
-        connection.execute(query, [[str(file) for file in files]])
+        connection.execute(
+            f"CREATE TEMP TABLE source_rows AS SELECT * FROM {reader}", [[str(file) for file in files]]
+        )
     except (duckdb.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{pattern} cannot be read: {_first_line(error)}") from None
+        raise DataError(f"{pattern} cannot be read: {_why(error)}") from None
     return pattern if len(files) == 1 else f"{pattern} ({len(files)} files)"
 
 
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    """The files of a path or glob; a file that is called exactly so is never read as a glob."""
+    if (folder / pattern).is_file():
+        return [folder / pattern]
+    names = glob.glob(pattern, root_dir=folder, recursive=True)
+    return [folder / name for name in sorted(names) if (folder / name).is_file()]
+
+
 def _kind(file: Path) -> str:
-    return Path(file.stem).suffix if file.suffix == ".gz" else file.suffix
+    name = Path(file.name.lower())
+    return Path(name.stem).suffix if name.suffix == ".gz" else name.suffix
 
 
-def _check_gzip(file: Path) -> None:
+def _open(file: Path) -> gzip.GzipFile | Any:
+    return gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb")
+
+
+def _check_whole(file: Path) -> None:
     # A reader may stop at the end of a truncated file without a word; this one does not.
     try:
-        with gzip.open(file) as stream:
-            while stream.read(1 << 20):
+        with _open(file) as stream:
+            if not stream.read(1):
+                raise DataError(f"{file} is empty: not even a line with the names of the columns")
+            while file.suffix.lower() == ".gz" and stream.read(1 << 20):
                 pass
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(
             f"{file} is truncated or damaged ({error}). Copy it again from where it came"
         ) from None
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror or error}") from None
+
+
+def _mark(file: Path) -> str:
+    """What separates the columns: the mark that is most frequent in the line of their names."""
+    with _open(file) as stream:
+        names = stream.readline(1 << 20).decode("utf-8", errors="replace")
+    return max(",;\t|", key=names.count)
+
+
+def _why(error: BaseException) -> str:
+    """The reader's complaint as one sentence, without its advice on options that are not ours."""
+    text = str(error)
+    line = re.search(r"CSV Error on Line: (\d+)", text)
+    where = f" (near line {line[1]})" if line else ""
+    if "not utf-8" in text.lower():
+        return f"it is not UTF-8 text{where}. Save it as UTF-8"
+    if fields := re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", text):
+        return f"a row has {fields[2]} fields{where}, and the first line names {fields[1]} columns"
+    if "sniffing" in text or line:
+        return (
+            f"its rows do not all have the columns that its first line names{where}, "
+            "a quotation mark is not closed, or it is not UTF-8 text"
+        )
+    return re.sub(r"^(\w+ )+Error: ", "", _first_line(error))
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
 
 
 def implied_source(experiment: Experiment, columns: list[str]) -> TableSource:
@@ -184,7 +228,13 @@ def _time(column: str | None) -> str:
     if column is None:
         return "CAST(NULL AS DOUBLE)"
     text = f"CAST({_quoted(column)} AS VARCHAR)"
-    return f"coalesce(TRY_CAST({text} AS DOUBLE), epoch(TRY_CAST({text} AS TIMESTAMP)))"
+    return f"coalesce(TRY_CAST({text} AS DOUBLE), epoch(TRY_CAST({text} AS TIMESTAMPTZ)))"
+
+
+def _strays(count: int, one: str, many: str, example: object) -> str:
+    if count == 1:
+        return f"1 value that is not {one}: {example!r}"
+    return f"{count:,} values that are not {many}, such as {example!r}"
 
 
 def _check_numbers(connection: duckdb.DuckDBPyConnection, quantity: Quantity, column: str) -> None:
@@ -195,18 +245,19 @@ def _check_numbers(connection: duckdb.DuckDBPyConnection, quantity: Quantity, co
     ).fetchone() or (0, None)
     if wrong:
         raise DataError(
-            f"the column '{column}' ({quantity}) holds {wrong} values that are not numbers, such as {example!r}. "
+            f"the column '{column}' ({quantity}) holds {_strays(wrong, 'a number', 'numbers', example)}. "
             "Accepted: finite numbers, true, false, or empty for unknown"
         )
 
 
 def _check_times(connection: duckdb.DuckDBPyConnection, column: str) -> None:
     wrong, example = connection.execute(
-        f"SELECT count(*), any_value({_quoted(column)}) FROM source_rows WHERE {_time(column)} IS NULL"
+        f"SELECT count(*), any_value({_quoted(column)}) FROM source_rows "
+        f"WHERE {_time(column)} IS NULL OR NOT isfinite({_time(column)})"
     ).fetchone() or (0, None)
     if wrong:
         raise DataError(
-            f"the time column '{column}' holds {wrong} values that are no times, such as {example!r}. "
+            f"the time column '{column}' holds {_strays(wrong, 'a time', 'times', example)}. "
             "Accepted: 2026-01-31 12:00:00, or seconds since 1970"
         )
 
@@ -223,7 +274,8 @@ def _check_variants(connection: duckdb.DuckDBPyConnection, experiment: Experimen
             named = "no variant" if variant is None else f"the variant '{variant}'"
             offer = nearest(str(variant), known)
             raise DataError(
-                f"{rows} rows have {named}, which the definition does not; it has: {', '.join(known)}"
+                f"{rows:,} row{' has' if rows == 1 else 's have'} {named}, which the definition does not; "
+                f"it has: {', '.join(known)}"
                 + (f"; {offer}" if offer else "")
                 + ". Add it to `variants:`, or leave those rows out of the table"
             )

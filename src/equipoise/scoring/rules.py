@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from equipoise.errors import DefinitionError, Fault, nearest
+from equipoise.errors import DefinitionError, Fault, dotted
+from equipoise.experiment.checks import check_faults
 from equipoise.scoring.passing import CheckResult, Failed, Passed
 from equipoise.scoring.safety import not_empty, pii, safety
 
@@ -42,17 +43,7 @@ class Check:
             if reference is None:
                 raise ValueError(f"the check '{self.name}' needs a reference")
             argument = reference
-        return RULES[self.rule].run(text, argument)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What a rule does, which arguments it takes (in words, and as a test), and whether it needs one."""
-
-    run: Callable[[str, Any], CheckResult]
-    accepted: str
-    takes: Callable[[Any], bool]
-    bare: bool = False
+        return RULES[self.rule](text, argument)
 
 
 def _passed(holds: bool, reason: str) -> CheckResult:
@@ -95,52 +86,21 @@ def _quoted(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
 
-def _is_text(argument: Any) -> bool:
-    return (isinstance(argument, str) and argument != "") or argument == {"from": "reference"}
-
-
-def _is_pattern(argument: Any) -> bool:
-    if not isinstance(argument, str):
-        return False
-    try:
-        re.compile(argument)
-    except (re.error, RecursionError, OverflowError):
-        return False
-    return True
-
-
-def _is_count(argument: Any) -> bool:
-    return isinstance(argument, int) and not isinstance(argument, bool) and argument >= 0
-
-
-def _is_allowance(argument: Any) -> bool:
-    return argument is True or (
-        isinstance(argument, Mapping)
-        and set(argument) == {"allow"}
-        and isinstance(argument["allow"], list | tuple)
-        and all(isinstance(each, str) for each in argument["allow"])
-    )
-
-
 def _allowed(argument: Any) -> Sequence[str]:
     return () if argument is True else tuple(argument["allow"])
 
 
-_TEXT = "a text, or {from: reference}"
-_ALLOW = "true, or {allow: [what may be said]}"
-RULES: Mapping[str, Rule] = {
-    "contains": Rule(_contains, _TEXT, _is_text),
-    "equals": Rule(_equals, _TEXT, _is_text),
-    "json_valid": Rule(_json_valid, "true", lambda argument: argument is True, bare=True),
-    "max_chars": Rule(_max_chars, "a whole number", _is_count),
-    "min_chars": Rule(_min_chars, "a whole number", _is_count),
-    "not_contains": Rule(_not_contains, _TEXT, _is_text),
-    "not_empty": Rule(lambda text, _: not_empty(text), "true", lambda argument: argument is True, bare=True),
-    "pii": Rule(lambda text, argument: pii(text, allow=_allowed(argument)), _ALLOW, _is_allowance, bare=True),
-    "regex": Rule(_regex, "a regular expression of Python", _is_pattern),
-    "safety": Rule(
-        lambda text, argument: safety(text, allow=_allowed(argument)), _ALLOW, _is_allowance, bare=True
-    ),
+RULES: Mapping[str, Callable[[str, Any], CheckResult]] = {
+    "contains": _contains,
+    "equals": _equals,
+    "json_valid": _json_valid,
+    "max_chars": _max_chars,
+    "min_chars": _min_chars,
+    "not_contains": _not_contains,
+    "not_empty": lambda text, _: not_empty(text),
+    "pii": lambda text, argument: pii(text, allow=_allowed(argument)),
+    "regex": _regex,
+    "safety": lambda text, argument: safety(text, allow=_allowed(argument)),
 }
 """Every rule by name. Words are compared without regard to case, except by `equals` and `regex`."""
 
@@ -158,67 +118,21 @@ def read_checks(
     >>> [check.name for check in checks], sorted(needed)
     (['contains', 'safety'], ['safety'])
     """
-    faults: list[Fault] = []
-    checks: list[Check] = []
-    for index, each in enumerate(declared):
-        found = _read(each, f"offline.checks[{index}]", {check.name for check in checks})
-        if isinstance(found, Fault):
-            faults.append(found)
-        else:
-            checks.append(found)
-    needed: set[str] = set()
-    for index, name in enumerate(must_pass):
-        matching = {check.name for check in checks if name in (check.name, check.rule)}
-        if not matching and name in RULES and RULES[name].bare:
-            checks.append(Check(name, name))
-            matching = {name}
-        if not matching and not faults:
-            known = [*(check.name for check in checks), *(rule for rule in RULES if RULES[rule].bare)]
-            faults.append(
-                Fault(
-                    f"no check is called '{name}'",
-                    field=f"offline.gate.must_pass[{index}]",
-                    accepted=", ".join(dict.fromkeys(known)),
-                    next=nearest(name, known),
-                )
-            )
-        needed |= matching
+    faults = [
+        Fault(each.problem, field=f"offline.{dotted(each.path)}", accepted=each.accepted, next=each.next)
+        for each in check_faults(declared, must_pass)
+    ]
     if faults:
         raise DefinitionError(faults)
+    checks = []
+    for each in declared:
+        rule = next(key for key in each if key != "name")
+        checks.append(Check(each.get("name", rule), rule, each[rule]))
+    needed: set[str] = set()
+    for name in must_pass:
+        matching = {check.name for check in checks if name in (check.name, check.rule)}
+        if not matching:
+            checks.append(Check(name, name))
+            matching = {name}
+        needed |= matching
     return tuple(checks), frozenset(needed)
-
-
-def _read(declared: Mapping[str, Any], field: str, taken: set[str]) -> Check | Fault:
-    rules = [key for key in declared if key != "name"]
-    if len(rules) != 1:
-        return Fault(
-            f"a check has one rule, and this has {len(rules)}",
-            field=field,
-            accepted="{RULE: argument}, such as {contains: policy}",
-        )
-    rule = rules[0]
-    if rule not in RULES:
-        return Fault(
-            f"there is no rule '{rule}'",
-            field=field,
-            accepted=", ".join(sorted(RULES)),
-            next=nearest(rule, RULES),
-        )
-    if not RULES[rule].takes(_thawed(declared[rule])):
-        return Fault(
-            f"'{rule}' does not take {declared[rule]!r}",
-            field=f"{field}.{rule}",
-            accepted=RULES[rule].accepted,
-        )
-    name = declared.get("name", rule)
-    if not isinstance(name, str) or not name:
-        return Fault("the name of a check is a text", field=f"{field}.name", accepted="a text")
-    if name in taken:
-        return Fault(
-            f"a second check is called '{name}'", field=field, next=f"name it: {{{rule}: …, name: ANOTHER}}"
-        )
-    return Check(name, rule, declared[rule])
-
-
-def _thawed(argument: Any) -> Any:
-    return dict(argument) if isinstance(argument, Mapping) else argument

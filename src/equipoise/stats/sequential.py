@@ -1,26 +1,21 @@
 """Looking more than once: boundaries that keep the promised error however often, and whenever, one looks.
 
-The statistic at information fraction t is z = effect / standard error, and over the looks it moves like a
-Brownian motion divided by sqrt(t): z_k·sqrt(t_k) has independent normal increments with mean `drift`·(t_k −
-t_{k−1}) and variance t_k − t_{k−1}. `drift` is the expected z at full information. What has not crossed a
-boundary is carried from look to look as a density on a grid (Armitage, McPherson & Rowe 1969; grid and
-Simpson weights as in Jennison & Turnbull 2000, chapter 19), so a probability is a sum and a boundary the
-root of one.
+A spending function (`spending`) says how much of the error may be used by the information seen; the walk
+of the statistic over the looks (`brownian`) says where the boundary must lie for that. Boundaries fixed by a
+constant are in `classic_boundaries`, those somebody wrote down in `registered_boundaries`, ending early
+without an effect in `futility`, and what to report after stopping in `after_stopping`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import ndtr
 
 from equipoise.errors import UsageError
+from equipoise.stats.brownian import FARTHEST, Walk, rising_fractions
 from equipoise.stats.domain import finite, inside, positive, sided
 from equipoise.stats.normal import critical
 from equipoise.stats.spending import Spending
@@ -32,20 +27,15 @@ __all__ = [
     "boundaries",
     "crossing_probabilities",
     "inflation",
+    "inflation_of",
     "information_for",
     "next_boundary",
     "power",
+    "regions",
+    "tail_of",
 ]
 
-FARTHEST = 8.0
-"""No boundary lies farther out. A look that may spend less than 6e-16 gets this one: nothing plausible
-crosses it, the overspending is far below the accuracy of the rest, and it can be printed, drawn and written
-as JSON, which infinity cannot."""
-
 _LEAST_ALPHA = 1e-9
-_LEAST_STEP = 1e-4
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +90,12 @@ def boundaries(
     >>> [round(b, 4) for b in boundaries([0.2, 0.4, 0.6, 0.8, 1.0], 0.05, obrien_fleming)]
     [4.8769, 3.357, 2.6803, 2.2898, 2.031]
     """
-    ts, tail = _fractions(fractions), _tail(alpha, sides)
-    walk, found, spent = _Walk(ts, 0.0, sides), [], 0.0
+    ts, tail = rising_fractions(fractions), tail_of(alpha, sides)
+    walk, found, spent = Walk(ts, 0.0), [], 0.0
     for t in ts:
-        boundary = walk.boundary_for(spending(t, tail) - spent)
-        spent += walk.upper(boundary)
-        walk.stop_at(boundary)
+        boundary = walk.boundary_above(spending(t, tail) - spent)
+        spent += walk.above(boundary)
+        walk.carry_on((-boundary if sides == 2 else -math.inf, boundary))
         found.append(boundary)
     return tuple(found)
 
@@ -119,29 +109,41 @@ def next_boundary(
     *,
     last: bool = False,
     sides: int = 2,
+    binding: Sequence[float] | None = None,
 ) -> float:
     """The boundary of the look at hand, at the information seen, after looks already made.
 
     What those looks spent is worked out from their own boundaries at their own fractions, not from the
     plan; this look may spend up to spending(fraction), or all that is left if it is the `last`. So the
     error is kept when looks come early, late, or more often than planned, as long as the choice does not
-    depend on the effect seen.
+    depend on the effect seen. `binding` are the futility boundaries of the previous looks, of a plan that
+    promised to obey them (see `futility_design`); leave it out where they may be overruled.
+
+    A guardrail looked at beside the primary spends an error of its own: the same function with the
+    guardrail's alpha, one side, the guardrail's own information, and the boundaries it was itself judged by.
+    Neither test needs to know of the other; their alphas are never added up or shared by accident.
 
     Degenerate cases: where nothing is left to spend the answer is `FARTHEST`. Errors: as for `boundaries`,
     and UsageError where fractions and boundaries differ in number or a boundary is not above 0.
     Source: Lan & DeMets (1983), section 2; Jennison & Turnbull (2000), chapter 7.
 
-    >>> from equipoise.stats.spending import obrien_fleming
+    >>> from equipoise.stats.spending import obrien_fleming, pocock
     >>> round(next_boundary([0.5], [2.9626], 0.9, 0.05, obrien_fleming, last=True), 4)
     1.9667
+
+    The guardrail at the same look, at .88 of its own information, with 1 % of error spent evenly so that
+    harm is seen early:
+
+    >>> round(next_boundary([0.47], [2.56], 0.88, 0.01, pocock, sides=1), 4)
+    2.552
     """
-    ts, tail = _fractions([*previous_fractions, fraction]), _tail(alpha, sides)
+    ts, tail = rising_fractions([*previous_fractions, fraction]), tail_of(alpha, sides)
     used = _boundaries(previous_boundaries, len(ts) - 1)
-    walk, spent = _Walk(ts, 0.0, sides), 0.0
-    for boundary in used:
-        spent += walk.upper(boundary)
-        walk.stop_at(boundary)
-    return walk.boundary_for((tail if last else spending(ts[-1], tail)) - spent)
+    walk, spent = Walk(ts, 0.0), 0.0
+    for boundary, region in zip(used, regions(used, binding, sides), strict=True):
+        spent += walk.above(boundary)
+        walk.carry_on(*region)
+    return walk.boundary_above((tail if last else spending(ts[-1], tail)) - spent)
 
 
 def crossing_probabilities(
@@ -158,13 +160,13 @@ def crossing_probabilities(
     >>> round(pocock_five.total, 4)
     0.05
     """
-    ts = _fractions(fractions)
+    ts = rising_fractions(fractions)
     used = _boundaries(boundaries, len(ts))
-    walk, upper, lower = _Walk(ts, finite("drift", drift), sided(sides)), [], []
-    for boundary in used:
-        upper.append(walk.upper(boundary))
-        lower.append(walk.lower(boundary))
-        walk.stop_at(boundary)
+    walk, upper, lower = Walk(ts, finite("drift", drift)), [], []
+    for boundary, region in zip(used, regions(used, None, sides), strict=True):
+        upper.append(walk.above(boundary))
+        lower.append(walk.below(-boundary) if sides == 2 else 0.0)
+        walk.carry_on(*region)
     return Crossings(tuple(upper), tuple(lower))
 
 
@@ -198,21 +200,39 @@ def inflation(
     >>> round(cost.factor, 4), round(cost.expected, 4)
     (1.0196, 0.8226)
     """
-    ts, tail = _fractions(fractions), _tail(alpha, sides)
+    found = inflation_of(fractions, boundaries(fractions, alpha, spending, sides), alpha, power, sides)
+    # One look is the fixed test itself, to the last digit.
+    return found if len(found.boundaries) > 1 else replace(found, factor=1.0, expected=1.0)
+
+
+def inflation_of(
+    fractions: Sequence[float], boundaries: Sequence[float], alpha: float, power: float, sides: int = 2
+) -> Inflation:
+    """What looking costs with boundaries however they were made, beside one look of level `alpha`.
+
+    As `inflation`, for boundaries from a constant or from somebody's table; their own error need not be
+    `alpha`, which only sets what they are compared with. Errors: UsageError as for `inflation` and
+    `crossing_probabilities`, and where even an expected z of 40 would not give the power.
+    Source: Jennison & Turnbull (2000), chapter 2, tables 2.2 and 2.4.
+
+    >>> round(inflation_of([0.2, 0.4, 0.6, 0.8, 1.0], [2.4132] * 5, 0.05, 0.8).factor, 3)
+    1.229
+    """
+    ts, tail = rising_fractions(fractions), tail_of(alpha, sides)
     if abs(ts[-1] - 1.0) > 1e-9:
         raise UsageError(f"the last information fraction must be 1, not {ts[-1]:g}")
-    wanted = inside("power", power, tail, 1.0)
-    bounds = boundaries(ts, alpha, spending, sides)
+    wanted, bounds = inside("power", power, tail, 1.0), _boundaries(boundaries, len(ts))
     fixed = critical(tail) - critical(wanted)
 
     def lacking(drift: float) -> float:
         return math.fsum(crossing_probabilities(ts, bounds, drift, sides).upper) - wanted
 
-    # The fixed test has the greatest power there is at this drift, so the root lies above it.
     high = fixed * 1.2 + 0.1
     while lacking(high) < 0.0:
         high *= 1.5
-    drift = float(brentq(lacking, 0.0, high, xtol=1e-8)) if len(ts) > 1 else fixed
+        if high > 40.0:
+            raise UsageError(f"no effect of a plausible size crosses these boundaries with power {wanted:g}")
+    drift = float(brentq(lacking, 0.0, high, xtol=1e-8)) if lacking(0.0) < 0.0 else 0.0
     crossed = crossing_probabilities(ts, bounds, drift, sides)
     early = [up + down for up, down in zip(crossed.upper[:-1], crossed.lower[:-1], strict=True)]
     expected = math.fsum(t * p for t, p in zip(ts, early, strict=False)) + ts[-1] * (1.0 - math.fsum(early))
@@ -236,108 +256,46 @@ def information_for(mde: float, alpha: float, power: float, sides: int = 2) -> f
     return ((critical(tail) - critical(inside("power", power, tail, 1.0))) / effect) ** 2
 
 
-class _Walk:
-    """The density of z among what has not crossed yet, carried from look to look.
+def regions(
+    boundaries: Sequence[float], futility: Sequence[float] | None, sides: int
+) -> list[tuple[tuple[float, float], ...]]:
+    """The intervals of z in which the experiment goes on, look by look.
 
-    At any moment `k` looks are behind: `upper`, `lower` and `boundary_for` speak of look k, `stop_at`
-    performs it.
+    Inside the boundaries and, where there are any, above the futility boundary (one side) or outside the
+    wedge of that half-width (two sides). Errors: UsageError for a boundary not above 0, a futility boundary
+    above its outer one or (two sides) below 0, or for different numbers of them.
+
+    >>> regions([2.5], [0.3], 1), regions([2.5], [0.3], 2)
+    ([((0.3, 2.5),)], [((-2.5, -0.3), (0.3, 2.5))])
     """
-
-    def __init__(self, fractions: Sequence[float], drift: float, sides: int) -> None:
-        self._t, self._drift, self._sides = fractions, drift, sides
-        self._k = 0
-        self._z: Floats = np.zeros(1)  # before the first look: all the probability at z = 0, information 0
-        self._mass: Floats = np.ones(1)
-
-    def upper(self, boundary: float) -> float:
-        """The probability of first crossing above `boundary` at this look."""
-        return float(self._mass @ ndtr(-self._standardised(boundary)))
-
-    def lower(self, boundary: float) -> float:
-        """The probability of first crossing below −`boundary` at this look; 0 for a one-sided test."""
-        return float(self._mass @ ndtr(self._standardised(-boundary))) if self._sides == 2 else 0.0
-
-    def boundary_for(self, error: float) -> float:
-        """The boundary above which this look spends `error`, at most `FARTHEST`."""
-        if error <= 0.0 or self.upper(FARTHEST) >= error:
-            return FARTHEST
-        if self.upper(0.0) <= error:
-            raise UsageError("the spending function spends more at this look than is left to spend above 0")
-        return float(brentq(lambda b: self.upper(b) - error, 0.0, FARTHEST, xtol=1e-10))
-
-    def stop_at(self, boundary: float) -> None:
-        """Perform this look: what lies beyond the boundary leaves, the rest is carried on."""
-        if self._k + 1 < len(self._t):
-            t = self._t[self._k]
-            z, weights = _grid(
-                self._drift * math.sqrt(t),
-                -boundary if self._sides == 2 else -math.inf,
-                boundary,
-                self._fineness(),
-            )
-            scale, _ = self._scale()
-            gaps = (z[:, None] - self._centres()[None, :]) * scale
-            np.multiply(gaps, gaps, out=gaps)
-            np.multiply(gaps, -0.5, out=gaps)
-            np.exp(gaps, out=gaps)
-            self._z, self._mass = z, weights * (gaps @ self._mass) * (scale / math.sqrt(2.0 * math.pi))
-        self._k += 1
-
-    def _before(self) -> float:
-        return self._t[self._k - 1] if self._k else 0.0
-
-    def _scale(self) -> tuple[float, float]:
-        """One over the standard deviation of this look's z given the last one's, and that deviation."""
-        t = self._t[self._k]
-        spread = math.sqrt((t - self._before()) / t)
-        return 1.0 / spread, spread
-
-    def _centres(self) -> Floats:
-        """The mean of this look's z, for each z that the last one may have had."""
-        t, before = self._t[self._k], self._before()
-        return self._z * math.sqrt(before / t) + self._drift * (t - before) / math.sqrt(t)
-
-    def _standardised(self, boundary: float) -> Floats:
-        return (boundary - self._centres()) * self._scale()[0]
-
-    def _fineness(self) -> int:
-        """The grid's r, such that Simpson's rule resolves the narrower of the two steps beside this look."""
-        t, before, after = self._t[self._k], self._before(), self._t[self._k + 1]
-        narrow = math.sqrt(min((t - before) / t, (after - t) / t))
-        return max(18, math.ceil(1.25 / narrow))
+    outer = _boundaries(boundaries, len(boundaries))
+    if futility is None:
+        return [((-b if sided(sides) == 2 else -math.inf, b),) for b in outer]
+    if len(futility) != len(outer):
+        raise UsageError(
+            f"each look needs one futility boundary, but {len(outer)} looks came with {len(futility)}"
+        )
+    inner = [finite("a futility boundary", a) for a in futility]
+    for a, b in zip(inner, outer, strict=True):
+        if a > b:
+            raise UsageError(f"a futility boundary may not lie beyond its outer boundary, but {a:g} > {b:g}")
+        if a < 0.0 and sides == 2:
+            raise UsageError(f"the half-width of an inner wedge must be at least 0, not {a:g}")
+    if sided(sides) == 1:
+        return [((a, b),) for a, b in zip(inner, outer, strict=True)]
+    return [((-b, -a), (a, b)) for a, b in zip(inner, outer, strict=True)]
 
 
-def _grid(centre: float, low: float, high: float, r: int) -> tuple[Floats, Floats]:
-    """Points and Simpson weights on [low, high], dense within 3 of `centre`, out to 3 + 4·ln(r) of it.
+def tail_of(alpha: float, sides: int) -> float:
+    """The error of one tail of a test of level `alpha`: alpha/sides, below one half.
 
-    Source: Jennison & Turnbull (2000), chapter 19.
+    Errors: UsageError for alpha below 1e-9 or not below 1 (two sides) or one half (one side), or for other
+    sides.
+
+    >>> tail_of(0.05, 2)
+    0.025
     """
-    i = np.arange(1, 6 * r)
-    outer = 3.0 + 4.0 * np.log(r / np.minimum(i, 6 * r - i).clip(max=r))
-    coarse = centre + np.where(i < r, -outer, np.where(i > 5 * r, outer, -3.0 + 3.0 * (i - r) / (2.0 * r)))
-    low, high = max(low, float(coarse[0])), min(high, float(coarse[-1]))
-    if low >= high:
-        # The boundaries lie where no probability is; two points keep the sums well defined.
-        return np.array([low]), np.zeros(1)
-    knots = np.concatenate(([low], coarse[(coarse > low) & (coarse < high)], [high]))
-    widths = np.diff(knots)
-    points = np.empty(2 * len(knots) - 1)
-    points[0::2], points[1::2] = knots, knots[:-1] + widths / 2.0
-    weights = np.zeros_like(points)
-    weights[0:-1:2] += widths / 6.0
-    weights[2::2] += widths / 6.0
-    weights[1::2] = widths * (4.0 / 6.0)
-    return points, weights
-
-
-def _fractions(fractions: Sequence[float]) -> tuple[float, ...]:
-    ts = tuple(positive("an information fraction", t) for t in fractions)
-    if not ts:
-        raise UsageError("at least one information fraction is needed")
-    for before, t in pairwise(ts):
-        if t - before < _LEAST_STEP * t:
-            raise UsageError(f"information fractions must rise, but {before:g} is followed by {t:g}")
-    return ts
+    return inside("alpha", alpha, _LEAST_ALPHA, 0.5 * sided(sides)) / sides
 
 
 def _boundaries(boundaries: Sequence[float], wanted: int) -> tuple[float, ...]:
@@ -345,7 +303,3 @@ def _boundaries(boundaries: Sequence[float], wanted: int) -> tuple[float, ...]:
     if len(found) != wanted:
         raise UsageError(f"each look needs one boundary, but {wanted} looks came with {len(found)}")
     return found
-
-
-def _tail(alpha: float, sides: int) -> float:
-    return inside("alpha", alpha, _LEAST_ALPHA, 0.5 * sided(sides)) / sides

@@ -114,44 +114,45 @@ def _judge(findings: Findings, breached: dict[str, list[Effect]], evidence: tupl
                 would_change=None,
             )
         doubtful += open_guards
+    metric = findings.primary[0].metric
+    worse = [arm for arm, side in crossed.items() if side < 0]
+    # Arms that would have been shipped, had they not broken a guardrail.
+    spoiled = [guard for arm, side in crossed.items() if side > 0 for guard in breached[arm]]
+    in_doubt = ", ".join(sorted({guard.name for guard in doubtful}))
     if findings.look.final:
         if doubtful:
-            names = ", ".join(sorted({guard.name for guard in doubtful}))
-            because = (
-                f"{better[0].metric} improved, but it is not shown that {names} stayed within the margin"
-            )
+            because = f"{metric} improved, but it is not shown that {in_doubt} stayed within the margin"
             change = "more units for the guardrail, or a margin that was declared wider before launch"
-        elif any(side < 0 for side in crossed.values()):
-            because = f"{findings.primary[0].metric} got worse beyond its boundary"
+        elif spoiled:
+            because = f"{metric} improved in {spoiled[0].variant}, but {spoiled[0].name} is breached there"
+            change = "a new revision that keeps within the margin"
+        elif worse:
+            because = f"{metric} got worse beyond its boundary in {', '.join(worse)}"
             change = "a new revision"
         else:
-            because = (
-                f"the last look did not show that {findings.primary[0].metric} improved; "
-                "that is no proof that it did not"
-            )
+            because = f"the last look did not show that {metric} improved; that is no proof that it did not"
             change = "a new experiment planned for a smaller effect, or a stronger change"
         return Verdict(word="hold", because=because, evidence=evidence, would_change=change)
-    if crossed and all(side < 0 for side in crossed.values()):
+    if len(worse) == len(crossed):
         return Verdict(
             word="hold",
-            because=f"{findings.primary[0].metric} got worse beyond its boundary",
+            because=f"{metric} got worse beyond its boundary in {', '.join(worse)}",
             evidence=evidence,
             would_change="a new revision",
         )
     if doubtful:
-        names = ", ".join(sorted({guard.name for guard in doubtful}))
-        return Verdict(
-            word="keep running",
-            because=f"{better[0].metric} improved beyond its boundary, and {names} is still in doubt",
-            evidence=evidence,
-            would_change=f"units enough to settle {names}",
+        because = f"{metric} improved beyond its boundary, and {in_doubt} is still in doubt"
+        change = f"units enough to settle {in_doubt}"
+    elif spoiled:
+        because = (
+            f"{metric} improved beyond its boundary in {spoiled[0].variant}, but {spoiled[0].name} is breached "
+            "there; no other arm has crossed yet"
         )
-    return Verdict(
-        word="keep running",
-        because=f"{findings.primary[0].metric} has not crossed its boundary at this look",
-        evidence=evidence,
-        would_change="the next registered look",
-    )
+        change = "the next registered look, for the other arms"
+    else:
+        because = f"{metric} has not crossed its boundary at this look"
+        change = "the next registered look"
+    return Verdict(word="keep running", because=because, evidence=evidence, would_change=change)
 
 
 def _crossed(effect: Effect, findings: Findings) -> int:

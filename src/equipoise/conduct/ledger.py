@@ -1,0 +1,39 @@
+"""The ledger: the facts that moved or judged an experiment, and the state they add up to."""
+
+from __future__ import annotations
+
+from equipoise.errors import RecordError, nearest
+from equipoise.events.facts import Registration
+from equipoise.events.log import EventLog
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.reading import read_canonical
+from equipoise.rollout.stages import State, fold
+
+__all__ = ["LEDGER", "names", "registered", "state_of"]
+
+LEDGER = ("registration", "gate", "transition", "look", "decision")
+"""The kinds of fact an experiment's state is folded from."""
+
+
+def state_of(log: EventLog, name: str) -> State:
+    """The state of an experiment, folded from its facts."""
+    return fold(record.fact for record in log.read_since(0, experiment=name, kinds=LEDGER))
+
+
+def names(log: EventLog) -> list[str]:
+    """The names of all experiments registered in a log, in alphabetical order."""
+    return sorted({record.fact.experiment for record in log.read_since(0, kinds=("registration",))})
+
+
+def registered(log: EventLog, name: str) -> tuple[Experiment, Registration, State]:
+    """The experiment registered under a name, as it was frozen. RecordError where there is none."""
+    state = state_of(log, name)
+    if state.registration is None:
+        known = names(log)
+        offer = nearest(name, known)
+        raise RecordError(
+            f"no experiment called '{name}' is registered in this log; "
+            + (f"it holds: {', '.join(known)}" if known else "it holds none")
+            + (f"; {offer}" if offer else "")
+        )
+    return read_canonical(state.registration.definition), state.registration, state

@@ -1,0 +1,209 @@
+"""Confidence sequences for means and rates: intervals that hold at every look, from sufficient statistics.
+
+Known spread: exact for normal outcomes, and valid for outcomes no wilder than normal ones, from the first
+unit on. Estimated spread: asymptotic, so only from a burn-in on, and before it there is no answer. Outcomes
+with known limits can have a sequence without any burn-in in `betting`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import SupportsIndex
+
+from equipoise.stats.domain import counted, finite, inside, positive
+from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.stats.means import difference_of_means, short_arm
+from equipoise.stats.moments import Moments
+from equipoise.stats.normal_mixture import Mixture, always_valid
+from equipoise.stats.proportions import difference_of_proportions
+
+__all__ = [
+    "BURN_IN",
+    "EVENTS",
+    "sequence_of_difference_of_means",
+    "sequence_of_difference_of_proportions",
+    "sequence_of_mean",
+    "sequence_with_known_spread",
+    "units_per_arm",
+]
+
+BURN_IN = 500
+"""Units per arm (harmonic mean) before which an asymptotic sequence gives no answer, unless said otherwise."""
+
+EVENTS = 20
+"""A rate needs this many successes and as many failures in each arm before its spread can be trusted."""
+
+
+def units_per_arm(n_c: SupportsIndex, n_t: SupportsIndex) -> float:
+    """The size of two equal arms that would say as much: the harmonic mean 2·n_c·n_t/(n_c + n_t).
+
+    The clock of the asymptotic sequences of a difference. Counts of at least 0; two empty arms have 0.
+    Errors: UsageError for negative counts. Source: Cochran (1977), Sampling Techniques, section 5.
+
+    >>> units_per_arm(100, 100), round(units_per_arm(100, 900), 1)
+    (100.0, 180.0)
+    """
+    c, t = counted("the units of control", n_c), counted("the units of treatment", n_t)
+    return 2.0 * c * t / (c + t) if c + t else 0.0
+
+
+def sequence_with_known_spread(
+    control: Moments,
+    treatment: Moments,
+    *,
+    spread: float,
+    planned: float,
+    level: float = 0.95,
+    null: float = 0.0,
+) -> Estimate | NotEstimable:
+    """The difference of two means, treatment minus control, where the standard deviation is known beforehand.
+
+    Scale: the outcome's own. `spread` is the standard deviation of one unit in either arm, and `planned` the
+    units per arm (harmonic mean) at which the interval is narrowest. Exact for normal outcomes, at every look
+    from the first unit on. It is valid too for outcomes that are sub-Gaussian with `spread`: for one between
+    a and b, spread = (b − a)/2 makes it hold without any assumption, if much wider than `betting`.
+    It would lie where the true spread is above the stated one.
+
+    Degenerate cases: not estimable with an empty arm. Errors: UsageError for a spread or plan not above 0, a
+    level outside (0, 1) or a null that is not finite.
+    Source: Robbins (1970), Annals of Mathematical Statistics 41, 1397; Howard et al. (2021), Annals of Statistics 49, 1055, eq. (14).
+
+    >>> e = sequence_with_known_spread(Moments(100, 5.0, 90.0), Moments(100, 5.6, 99.0), spread=1.0, planned=100)
+    >>> round(e.low, 3), round(e.high, 3), round(e.p_value, 4)
+    (0.171, 1.029, 0.001)
+    """
+    spread, null = positive("spread", spread), finite("null", null)
+    mixture = Mixture.tuned(planned, level=level)
+    empty = [arm for arm, m in (("control", control), ("treatment", treatment)) if m.n == 0]
+    if empty:
+        return NotEstimable(f"there are no units in {' or '.join(empty)}")
+    value, error = treatment.mean - control.mean, spread * math.sqrt(1.0 / control.n + 1.0 / treatment.n)
+    plain = Estimate(
+        value=value,
+        standard_error=error,
+        low=value,
+        high=value,
+        level=level,
+        method="difference of means, known spread",
+        null=null,
+    )
+    return always_valid(plain, mixture, information=units_per_arm(control.n, treatment.n))
+
+
+def sequence_of_mean(
+    sample: Moments, *, planned: float, burn_in: float = BURN_IN, level: float = 0.95, null: float = 0.0
+) -> Estimate | NotEstimable:
+    """One mean with its asymptotic confidence sequence.
+
+    Scale: the outcome's own. `planned` and `burn_in` are units. A single mean keeps all of its outcome's
+    skewness, which a difference of equal arms does not, so a skewed one needs the longest burn-in: see
+    `sequence_of_difference_of_means`.
+    Degenerate cases: not estimable before the burn-in, or where the outcome is constant. Errors: UsageError
+    for a plan or burn-in not above 0 or a burn-in beyond the plan, a level outside (0, 1) or an infinite null.
+    Source: Waudby-Smith et al. (2024), Annals of Statistics 52, 2613, theorem 2.2.
+
+    >>> sequence_of_mean(Moments(100, 5.0, 99.0), planned=1000)
+    NotEstimable(reason='the sequence starts at 500 units, and there are 100 so far')
+    """
+    null = finite("null", null)
+    mixture = Mixture.tuned(planned, start=positive("burn_in", burn_in), level=level)
+    if sample.n < max(2.0, burn_in):
+        return NotEstimable(f"the sequence starts at {burn_in:g} units, and there are {sample.n} so far")
+    if sample.constant:
+        return NotEstimable("the outcome is constant")
+    plain = Estimate(
+        value=sample.mean,
+        standard_error=math.sqrt(sample.m2 / (sample.n - 1) / sample.n),
+        low=sample.mean,
+        high=sample.mean,
+        level=level,
+        method="mean",
+        null=null,
+    )
+    return always_valid(plain, mixture, information=float(sample.n))
+
+
+def sequence_of_difference_of_means(
+    control: Moments,
+    treatment: Moments,
+    *,
+    planned: float,
+    burn_in: float = BURN_IN,
+    level: float = 0.95,
+    null: float = 0.0,
+) -> Estimate | NotEstimable:
+    """The difference of two means, treatment minus control, with its asymptotic confidence sequence.
+
+    Scale: the outcome's own. `planned` and `burn_in` are units per arm, as a harmonic mean (`units_per_arm`).
+    The allocation may differ between the arms but should not change over the looks.
+    BURN_IN_TABLE
+
+    Degenerate cases: not estimable before the burn-in, with fewer than two units in an arm, or where both arms
+    are constant. Errors: UsageError for a plan or burn-in not above 0 or a burn-in beyond the plan, a level
+    outside (0, 1) or a null that is not finite.
+    Source: Waudby-Smith et al. (2024), Annals of Statistics 52, 2613, theorem 2.2; Bibaut, Kallus & Lindon
+    (2022), arXiv:2212.14411, for the late start.
+
+    >>> control, treatment = Moments(1000, 5.0, 999.0), Moments(1000, 5.2, 999.0)
+    >>> e = sequence_of_difference_of_means(control, treatment, planned=2000)
+    >>> round(e.low, 4), round(e.high, 4), round(e.p_value, 5)
+    (0.0631, 0.3369, 0.00072)
+    """
+    level, null = inside("level", level), finite("null", null)
+    mixture = Mixture.tuned(planned, start=positive("burn_in", burn_in), level=level)
+    early = _early(control.n, treatment.n, burn_in) or short_arm(control.n, treatment.n)
+    if early:
+        return early
+    plain = difference_of_means(control, treatment, level=level, null=null)
+    if isinstance(plain, NotEstimable):
+        return plain
+    return always_valid(plain, mixture, information=units_per_arm(control.n, treatment.n))
+
+
+def sequence_of_difference_of_proportions(
+    successes_c: SupportsIndex,
+    n_c: SupportsIndex,
+    successes_t: SupportsIndex,
+    n_t: SupportsIndex,
+    *,
+    planned: float,
+    burn_in: float = BURN_IN,
+    level: float = 0.95,
+    null: float = 0.0,
+) -> Estimate | NotEstimable:
+    """The difference of two rates, treatment minus control, with its asymptotic confidence sequence.
+
+    Scale: a difference of rates. `planned` and `burn_in` are units per arm, as a harmonic mean. The standard
+    error is the unpooled one. Besides the burn-in each arm must have at least `EVENTS` successes and as many
+    failures, since a rare outcome's spread is not known sooner. The binary betting sequence
+    (`betting.bounded_difference`) needs neither.
+
+    Degenerate cases: not estimable before either. Errors: UsageError for unusable counts, plan, burn-in, level
+    or null.
+    Source: Waudby-Smith et al. (2024), theorem 2.2.
+
+    >>> e = sequence_of_difference_of_proportions(600, 1000, 700, 1000, planned=2000)
+    >>> round(e.low, 4), round(e.high, 4), round(e.p_value, 5)
+    (0.035, 0.165, 0.0003)
+    """
+    mixture = Mixture.tuned(planned, start=positive("burn_in", burn_in), level=level)
+    plain = difference_of_proportions(successes_c, n_c, successes_t, n_t, level=level, null=null)
+    if isinstance(plain, NotEstimable):
+        return plain
+    (xc, nc), (xt, nt) = (int(successes_c), int(n_c)), (int(successes_t), int(n_t))
+    early = _early(nc, nt, burn_in)
+    if early:
+        return early
+    for arm, x, n in (("control", xc, nc), ("treatment", xt, nt)):
+        if min(x, n - x) < EVENTS:
+            return NotEstimable(
+                f"{arm} has {x} successes and {n - x} failures, and the sequence needs {EVENTS} of either"
+            )
+    return always_valid(plain, mixture, information=units_per_arm(nc, nt))
+
+
+def _early(n_c: int, n_t: int, burn_in: float) -> NotEstimable | None:
+    seen = units_per_arm(n_c, n_t)
+    if seen >= burn_in:
+        return None
+    return NotEstimable(f"the sequence starts at {burn_in:g} units per arm, and there are {seen:.0f} so far")

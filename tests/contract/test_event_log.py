@@ -1,0 +1,598 @@
+"""The promises of the event log, kept by every implementation; and those of the file on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from equipoise.clock import ManualClock
+from equipoise.errors import RecordError, UsageError
+from equipoise.events.facts import (
+    Decision,
+    Exposure,
+    Fact,
+    Gate,
+    Look,
+    Outcome,
+    Registration,
+    Score,
+    Transition,
+    Turn,
+)
+from equipoise.events.log import EventLog, MemoryLog, Receipt, StaleHeadError
+from equipoise.events.opening import open_log
+from equipoise.events.sqlite import FORMAT, SQLiteLog
+
+FACTS: list[Fact] = [
+    Registration(experiment="e", happened=1.5, digest="d", definition={"name": "e", "n": [1, 2.5, None, {"deep": True}]}, plan={}, by="ann", reason="why not"),
+    Registration(experiment="e", happened=1.5, digest="d", definition={}, plan={"units": 5}, by="ann"),
+    Gate(experiment="e", happened=2.0, digest="d", decision="inconclusive", evidence={"cases": 5}),
+    Transition(experiment="e", happened=3.0, digest="d", origin="offline", stage="ab", by="bob", reason="r", evidence={"overridden": ["a"]}),
+    Transition(experiment="e", happened=3.0, digest="d", origin="offline", stage="ab", by="bob"),
+    Exposure(experiment="e", happened=4.0, digest="d", unit="Zoë 🙂\n\0", unit_type="user", variant="control", probability=1 / 3, reason="split", epoch=2, hash_version=1, attributes={"tier": "fr\u0065\u0301e"}),
+    Turn(experiment="e", happened=5.0, unit="u"),
+    Turn(experiment="e", happened=5.0, unit="u", latency_s=0.1, ttft_s=0.0, input_tokens=0, output_tokens=2**53, cost_usd=1e-300, safe=False, error=True, empty=False, model="m", sent_digest="x"),
+    Outcome(experiment="e", happened=6.0, unit="u", name="resolved", value=True),
+    Outcome(experiment="e", happened=6.0, unit="u", name="resolved", value=False),
+    Outcome(experiment="e", happened=-6.25, unit="u", name="money", value=-0.1),
+    Outcome(experiment="e", happened=0.0, unit="u", name="count", value=0),
+    Score(experiment="e", happened=7.0, unit="u", name="policy", value=None, evaluator="j", why_not="refused", probability=0.05),
+    Score(experiment="e", happened=7.0, unit="u", name="policy", value=4.0, evaluator="j"),
+    Look(experiment="e", happened=8.0, digest="d", number=1, fraction=0.25, boundary=4.33, statistic=None, final=False, evidence={"a": {"b": [1]}}),
+    Look(experiment="e", happened=8.0, digest="d", number=2, fraction=1.0, boundary=1.96, statistic=2.5, final=True, evidence={}),
+    Decision(experiment="e", happened=9.0, digest="d", look="l", verdict="ship", because="it won", arm="treatment"),
+    Decision(experiment="e", happened=9.0, digest="d", look="l", verdict="keep running", because="too early"),
+]  # fmt: skip
+
+
+def outcome(name: str = "resolved", *, experiment: str = "e", **more: Any) -> Outcome:
+    return Outcome(
+        **{"experiment": experiment, "happened": 1.0, "unit": "u", "name": name, "value": True} | more
+    )
+
+
+def exposure(experiment: str = "e") -> Exposure:
+    return Exposure(experiment=experiment, happened=1.0, digest="d", unit="u", unit_type="user", variant="control", probability=0.5, reason="split")  # fmt: skip
+
+
+Make = Callable[..., EventLog]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+    """Makes logs of one kind; they are closed at the end."""
+    made: list[EventLog] = []
+
+    def new(**options: Any) -> EventLog:
+        log: EventLog = (
+            MemoryLog(**options)
+            if request.param == "memory"
+            else SQLiteLog(tmp_path / f"{len(made)}.db", **options)
+        )
+        made.append(log)
+        return log
+
+    yield new
+    for log in made:
+        log.close()
+
+
+@pytest.fixture
+def log(make: Make) -> EventLog:
+    return make()
+
+
+# What every log promises.
+
+
+def test_an_implementation_is_an_event_log(log: EventLog) -> None:
+    """The port can be asked for at run time."""
+    assert isinstance(log, EventLog)
+
+
+def test_a_new_log_is_empty(log: EventLog) -> None:
+    """Its head is 0 and there is nothing to read."""
+    assert log.head() == 0
+    assert list(log.read_since()) == []
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.kind)
+def test_a_fact_of_every_kind_survives(fact: Fact, log: EventLog) -> None:
+    """What is read is what was appended: the same type, the same values, None where nothing was said."""
+    log.append([fact])
+    (record,) = log.read_since()
+    assert record.fact == fact
+    assert type(record.fact) is type(fact)
+    assert record.position == 1
+
+
+def test_positions_count_what_was_accepted(log: EventLog) -> None:
+    """Facts are read in the order of acceptance, whenever they happened; the receipt says how many and where."""
+    late, early = outcome("late", happened=9.0), outcome("early", happened=1.0)
+    assert log.append([late, early]) == Receipt(accepted=2, repeated=0, head=2)
+    assert log.append([]) == Receipt(accepted=0, repeated=0, head=2)
+    assert log.append(iter([outcome("third")])) == Receipt(accepted=1, repeated=0, head=3)
+    assert [(record.position, getattr(record.fact, "name", "")) for record in log.read_since()] == [(1, "late"), (2, "early"), (3, "third")]  # fmt: skip
+    assert log.head() == 3
+
+
+def test_the_log_says_when_a_fact_arrived(make: Make) -> None:
+    """The time of arrival is the log's own clock, and one for facts appended together."""
+    clock = ManualClock(1000.0)
+    log = make(clock=clock)
+    log.append([outcome(happened=5.0), outcome(happened=7.0)])
+    clock.advance(30.0)
+    log.append([outcome(happened=6.0)])
+    assert [(record.fact.happened, record.received) for record in log.read_since()] == [(5.0, 1000.0), (7.0, 1000.0), (6.0, 1030.0)]  # fmt: skip
+
+
+def test_delivering_again_is_harmless(log: EventLog) -> None:
+    """An id is accepted once: again later, again in the same call, and even with another content."""
+    first = outcome("first")
+    assert log.append([first, first]) == Receipt(accepted=1, repeated=1, head=1)
+    other = outcome("changed", event_id=first.event_id)
+    assert log.append([first, other, outcome("new")]) == Receipt(accepted=1, repeated=2, head=2)
+    assert [getattr(record.fact, "name", "") for record in log.read_since()] == ["first", "new"]
+    assert [record.position for record in log.read_since()] == [1, 2]
+
+
+BAD: dict[str, tuple[Callable[[], Fact], str]] = {
+    "NaN as a value": (lambda: outcome(value=math.nan), "this outcome cannot be kept: a number in it is not finite"),
+    "infinity inside evidence": (lambda: Gate(experiment="e", happened=1.0, digest="d", decision="pass", evidence={"a": [{"b": -math.inf}]}),
+                                 "this gate cannot be kept: a number in it is not finite"),
+    "a time that is none": (lambda: outcome(happened=math.nan), "this outcome cannot be kept: a number in it is not finite"),
+    "half a character": (lambda: outcome(unit="\ud800"), "this outcome cannot be kept: str is not valid UTF-8: surrogates not allowed"),
+    "half a character as a name": (lambda: outcome(experiment="\ud800"), "this outcome cannot be kept: str is not valid UTF-8: surrogates not allowed"),
+    "an object": (lambda: Gate(experiment="e", happened=1.0, digest="d", decision="pass", evidence={"a": object()}),
+                  "this gate cannot be kept: Type is not JSON serializable: object"),
+    "a number that is too large": (lambda: outcome(value=2**70), "this outcome cannot be kept: Integer exceeds 64-bit range"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_facts_are_kept_all_or_none(name: str, log: EventLog) -> None:
+    """One fact that cannot be kept keeps its whole delivery out, wherever it stands; the error says why."""
+    make_bad, sentence = BAD[name]
+    for facts in ([outcome(), make_bad()], [make_bad(), outcome()]):
+        with pytest.raises(UsageError) as refused:
+            log.append(facts)
+        assert str(refused.value) == sentence
+    assert log.head() == 0
+    assert list(log.read_since()) == []
+    assert log.append([outcome()]).head == 1
+
+
+def test_a_source_that_breaks_leaves_nothing(log: EventLog) -> None:
+    """An iterator that raises half-way has delivered nothing."""
+
+    def facts() -> Iterator[Fact]:
+        yield outcome()
+        raise LookupError("gone")
+
+    with pytest.raises(LookupError):
+        log.append(facts())
+    assert log.head() == 0
+
+
+def test_a_kept_fact_cannot_be_changed_from_outside(log: EventLog) -> None:
+    """The log keeps what the fact said when it was appended, not what its mappings say later."""
+    evidence = {"cases": 5}
+    log.append([Gate(experiment="e", happened=1.0, digest="d", decision="pass", evidence=evidence)])
+    evidence["cases"] = 6
+    (record,) = log.read_since()
+    assert isinstance(record.fact, Gate)
+    assert record.fact.evidence == {"cases": 5}
+
+
+def test_reading_goes_on_where_it_stopped(log: EventLog) -> None:
+    """After a position, of one experiment, of some kinds: any combination, always in order."""
+    log.append([outcome(experiment="a"), exposure("a"), outcome(experiment="b"), exposure("b"), Turn(experiment="a", happened=1.0, unit="u")])  # fmt: skip
+
+    def positions(*args: Any, **kwargs: Any) -> list[int]:
+        return [record.position for record in log.read_since(*args, **kwargs)]
+
+    assert positions() == positions(0) == positions(-1) == [1, 2, 3, 4, 5]
+    assert positions(3) == [4, 5]
+    assert positions(5) == positions(99) == []
+    assert positions(experiment="a") == [1, 2, 5]
+    assert positions(2, experiment="a") == [5]
+    assert positions(kinds=["exposure"]) == [2, 4]
+    assert positions(kinds=("exposure", "turn"), experiment="a") == [2, 5]
+    assert positions(kinds=[]) == []
+    assert positions(experiment="absent") == []
+    assert positions(kinds=["unheard of"]) == []
+
+
+def test_a_long_log_is_read_whole(log: EventLog) -> None:
+    """Reading in pages loses and repeats nothing at their seams."""
+    facts = [outcome(value=index, experiment="e" if index % 3 else "other") for index in range(6_001)]
+    log.append(facts)
+    assert [record.fact for record in log.read_since()] == facts
+    assert [record.position for record in log.read_since(experiment="e")] == [
+        i + 1 for i in range(6_001) if i % 3
+    ]
+
+
+def test_writing_while_reading_disturbs_nobody(log: EventLog) -> None:
+    """A reader in the middle of the log neither blocks a writer nor loses its place."""
+    log.append([outcome(value=index) for index in range(2_500)])
+    reading = log.read_since()
+    first = next(reading)
+    assert log.append([outcome(value=-1)]).head == 2_501
+    rest = [record.position for record in reading]
+    assert first.position == 1
+    assert rest[:2_499] == list(range(2, 2_501))
+
+
+def test_a_decision_on_old_news_is_refused(log: EventLog) -> None:
+    """append_if accepts only while nothing was accepted after the position; else it says what is new."""
+    log.append([outcome(), outcome()])
+    with pytest.raises(StaleHeadError) as stale:
+        log.append_if([outcome()], 1)
+    assert str(stale.value) == (
+        "the log moved on while you decided: you had read up to 1, and 2 is new. Look at what happened, then try again"
+    )
+    assert (stale.value.expected, stale.value.found) == (1, 2)
+    assert isinstance(stale.value, RecordError)
+    assert log.head() == 2
+    assert log.append_if([outcome()], 2) == Receipt(accepted=1, repeated=0, head=3)
+
+
+def test_traffic_does_not_outdate_a_decision(log: EventLog) -> None:
+    """With an experiment and kinds only their facts count as news; the first of those is named."""
+    log.append([outcome()])
+    head = log.head()
+    log.append([exposure(), exposure(), exposure("other"), Decision(experiment="other", happened=1.0, digest="d", look="", verdict="ship", because="")])  # fmt: skip
+    decision = Decision(experiment="e", happened=1.0, digest="d", look="", verdict="hold", because="")
+    assert log.append_if([decision], head, experiment="e", kinds=("decision", "look")).head == 6
+    with pytest.raises(StaleHeadError) as stale:
+        log.append_if([outcome()], head, experiment="e", kinds=("decision", "look"))
+    assert stale.value.found == 6
+    with pytest.raises(StaleHeadError):
+        log.append_if([outcome()], head, experiment="e")
+    with pytest.raises(StaleHeadError):
+        log.append_if([outcome()], head, kinds=("exposure",))
+    assert log.append_if([outcome()], head, kinds=()).accepted == 1
+
+
+def test_of_two_operators_one_wins(log: EventLog) -> None:
+    """Threads that read the same head and decide at once: exactly one decision is kept each time."""
+    for _ in range(10):
+        head = log.head()
+        barrier = threading.Barrier(4)
+        results: list[str] = []
+
+        def decide(
+            barrier: threading.Barrier = barrier, head: int = head, results: list[str] = results
+        ) -> None:
+            barrier.wait()
+            log.append([exposure()])
+            try:
+                log.append_if([outcome()], head, experiment="e", kinds=("outcome",))
+                results.append("won")
+            except StaleHeadError:
+                results.append("lost")
+
+        threads = [threading.Thread(target=decide) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(results) == ["lost", "lost", "lost", "won"]
+    assert len(list(log.read_since(kinds=["outcome"]))) == 10
+
+
+def test_threads_share_a_log(log: EventLog) -> None:
+    """Whatever many threads append is all there, each delivery in one piece and in order."""
+
+    def write(worker: int) -> None:
+        for batch in range(20):
+            log.append([outcome(unit=f"{worker}", value=3 * batch + index) for index in range(3)])
+
+    threads = [threading.Thread(target=write, args=(worker,)) for worker in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    records = list(log.read_since())
+    assert [record.position for record in records] == list(range(1, 361))
+    facts = [record.fact for record in records if isinstance(record.fact, Outcome)]
+    for worker in range(6):
+        assert [fact.value for fact in facts if fact.unit == f"{worker}"] == list(range(60))
+    for start in range(0, 360, 3):
+        assert len({fact.unit for fact in facts[start : start + 3]}) == 1
+
+
+def test_waiting_ends_with_news_or_with_time(log: EventLog) -> None:
+    """wait returns the head at once where there is news, on news where it comes, and after the timeout else."""
+    assert log.wait(0, timeout=0.0) == 0
+    started = time.monotonic()
+    assert log.wait(0, timeout=0.05) == 0
+    assert 0.04 < time.monotonic() - started < 2.0
+    timer = threading.Timer(0.05, lambda: log.append([outcome()]))
+    timer.start()
+    started = time.monotonic()
+    assert log.wait(0, timeout=10.0) == 1
+    assert time.monotonic() - started < 5.0
+    timer.join()
+    assert log.wait(0, timeout=10.0) == 1
+
+
+# What the file on disk promises besides.
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.db"
+
+
+def run(script: str, *args: str, **options: Any) -> subprocess.Popen[str]:
+    """A process of its own that runs a few lines with the log module at hand."""
+    prelude = (
+        "import sys\nfrom equipoise.events.sqlite import SQLiteLog\nfrom equipoise.events.log import StaleHeadError\n"
+        "from equipoise.events.facts import Outcome\n"
+        "def fact(unit, value=True): return Outcome(experiment='e', happened=1.0, unit=unit, name='n', value=value)\n"
+    )
+    return subprocess.Popen([sys.executable, "-c", prelude + script, *args], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # fmt: skip
+
+
+def test_what_was_written_is_there_after_reopening(path: Path) -> None:
+    """Facts, positions and times of arrival survive closing, and writing goes on after them."""
+    log = SQLiteLog(path, clock=ManualClock(77.0))
+    log.append(FACTS)
+    before = list(log.read_since())
+    log.close()
+    log.close()
+    again = SQLiteLog(path)
+    assert list(again.read_since()) == before
+    assert again.append(FACTS) == Receipt(accepted=0, repeated=len(FACTS), head=len(FACTS))
+    assert again.append([outcome()]).head == len(FACTS) + 1
+    again.close()
+
+
+def test_every_commit_is_on_disk_before_it_is_acknowledged(path: Path) -> None:
+    """The journal is a WAL, synchronous is FULL, and the file says whose it is."""
+    log = SQLiteLog(path)
+    ask = log._connection.execute
+    assert ask("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert ask("PRAGMA synchronous").fetchone()[0] == 2
+    assert ask("PRAGMA user_version").fetchone()[0] == FORMAT == 1
+    assert ask("PRAGMA application_id").fetchone()[0] == int.from_bytes(b"EQP1", "big")
+    assert "WITHOUT ROWID" in ask("SELECT sql FROM sqlite_master WHERE name = 'events'").fetchone()[0]
+    log.close()
+
+
+def test_two_processes_write_at_once(path: Path) -> None:
+    """Each fact of each process is there once, positions have no gap, and each process's own order is kept."""
+    script = "log = SQLiteLog(sys.argv[1])\nfor i in range(60): log.append([fact(sys.argv[2], i), fact(sys.argv[2], i + 0.5)])\nlog.close()"
+    writers = [run(script, str(path), name) for name in ("a", "b", "c")]
+    for writer in writers:
+        assert writer.communicate(timeout=60) == ("", "")
+        assert writer.returncode == 0
+    log = SQLiteLog(path, create=False)
+    records = list(log.read_since())
+    log.close()
+    assert [record.position for record in records] == list(range(1, 361))
+    for name in ("a", "b", "c"):
+        values = [r.fact.value for r in records if isinstance(r.fact, Outcome) and r.fact.unit == name]
+        assert values == [half / 2 for half in range(120)]
+
+
+def test_processes_may_create_one_log_together(tmp_path: Path) -> None:
+    """Whoever opens a path first makes the log, and those a moment later open it; nobody is turned away."""
+    script = (
+        "import time\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+        "for path in sys.argv[1:]:\n    log = SQLiteLog(path)\n    log.append([fact('u')])\n    log.close()\n"
+    )
+    paths = [str(tmp_path / f"{index}.db") for index in range(25)]
+    openers = [run(script, *paths, stdin=subprocess.PIPE) for _ in range(4)]
+    for opener in openers:
+        assert opener.stdout is not None
+        assert opener.stdout.readline() == "ready\n"
+    for opener in openers:
+        assert opener.stdin is not None
+        opener.stdin.write("go\n")
+        opener.stdin.flush()
+    for opener in openers:
+        assert opener.communicate(timeout=60) == ("", "")
+    for each in paths:
+        log = SQLiteLog(each)
+        assert log.head() == 4
+        log.close()
+
+
+def test_of_two_processes_that_decide_one_wins(path: Path) -> None:
+    """append_if holds between processes as it does between threads."""
+    log = SQLiteLog(path)
+    log.append([outcome()])
+    script = (
+        "log = SQLiteLog(sys.argv[1])\nhead = log.head()\nprint(head, flush=True)\nsys.stdin.readline()\n"
+        "try:\n    log.append_if([fact('u')], head); print('won')\nexcept StaleHeadError: print('lost')\n"
+    )
+    deciders = [run(script, str(path), stdin=subprocess.PIPE) for _ in range(3)]
+    for decider in deciders:
+        assert decider.stdout is not None
+        assert decider.stdout.readline() == "1\n"
+    for decider in deciders:
+        assert decider.stdin is not None
+        decider.stdin.write("go\n")
+        decider.stdin.flush()
+    answers = sorted(decider.communicate(timeout=60)[0].strip() for decider in deciders)
+    assert answers == ["lost", "lost", "won"]
+    assert log.head() == 2
+    log.close()
+
+
+def test_waiting_sees_another_process(path: Path) -> None:
+    """News from another process ends a wait."""
+    log = SQLiteLog(path)
+    writer = run("import time\ntime.sleep(0.1)\nSQLiteLog(sys.argv[1]).append([fact('u')])", str(path))
+    assert log.wait(0, timeout=30.0) == 1
+    writer.communicate(timeout=60)
+    log.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_killed_writer_loses_nothing_it_was_promised(path: Path) -> None:
+    """A writer is killed in the middle: every acknowledged delivery is there, and none is there in part."""
+    script = (
+        "log = SQLiteLog(sys.argv[1])\ni = 0\nwhile True:\n"
+        "    log.append([fact(f'{i}', part) for part in range(5)])\n    print(i, flush=True)\n    i += 1\n"
+    )
+    writer = run(script, str(path))
+    assert writer.stdout is not None
+    acknowledged = [int(writer.stdout.readline()) for _ in range(40)]
+    os.kill(writer.pid, signal.SIGKILL)
+    rest, _ = writer.communicate(timeout=60)
+    acknowledged += [int(line) for line in rest.splitlines() if line.strip()]
+    log = SQLiteLog(path, create=False)
+    parts: dict[str, list[object]] = {}
+    for record in log.read_since():
+        assert isinstance(record.fact, Outcome)
+        parts.setdefault(record.fact.unit, []).append(record.fact.value)
+    assert all(parts[f"{index}"] == [0, 1, 2, 3, 4] for index in acknowledged)
+    assert all(part == [0, 1, 2, 3, 4] for part in parts.values())
+    assert len(acknowledged) <= len(parts) <= len(acknowledged) + 1
+    assert log.append([outcome()]).head == 5 * len(parts) + 1
+    log.close()
+
+
+def refused(path: Path | str, **options: Any) -> str:
+    with pytest.raises(RecordError) as error:
+        SQLiteLog(path, **options)
+    return str(error.value)
+
+
+def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
+    """And is left as it was."""
+    path.write_bytes(b"just notes\n" * 200)
+    assert refused(path) == f"{path} cannot be used as a log: file is not a database"
+    assert path.read_bytes() == b"just notes\n" * 200
+
+
+def test_the_database_of_another_program_is_refused(path: Path) -> None:
+    """And is left as it was: no table, no journal mode, no number of ours in it."""
+    for application in (0, 0x12345678):
+        other = sqlite3.connect(path)
+        other.execute("CREATE TABLE IF NOT EXISTS bookmarks (url TEXT)")
+        other.execute(f"PRAGMA application_id = {application}")
+        other.commit()
+        other.close()
+        before = path.read_bytes()
+        assert refused(path) == f"{path} is an SQLite database of something else, not an event log"
+        assert path.read_bytes() == before
+        assert sorted(each.name for each in path.parent.iterdir()) == ["log.db"]
+
+
+def test_the_log_of_a_later_version_is_refused(path: Path) -> None:
+    """The message names both formats and what to do."""
+    SQLiteLog(path).close()
+    later = sqlite3.connect(path)
+    later.execute("PRAGMA user_version = 7")
+    later.commit()
+    later.close()
+    assert (
+        refused(path)
+        == f"{path} was written by a later version (format 7, this one reads 1). Upgrade equipoise"
+    )
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    """A folder is no log, and a log needs a folder to be in."""
+    assert refused(tmp_path) == f"{tmp_path} is a folder; name a file in it for the log"
+    inside = tmp_path / "absent" / "log.db"
+    assert refused(inside) == f"there is no folder {inside.parent} to keep the log in; make it first"
+
+
+def test_a_log_that_must_exist_is_not_made(path: Path) -> None:
+    """Without leave to create, a missing file is an error and stays missing."""
+    sentence = f"there is no log at {path}. Register an experiment first, or name the log with --log"
+    assert refused(path, create=False) == sentence
+    with pytest.raises(RecordError) as error:
+        open_log(path, create=False)
+    assert str(error.value) == sentence
+    assert not path.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a place where nobody may write: /proc")
+def test_a_place_where_nobody_may_write_is_refused() -> None:
+    """Not even for the superuser."""
+    assert (
+        refused("/proc/self/log.db")
+        == "/proc/self/log.db cannot be used as a log: unable to open database file"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
+    """A folder that may only be read holds no new log."""
+    tmp_path.chmod(0o555)
+    try:
+        assert (
+            refused(tmp_path / "log.db")
+            == f"{tmp_path / 'log.db'} cannot be used as a log: unable to open database file"
+        )
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_a_closed_log_says_so(path: Path) -> None:
+    """Every verb after closing is a RecordError, never a silence and never the driver's own error."""
+    log = SQLiteLog(path)
+    log.close()
+    for verb, call in {
+        "written": lambda: log.append([outcome()]),
+        "read": lambda: list(log.read_since()),
+    }.items():
+        with pytest.raises(RecordError) as error:
+            call()
+        assert str(error.value) == f"the log {path} could not be {verb}: Cannot operate on a closed database."
+    for again in (log.head, lambda: log.wait(0, 1.0)):
+        with pytest.raises(RecordError) as error:
+            again()
+        assert str(error.value) == f"the log {path} could not be read: Cannot operate on a closed database."
+
+
+def test_a_fact_of_a_later_version_is_not_guessed_at(path: Path) -> None:
+    """An unknown kind and a damaged body are errors with the event's id; unknown fields are passed over."""
+    log = SQLiteLog(path)
+    log.append([outcome(), outcome(), outcome()])
+    ids = [record.fact.event_id for record in log.read_since()]
+    ask = log._connection.execute
+    body = json.loads(ask("SELECT body FROM events WHERE position = 1").fetchone()[0])
+    ask("UPDATE events SET body = ? WHERE position = 1", (json.dumps(body | {"later": 1}),))
+    assert next(log.read_since()).fact == outcome(event_id=ids[0])
+    ask("UPDATE events SET kind = 'weather' WHERE position = 2")
+    with pytest.raises(RecordError) as unknown:
+        list(log.read_since(1))
+    assert str(unknown.value) == (
+        f"event {ids[1]} is a 'weather', which this version cannot read; it reads decision, exposure, gate, look, outcome, "
+        "registration, score, transition, turn. Use the version that wrote it, or a later one"
+    )
+    for damage in (b'{"unit": "u"', b'{"unit": "u"}', b"[]", b"5"):
+        ask("UPDATE events SET body = ? WHERE position = 3", (damage,))
+        with pytest.raises(RecordError, match=f"^event {ids[2]} \\(outcome\\) is damaged: "):
+            list(log.read_since(2))
+    log.close()
+
+
+def test_a_log_is_opened_by_its_name(tmp_path: Path) -> None:
+    """`memory:` is the twin in memory; anything else is a path."""
+    assert isinstance(open_log("memory:"), MemoryLog)
+    for where in (tmp_path / "a.db", str(tmp_path / "b.db")):
+        log = open_log(where)
+        assert isinstance(log, SQLiteLog)
+        log.close()
+        assert Path(where).exists()
