@@ -256,6 +256,15 @@ CASES = {
     "no sensible rate": Case(
         {}, "size proportion --baseline 1.2 --mde 0.05", 2, "baseline must lie strictly between 0 and 1, not 1.2", "UsageError"
     ),
+    "a name that is too long for a file": Case(
+        GOOD, f"register mail.yaml --log {'x' * 300}", 2, f"{'x' * 300}: File name too long", "UsageError"
+    ),
+    "a name that is too long for a folder": Case(
+        {}, f"init {'x' * 300}", 2, f"{'x' * 300}: File name too long", "UsageError"
+    ),
+    "an effect beyond all numbers": Case(
+        {}, "size proportion --baseline 0.6 --mde 1e999", 2, "--mde 1e999 cannot be read; accepted: a number, '5pp' or '8%'", "UsageError"
+    ),
     "no such command": Case({}, "analyse mail.yaml", 2, "No such command 'analyse'. Did you mean 'analyze'?", "UsageError"),
 }
 PLAIN = ("no definition", "a gzip cut in half", "a log that is none", "a gate that failed", "no sensible rate")

@@ -215,8 +215,8 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
         "10: rollout.skip.shadwo: 'shadwo' is not one of the values this takes; accepted: shadow, canary, ab; did you mean 'shadow'?",
     ]),
     "a source without its columns": ("segments: [tier]\nsource: {table: t.csv, unit: u, variant: v, columns: {outcome.resolvd: r}}", [
-        "11: source.columns: no column is named for the segment 'tier'; accepted: tier: COLUMN",
         "11: source.columns: 'resolution_rate' is made of outcome.resolved, and no column is named for it; accepted: outcome.resolved: COLUMN; did you mean 'outcome.resolvd'?",
+        "11: source.columns: no column is named for the segment 'tier'; accepted: tier: COLUMN",
     ]),
     "a judge that is none": ("offline: {cases: c.jsonl, judge: {}}", [
         "10: offline.judge: a judge is a model to ask or verdicts recorded earlier; accepted: model, pairwise or grades",

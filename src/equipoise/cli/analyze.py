@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,7 @@ def analyze(
 
     path = Path(what)
     # A folder that happens to be called like an experiment is not a definition.
-    if path.suffix in (".yaml", ".yml") or path.is_file():
+    if path.suffix in (".yaml", ".yml") or os.path.isfile(what):
         reading = read_definition(path)
         caution(reading.warnings)
         experiment = reading.experiment

@@ -15,7 +15,7 @@ from equipoise.errors import EquipoiseError, UsageError, missing_extra
 __all__ = ["app", "run"]
 
 _INTERRUPTED = 130
-_UNHEARD = 141
+_UNHEARD = 1
 # typer's own "this cannot be an argument", which stands two steps above the class it shows to the world.
 _REFUSED: type[Any] = typer.BadParameter.__mro__[2]
 
@@ -79,8 +79,13 @@ def run() -> None:
     except BrokenPipeError:
         # The reader of our output went away (`| head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        # As if by SIGPIPE: 0 would say "pass" or "ship", which nobody has seen.
+        # As typer does where it meets this first: 0 would say "pass" or "ship", which nobody has seen.
         sys.exit(_UNHEARD)
+    except OSError as error:
+        # A disk that is full, a name that is too long: what no command foresees at every place.
+        place = f"{error.filename}: " if error.filename else ""
+        fail(UsageError(f"{place}{error.strerror or error}"), as_json=as_json)
+        sys.exit(UsageError.exit_code)
     except _REFUSED as refused:
         if as_json:
             fail(UsageError(refused.format_message()), as_json=True)

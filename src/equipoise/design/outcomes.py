@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from equipoise.errors import UsageError
-from equipoise.stats.domain import inside
+from equipoise.stats.domain import counted, inside, positive
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.power import (
     Better,
@@ -29,6 +29,7 @@ from equipoise.stats.power import (
 )
 from equipoise.stats.power_judged import judged_rates
 from equipoise.stats.power_margins import excludable_margin_means, excludable_margin_proportions
+from equipoise.stats.power_pilot import quantile_spread, ratio_spread
 
 __all__ = [
     "JudgedProportion",
@@ -37,6 +38,8 @@ __all__ = [
     "NoninferiorProportion",
     "Outcome",
     "Proportion",
+    "quantile_outcome",
+    "ratio_outcome",
 ]
 
 Answer = Literal["mde", "margin"]
@@ -250,3 +253,47 @@ class NoninferiorMean:
     def spread_at(self, effect: float, ratio: float) -> float:
         del effect, ratio
         return self.spread
+
+
+def ratio_outcome(mean_x: float, mean_y: float, spread_x: float, spread_y: float, correlation: float) -> Mean:
+    """A ratio of sums, from what is known of its two parts per unit: `stats.power_pilot.ratio_spread`.
+
+    >>> round(ratio_outcome(6.0, 3.0, 4.0, 1.5, 0.6).spread, 4)
+    1.0853
+    """
+    spread = ratio_spread(mean_x, mean_y, spread_x, spread_y, correlation)
+    if isinstance(spread, NotEstimable):
+        raise UsageError(spread.reason)
+    parts = (
+        ("mean_x", mean_x),
+        ("mean_y", mean_y),
+        ("spread_x", spread_x),
+        ("spread_y", spread_y),
+        ("correlation", correlation),
+    )
+    return Mean(spread, "ratio", parts)
+
+
+def quantile_outcome(
+    q: float,
+    density: float | None = None,
+    *,
+    pilot_error: float | None = None,
+    pilot_units: int | None = None,
+) -> Mean:
+    """A quantile, from the density at it or from a pilot's standard error and number of units.
+
+    >>> round(quantile_outcome(0.95, 0.05).spread, 3)
+    4.359
+    >>> quantile_outcome(0.95, pilot_error=0.05, pilot_units=900).spread
+    1.5
+    """
+    inside("q", q)
+    if density is not None and pilot_error is None and pilot_units is None:
+        return Mean(quantile_spread(q, density), "quantile", (("quantile", q), ("density", density)))
+    if density is None and pilot_error is not None and pilot_units is not None:
+        units = counted("pilot_units", pilot_units, at_least=2)
+        spread = positive("pilot_error", pilot_error) * math.sqrt(units)
+        described = (("quantile", q), ("pilot_error", pilot_error), ("pilot_units", pilot_units))
+        return Mean(spread, "quantile", described)
+    raise UsageError("a quantile needs either density, or pilot_error and pilot_units")

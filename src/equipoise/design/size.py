@@ -28,7 +28,6 @@ from equipoise.stats.power_clusters import (
 )
 from equipoise.stats.power_curves import PowerPoint, power_curve
 from equipoise.stats.power_judged import judge_correlation, labels_needed
-from equipoise.stats.power_pilot import quantile_spread, ratio_spread
 
 __all__ = [
     "PLAIN",
@@ -38,8 +37,6 @@ __all__ = [
     "days_needed",
     "detectable",
     "labels_for",
-    "quantile_outcome",
-    "ratio_outcome",
     "size",
     "size_mean",
     "size_noninferior_mean",
@@ -147,7 +144,7 @@ def size(
     multiply by their inflation last. Errors: UsageError of the formulas in `stats`.
 
     >>> size(Proportion(0.6), 0.05, conditions=Conditions(arms=4, looks=4)).total
-    7956
+    7724
     """
     each = conditions.alpha_each(inside("alpha", alpha), positive("ratio", ratio), sided(sides))
     factor = conditions.inflation(each, power, sides)
@@ -202,9 +199,10 @@ def detectable(
     k_c, k_t = math.floor(share / whole + 1e-9), math.floor(share * ratio / whole + 1e-9)
     use_c, use_t = math.floor(k_c / factor + 1e-9), math.floor(k_t / factor + 1e-9)
     if min(use_c, use_t) < 2:
-        what = "clusters" if conditions.clustered else "units"
+        fewest, what = min(use_c, use_t), "cluster" if conditions.clustered else "unit"
         return NotEstimable(
-            f"{units} units leave an arm with {min(use_c, use_t)} {what}, and each needs at least two"
+            f"{units} units leave an arm with {fewest} {what}{'' if fewest == 1 else 's'}, "
+            "and each needs at least two"
         )
     clusters = None
     effect: float | NotEstimable
@@ -265,7 +263,7 @@ def labels_for(outcome: JudgedProportion, sized: Size) -> int | NotEstimable:
 
     >>> judged = JudgedProportion(0.6, 0.9, 0.8)
     >>> labels_for(judged, size(judged, 0.05))
-    1006
+    977
     """
     if sized.per_variant is None or sized.conditions != PLAIN or sized.mde is None:
         return NotEstimable("labels are only planned for two plain arms of equal size")
@@ -278,50 +276,6 @@ def labels_for(outcome: JudgedProportion, sized: Size) -> int | NotEstimable:
         power=sized.power,
         sides=sized.sides,
     )
-
-
-def ratio_outcome(mean_x: float, mean_y: float, spread_x: float, spread_y: float, correlation: float) -> Mean:
-    """A ratio of sums, from what is known of its two parts per unit: `stats.power_pilot.ratio_spread`.
-
-    >>> round(ratio_outcome(6.0, 3.0, 4.0, 1.5, 0.6).spread, 4)
-    1.0853
-    """
-    spread = ratio_spread(mean_x, mean_y, spread_x, spread_y, correlation)
-    if isinstance(spread, NotEstimable):
-        raise UsageError(spread.reason)
-    parts = (
-        ("mean_x", mean_x),
-        ("mean_y", mean_y),
-        ("spread_x", spread_x),
-        ("spread_y", spread_y),
-        ("correlation", correlation),
-    )
-    return Mean(spread, "ratio", parts)
-
-
-def quantile_outcome(
-    q: float,
-    density: float | None = None,
-    *,
-    pilot_error: float | None = None,
-    pilot_units: int | None = None,
-) -> Mean:
-    """A quantile, from the density at it or from a pilot's standard error and number of units.
-
-    >>> round(quantile_outcome(0.95, 0.05).spread, 3)
-    4.359
-    >>> quantile_outcome(0.95, pilot_error=0.05, pilot_units=900).spread
-    1.5
-    """
-    inside("q", q)
-    if density is not None and pilot_error is None and pilot_units is None:
-        return Mean(quantile_spread(q, density), "quantile", (("quantile", q), ("density", density)))
-    if density is None and pilot_error is not None and pilot_units is not None:
-        units = counted("pilot_units", pilot_units, at_least=2)
-        spread = positive("pilot_error", pilot_error) * math.sqrt(units)
-        described = (("quantile", q), ("pilot_error", pilot_error), ("pilot_units", pilot_units))
-        return Mean(spread, "quantile", described)
-    raise UsageError("a quantile needs either density, or pilot_error and pilot_units")
 
 
 def size_proportion(
@@ -466,5 +420,5 @@ def _detectable_clustered(
 
 
 def _up(units: float) -> int:
-    """Rounded up, forgiving what multiplication by a factor of 1 may have added."""
-    return math.ceil(units - 1e-9 * max(1.0, units) * (units != int(units)))
+    """Rounded up, forgiving what multiplication may have added in the last places."""
+    return math.ceil(units * (1.0 - 1e-12))

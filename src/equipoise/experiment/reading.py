@@ -100,7 +100,8 @@ def _read(document: Document, folder: Path | None) -> Reading:
             and not any(_related(document.original(path), other) for other in touched)
         ]
     if faults or form is None:
-        raise DefinitionError(sorted(set(faults), key=lambda fault: (fault.line or 0, fault.field or "")))
+        order = sorted(set(faults), key=lambda fault: (fault.line or 0, fault.field or "", str(fault)))
+        raise DefinitionError(order)
     experiment, prompt_faults = build(form, document, folder)
     if prompt_faults:
         raise DefinitionError(fault for _, fault in prompt_faults)

@@ -134,7 +134,7 @@ class Router:
                 writer.submit(fact).add_done_callback(
                     lambda done: self._settle(key, durable, done.exception())
                 )
-            except UsageError as error:
+            except BaseException as error:
                 self._settle(key, durable, error)
                 raise
         if wait and told is not None:

@@ -24,7 +24,7 @@ def clopper_pearson(total: float, n: float, tail: float) -> tuple[float, float]:
     Source: Clopper & Pearson (1934), Biometrika 26, 404, in the form of beta quantiles.
 
     >>> [round(limit, 4) for limit in clopper_pearson(4.5, 5, 0.025)]
-    [0.3714, 0.9984]
+    [0.3714, 0.9999]
     """
     low = 0.0 if total <= 0.0 else float(betaincinv(total, n - total + 1.0, tail))
     high = 1.0 if total >= n else float(betaincinv(total + 1.0, n - total, 1.0 - tail))
@@ -65,11 +65,11 @@ def jeffreys_interval(
     share itself, not the posterior mean; `standard_error` is the posterior's.
     Degenerate cases: no cases is not estimable; with no success the lower limit is set to 0, with no
     failure the upper to 1. Errors: UsageError for unusable counts or level.
-    Source: Brown, Cai & DasGupta (2001), Statistical Science 16, 101, section 4.3 and eq. (11)-(13).
+    Source: Brown, Cai & DasGupta (2001), Statistical Science 16, 101.
 
     >>> e = jeffreys_interval(9, 10)
     >>> round(e.low, 4), round(e.high, 4)
-    (0.6186, 0.9888)
+    (0.6187, 0.989)
     """
     x, size, level = _counts(successes, n, level)
     if size == 0:

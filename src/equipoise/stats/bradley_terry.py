@@ -140,7 +140,7 @@ def bradley_terry(
     all comparisons are met exactly. Errors: UsageError for unequal lengths, a comparison of a player with
     itself, a score outside [0, 1], or with Davidson other than 0, 0.5 and 1.
     Source: Bradley & Terry (1952), Biometrika 39, 324; Ford (1957), American Mathematical Monthly 64, 28,
-    for the condition of connection; Davidson (1970), JASA 65, 317, eq. (2.5), for ties; Liang & Zeger
+    for the condition of connection; Davidson (1970), JASA 65, 317, for ties; Liang & Zeger
     (1986), Biometrika 73, 13, for the covariance.
 
     >>> first, second = ["a", "b", "a", "c"] * 5, ["b", "c", "c", "a"] * 5

@@ -126,7 +126,7 @@ class Walk:
         """The grid's r, such that Simpson's rule resolves the narrower of the two steps beside this look."""
         t, before, after = self._t[self._k], self._before(), self._t[self._k + 1]
         narrow = math.sqrt(min((t - before) / t, (after - t) / t))
-        return max(18, math.ceil(1.25 / narrow))
+        return max(32, math.ceil(2.25 / narrow))
 
 
 def rising_fractions(fractions: Sequence[float]) -> tuple[float, ...]:

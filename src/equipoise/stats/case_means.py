@@ -74,7 +74,7 @@ def mean_over_cases(
     since an unknown spread is not 0. Errors: UsageError for values that are not finite, a level outside
     (0, 1), or clusters that do not match the cases.
     Source: Bell & McCaffrey (2002), Survey Methodology 28, 169; Pustejovsky & Tipton (2018), Journal of
-    Business & Economic Statistics 36, 672, eq. (6) and (11).
+    Business & Economic Statistics 36, 672.
 
     >>> e = mean_over_cases([1, 1, 0, 0, 1, 0], ["a", "a", "b", "b", "c", "c"])
     >>> round(e.value, 2), round(e.standard_error, 4), round(e.degrees_of_freedom, 6)
@@ -112,7 +112,7 @@ def share_over_cases(
     is half the interval's width over z, and there is no test. Errors: UsageError for a share outside
     [0, 1], and those of `mean_over_cases`.
     Source: as `mean_over_cases`; Clopper & Pearson (1934), Biometrika 26, 404; Kish (1965), Survey
-    Sampling, section 8.2, for the effective number.
+    Sampling, for the effective number.
 
     >>> e = share_over_cases([1.0] * 40, ["a"] * 20 + ["b"] * 20)
     >>> e.value, round(e.low, 3), e.high, e.p_value

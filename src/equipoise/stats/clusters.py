@@ -88,7 +88,9 @@ def clustered_difference(
         pieces = left_t / size_t - left_c / size_c
         variance, freedom = float(pieces @ pieces) * clusters / (clusters - 1), clusters - 1.0
     if variance == 0.0:
-        return NotEstimable("every cluster of an arm has the same ratio, so there is no spread between clusters")
+        return NotEstimable(
+            "every cluster of an arm has the same ratio, so there is no spread between clusters"
+        )
     if correction == "CR2" and freedom < LEAST_FREEDOM:
         return NotEstimable(
             f"so few clusters carry the arms that only {freedom:.1f} degrees of freedom are left, "

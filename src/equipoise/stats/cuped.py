@@ -17,11 +17,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import fdtrc
-
 from equipoise.errors import UsageError
+from equipoise.stats.covariate_fit import CovariateArm, fit_covariates, mean_arm, ratio_arm, unexplained
 from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.domain import finite, inside
 from equipoise.stats.estimate import Estimate, NotEstimable
@@ -40,14 +37,8 @@ __all__ = [
     "cuped_ratios_relative",
 ]
 
-IMBALANCE = 1e-6
-"""Covariates that differ between the arms with a p-value below this were not settled before treatment."""
-
 EVENTS = 10
 """A rate needs as many successes, and as many failures, in each arm before it is adjusted."""
-
-_ALIKE = 1e-10
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +70,7 @@ def cuped_means(
 
     Collinear covariates share their coefficient; a constant one gets 0 and does not count.
     It would lie with a covariate that the treatment moved: where the covariates' means differ with a p-value
-    below `IMBALANCE` there is no estimate.
+    below `covariate_fit.IMBALANCE` there is no estimate.
     Degenerate cases: not estimable with fewer than two units in an arm, no more units than columns plus one,
     a constant outcome, or where the covariates explain the outcome entirely.
     Errors: UsageError for fewer than one covariate or different columns in the arms, a level outside (0, 1) or
@@ -101,7 +92,7 @@ def cuped_means(
     if isinstance(plain, NotEstimable):
         return plain
     return _difference(
-        _mean_arm(control), _mean_arm(treatment), plain, "difference of means, adjusted by covariates (CUPED)"
+        mean_arm(control), mean_arm(treatment), plain, "difference of means, adjusted by covariates (CUPED)"
     )
 
 
@@ -149,8 +140,8 @@ def cuped_proportions(
     if isinstance(plain, NotEstimable):
         return plain
     return _difference(
-        _mean_arm(control),
-        _mean_arm(treatment),
+        mean_arm(control),
+        mean_arm(treatment),
         plain,
         "difference of proportions, adjusted by covariates (CUPED)",
     )
@@ -171,8 +162,8 @@ def cuped_ratios(
     >>> control = CrossMoments.of([1.0, 2.0, 3.0, 6.0], [1, 1, 2, 2], [0.9, 2.2, 1.4, 2.8])
     >>> treatment = CrossMoments.of([2.0, 2.0, 5.0, 6.0], [1, 1, 2, 2], [1.8, 1.9, 2.4, 2.9])
     >>> a = cuped_ratios(control, treatment)
-    >>> round(a.plain.value, 3), round(a.estimate.value, 3), a.gain > 0.9
-    (0.5, 0.075, False)
+    >>> round(a.plain.value, 3), round(a.estimate.value, 3), round(a.gain, 2)
+    (0.5, 0.075, 0.83)
     """
     level, null = inside("level", level), finite("null", null)
     refused = _refused(control, treatment, outcomes=2)
@@ -182,8 +173,8 @@ def cuped_ratios(
     if isinstance(plain, NotEstimable):
         return plain
     return _difference(
-        _ratio_arm(control),
-        _ratio_arm(treatment),
+        ratio_arm(control),
+        ratio_arm(treatment),
         plain,
         "difference of ratios, delta method, adjusted by covariates (CUPED)",
     )
@@ -197,7 +188,9 @@ def cuped_means_relative(
     Scale: a fraction, so 0.1 is ten per cent more than control. Columns are as in `cuped_means`. Both arms'
     means are brought to the covariates' mean over both arms and then compared by Fieller's method, which counts
     that they share it. Zeros and ones make it the relative difference of rates.
-    RELATIVE_COVERAGE
+    The 95 % interval covers 95 ± 0.5 % from 200 units per arm for arms of one size, normal or log-normal (log-sd 1
+    and 1.5) and correlations from 0 to 0.9. Where one arm is four times the other and the outcome log-normal it
+    covers 94 % with 200 units in the smaller arm and is within half a point from 2,000.
 
     Degenerate cases: those of `cuped_means` and of `relative_difference_of_means` together. Errors: as there.
     Source: Deng et al. (2013); Fieller (1954), JRSS B 16, 175, with covariance.
@@ -216,8 +209,8 @@ def cuped_means_relative(
     if isinstance(plain, NotEstimable):
         return plain
     return _relative(
-        _mean_arm(control),
-        _mean_arm(treatment),
+        mean_arm(control),
+        mean_arm(treatment),
         plain,
         "relative difference of means, Fieller, adjusted by covariates (CUPED)",
     )
@@ -243,100 +236,20 @@ def cuped_ratios_relative(
     if isinstance(plain, NotEstimable):
         return plain
     return _relative(
-        _ratio_arm(control),
-        _ratio_arm(treatment),
+        ratio_arm(control),
+        ratio_arm(treatment),
         plain,
         "relative difference of ratios, delta method and Fieller, adjusted by covariates (CUPED)",
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Arm:
-    """One arm's outcome, with the variances and covariances of its own mean and of the covariates' means."""
-
-    n: int
-    value: float
-    variance: float
-    covariances: Floats
-    covariate_means: Floats
-    covariate_variances: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    theta: Floats
-    rank: int
-    shift: Floats
-    inflation: float
-    balance_p: float
-
-
-def _mean_arm(arm: CrossMoments) -> _Arm:
-    products = np.array(arm.products) / (arm.n * (arm.n - 1.0))
-    return _Arm(
-        arm.n, arm.means[0], float(products[0, 0]), products[0, 1:], np.array(arm.means[1:]), products[1:, 1:]
-    )
-
-
-def _ratio_arm(arm: CrossMoments) -> _Arm:
-    ratio = arm.means[0] / arm.means[1]
-    k = len(arm.means)
-    # Rows: the linear form (x − R·y)/ȳ, then the covariates as they are.
-    form = np.zeros((k - 1, k))
-    form[0, 0], form[0, 1] = 1.0 / arm.means[1], -ratio / arm.means[1]
-    form[1:, 2:] = np.eye(k - 2)
-    products = form @ np.array(arm.products) @ form.T / (arm.n * (arm.n - 1.0))
-    return _Arm(
-        arm.n, ratio, float(products[0, 0]), products[0, 1:], np.array(arm.means[2:]), products[1:, 1:]
-    )
-
-
-def _fit(control: _Arm, treatment: _Arm) -> _Fit | NotEstimable:
-    total = control.n + treatment.n
-    spread = control.covariate_variances + treatment.covariate_variances
-    shift = treatment.covariate_means - control.covariate_means
-    scale = np.sqrt(np.diag(spread))
-    # What is left of a constant column is rounding.
-    noise = np.abs(control.covariate_means) + np.abs(treatment.covariate_means)
-    varies = scale > noise * 1e-13
-    safe = np.where(varies, scale, 1.0)
-    correlations = np.where(np.outer(varies, varies), spread / np.outer(safe, safe), 0.0)
-    values, vectors = np.linalg.eigh(correlations)
-    kept = values > _ALIKE * len(values)
-    rank = int(kept.sum())
-    half = vectors[:, kept] / np.sqrt(values[kept])
-    inverse = (half @ half.T) / np.outer(safe, safe)
-    theta = inverse @ (control.covariances + treatment.covariances)
-    free = total - 2 - rank
-    if free < 1:
-        return NotEstimable(
-            f"{total} units are too few for {rank} covariate{'' if rank == 1 else 's'} and two arms"
-        )
-    hotelling = float(shift @ inverse @ shift)
-    balance_p = 1.0
-    if rank:
-        balance_p = float(fdtrc(rank, free + 1.0, hotelling * (free + 1.0) / (rank * (total - 2.0))))
-    if balance_p < IMBALANCE:
-        return NotEstimable(
-            f"the covariates differ between the arms (p = {balance_p:.1e}), so they were not settled before "
-            "treatment, or the units were not randomised"
-        )
-    inflation = (total - 2.0) / free * (1.0 + hotelling / (total - 2.0))
-    return _Fit(theta, rank, shift, inflation, balance_p)
-
-
-def _residual(arm: _Arm, theta: Floats) -> float:
-    left = (
-        arm.variance - 2.0 * float(theta @ arm.covariances) + float(theta @ arm.covariate_variances @ theta)
-    )
-    return left if left > arm.variance * 1e-12 else 0.0
-
-
-def _difference(control: _Arm, treatment: _Arm, plain: Estimate, method: str) -> Adjusted | NotEstimable:
-    fit = _fit(control, treatment)
+def _difference(
+    control: CovariateArm, treatment: CovariateArm, plain: Estimate, method: str
+) -> Adjusted | NotEstimable:
+    fit = fit_covariates(control, treatment)
     if isinstance(fit, NotEstimable):
         return fit
-    left_c, left_t = _residual(control, fit.theta), _residual(treatment, fit.theta)
+    left_c, left_t = unexplained(control, fit.theta), unexplained(treatment, fit.theta)
     if left_c + left_t == 0.0:
         return NotEstimable("the covariates explain the outcome entirely, so no spread is left")
     estimate = t_estimate(
@@ -358,12 +271,14 @@ def _difference(control: _Arm, treatment: _Arm, plain: Estimate, method: str) ->
     )
 
 
-def _relative(control: _Arm, treatment: _Arm, plain: Estimate, method: str) -> Adjusted | NotEstimable:
-    fit = _fit(control, treatment)
+def _relative(
+    control: CovariateArm, treatment: CovariateArm, plain: Estimate, method: str
+) -> Adjusted | NotEstimable:
+    fit = fit_covariates(control, treatment)
     if isinstance(fit, NotEstimable):
         return fit
     theta, level, null = fit.theta, plain.level, plain.null
-    left_c, left_t = _residual(control, theta), _residual(treatment, theta)
+    left_c, left_t = unexplained(control, theta), unexplained(treatment, theta)
     if left_c + left_t == 0.0:
         return NotEstimable("the covariates explain the outcome entirely, so no spread is left")
     share_c, share_t = (a.n / (control.n + treatment.n) for a in (control, treatment))

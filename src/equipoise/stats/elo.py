@@ -51,7 +51,7 @@ def elo(
     variants that stay as they are. It has no interval. Prefer `bradley_terry`; see `elo_over_orders` for how
     much the order alone does. Degenerate cases: no games give no ratings. Errors: UsageError for unequal
     lengths, a player against itself, a score outside [0, 1], or a k or scale that is not above 0.
-    Source: Elo (1978), The Rating of Chessplayers, section 1.6.
+    Source: Elo (1978), The Rating of Chessplayers.
 
     >>> [(r.player, r.rating) for r in elo(["a", "a"], ["b", "b"], [1, 0], k=40)]
     [('b', 1002.292...), ('a', 997.707...)]
@@ -76,7 +76,7 @@ def elo_over_orders(
 
     Each of `orders` permutations (at least 1) is drawn from `generator`. Scale, errors and degenerate cases
     are those of `elo`. Source: Boubdir et al. (2023), Elo Uncovered: Robustness and Best Practices in
-    Language Model Evaluation (arXiv 2311.17295), section 4.
+    Language Model Evaluation (arXiv 2311.17295).
 
     >>> ratings = elo_over_orders(["a", "a"], ["b", "b"], [1, 0], np.random.default_rng(1), orders=50, k=40)
     >>> [round(r.high - r.low, 1) for r in ratings]

@@ -29,7 +29,9 @@ class Margin:
     estimate: Estimate
 
 
-def noninferiority(found: Estimate, margin: float, *, better: Literal["higher", "lower"] = "higher") -> Margin:
+def noninferiority(
+    found: Estimate, margin: float, *, better: Literal["higher", "lower"] = "higher"
+) -> Margin:
     """Whether an effect (treatment minus control) is not worse than `margin` in the bad direction.
 
     Scale: the estimate's own; `margin` is greater than 0 and counts towards worse whichever `better` is. Held: the

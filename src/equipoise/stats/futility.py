@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from scipy.optimize import brentq
 
 from equipoise.errors import UsageError
-from equipoise.stats.brownian import FARTHEST, Walk, rising_fractions
-from equipoise.stats.domain import finite, inside, positive, sided
+from equipoise.stats.brownian import Walk, rising_fractions
+from equipoise.stats.domain import finite, inside, positive
 from equipoise.stats.normal import critical
 from equipoise.stats.sequential import regions, tail_of
 from equipoise.stats.spending import Spending
@@ -94,6 +94,9 @@ def futility_design(
     may be spent; with two sides it is the half-width of the wedge, 0 where there is none. Power counts
     crossings on the side of the effect only.
 
+    Obeyed non-binding boundaries make the promise in the safe direction only: `type_one_error` says how
+    much of alpha is then left unused. A wedge counts small effects in the wrong direction as futile too.
+
     Degenerate cases: one look is the fixed test. Errors: UsageError as for `boundaries`, for fractions that
     do not end in 1, and for a power outside (alpha/sides, 1).
     Source: Pampallona, Tsiatis & Kim (2001), Drug Information Journal 35, 1113; Jennison & Turnbull (2000),
@@ -103,7 +106,9 @@ def futility_design(
     >>> looks = [0.2, 0.4, 0.6, 0.8, 1.0]
     >>> plan = futility_design(looks, 0.025, 0.8, obrien_fleming, obrien_fleming)
     >>> [round(z, 3) for z in plan.futility]
-    [0]
+    [-1.292, 0.17, 0.963, 1.526, 2.031]
+    >>> round(plan.factor, 3), round(plan.average_null, 3)
+    (1.155, 0.584)
     """
     ts, tail = rising_fractions(fractions), tail_of(alpha, sides)
     if abs(ts[-1] - 1.0) > 1e-9:
@@ -198,7 +203,7 @@ def next_futility(
 
     >>> from equipoise.stats.spending import obrien_fleming
     >>> round(next_futility([0.4], [3.3568], [-0.4], 0.65, 2.55, 0.2, obrien_fleming, 3.0), 4)
-    0
+    1.1967
     """
     ts = rising_fractions([*previous_fractions, fraction])
     outer, share = positive("a boundary", boundary), inside("beta", beta)
@@ -236,9 +241,8 @@ def _draw(
         # A drift tried that is far too large lets futility take nearly all; a true design never gets here.
         boundary = null.boundary_above(error) if null.above(_LEAST) > error else _LEAST
         spent += null.above(boundary)
-        if k == len(ts) - 1:
-            inner = boundary
-        else:
+        inner = boundary
+        if k < len(ts) - 1:
             inner = _futility_here(effect, beta_spending(t, beta) - missed, boundary, sides)
         missed += effect.within(inner) if sides == 2 else effect.below(inner)
         (region,) = regions([boundary], [inner], sides)

@@ -83,7 +83,7 @@ def as_z(estimate: Estimate) -> tuple[float, float] | NotEstimable:
     >>> from equipoise.stats.student import t_estimate
     >>> z, error = as_z(t_estimate(2.0, 1.0, 10.0, level=0.95, null=0.0, method="mean, t"))
     >>> round(z, 4), round(error, 4)
-    (1.7876, 1.1188)
+    (1.7904, 1.1171)
     """
     seen = information(estimate)
     if isinstance(seen, NotEstimable):

@@ -125,7 +125,8 @@ def logged_ratio(logged: LoggedAllocation) -> SampleRatio | NotEstimable:
     variances = {
         name: float(covariance[i, i]) for i, name in enumerate(logged.variants) if logged.expected[i] > 0
     }
-    least = min(variances, key=lambda name: variances[name])
+    # Two variants always share one variance; the rarer of them is the one to name.
+    least = min(variances, key=lambda name: (round(variances[name], 9), expected[name]))
     if variances[least] < _LEAST_VARIANCE:
         return NotEstimable(
             f"the units of {least} were too nearly decided to be checked: their number has a variance of "

@@ -49,13 +49,13 @@ def fit_logistic(
     covariate follows from the others, where the covariates tell wins from losses without a fault (the
     coefficients would be infinite), or where every score is fitted exactly. Errors: UsageError for a score
     outside [0, 1], values that are not finite, and columns of unequal length.
-    Source: Papke & Wooldridge (1996), Journal of Applied Econometrics 11, 619, eq. (3)-(9); Albert &
+    Source: Papke & Wooldridge (1996), Journal of Applied Econometrics 11, 619; Albert &
     Anderson (1984), Biometrika 71, 1, for the existence of the estimate; Liang & Zeger (1986), Biometrika
     73, 13, for the covariance.
 
     >>> fit = fit_logistic([1, 1, 0, 1, 0, 0, 1, 0], {"constant": [1] * 8, "x": [3, 2, 1, 1, 0, -1, -1, -2]})
     >>> [round(b, 3) for b in fit.coefficients]
-    [-0.421, 0.941]
+    [-0.319, 0.905]
     """
     y = cases_of("scores", scores)
     if not ((y >= 0.0) & (y <= 1.0)).all():
@@ -157,7 +157,7 @@ def separated(ahead: Matrix, level: Matrix) -> bool:
     """Whether some direction d has a·d ≥ 0 for each row a of `ahead`, > 0 for one, and b·d = 0 in `level`.
 
     The likelihood of an exponential family then has no maximum: it keeps rising along d. Source: Albert &
-    Anderson (1984), Biometrika 71, 1; Konis (2007), thesis, University of Oxford, section 4, for the linear
+    Anderson (1984), Biometrika 71, 1; Konis (2007), thesis, University of Oxford, for the linear
     programme.
 
     >>> nothing = np.zeros((0, 1))
@@ -178,15 +178,15 @@ def separated(ahead: Matrix, level: Matrix) -> bool:
         bounds=(-1.0, 1.0),
         method="highs",
     )
-    return bool(-found.fun > 1e-7)
+    return found.fun is None or found.fun < -1e-7
 
 
 def sandwich(information: Matrix, pieces: Matrix, codes: NDArray[np.intp]) -> Matrix | None:
     """The covariance A⁻¹BA⁻¹ of p coefficients from N score pieces in G clusters, scaled by CR1.
 
     None where the pieces are nothing but rounding, or too few of them differ to give each coefficient a
-    spread. Source: Liang & Zeger (1986), Biometrika 73, 13, eq. (7); Cameron & Miller (2015), Journal of
-    Human Resources 50, 317, eq. (12), for the factor.
+    spread. Source: Liang & Zeger (1986), Biometrika 73, 13; Cameron & Miller (2015), Journal of
+    Human Resources 50, 317, section II, for the factor.
 
     >>> sandwich(np.eye(1) * 4.0, np.array([[1.0], [-1.0]]), np.array([0, 1])).tolist()
     [[0.25]]

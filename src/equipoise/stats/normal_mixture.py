@@ -138,7 +138,7 @@ def always_valid(
     Scale: `found`'s own, and its null. `information` is 1/SE² unless given in the unit that the mixture was
     tuned in. The interval is value ± boundary·SE at the mixture's level. For ratios, quantiles, CUPED,
     clusters and corrected scores alike this is asymptotic: it holds as far as the estimate is normal from the
-    start on, so `start` must be a burn-in (see `confidence_sequences.BURN_IN` for how long).
+    start on, so `start` must be a burn-in (see `confidence_sequences` for how long).
 
     Degenerate cases: not estimable before the mixture's start, nor where SE is 0. Errors: UsageError for
     information not above 0.

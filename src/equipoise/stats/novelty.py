@@ -53,7 +53,7 @@ class DailyMoments:
         if len({len(row) for row in rows}) > 1:
             raise UsageError("every unit must have a value for each day, but the rows differ in length")
         array = np.asarray(rows, dtype=np.float64)
-        array = array.reshape(len(array), -1)
+        array = array if array.ndim == 2 else array.reshape(len(array), 1 if len(array) else 0)
         if not np.isfinite(array).all():
             raise UsageError("values must all be finite numbers")
         means = array.mean(axis=0) if len(array) else np.zeros(array.shape[1])
@@ -67,12 +67,12 @@ class DailyMoments:
     def __add__(self, other: DailyMoments) -> DailyMoments:
         if not isinstance(other, DailyMoments):
             return NotImplemented
+        if self.n == 0 or other.n == 0:
+            return other if self.n == 0 else self
         if len(self.means) != len(other.means):
             raise UsageError(
                 f"only moments of the same days add up, not {len(self.means)} and {len(other.means)} of them"
             )
-        if self.n == 0 or other.n == 0:
-            return other if self.n == 0 else self
         n = self.n + other.n
         gap = np.array(other.means) - np.array(self.means)
         products = (

@@ -54,9 +54,9 @@ def after_overrun(
 
     >>> one = Estimate(value=0.06, standard_error=0.02, low=0.02, high=0.1, level=0.95, method="difference")
     >>> two = Estimate(value=0.05, standard_error=0.018, low=0.015, high=0.085, level=0.95, method="difference")
-    >>> found = after_overrun(one, two, [0.25, 0.5], [4.0, 2.8])
+    >>> found = after_overrun(one, two, [0.25, 0.5], [2.5, 2.5])
     >>> [round(x, 4) for x in (found.value, found.low, found.high, found.p_value)]
-    [0]
+    [0.0468, 0.0072, 0.0835, 0.0221]
     """
     wanted = inside("level", level)
     fixed_share = None if share is None else inside("share", share)
@@ -113,5 +113,4 @@ def after_overrun(
         null=final.null,
         statistic=statistic,
         p_value=2.0 * float(ndtr(-abs(statistic))) if sides == 2 else float(ndtr(-statistic)),
-        degrees_of_freedom=final.degrees_of_freedom,
     )

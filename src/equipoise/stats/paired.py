@@ -151,7 +151,7 @@ def newcombe_paired_interval(
     assert isinstance(first, Estimate)
     assert isinstance(second, Estimate)
     margins = (a + t) * (c + d) * (a + c) * (t + d)
-    cross = a * d - t * c
+    cross = float(a * d - t * c)
     if cross > 0:
         cross = max(cross - n / 2.0, 0.0)
     phi = cross / math.sqrt(margins) if margins else 0.0

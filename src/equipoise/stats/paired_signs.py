@@ -93,18 +93,20 @@ def sign_flip_test(
     that are not 0 no p can be below 2 / 2^k. Errors: UsageError for values that are not finite, clusters
     that do not match, or fewer than 99 patterns.
     Source: Fisher (1935), The Design of Experiments, section 21; Phipson & Smyth (2010), Statistical
-    Applications in Genetics and Molecular Biology 9, 39, eq. (2).
+    Applications in Genetics and Molecular Biology 9, 39.
 
     >>> sign_flip_test([3, 1, 2, 4, 2], np.random.default_rng(1)).p_value
     0.0625
     """
     values = cases_of("differences", differences)
     drawn = counted("patterns", patterns, at_least=99)
-    sums = np.bincount(cluster_codes(clusters, values.size), weights=values)
+    sums = np.bincount(cluster_codes(clusters, values.size), weights=values).astype(np.float64)
     n = int(values.size)
     sums = sums[np.abs(sums) > 1e-12 * max(1e-300, float(np.abs(values).sum()))] if n else sums
     if sums.size == 0:
-        return NotEstimable("there are no cases" if n == 0 else "every difference is 0, so there is nothing to flip")
+        return NotEstimable(
+            "there are no cases" if n == 0 else "every difference adds up to 0 in its cluster"
+        )
     total = float(sums.sum())
     limit = abs(total) - 1e-9 * float(np.abs(sums).sum())
     exact = sums.size <= ENUMERATED

@@ -121,7 +121,7 @@ def kim_demets(rho: float) -> Spending:
 
     def spend(fraction: float, alpha: float) -> float:
         t, alpha = _domain(fraction, alpha)
-        return alpha * t**r
+        return alpha * math.pow(t, r)
 
     return spend
 

@@ -42,7 +42,9 @@ class Stratum:
         ):
             x, size = counted(f"the successes of {arm}", successes), counted(f"the units of {arm}", n)
             if x > size:
-                raise UsageError(f"the successes of {arm} cannot exceed its units, but {x} is more than {size}")
+                raise UsageError(
+                    f"the successes of {arm} cannot exceed its units, but {x} is more than {size}"
+                )
 
 
 def mantel_haenszel_difference(

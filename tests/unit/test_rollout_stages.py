@@ -1,0 +1,156 @@
+"""The stage of an experiment, folded from its facts; and what may be entered on which evidence."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from equipoise.events.facts import Decision, Fact, Gate, Look, Outcome, Registration, Transition
+from equipoise.rollout.stages import FINAL, Blocked, State, fold, may_enter
+
+
+def registration(digest: str, version: int | None = None) -> Registration:
+    definition: dict[str, Any] = (
+        {"name": "e"} if version is None else {"name": "e", "assignment_version": version}
+    )
+    return Registration(experiment="e", happened=1.0, digest=digest, definition=definition, plan={}, by="ann")
+
+
+def moved(digest: str, stage: str) -> Transition:
+    return Transition(experiment="e", happened=2.0, digest=digest, origin="offline", stage=stage, by="ann")
+
+
+def look(digest: str, number: int) -> Look:
+    return Look(experiment="e", happened=3.0, digest=digest, number=number, fraction=0.5, boundary=2.0, statistic=1.0, final=False, evidence={})  # fmt: skip
+
+
+def decision(digest: str, verdict: str) -> Decision:
+    return Decision(experiment="e", happened=4.0, digest=digest, look="l", verdict=verdict, because="")
+
+
+def gate(digest: str, said: str) -> Gate:
+    return Gate(experiment="e", happened=0.5, digest=digest, decision=said, evidence={})
+
+
+STORY: list[Fact] = [
+    gate("a", "inconclusive"), gate("a", "pass"), registration("a"), moved("a", "ab"), look("a", 1),
+    decision("a", "keep running"), Outcome(experiment="e", happened=3.5, unit="u", name="n", value=True),
+    look("a", 2), decision("a", "ship"),
+]  # fmt: skip
+
+
+def test_nothing_recorded_is_no_stage() -> None:
+    """An experiment nobody registered has no stage, no digest and no verdict."""
+    assert fold([]) == State()
+    assert (State().stage, State().finished, State().spent) == (None, False, 0)
+
+
+def test_the_story_of_an_experiment() -> None:
+    """Gate, registration, transition, looks and verdict each leave their trace; other facts leave none."""
+    state = fold(STORY)
+    assert (state.stage, state.digest, state.finished, state.spent) == ("ab", "a", True, 1)
+    assert state.registration is STORY[2]
+    assert state.gates == {"a": STORY[1]}
+    assert [each.number for each in state.looks] == [1, 2]
+    assert state.decision is STORY[-1]
+    assert fold(STORY[:3]).stage == "offline"
+    assert not fold(STORY[:-1]).finished
+
+
+@pytest.mark.parametrize("cut", range(len(STORY) + 1))
+def test_folding_goes_on_where_it_stopped(cut: int) -> None:
+    """The state of all facts is the state of the later ones folded onto that of the earlier ones."""
+    assert fold(STORY[cut:], fold(STORY[:cut])) == fold(STORY)
+    assert fold(iter(STORY)) == fold(STORY)
+
+
+@pytest.mark.parametrize("verdict", ["ship", "hold", "roll back", "keep running", "invalid"])
+def test_three_verdicts_are_final(verdict: str) -> None:
+    """ship, hold and roll back end an experiment; the two others do not."""
+    state = fold([registration("a"), decision("a", verdict)])
+    assert state.finished is (verdict in FINAL)
+    assert state.spent == (1 if verdict in FINAL else 0)
+
+
+def test_facts_of_another_revision_do_not_count() -> None:
+    """A look, a move or a verdict on another digest says nothing of the registered one."""
+    state = fold([registration("b"), moved("a", "ab"), look("a", 1), decision("a", "ship")])
+    assert (state.stage, state.looks, state.decision, state.finished) == ("offline", (), None, False)
+
+
+def test_a_new_revision_starts_anew_and_keeps_its_gates() -> None:
+    """Looks and verdict of the revision before are gone, what the gate said of each digest stays."""
+    state = fold([*STORY, gate("b", "fail"), registration("b", 2)])
+    assert (state.stage, state.digest, state.looks, state.decision, state.finished) == (
+        "offline",
+        "b",
+        (),
+        None,
+        False,
+    )
+    assert {digest: each.decision for digest, each in state.gates.items()} == {"a": "pass", "b": "fail"}
+
+
+def test_an_assignment_version_is_spent_for_good() -> None:
+    """The highest version that was judged to its end is remembered through later revisions."""
+    state = fold([registration("a", 3), decision("a", "hold"), registration("b", 4)])
+    assert (state.finished, state.spent) == (False, 3)
+    assert fold([decision("b", "ship")], state).spent == 4
+    assert fold([registration("c", 1), decision("c", "ship")], state).spent == 3
+
+
+def enter(stage: str = "ab", **more: Any) -> tuple[Blocked, ...]:
+    facts: dict[str, Any] = {"digest": "a", "declared": ("ab",), "skipped": {}, "gate": None, "gated": False}
+    return may_enter(stage, **(facts | more))
+
+
+def test_nothing_stands_before_a_plain_experiment() -> None:
+    """Without a gate and without earlier stages an experiment may go live."""
+    assert enter() == ()
+
+
+@pytest.mark.parametrize(
+    "found, block",
+    [
+        (None, Blocked("the offline gate has not been run for this definition", True)),
+        (gate("b", "pass"), Blocked("the offline gate has not been run for this definition", True)),
+        (gate("a", "inconclusive"), Blocked("the offline gate was inconclusive", True)),
+        (gate("a", "fail"), Blocked("the offline gate said fail", False)),
+        (gate("a", "invalid"), Blocked("the offline gate said invalid", False)),
+        (gate("a", "pass"), None),
+    ],
+)
+def test_a_gate_that_is_declared_must_be_passed(found: Gate | None, block: Blocked | None) -> None:
+    """Not run and inconclusive may be overridden with a reason; fail and invalid may not."""
+    assert enter(gated=True, gate=found) == (() if block is None else (block,))
+    assert enter(gated=False, gate=found) == ()
+
+
+def subsets(stages: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    return itertools.chain.from_iterable(
+        itertools.combinations(stages, size) for size in range(len(stages) + 1)
+    )
+
+
+@pytest.mark.parametrize("skipped", list(subsets(("shadow", "canary"))), ids=str)
+def test_earlier_stages_come_first(skipped: tuple[str, ...]) -> None:
+    """Each declared stage before this one is named, unless the definition skips it with a reason."""
+    blocks = enter(declared=("shadow", "canary", "ab"), skipped=dict.fromkeys(skipped, "why"))
+    assert blocks == tuple(
+        Blocked(f"the stage {stage} comes before ab", True)
+        for stage in ("shadow", "canary")
+        if stage not in skipped
+    )
+
+
+def test_a_stage_waits_only_for_what_comes_before_it() -> None:
+    """Shadow waits for nothing, canary for shadow; the gate is asked before any of them."""
+    declared = ("shadow", "canary", "ab")
+    assert enter("shadow", declared=declared) == ()
+    assert enter("canary", declared=declared) == (Blocked("the stage shadow comes before canary", True),)
+    assert enter("shadow", declared=declared, gated=True, gate=gate("a", "fail")) == (
+        Blocked("the offline gate said fail", False),
+    )
