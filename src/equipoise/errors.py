@@ -167,8 +167,12 @@ def nearest(word: str, accepted: Iterable[str]) -> str | None:
 
     >>> nearest("allocatoin", ["allocation", "analysis"])
     "did you mean 'allocation'?"
+    >>> nearest("Gave", ["gave", "GIVEN"])
+    "did you mean 'gave'?"
     >>> nearest("zebra", ["allocation"]) is None
     True
     """
-    near = get_close_matches(word, list(accepted), n=1, cutoff=0.6)
-    return f"did you mean '{near[0]}'?" if near else None
+    # Regardless of case, which is the commonest slip; of several that differ only by it, the last stands.
+    folded = {name.casefold(): name for name in accepted}
+    near = get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    return f"did you mean '{folded[near[0]]}'?" if near else None

@@ -7,10 +7,10 @@ import random
 from html.parser import HTMLParser
 
 import duckdb
-import pandas
-import polars
-import pyarrow
-import pyarrow.parquet
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from equipoise import Analysis, analyze, load_experiment
@@ -36,7 +36,7 @@ def experiment(tmp_path):
 
 
 @pytest.fixture
-def frame() -> pandas.DataFrame:
+def frame() -> pd.DataFrame:
     rng = random.Random(4)
     rows = []
     for number in range(400):
@@ -49,12 +49,12 @@ def frame() -> pandas.DataFrame:
                 "cost_usd": rng.randrange(100) / 8 if number % 7 else None,
             }
         )
-    return pandas.DataFrame(rows)
+    return pd.DataFrame(rows)
 
 
-def tables(frame: pandas.DataFrame, folder):
-    arrow = pyarrow.Table.from_pandas(frame, preserve_index=False)
-    pyarrow.parquet.write_table(arrow, folder / "t.parquet")
+def tables(frame: pd.DataFrame, folder):
+    arrow = pa.Table.from_pandas(frame, preserve_index=False)
+    pq.write_table(arrow, folder / "t.parquet")
     frame.to_csv(folder / "t.csv", index=False)
     frame.to_json(folder / "t.jsonl", orient="records", lines=True)
     connection = duckdb.connect()
@@ -64,11 +64,13 @@ def tables(frame: pandas.DataFrame, folder):
         "pandas with an index": frame.set_index(frame["unit"] + "x"),
         "pandas with categories": frame.astype({"variant": "category"}),
         "pandas with nullable types": frame.convert_dtypes(),
-        "polars": polars.from_pandas(frame),
-        "polars, lazy": polars.from_pandas(frame).lazy(),
-        "polars with categories": polars.from_pandas(frame).with_columns(polars.col("variant").cast(polars.Categorical)),
+        "polars": pl.from_pandas(frame),
+        "polars, lazy": pl.from_pandas(frame).lazy(),
+        "polars with categories": pl.from_pandas(frame).with_columns(pl.col("variant").cast(pl.Categorical)),
         "arrow": arrow,
-        "arrow with a dictionary": arrow.set_column(1, "variant", arrow["variant"].combine_chunks().dictionary_encode()),
+        "arrow with a dictionary": arrow.set_column(
+            1, "variant", arrow["variant"].combine_chunks().dictionary_encode()
+        ),
         "a relation": connection.from_arrow(arrow),
         "a relation of a query": connection.sql("SELECT * FROM arrow WHERE unit IS NOT NULL"),
         "a path": folder / "t.csv",
@@ -98,7 +100,7 @@ def test_the_frame_is_left_as_it_was(experiment, frame):
     """Reading changes nothing of the caller's data."""
     before = frame.copy(deep=True)
     analyze(experiment, frame)
-    pandas.testing.assert_frame_equal(frame, before)
+    pd.testing.assert_frame_equal(frame, before)
 
 
 def test_a_frame_that_lacks_a_column_is_refused_with_the_way_out(experiment, frame):
@@ -116,14 +118,18 @@ def test_a_frame_that_lacks_a_column_is_refused_with_the_way_out(experiment, fra
     )
 
 
-@pytest.mark.parametrize("table", [3, ["rows"], {"unit": ["u"]}, object()], ids=lambda table: type(table).__name__)
+@pytest.mark.parametrize(
+    "table", [3, ["rows"], {"unit": ["u"]}, object()], ids=lambda table: type(table).__name__
+)
 def test_what_is_no_table_is_refused(experiment, table):
     """A list, a number, a dictionary: a sentence that says what would be accepted."""
     with pytest.raises(DataError) as refused:
         analyze(experiment, table)
     said = str(refused.value)
     assert said.startswith(f"a {type(table).__name__} cannot be read as a table: ")
-    assert said.endswith("Accepted: an Arrow table, a pandas or Polars frame, a DuckDB relation, or the path of a file")
+    assert said.endswith(
+        "Accepted: an Arrow table, a pandas or Polars frame, a DuckDB relation, or the path of a file"
+    )
 
 
 def test_no_table_at_all_is_refused(experiment):
@@ -162,4 +168,5 @@ def test_a_notebook_shows_it_in_a_frame_of_its_own_and_everything_is_escaped(exp
 def test_markdown_escapes_what_would_be_markup(experiment, frame):
     """A hypothesis with angle brackets stays a hypothesis in a pull request."""
     text = analyze(experiment, frame).to_markdown()
-    assert "<script>" not in text and "&lt;script&gt;" in text
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text

@@ -20,8 +20,14 @@ def equipoise(*words: str | Path, cwd: Path, **more) -> subprocess.CompletedProc
     # No key, and nowhere to go: what the demo asks, it asks on this machine.
     away = {"OPENAI_API_KEY", "OPENAI_BASE_URL", "EQUIPOISE_BASE_URL", "EQUIPOISE_LOG"}
     env = {key: value for key, value in os.environ.items() if key not in away}
-    env |= {"HTTP_PROXY": "http://192.0.2.1:9", "HTTPS_PROXY": "http://192.0.2.1:9", "ALL_PROXY": "http://192.0.2.1:9"}
-    return subprocess.run([COMMAND, *words], capture_output=True, text=True, cwd=cwd, env=env, encoding="utf-8", **more)
+    env |= {
+        "HTTP_PROXY": "http://192.0.2.1:9",
+        "HTTPS_PROXY": "http://192.0.2.1:9",
+        "ALL_PROXY": "http://192.0.2.1:9",
+    }
+    return subprocess.run(
+        [COMMAND, *words], capture_output=True, text=True, cwd=cwd, env=env, encoding="utf-8", **more
+    )
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +51,11 @@ def test_it_ends_in_ship_with_a_difference_that_is_really_there(walked):
     primary = analysis["effects"][0]
     assert (primary["metric"], primary["priority"]) == ("resolution_rate", "primary")
     assert 0 < primary["difference"]["low"] < 0.05 < primary["difference"]["high"]
-    guards = {(effect["metric"], effect["segment"]): effect["held"] for effect in analysis["effects"] if effect["held"]}
+    guards = {
+        (effect["metric"], effect["segment"]): effect["held"]
+        for effect in analysis["effects"]
+        if effect["held"]
+    }
     assert guards == {
         ("cost_per_success", None): "held",
         ("error_rate", None): "held",
@@ -74,9 +84,17 @@ def test_five_cases_settle_little_and_it_says_so(walked):
 def test_the_log_holds_the_whole_way(walked, place):
     """list and show tell it: registered with its reason, exposed, looked at, decided."""
     listed = json.loads(equipoise("list", "--json", "--log", "walk/equipoise.db", cwd=place).stdout)
-    assert [(each["name"], each["exposed"], each["looks"], each["verdict"]) for each in listed] == [(NAME, 10_000, 1, "ship")]
+    assert [(each["name"], each["exposed"], each["looks"], each["verdict"]) for each in listed] == [
+        (NAME, 10_000, 1, "ship")
+    ]
     told = json.loads(equipoise("show", NAME, "--json", "--log", "walk/equipoise.db", cwd=place).stdout)
-    assert [entry["kind"] for entry in told["ledger"]] == ["gate", "registration", "transition", "look", "decision"]
+    assert [entry["kind"] for entry in told["ledger"]] == [
+        "gate",
+        "registration",
+        "transition",
+        "look",
+        "decision",
+    ]
     gate, registration, transition, look, decision = told["ledger"]
     assert gate["decision"] == "inconclusive"
     assert registration["reason"] == transition["reason"] != ""
@@ -92,7 +110,9 @@ def test_the_log_holds_the_whole_way(walked, place):
 def test_analysing_again_gives_the_same_verdict_and_the_same_bytes(walked, place):
     """The verdict is recomputed from the log: same JSON, same page, and nothing is added to the record."""
     before = (place / "walk" / "equipoise.db").read_bytes()
-    done = equipoise("analyze", NAME, "--json", "--report", "again.html", "--log", "walk/equipoise.db", cwd=place)
+    done = equipoise(
+        "analyze", NAME, "--json", "--report", "again.html", "--log", "walk/equipoise.db", cwd=place
+    )
     assert (done.returncode, done.stderr) == (0, "")
     again = json.loads(done.stdout)
     assert again.pop("report") == "again.html"
@@ -109,11 +129,20 @@ def test_running_it_twice_starts_afresh_and_a_person_is_told_what_is_simulated(p
     assert second.stderr == ""
     assert second.stdout.startswith("SIMULATED: ")
     assert "All of this was simulated" in second.stdout
-    assert [line[:5] for line in second.stdout.splitlines() if line.startswith("== ")] == [f"== {n}." for n in range(1, 6)]
+    assert [line[:5] for line in second.stdout.splitlines() if line.startswith("== ")] == [
+        f"== {n}." for n in range(1, 6)
+    ]
     assert first.stdout.splitlines()[:4] == second.stdout.splitlines()[:4]
     assert sorted(path.name for path in (place / "twice").iterdir()) == [
-        "arena.html", "equipoise.db", "experiment.yaml", "golden.jsonl", "journal.jsonl", "prompts", "report.html",
-        "rubric.yaml", "script.jsonl",
+        "arena.html",
+        "equipoise.db",
+        "experiment.yaml",
+        "golden.jsonl",
+        "journal.jsonl",
+        "prompts",
+        "report.html",
+        "rubric.yaml",
+        "script.jsonl",
     ]
 
 
@@ -122,7 +151,10 @@ def test_killed_half_way_it_runs_again(place, until):
     """Cut off while files are laid out or conversations recorded, the next run finds its way."""
     folder = place / f"killed-{until}"
     running = subprocess.Popen(
-        [COMMAND, "demo", "--folder", folder, "--json"], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [COMMAND, "demo", "--folder", folder, "--json"],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     deadline = time.monotonic() + 30
     while not (folder / until).exists() and time.monotonic() < deadline:

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
 EVIL = "<img src=x onerror=alert(1)> & <script>document.title='ran'</script> ümlaut 漢字"
 TEXT = f"""
 name: the-report-with-a-name-that-goes-on-and-on-and-on-until-it-hardly-fits-anywhere
@@ -60,10 +66,19 @@ def pages(folder: Path) -> dict[str, str]:
             common = {"experiment": experiment.name, "happened": float(number), "unit": f"u{number}"}
             facts += [
                 Exposure(
-                    **common, digest=experiment.digest, unit_type="user", variant=arm, probability=1 / 3, reason="split",
+                    **common,
+                    digest=experiment.digest,
+                    unit_type="user",
+                    variant=arm,
+                    probability=1 / 3,
+                    reason="split",
                     attributes={"tier": rng.choice(['<b>gold</b> "é"', "plain"])},
                 ),
-                Turn(**common, latency_s=rng.lognormvariate(0, 0.3) + slow * treated, cost_usd=rng.random() / 100),
+                Turn(
+                    **common,
+                    latency_s=rng.lognormvariate(0, 0.3) + slow * treated,
+                    cost_usd=rng.random() / 100,
+                ),
                 Outcome(**common, name="won", value=rng.random() < 0.5 + lift * treated),
                 Outcome(**common, name="stars", value=rng.randrange(1, 6)),
             ]
@@ -119,7 +134,9 @@ def test_the_report_opens_quietly_says_its_verdict_and_fits(browser, addresses, 
         assert said == []
         assert tab.title().endswith(f": {word}")
         assert tab.get_by_text(word, exact=False).first.is_visible()
-        reached, room = tab.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+        reached, room = tab.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
         assert reached <= room == 360
         # What was meant as an attack is there to be read, as text.
         assert tab.get_by_text("<img src=x onerror=alert(1)>", exact=False).first.is_visible()

@@ -41,7 +41,9 @@ def tries(draw: Any) -> Tries:
 
 
 @given(scores, st.integers(0, 2**32 - 1))
-def test_a_share_lies_within_its_limits_and_forgets_the_order_of_cases(values: list[float], seed: int) -> None:
+def test_a_share_lies_within_its_limits_and_forgets_the_order_of_cases(
+    values: list[float], seed: int
+) -> None:
     """For any clusters; and exchanging win and loss turns the interval round."""
     rng = np.random.default_rng(seed)
     clusters = rng.integers(0, 5, len(values))
@@ -125,7 +127,9 @@ def test_jeffreys_lies_within_clopper_and_pearson(x: int, n: int, level: float) 
 
 
 @given(labels)
-def test_agreement_does_not_care_who_is_first_nor_what_labels_are_called(pairs: list[tuple[str, str]]) -> None:
+def test_agreement_does_not_care_who_is_first_nor_what_labels_are_called(
+    pairs: list[tuple[str, str]],
+) -> None:
     """Agreement, kappa and alpha are symmetric and survive renaming."""
     a, b = map(list, zip(*pairs, strict=True))
     names = {"A": 3, "B": 1, "C": 2}
@@ -194,7 +198,11 @@ def test_strengths_do_not_depend_on_who_is_written_first(seed: int) -> None:
         assert (forth.value, forth.low) == pytest.approx((1 - back.value, 1 - back.high))
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("def"), st.sampled_from([0, 0.5, 1])), max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from("def"), st.sampled_from([0, 0.5, 1])), max_size=30
+    )
+)
 def test_elo_gives_and_takes_the_same(games: list[tuple[str, str, float]]) -> None:
     """Ratings keep their sum, and the mean over orders lies between least and greatest."""
     columns = list(map(list, zip(*games, strict=True))) or [[], [], []]
@@ -222,7 +230,9 @@ def test_a_corrected_rate_is_a_share_within_its_limits_or_a_reason(
 ) -> None:
     """And exchanging good and bad, pass and fail turns it round."""
     found = corrected_rate(passed, 500, JudgeErrors(good_passed=a, good_failed=b, bad_failed=c, bad_passed=d))
-    turned = corrected_rate(500 - passed, 500, JudgeErrors(good_passed=c, good_failed=d, bad_failed=a, bad_passed=b))
+    turned = corrected_rate(
+        500 - passed, 500, JudgeErrors(good_passed=c, good_failed=d, bad_failed=a, bad_passed=b)
+    )
     if isinstance(found, NotEstimable):
         assert isinstance(turned, NotEstimable)
         return
@@ -241,7 +251,9 @@ def arms(draw: Any) -> JudgedArm:
 
 
 @given(arms(), arms())
-def test_corrected_proportions_are_shares_and_their_difference_turns_round(c: JudgedArm, t: JudgedArm) -> None:
+def test_corrected_proportions_are_shares_and_their_difference_turns_round(
+    c: JudgedArm, t: JudgedArm
+) -> None:
     """Limits inside [0, 1] around the value; exchanging the arms changes the sign."""
     one = corrected_proportion(c)
     if isinstance(one, Estimate):
@@ -260,9 +272,9 @@ def test_the_judges_own_scale_does_not_matter(seed: int, scale: float, shift: fl
     rng = np.random.default_rng(seed)
     truth = rng.normal(size=300)
     judge = truth + rng.normal(size=300)
-    plain = JudgedArm(PairMoments.of(truth[:40], judge[:40]), Moments.of(judge[40:]))
+    plain = JudgedArm(PairMoments.of(truth[:60], judge[:60]), Moments.of(judge[60:]))
     moved = scale * judge + shift
-    other = JudgedArm(PairMoments.of(truth[:40], moved[:40]), Moments.of(moved[40:]))
+    other = JudgedArm(PairMoments.of(truth[:60], moved[:60]), Moments.of(moved[60:]))
     a, b = corrected_mean(plain), corrected_mean(other)
     assert isinstance(a, Estimate)
     assert isinstance(b, Estimate)

@@ -36,6 +36,7 @@ def test_epochs_are_a_sum_of_scipys_chi_squares() -> None:
     parts = [stats.chisquare([930, 70], [950, 50]).statistic, stats.chisquare([520, 480]).statistic]
     assert found.statistic == pytest.approx(sum(parts))
     assert found.p_value == pytest.approx(stats.chi2.sf(sum(parts), 2))
+    assert found.degrees_of_freedom == 2
     assert found.expected == pytest.approx({"a": 1450, "b": 550})
 
 
@@ -211,3 +212,15 @@ def test_strict_alternation_cannot_tell_carry_over_from_effect() -> None:
     assert carry_over(cells) == NotEstimable(
         "control after control was seen in 0 slots, and a spread needs at least two"
     )
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.001, 1 / 3, 0.07])
+def test_one_epoch_in_two_halves_is_two_pearson_tests(share: float) -> None:
+    """Rounding in the covariance never passes for a further degree of freedom."""
+    shares = {"a": 1 - share, "b": share}
+    part = {"a": 9000, "b": 1000}
+    found = sample_ratio_by_epoch([Epoch(part, shares)] * 2)
+    once = sample_ratio(part, shares)
+    assert isinstance(found, SampleRatio)
+    assert isinstance(once, SampleRatio)
+    assert (found.statistic, found.degrees_of_freedom) == pytest.approx((2 * once.statistic, 2))

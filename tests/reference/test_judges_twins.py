@@ -78,7 +78,10 @@ def test_alpha_is_one_minus_disagreement_of_pairs(scale: str) -> None:
     """Krippendorff's definition, pair by pair: within cases over all values in them, without their cases."""
     rng = np.random.default_rng(22)
     truth = rng.integers(1, 5, 25)
-    ratings = [[int(np.clip(t + e, 1, 5)) for t, e in zip(truth, rng.integers(-1, 2, 25), strict=True)] for _ in range(4)]
+    ratings = [
+        [int(np.clip(t + e, 1, 5)) for t, e in zip(truth, rng.integers(-1, 2, 25), strict=True)]
+        for _ in range(4)
+    ]
     for row in ratings:
         for u in rng.choice(25, 6, replace=False):
             row[u] = None
@@ -110,17 +113,21 @@ def test_alpha_jackknife_leaves_out_one_case_at_a_time() -> None:
     a = rng.integers(0, 3, 20).tolist()
     b = [x if rng.random() < 0.7 else int(rng.integers(0, 3)) for x in a]
     left = [
-        found(krippendorffs_alpha([a[:u] + a[u + 1 :], b[:u] + b[u + 1 :]], scale="ordinal")).value for u in range(20)
+        found(krippendorffs_alpha([a[:u] + a[u + 1 :], b[:u] + b[u + 1 :]], scale="ordinal")).value
+        for u in range(20)
     ]
     ours = found(krippendorffs_alpha([a, b], scale="ordinal"))
-    assert ours.standard_error == pytest.approx(math.sqrt(19 / 20 * ((np.array(left) - np.mean(left)) ** 2).sum()))
+    assert ours.standard_error == pytest.approx(
+        math.sqrt(19 / 20 * ((np.array(left) - np.mean(left)) ** 2).sum())
+    )
 
 
 def test_self_consistency_counts_pairs() -> None:
     """Equal ordered pairs over all, per case."""
     rows = [["A", "A", "B", None], ["tie", "tie"], ["A", "B", "tie"], ["A"]]
     shares = [
-        sum(x == y for x, y in permuted([v for v in row if v])) / len(permuted([v for v in row if v])) for row in rows[:3]
+        sum(x == y for x, y in permuted([v for v in row if v])) / len(permuted([v for v in row if v]))
+        for row in rows[:3]
     ]
     assert found(self_consistency(rows)).value == pytest.approx(np.mean(shares))
 
@@ -251,7 +258,9 @@ def test_clustered_mean_with_singletons_is_students() -> None:
     )
     grouped = found(mean_over_cases(y, np.arange(24) // 4))
     means = found(mean_over_cases(y.reshape(6, 4).mean(axis=1)))
-    assert (grouped.low, grouped.high, grouped.p_value) == pytest.approx((means.low, means.high, means.p_value))
+    assert (grouped.low, grouped.high, grouped.p_value) == pytest.approx(
+        (means.low, means.high, means.p_value)
+    )
 
 
 def test_clustered_degrees_of_freedom_are_the_traces() -> None:
@@ -344,14 +353,18 @@ def test_power_tuning_finds_the_least_variance() -> None:
 def test_difference_of_corrected_means_adds_variances() -> None:
     """Each arm with its own λ; with λ = 0 it is Welch's test of the labels."""
     rng = np.random.default_rng(33)
-    y1, _, _, c = arm(rng, 40, 300)
-    y2, _, _, t = arm(rng, 50, 200)
-    one, two, both = found(corrected_mean(c)), found(corrected_mean(t)), found(corrected_difference_of_means(c, t))
+    y1, _, _, c = arm(rng, 60, 300)
+    y2, _, _, t = arm(rng, 70, 200)
+    one, two, both = (
+        found(corrected_mean(c)),
+        found(corrected_mean(t)),
+        found(corrected_difference_of_means(c, t)),
+    )
     assert both.value == pytest.approx(two.value - one.value)
     assert both.standard_error == pytest.approx(math.hypot(one.standard_error, two.standard_error))
     alone = found(corrected_difference_of_means(c, t, judge_weight=0.0))
     variances = [y.var(ddof=1) / y.size for y in (y1, y2)]
-    df = sum(variances) ** 2 / (variances[0] ** 2 / 39 + variances[1] ** 2 / 49)
+    df = sum(variances) ** 2 / (variances[0] ** 2 / 59 + variances[1] ** 2 / 69)
     assert alone.degrees_of_freedom == pytest.approx(df)
 
 
@@ -392,7 +405,9 @@ def test_exact_limits_are_where_the_binomial_tail_is_half_of_alpha(x: int, n: in
     if x < n:
         assert below(ours.high, x) == pytest.approx(0.025, abs=1e-9)
     theirs = found(jeffreys_interval(x, n))
-    grid = np.sin(np.linspace(0, np.pi / 2, 200_001)) ** 2  # even in the angle, in which the density of p is smooth
+    grid = (
+        np.sin(np.linspace(0, np.pi / 2, 200_001)) ** 2
+    )  # even in the angle, in which the density of p is smooth
     angle = np.linspace(0, np.pi / 2, 200_001)
     density = np.sin(angle) ** (2 * x) * np.cos(angle) ** (2 * (n - x))
     share = np.cumsum(density) / density.sum()

@@ -56,18 +56,24 @@ def test_the_shares_of_givers_and_the_pooled_test_are_the_published_ones():
     pooled = (sum(raw["control"]) + sum(raw["match"])) / (n + m)
     z = (rate["match"] - rate["control"]) / math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
     assert (round(effect.control, 5), round(effect.treatment, 5)) == (0.01786, 0.02204)
-    assert math.isclose(effect.control, rate["control"]) and math.isclose(effect.treatment, rate["match"])
+    assert math.isclose(effect.control, rate["control"])
+    assert math.isclose(effect.treatment, rate["match"])
     assert math.isclose(effect.estimate.statistic, z, rel_tol=1e-9)
     assert (round(z, 2), round(effect.estimate.p_value, 4)) == (3.10, 0.0019)
     assert effect.estimate.low < rate["match"] - rate["control"] < effect.estimate.high
     assert effect.units == {"control": 16687, "match": 33396}
-    assert analysis.verdict.word == "ship" and analysis.verdict.arm == "match"
+    assert analysis.verdict.word == "ship"
+    assert analysis.verdict.arm == "match"
 
 
 def test_the_same_outcome_as_a_mean_gives_welchs_t(tmp_path):
     """Declared `kind: mean`, the givers' share is tested by Welch: t 3.21, p 0.0013."""
     path = variation(
-        tmp_path, (PROPORTION, "gave: {priority: primary, kind: mean, of: outcome.gave, better: higher, spread: 0.14, mde: 0.004}")
+        tmp_path,
+        (
+            PROPORTION,
+            "gave: {priority: primary, kind: mean, of: outcome.gave, better: higher, spread: 0.14, mde: 0.004}",
+        ),
     )
     effect = analyze(path).effect("gave")
     raw = letters("gave")
@@ -93,7 +99,8 @@ def test_the_dollars_given_do_not_differ_beyond_chance():
 def test_two_letters_for_one_raise_no_alarm_and_an_even_split_would(tmp_path):
     """Under the declared 2:1 the sample ratio is well; declared 1:1, the same file is invalid and shows no effect."""
     well = {check.name: check for check in analyze(EXAMPLE).findings.health}["sample ratio"]
-    assert well.status == "ok" and well.p_value > 0.5
+    assert well.status == "ok"
+    assert well.p_value > 0.5
     wrong = analyze(variation(tmp_path, ("{control: 1/3, match: 2/3}", "{control: 1/2, match: 1/2}")))
     assert (wrong.verdict.word, wrong.findings.effects, wrong.screen) == ("invalid", (), None)
 
@@ -109,7 +116,9 @@ def test_the_verdict_follows_the_declared_primary(tmp_path):
     said = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (3, "")
     assert (said["verdict"], said["arm"]) == ("hold", None)
-    assert said["because"] == "the last look did not show that amount improved; that is no proof that it did not"
+    assert (
+        said["because"] == "the last look did not show that amount improved; that is no proof that it did not"
+    )
     # The share of givers still differs; as a secondary metric it informs and does not decide.
     gave = next(effect for effect in said["effects"] if effect["metric"] == "gave")
     assert gave["adjusted_p"] < 0.01

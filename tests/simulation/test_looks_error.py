@@ -78,8 +78,12 @@ def test_on_a_real_log_the_whole_procedure_seldom_decides_about_nothing(tmp_path
                 common = {"experiment": "nothing", "happened": float(day), "unit": str(unit)}
                 facts += [
                     Exposure(
-                        **common, digest=experiment.digest, unit_type="user", variant=rng.choice(["control", "b"]),
-                        probability=0.5, reason="split",
+                        **common,
+                        digest=experiment.digest,
+                        unit_type="user",
+                        variant=rng.choice(["control", "b"]),
+                        probability=0.5,
+                        reason="split",
                     ),
                     Outcome(**common, name="won", value=rng.random() < 0.5),
                 ]

@@ -233,17 +233,23 @@ def covered_from_to(
             assert isinstance(ending, Estimate)
             return float(getattr(ending, name)) - drift
 
-        found.append(
-            tuple(
-                brentq(limit, drift * part[-1] ** 0.5 - 9, drift * part[-1] ** 0.5 + 9, (name,), xtol=1e-4)
-                for name in ("high", "low")
-            )
-        )
-    return found  # type: ignore[return-value]
+        middle = drift * part[-1] ** 0.5
+        edges = []
+        for name in ("high", "low"):
+            # Where the walk hardly arrives without having stopped, even a far z may lie on one side of the root.
+            if limit(middle - 7, name) > 0:
+                edges.append(-math.inf)
+            elif limit(middle + 7, name) < 0:
+                edges.append(math.inf)
+            else:
+                edges.append(brentq(limit, middle - 7, middle + 7, (name,), xtol=2e-3))
+        found.append((edges[0], edges[1]))
+    return found
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0, 1.5])
-@pytest.mark.parametrize("spending", [obrien_fleming, pocock])
+@pytest.mark.parametrize(
+    ("spending", "share"), [(obrien_fleming, 0.0), (obrien_fleming, 1.0), (pocock, 0.5), (pocock, 1.5)]
+)
 def test_intervals_after_stopping_cover(spending: Spending, share: float) -> None:
     """Five looks, 20,000 replications, true effects of 0 to 1.5 times the design's: 95 %, within .0062."""
     ts = FIVE
@@ -270,15 +276,35 @@ def test_intervals_after_stopping_for_futility_cover() -> None:
 
 
 def test_the_fixed_interval_after_stopping_early_lies() -> None:
-    """The same looks, Pocock, 20,000 replications at the design effect: it covers less, its value is too high."""
+    """The same looks, Pocock, 20,000 replications: at a quarter of the design effect the fixed interval covers
+    91 %, and at the design effect the fixed value is a fifth too high on average.
+    """
     design = inflation(FIVE, 0.05, 0.8, pocock)
-    z = walks(FIVE, design.drift, 20_000, np.random.default_rng(49))
-    stop = first(np.abs(z) >= design.boundaries)
-    t = np.array(FIVE)[stop]
-    last = z[np.arange(20_000), stop]
-    covers = np.abs(last - design.drift * np.sqrt(t)) <= 1.959964
-    assert covers.mean() < 0.95 - tolerance(0.95, 20_000)
-    assert (last / np.sqrt(t)).mean() > 1.1 * design.drift
+    rng = np.random.default_rng(49)
+    t = np.array(FIVE)
+    for share in (0.25, 1.0):
+        drift = share * design.drift
+        z = walks(FIVE, drift, 20_000, rng)
+        stop = first(np.abs(z) >= design.boundaries)
+        last = z[np.arange(20_000), stop]
+        if share == 0.25:
+            covers = np.abs(last - drift * np.sqrt(t[stop])) <= 1.959964
+            assert covers.mean() == pytest.approx(0.912, abs=tolerance(0.912, 20_000))
+        else:
+            assert (last / np.sqrt(t[stop])).mean() > 1.15 * drift
+
+
+def test_no_interval_covers_given_an_early_stop_alone() -> None:
+    """On what data it lies: 95 % is over all endings. Among early stops alone, 20,000 replications of LD-OBF,
+    the interval covers 96 % at the design effect, 84 % at half of it, and never where there is none: a
+    crossing at no effect is an error by definition.
+    """
+    design = inflation(FIVE, 0.05, 0.8, obrien_fleming)
+    for share, expected in ((1.0, 0.958), (0.5, 0.843), (0.0, 0.0)):
+        tails, stop = ending_tails(design.boundaries, share * design.drift, 20_000, np.random.default_rng(55))
+        early = tails[stop < 4]
+        covers = ((early >= 0.025) & (early <= 0.975)).mean()
+        assert covers == pytest.approx(expected, abs=tolerance(expected, len(early)) + 0.002)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
@@ -298,7 +324,7 @@ def ending_tails(
     stop = first(np.abs(z) >= limits)
     last, tails = z[np.arange(replications), stop], np.empty(replications)
     for k in range(5):
-        grid = drift * FIVE[k] ** 0.5 + np.linspace(-7, 7, 561)
+        grid = drift * FIVE[k] ** 0.5 + np.linspace(-7, 7, 281)
         table = [stagewise_tails(FIVE[: k + 1], limits[: k + 1], x, drift).above for x in grid]
         here = stop == k
         tails[here] = np.interp(last[here], grid, table)

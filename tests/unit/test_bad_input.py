@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,9 @@ COMMAND = Path(sys.executable).with_name("equipoise")
 HEAD = "id,arm,gave,amount"
 
 
-def definition(table: str = "rows.csv", *, time: str = "", per_unit: str = "any", system: str = "", more: str = "") -> str:
+def definition(
+    table: str = "rows.csv", *, time: str = "", per_unit: str = "any", system: str = "", more: str = ""
+) -> str:
     return f"""
 name: mail
 hypothesis: A match makes more people give.
@@ -35,7 +36,9 @@ source: {{table: "{table}", unit: id, variant: arm, {time} columns: {{outcome.ga
 """
 
 
-def rows(count: int = 400, *, gave: Callable[[int], object] = lambda i: i * 7 % 10 < 5 + 2 * (i % 2)) -> list[str]:
+def rows(
+    count: int = 400, *, gave: Callable[[int], object] = lambda i: i * 7 % 10 < 5 + 2 * (i % 2)
+) -> list[str]:
     return [f"u{i},{('control', 'match')[i % 2]},{gave(i)},{i % 9}" for i in range(count)]
 
 
@@ -62,7 +65,9 @@ def arena_files(win: float) -> dict[str, bytes]:
         "rows.csv": table(rows()),
         "cases.jsonl": lines({"id": case, "input": case} for case in cases),
         "answers.jsonl": lines(
-            {"case": case, "variant": arm, "value": f"{arm} {case}"} for case in cases for arm in ("control", "match")
+            {"case": case, "variant": arm, "value": f"{arm} {case}"}
+            for case in cases
+            for arm in ("control", "match")
         ),
         "judged.jsonl": lines({"case": case, "variant": "match", "value": win} for case in cases),
     }
@@ -81,9 +86,19 @@ class Case:
     place: str | None = None
 
 
-def on(lines: list[str] | bytes, code: int, says: str, *, name: str = "rows.csv", head: str = HEAD, **declared: str) -> Case:
+def on(
+    lines: list[str] | bytes,
+    code: int,
+    says: str,
+    *,
+    name: str = "rows.csv",
+    head: str = HEAD,
+    **declared: str,
+) -> Case:
     content = lines if isinstance(lines, bytes) else table(lines, head)
-    return Case({"mail.yaml": definition(name, **declared).encode(), name: content}, "analyze mail.yaml", code, says)
+    return Case(
+        {"mail.yaml": definition(name, **declared).encode(), name: content}, "analyze mail.yaml", code, says
+    )
 
 
 def prompt_case(content: bytes, says: str) -> Case:
@@ -105,156 +120,251 @@ def foreign_database() -> bytes:
 
 CASES = {
     "no definition": Case(
-        {}, "analyze nosuch.yaml", 2, "the definition nosuch.yaml does not exist; `equipoise init` writes a folder to start from",
+        {},
+        "analyze nosuch.yaml",
+        2,
+        "the definition nosuch.yaml does not exist; `equipoise init` writes a folder to start from",
         "DefinitionError",
     ),
     "a folder as the definition": Case(
-        {"folder/x": b""}, "plan folder", 2, "the definition folder is a folder, not a file; `equipoise init` writes a folder to start from",
+        {"folder/x": b""},
+        "plan folder",
+        2,
+        "the definition folder is a folder, not a file; `equipoise init` writes a folder to start from",
         "DefinitionError",
     ),
     "no table": Case(
-        {"mail.yaml": definition().encode()}, "analyze mail.yaml", 2,
+        {"mail.yaml": definition().encode()},
+        "analyze mail.yaml",
+        2,
         "no file matches rows.csv. Check `source.table`; relative paths start at the definition",
     ),
     "a glob without a match": Case(
-        {"mail.yaml": definition("part-*.csv").encode(), "rows.csv": table(rows())}, "analyze mail.yaml", 2,
+        {"mail.yaml": definition("part-*.csv").encode(), "rows.csv": table(rows())},
+        "analyze mail.yaml",
+        2,
         "no file matches part-*.csv. Check `source.table`; relative paths start at the definition",
     ),
     "an empty file": on(b"", 2, "rows.csv is empty: not even a line with the names of the columns"),
     "only a heading": on([], 2, "the table holds no rows with a unit; there is nothing to analyse"),
-    "another kind of file": on(b"x", 2, "rows.xlsx is not a kind of table this reads. Accepted: .csv, .tsv, .jsonl or "
-                               ".ndjson (also with .gz), or .parquet", name="rows.xlsx"),
+    "another kind of file": on(
+        b"x",
+        2,
+        "rows.xlsx is not a kind of table this reads. Accepted: .csv, .tsv, .jsonl or "
+        ".ndjson (also with .gz), or .parquet",
+        name="rows.xlsx",
+    ),
     "a gzip cut in half": on(
-        GZIP[: len(GZIP) // 2], 2, f"rows.csv.gz is truncated or damaged ({DAMAGED}). Copy it again from where it came", name="rows.csv.gz"
+        GZIP[: len(GZIP) // 2],
+        2,
+        f"rows.csv.gz is truncated or damaged ({DAMAGED}). Copy it again from where it came",
+        name="rows.csv.gz",
     ),
     "a gzip without its last bytes": on(
-        GZIP[:-8], 2, f"rows.csv.gz is truncated or damaged ({DAMAGED}). Copy it again from where it came", name="rows.csv.gz"
+        GZIP[:-8],
+        2,
+        f"rows.csv.gz is truncated or damaged ({DAMAGED}). Copy it again from where it came",
+        name="rows.csv.gz",
     ),
     "a second member of a gzip cut": on(
-        SHORT + GZIP[:40], 2, f"rows.csv.gz is truncated or damaged ({DAMAGED}). Copy it again from where it came", name="rows.csv.gz"
+        SHORT + GZIP[:40],
+        2,
+        f"rows.csv.gz is truncated or damaged ({DAMAGED}). Copy it again from where it came",
+        name="rows.csv.gz",
     ),
     "no gzip at all": on(
-        b"hello", 2, "rows.csv.gz is truncated or damaged (Not a gzipped file (b'he')). Copy it again from where it came",
+        b"hello",
+        2,
+        "rows.csv.gz is truncated or damaged (Not a gzipped file (b'he')). Copy it again from where it came",
         name="rows.csv.gz",
     ),
     "a Parquet file that is none": on(
-        b"PAR1xxxx", 2, "rows.parquet cannot be read: File 'rows.parquet' too small to be a Parquet file", name="rows.parquet"
+        b"PAR1xxxx",
+        2,
+        "rows.parquet cannot be read: File 'rows.parquet' too small to be a Parquet file",
+        name="rows.parquet",
     ),
     "no such column": on(
-        rows(), 2, "the table has no column 'gave', which the definition names for outcome.gave; it has: id, arm, gav, amount; "
-        "did you mean 'gav'?", head="id,arm,gav,amount",
+        rows(),
+        2,
+        "the table has no column 'gave', which the definition names for outcome.gave; it has: id, arm, gav, amount; "
+        "did you mean 'gav'?",
+        head="id,arm,gav,amount",
     ),
     "a variant the definition lacks": on(
-        [*rows(), "u900,matched,1,1", "u901,matched,1,1"], 2,
+        [*rows(), "u900,matched,1,1", "u901,matched,1,1"],
+        2,
         "2 rows have the variant 'matched', which the definition does not; it has: control, match; did you mean 'match'?. "
         "Add it to `variants:`, or leave those rows out of the table",
     ),
     "a word for a number": on(
-        [*rows(), "u900,match,1,lots"], 2,
+        [*rows(), "u900,match,1,lots"],
+        2,
         "the column 'amount' (outcome.amount) holds 1 value that is not a number: 'lots'. "
         "Accepted: finite numbers, true, false, or empty for unknown",
     ),
     "a proportion of 2": on(
-        [*rows(), "u900,match,2,1"], 2,
+        [*rows(), "u900,match,2,1"],
+        2,
         "gave is a proportion of outcome.gave, and 1 unit has another value than 0 or 1, such as 2. "
         "Use `kind: mean`, or record true and false",
     ),
     "a negative code beside a 0": on(
-        [*rows(), "u900,match,-1,1", "u900,match,0,1"], 2,
+        [*rows(), "u900,match,-1,1", "u900,match,0,1"],
+        2,
         "gave is a proportion of outcome.gave, and 1 unit has another value than 0 or 1, such as -1. "
         "Use `kind: mean`, or record true and false",
     ),
     "numbers without bounds": on(
-        [f"{row}e300" for row in rows()], 2,
+        [f"{row}e300" for row in rows()],
+        2,
         "the values of amount are too large to be added up: their squares leave the range of a number (about 1e308). "
         "Record them in a larger unit",
     ),
     "the last of several, and no time": on(
-        [*rows(), "u1,match,1,1"], 2, "1 unit has several rows, and gave takes the last of them; name the time column as `source.time`",
+        [*rows(), "u1,match,1,1"],
+        2,
+        "1 unit has several rows, and gave takes the last of them; name the time column as `source.time`",
         per_unit="last",
     ),
     "a time that is none": on(
-        [*(f"{row},{i}" for i, row in enumerate(rows())), "u900,match,1,1,yesterday"], 2,
+        [*(f"{row},{i}" for i, row in enumerate(rows())), "u900,match,1,1,yesterday"],
+        2,
         "the time column 'at' holds 1 value that is not a time: 'yesterday'. Accepted: 2026-01-31 12:00:00, or seconds since 1970",
-        head=f"{HEAD},at", time="time: at,",
+        head=f"{HEAD},at",
+        time="time: at,",
     ),
     "a table that is not UTF-8": on(
-        table([*rows(), "caf\xe9,match,1,1"]).decode().encode("latin-1"), 2,
+        table([*rows(), "caf\xe9,match,1,1"]).decode().encode("latin-1"),
+        2,
         "rows.csv cannot be read: it is not UTF-8 text (near line 402). Save it as UTF-8",
     ),
     "a row that is too short": on(
-        [*rows(), "u900,match,1"], 2,
+        [*rows(), "u900,match,1"],
+        2,
         "rows.csv cannot be read: its rows do not all have the columns that its first line names, a quotation mark is not closed, "
         "or it is not UTF-8 text",
     ),
     "a row that is too short, far down": on(
-        [*rows(30_000), "u90000,match,1"], 2,
+        [*rows(30_000), "u90000,match,1"],
+        2,
         "rows.csv cannot be read: a row has 3 fields (near line 30002), and the first line names 4 columns",
     ),
     "units in two variants, and no time": on(
-        [*rows(), *(f"u{i},match,1,1" for i in range(0, 20, 2))], 5,
+        [*rows(), *(f"u{i},match,1,1" for i in range(0, 20, 2))],
+        5,
         "units in two variants: 10 of 400 units (2.50%) were seen in more than one variant; without a time nobody knows which came "
         "first, so they are left out. More than 1%: the assignment is not to be trusted",
     ),
     "units in two variants, with a time": on(
-        [f"{row},1" for row in rows()] + [f"u{i},match,1,1,2" for i in range(0, 20, 2)], 5,
+        [f"{row},1" for row in rows()] + [f"u{i},match,1,1,2" for i in range(0, 20, 2)],
+        5,
         "units in two variants: 10 of 400 units (2.50%) were seen in more than one variant; they count for the variant seen first. "
-        "More than 1%: the assignment is not to be trusted", head=f"{HEAD},at", time="time: at,",
+        "More than 1%: the assignment is not to be trusted",
+        head=f"{HEAD},at",
+        time="time: at,",
     ),
     "an empty arm": on(
-        [row for row in rows() if "control" in row], 5, "arms: no unit was seen in match: there is nothing to compare"
+        [row for row in rows() if "control" in row],
+        5,
+        "arms: no unit was seen in match: there is nothing to compare",
     ),
     "a constant outcome": on(
-        rows(gave=lambda i: 1), 5, "the primary, gave, cannot be estimated: every unit in both arms has the same outcome, so there is "
+        rows(gave=lambda i: 1),
+        5,
+        "the primary, gave, cannot be estimated: every unit in both arms has the same outcome, so there is "
         "nothing to compare",
     ),
     "no outcome at all": on(
         rows(gave=lambda i: ""), 5, "the primary, gave, cannot be estimated: no unit of control has a value"
     ),
     "a prompt that is not UTF-8": prompt_case(
-        b"caf\xe9", "mail.yaml:8: variants.match.system: the prompt file prompt.md is not UTF-8 text: line 1 has the byte 0xe9; save it as UTF-8"
+        b"caf\xe9",
+        "mail.yaml:8: variants.match.system: the prompt file prompt.md is not UTF-8 text: line 1 has the byte 0xe9; save it as UTF-8",
     ),
     "a tag that would build an object": Case(
-        {"mail.yaml": definition().replace("type: user", "type: !!python/object/apply:os.system ['touch owned']").encode()},
-        "plan mail.yaml", 2, "", "DefinitionError",
+        {
+            "mail.yaml": definition()
+            .replace("type: user", "type: !!python/object/apply:os.system ['touch owned']")
+            .encode()
+        },
+        "plan mail.yaml",
+        2,
+        "",
+        "DefinitionError",
     ),
     "a report in a place that is a file": Case(
-        GOOD, "analyze mail.yaml --report rows.csv/report.html", 2, "rows.csv/report.html cannot be written: File exists", "UsageError"
+        GOOD,
+        "analyze mail.yaml --report rows.csv/report.html",
+        2,
+        "rows.csv/report.html cannot be written: File exists",
+        "UsageError",
     ),
     "a report over a folder": Case(
-        GOOD | {"there/x": b""}, "analyze mail.yaml --report there", 2, "there cannot be written: Is a directory", "UsageError"
+        GOOD | {"there/x": b""},
+        "analyze mail.yaml --report there",
+        2,
+        "there cannot be written: Is a directory",
+        "UsageError",
     ),
     "a log that is none": Case(
-        GOOD, "list --log rows.csv", 2, "rows.csv cannot be used as a log: file is not a database", "RecordError"
+        GOOD,
+        "list --log rows.csv",
+        2,
+        "rows.csv cannot be used as a log: file is not a database",
+        "RecordError",
     ),
     "a log that is another program's": Case(
-        {"theirs.db": foreign_database()}, "list --log theirs.db", 2,
-        "theirs.db is an SQLite database of something else, not an event log", "RecordError",
+        {"theirs.db": foreign_database()},
+        "list --log theirs.db",
+        2,
+        "theirs.db is an SQLite database of something else, not an event log",
+        "RecordError",
     ),
     "no log": Case(
-        {}, "show mail", 2, "there is no log at equipoise.db. Register an experiment first, or name the log with --log", "RecordError"
+        {},
+        "show mail",
+        2,
+        "there is no log at equipoise.db. Register an experiment first, or name the log with --log",
+        "RecordError",
     ),
     "a log in a folder that is missing": Case(
-        GOOD, "register mail.yaml --log nowhere/equipoise.db", 2,
-        "there is no folder nowhere to keep the log in; make it first", "RecordError",
+        GOOD,
+        "register mail.yaml --log nowhere/equipoise.db",
+        2,
+        "there is no folder nowhere to keep the log in; make it first",
+        "RecordError",
     ),
     "a name that nobody registered": Case(
-        GOOD, "analyze male", 2,
-        "no experiment called 'male' is registered in this log; it holds: mail; did you mean 'mail'?", "RecordError",
+        GOOD,
+        "analyze male",
+        2,
+        "no experiment called 'male' is registered in this log; it holds: mail; did you mean 'mail'?",
+        "RecordError",
         before=("register mail.yaml",),
     ),
     "a gate that failed": Case(
-        arena_files(0.0), "register mail.yaml --reason please", 3,
-        "may not go live: the offline gate said fail. Change the experiment and try again", "GateError",
+        arena_files(0.0),
+        "register mail.yaml --reason please",
+        3,
+        "may not go live: the offline gate said fail. Change the experiment and try again",
+        "GateError",
         before=("arena mail.yaml",),
     ),
     "a gate that nobody ran": Case(
-        arena_files(1.0), "register mail.yaml", 3,
+        arena_files(1.0),
+        "register mail.yaml",
+        3,
         "may not go live yet: the offline gate has not been run for this definition. "
-        "Run `equipoise arena` with this log first, or give the reason for going on with --reason", "GateError",
+        "Run `equipoise arena` with this log first, or give the reason for going on with --reason",
+        "GateError",
     ),
     "no sensible rate": Case(
-        {}, "size proportion --baseline 1.2 --mde 0.05", 2, "baseline must lie strictly between 0 and 1, not 1.2", "UsageError"
+        {},
+        "size proportion --baseline 1.2 --mde 0.05",
+        2,
+        "baseline must lie strictly between 0 and 1, not 1.2",
+        "UsageError",
     ),
     "a name that is too long for a file": Case(
         GOOD, f"register mail.yaml --log {'x' * 300}", 2, f"{'x' * 300}: File name too long", "UsageError"
@@ -263,44 +373,94 @@ CASES = {
         {}, f"init {'x' * 300}", 2, f"{'x' * 300}: File name too long", "UsageError"
     ),
     "an effect beyond all numbers": Case(
-        {}, "size proportion --baseline 0.6 --mde 1e999", 2, "--mde 1e999 cannot be read; accepted: a number, '5pp' or '8%'", "UsageError"
+        {},
+        "size proportion --baseline 0.6 --mde 1e999",
+        2,
+        "--mde 1e999 cannot be read; accepted: a number, '5pp' or '8%'",
+        "UsageError",
     ),
-    "no such command": Case({}, "analyse mail.yaml", 2, "No such command 'analyse'. Did you mean 'analyze'?", "UsageError"),
+    "no such command": Case(
+        {}, "analyse mail.yaml", 2, "No such command 'analyse'. Did you mean 'analyze'?", "UsageError"
+    ),
 }
-PLAIN = ("no definition", "a gzip cut in half", "a log that is none", "a gate that failed", "no sensible rate")
+PLAIN = (
+    "no definition",
+    "a gzip cut in half",
+    "a log that is none",
+    "a gate that failed",
+    "no sensible rate",
+)
 
 
 def held(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
-def carried_out(case: Case, folder: Path, *, as_json: bool):
-    for name, content in case.files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    for earlier in case.before:
-        subprocess.run([COMMAND, *earlier.split(), "--json"], capture_output=True, cwd=folder, check=False)
-    before = held(folder)
-    arguments = [*case.arguments.split(), *(["--json"] if as_json else [])]
-    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, cwd=folder, encoding="utf-8")
-    return done, before, held(folder)
+# The program itself, in a process of its own for each command; only the libraries are loaded once, before the fork.
+STABLE = """
+import json, os, sys
+import equipoise.arena.run, equipoise.conduct.analyze, equipoise.conduct.look, equipoise.conduct.register
+import duckdb, pyarrow
+from equipoise.cli.main import run
+for line in sys.stdin:
+    folder, words = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(f"{folder}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+        sys.argv = ["equipoise", *words]
+        run()
+        os._exit(99)  # a command always leaves by SystemExit
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Told:
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    folders = {name: tmp_path_factory.mktemp("case") for name in CASES}
-    plain = {name: tmp_path_factory.mktemp("plain") for name in PLAIN}
-    with ThreadPoolExecutor(4) as pool:
-        asked = {name: pool.submit(carried_out, case, folders[name], as_json=True) for name, case in CASES.items()}
-        asked |= {(name, "plain"): pool.submit(carried_out, CASES[name], plain[name], as_json=False) for name in PLAIN}
-        return {name: future.result() for name, future in asked.items()}
+    """For each case: what the last command said, and the folder before and after it."""
+    found = {}
+    with subprocess.Popen(
+        [sys.executable, "-c", STABLE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as stable:
+
+        def command(folder: Path, words: list[str]) -> Told:
+            stable.stdin.write(json.dumps([str(folder), words]) + "\n")
+            stable.stdin.flush()
+            code = int(stable.stdout.readline())
+            said = (Path(f"{folder}.{name}").read_text(encoding="utf-8") for name in ("stdout", "stderr"))
+            return Told(code, *said)
+
+        for name, case in CASES.items():
+            folder = tmp_path_factory.mktemp("case")
+            for path, content in case.files.items():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(content)
+            for earlier in case.before:
+                command(folder, [*earlier.split(), "--json"])
+            before = held(folder)
+            told = command(folder, [*case.arguments.split(), "--json"])
+            found[name] = folder, told, before, held(folder)
+        stable.stdin.close()
+    return found
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_each_gives_one_clear_sentence_the_right_code_and_leaves_nothing_behind(results, name):
     """With --json: one object, on stderr if it is an error and on stdout if it is a verdict, and the folder as it was."""
     case = CASES[name]
-    done, before, after = results[name]
+    _, done, before, after = results[name]
     assert "Traceback" not in done.stderr
     assert done.returncode == case.code, done.stderr
     assert after == before
@@ -315,23 +475,27 @@ def test_each_gives_one_clear_sentence_the_right_code_and_leaves_nothing_behind(
     assert told["error"] == case.error
     if case.error == "GateError":
         identity, _, rest = told["message"].partition(" ")
-        assert identity.startswith("mail@") and rest == case.says
+        assert identity.startswith("mail@")
+        assert rest == case.says
     elif case.says:
         assert told["message"] == case.says
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_person_reads_the_same_sentence(results, name):
-    """Without --json: `error: ` and the sentence, on one line of stderr, and nothing on stdout."""
-    done, _, _ = results[name, "plain"]
-    told = json.loads(results[name][0].stderr)["message"]
+    """Without --json, from the installed script: `error: ` and the sentence on stderr, and nothing on stdout."""
+    folder, before, _, _ = results[name]
+    told = json.loads(before.stderr)["message"]
+    done = subprocess.run(
+        [COMMAND, *CASES[name].arguments.split()], capture_output=True, text=True, cwd=folder
+    )
     assert (done.stdout, done.stderr) == ("", f"error: {told}\n")
     assert done.returncode == CASES[name].code
 
 
 def test_a_tag_builds_nothing(results):
     """The tag is refused with its place, and nothing that it asked for has happened."""
-    done, _, after = results["a tag that would build an object"]
+    _, done, _, after = results["a tag that would build an object"]
     (fault,) = json.loads(done.stderr)["faults"]
     assert (fault["line"], fault["field"]) == (5, "unit.type")
     assert "owned" not in after
@@ -342,7 +506,9 @@ def test_registering_twice_changes_nothing(tmp_path):
     (tmp_path / "mail.yaml").write_text(definition(), encoding="utf-8")
 
     def register() -> dict:
-        done = subprocess.run([COMMAND, "register", "mail.yaml", "--json"], capture_output=True, text=True, cwd=tmp_path)
+        done = subprocess.run(
+            [COMMAND, "register", "mail.yaml", "--json"], capture_output=True, text=True, cwd=tmp_path
+        )
         assert (done.returncode, done.stderr) == (0, "")
         return json.loads(done.stdout)
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from equipoise.clock import ManualClock
-from equipoise.conduct.register import LEDGER, Registered, register, state_of
+from equipoise.conduct.ledger import LEDGER, state_of
+from equipoise.conduct.register import Registered, register
 from equipoise.errors import GateError, RecordError, UsageError
 from equipoise.events.facts import Decision, Exposure, Gate, Look, Registration, Transition
 from equipoise.events.log import EventLog, MemoryLog, StaleHeadError

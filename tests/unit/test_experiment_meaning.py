@@ -312,7 +312,7 @@ def complaints(schema: dict[str, Any], part: dict[str, Any], value: Any, path: s
     if "anyOf" in part:
         tries = [complaints(schema, option, value, path) for option in part["anyOf"]]
         return [] if [] in tries else [f"{path}: no option fits: {tries}"]
-    types = {
+    types: dict[str, Any] = {
         "object": dict,
         "array": list,
         "string": str,

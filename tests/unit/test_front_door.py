@@ -85,7 +85,16 @@ def test_every_command_takes_json_and_says_what_it_is_for():
     """`--json` everywhere, and a first line of help for each command."""
     found = commands()
     assert {words[0] for words in found} >= {
-        "analyze", "arena", "demo", "init", "list", "plan", "register", "schema", "show", "size",
+        "analyze",
+        "arena",
+        "demo",
+        "init",
+        "list",
+        "plan",
+        "register",
+        "schema",
+        "show",
+        "size",
     }
     assert [words for words, options in found.items() if "--json" not in options] == []
 
@@ -119,7 +128,12 @@ def test_stdout_holds_nothing_but_the_result(tmp_path):
         done = subprocess.run([COMMAND, *words, "--json"], capture_output=True, text=True, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, ""), words
         told[words[0]] = json.loads(done.stdout)
-    assert told["init"]["experiment"] == told["plan"]["experiment"] == told["register"]["experiment"] == told["show"]["experiment"]
+    assert (
+        told["init"]["experiment"]
+        == told["plan"]["experiment"]
+        == told["register"]["experiment"]
+        == told["show"]["experiment"]
+    )
     assert [each["name"] for each in told["list"]] == ["support-policy-prompt"]
     assert told["register"]["overridden"] == ["the offline gate has not been run for this definition"]
     assert [entry["kind"] for entry in told["show"]["ledger"]] == ["registration", "transition"]

@@ -72,7 +72,9 @@ def test_a_look_on_time_has_the_planned_boundary(design):
         assert (state.due, state.final, state.number, state.of) == (True, number == 3, number, 3)
         assert state.boundary == pytest.approx(planned.boundary, abs=1e-6)
         past.append((state.at, state.boundary))
-    assert crossing_probabilities([f for f, _ in past], [b for _, b in past]).total == pytest.approx(0.05, abs=1e-6)
+    assert crossing_probabilities([f for f, _ in past], [b for _, b in past]).total == pytest.approx(
+        0.05, abs=1e-6
+    )
 
 
 def test_several_fractions_passed_at_once_are_one_look(design):
@@ -110,7 +112,13 @@ def test_more_information_than_planned_is_the_last_look(design):
 def test_looking_on_after_the_last_look_never_breaks(design):
     """An invalid last look is no verdict; whoever analyses again, closing or not, gets an answer, and no new alpha."""
     past = []
-    for fraction, closing in ((1.05, False), (1.2, True), (NotEstimable("x"), True), (0.4, True), (NotEstimable("x"), True)):
+    for fraction, closing in (
+        (1.05, False),
+        (1.2, True),
+        (NotEstimable("x"), True),
+        (0.4, True),
+        (NotEstimable("x"), True),
+    ):
         state = at(design, fraction, *past, closing=closing)
         past.append((state.at, state.boundary))
     # The first spent everything; what the others may spend is rounding.
@@ -150,14 +158,18 @@ def test_arms_share_the_alpha_of_the_primary_and_each_guardrail_has_its_own(tmp_
 # --- on a log ---
 
 
-def served(log, design, units: int, *, start: int = 0, lift: float = 0.0, safe: float = 0.95, seed: int = 1) -> None:
+def served(
+    log, design, units: int, *, start: int = 0, lift: float = 0.0, safe: float = 0.95, seed: int = 1
+) -> None:
     rng = random.Random(f"{seed} {start}")
     facts = []
     for number in range(start, start + units):
         arm = ("control", "b")[number % 2]
         common = {"experiment": design.name, "happened": float(number), "unit": f"u{number}"}
         facts += [
-            Exposure(**common, digest=design.digest, unit_type="user", variant=arm, probability=0.5, reason="split"),
+            Exposure(
+                **common, digest=design.digest, unit_type="user", variant=arm, probability=0.5, reason="split"
+            ),
             Outcome(**common, name="won", value=rng.random() < 0.5 + lift * (number % 2)),
             Outcome(**common, name="safe", value=rng.random() < safe),
         ]
@@ -218,7 +230,9 @@ def test_a_breach_at_a_peek_ends_the_experiment(design):
         arm = ("control", "b")[number % 2]
         common = {"experiment": "looks", "happened": float(number), "unit": f"u{number}"}
         facts += [
-            Exposure(**common, digest=design.digest, unit_type="user", variant=arm, probability=0.5, reason="split"),
+            Exposure(
+                **common, digest=design.digest, unit_type="user", variant=arm, probability=0.5, reason="split"
+            ),
             Outcome(**common, name="safe", value=arm == "control" or rng.random() < 0.05),
             Outcome(**common, name="won", value=number % 4 < 2),
         ]
@@ -235,15 +249,23 @@ def test_closing_twice_on_data_that_decide_nothing_is_harmless(design):
     log = registered(design)
     log.append(
         Exposure(
-            experiment="looks", happened=1.0, digest=design.digest, unit=f"u{number}", unit_type="user",
-            variant=("control", "b")[number % 2], probability=0.5, reason="split",
+            experiment="looks",
+            happened=1.0,
+            digest=design.digest,
+            unit=f"u{number}",
+            unit_type="user",
+            variant=("control", "b")[number % 2],
+            probability=0.5,
+            reason="split",
         )
         for number in range(40)
     )
     for _ in range(4):
         invalid = look(log, "looks", closing=True)
         assert invalid.verdict.word == "invalid"
-        assert invalid.verdict.because == "the primary, won, cannot be estimated: no unit of control has a value"
+        assert (
+            invalid.verdict.because == "the primary, won, cannot be estimated: no unit of control has a value"
+        )
         assert "no unit of control has a value" in invalid.to_html()
     fractions = [record.fact.fraction for record in log.read_since(kinds=("look",))]
     assert fractions == sorted(set(fractions))

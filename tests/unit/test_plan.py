@@ -70,7 +70,9 @@ def test_looks_have_boundaries_that_spend_alpha_and_units_that_grow(tmp_path):
     assert made.total == math.ceil(made.sizes["error_rate"].total * made.inflation)
     assert 1.0 < made.inflation < 1.03
     assert [look.fraction for look in made.looks] == [0.25, 0.5, 0.75, 1.0]
-    assert [look.units for look in made.looks] == [math.ceil(made.total * f - 1e-6) for f in (0.25, 0.5, 0.75, 1.0)]
+    assert [look.units for look in made.looks] == [
+        math.ceil(made.total * f - 1e-6) for f in (0.25, 0.5, 0.75, 1.0)
+    ]
     spent = crossing_probabilities([0.25, 0.5, 0.75, 1.0], [look.boundary for look in made.looks])
     assert spent.total == pytest.approx(0.05, abs=1e-7) == made.looks[-1].spent
     running = 0.0
@@ -89,7 +91,10 @@ def test_one_look_costs_nothing(tmp_path):
 
 def test_the_registered_information_is_what_the_binding_size_holds(tmp_path):
     """At the planned number of units the information is reached: 1/SE² there is the registered maximum, nearly."""
-    for made in (drawn(tmp_path), drawn(tmp_path, ("margin: 1pp, baseline: 0.01", "margin: 5pp, baseline: 0.01"))):
+    for made in (
+        drawn(tmp_path),
+        drawn(tmp_path, ("margin: 1pp, baseline: 0.01", "margin: 5pp, baseline: 0.01")),
+    ):
         per_arm = made.total / 2
         variance = 0.6 * 0.4 / per_arm + 0.65 * 0.35 / per_arm
         assert 1 / variance == pytest.approx(made.information, rel=0.02)
@@ -105,7 +110,9 @@ def test_the_duration_is_rounded_up_to_whole_cycles(tmp_path):
     plain = drawn(tmp_path, ("cycle: 7d", "cycle: 0s"), units_per_day=600)
     assert plain.days == pytest.approx(1 + made.total / 600)
     assert drawn(tmp_path, ("cycle: 7d", "cycle: 7d, units_per_day: 600")).days == 14
-    assert drawn(tmp_path).days == NotEstimable("no traffic is given; say `units_per_day` in the plan, or --units-per-day")
+    assert drawn(tmp_path).days == NotEstimable(
+        "no traffic is given; say `units_per_day` in the plan, or --units-per-day"
+    )
 
 
 @pytest.mark.parametrize(("traffic", "said"), [(0, "0"), (-5, "-5"), (math.nan, "nan"), (math.inf, "inf")])
@@ -119,13 +126,16 @@ def test_traffic_must_be_a_number_above_zero(tmp_path, traffic, said):
 def test_several_arms_share_alpha_and_the_shares_hold(tmp_path):
     """With three treatments each is tested at alpha/3, guardrails at the whole; sizes keep to the allocation."""
     made = drawn(
-        tmp_path, more="\n  b: {model: m, system: B}\n  c: {model: m, system: C}",
+        tmp_path,
+        more="\n  b: {model: m, system: B}\n  c: {model: m, system: C}",
         allocation="allocation: {control: 2/5, treatment: 1/5, b: 1/5, c: 1/5}",
     )
     shares = {"control": 2 / 5, "b": 1 / 5, "c": 1 / 5, "treatment": 1 / 5}
     for name, pair in {
         "resolution_rate": size_two_proportions(0.6, 0.05, alpha=0.05 / 3, power=0.8, ratio=0.5),
-        "error_rate": size_noninferior_proportions(0.01, 0.01, alpha=0.025, power=0.8, ratio=0.5, better="lower"),
+        "error_rate": size_noninferior_proportions(
+            0.01, 0.01, alpha=0.025, power=0.8, ratio=0.5, better="lower"
+        ),
     }.items():
         size = made.sizes[name]
         assert size.total == sum(size.units.values())
@@ -154,13 +164,19 @@ def test_what_cannot_be_sized_says_why(tmp_path):
     for old, new, reason in (
         (", baseline: 0.60, mde: 0.05", ", baseline: 0.60", "resolution_rate has no `mde`"),
         (", baseline: 0.60, mde: 0.05", ", mde: 0.05", "resolution_rate needs a `baseline` rate to size for"),
-        (", baseline: 0.60, mde: 0.05", ", mde: 5%", "resolution_rate has a relative `mde` and no `baseline` to take it of"),
+        (
+            ", baseline: 0.60, mde: 0.05",
+            ", mde: 5%",
+            "resolution_rate has a relative `mde` and no `baseline` to take it of",
+        ),
     ):
         made = drawn(tmp_path, (old, new))
         assert made.sizes["resolution_rate"] == NotEstimable(reason)
         assert made.information == NotEstimable(reason)
         assert made.power_curve == ()
-        assert json.loads(json.dumps(made.to_dict(), allow_nan=False))["information"] == {"not_estimable": reason}
+        assert json.loads(json.dumps(made.to_dict(), allow_nan=False))["information"] == {
+            "not_estimable": reason
+        }
 
 
 def test_nothing_to_size_by_gives_no_numbers(tmp_path):
@@ -176,7 +192,11 @@ def test_nothing_to_size_by_gives_no_numbers(tmp_path):
 
 def test_a_lower_rate_that_is_better_is_sized_downwards(tmp_path):
     """From 0.60 down to 0.55 is the question where lower is better."""
-    made = drawn(tmp_path, ("resolution_rate: ", "handed_off: "), ("of: outcome.resolved, better: higher", "of: outcome.gone, better: lower"))
+    made = drawn(
+        tmp_path,
+        ("resolution_rate: ", "handed_off: "),
+        ("of: outcome.resolved, better: higher", "of: outcome.gone, better: lower"),
+    )
     assert made.sizes["handed_off"].units["control"] == size_two_proportions(0.60, -0.05).control
 
 
@@ -236,7 +256,9 @@ def test_size_refuses_with_a_sentence(option, capsys, monkeypatch):
     from equipoise.cli.main import run
 
     given = {"--baseline": "0.6", "--mde": "0.05"} | dict([option])
-    monkeypatch.setattr(sys, "argv", ["equipoise", "size", "proportion", *(word for pair in given.items() for word in pair)])
+    monkeypatch.setattr(
+        sys, "argv", ["equipoise", "size", "proportion", *(word for pair in given.items() for word in pair)]
+    )
     with pytest.raises(SystemExit) as left:
         run()
     said = capsys.readouterr()

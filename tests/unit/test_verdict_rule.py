@@ -15,22 +15,45 @@ from equipoise.verdict.deciding import EXIT_CODES, decide
 from equipoise.verdict.screen import ObservedChange, screen
 
 LOOK = LookState(
-    due=True, final=False, number=1, of=2, fraction=0.5, at=0.5, boundary=2.0, guard_boundary=2.0,
+    due=True,
+    final=False,
+    number=1,
+    of=2,
+    fraction=0.5,
+    at=0.5,
+    boundary=2.0,
+    guard_boundary=2.0,
     says="look 1 of at most 2 in the plan",
 )
 FINAL = replace(LOOK, final=True, number=2)
-PEEK = replace(LOOK, due=False, says="a peek at 40% of the planned information; the next registered look is at 50%")
+PEEK = replace(
+    LOOK, due=False, says="a peek at 40% of the planned information; the next registered look is at 50%"
+)
 WELL = Check("arms", "ok", "units: control 100, b 100")
 
 
 def primary(z: float, arm: str = "b", *, better: str = "higher", because: str | None = None) -> Effect:
     estimate = Estimate(
-        value=z / 100, standard_error=0.01, low=z / 100 - 0.02, high=z / 100 + 0.02, level=0.95, method="by hand",
-        statistic=z, p_value=min(1.0, 0.0455 * (2.0 / max(abs(z), 0.1)) ** 6),
+        value=z / 100,
+        standard_error=0.01,
+        low=z / 100 - 0.02,
+        high=z / 100 + 0.02,
+        level=0.95,
+        method="by hand",
+        statistic=z,
+        p_value=min(1.0, 0.0455 * (2.0 / max(abs(z), 0.1)) ** 6),
     )
     return Effect(
-        metric="resolved", variant=arm, priority="primary", kind="proportion", better=better, control=0.6,
-        treatment=0.6 + z / 100, units={}, missing={}, relative=NotEstimable("not asked"),
+        metric="resolved",
+        variant=arm,
+        priority="primary",
+        kind="proportion",
+        better=better,
+        control=0.6,
+        treatment=0.6 + z / 100,
+        units={},
+        missing={},
+        relative=NotEstimable("not asked"),
         estimate=NotEstimable(because) if because else estimate,
     )
 
@@ -38,18 +61,36 @@ def primary(z: float, arm: str = "b", *, better: str = "higher", because: str | 
 def guard(held: str, arm: str = "b", *, metric: str = "safety", segment: str | None = None) -> Effect:
     because = {"held": "excluded", "breached": "it is worse", "not shown": "neither excluded nor shown"}[held]
     return replace(
-        primary(0.0, arm), metric=metric, priority="primary" if segment else "guardrail", segment=segment,
-        margin=0.01, held=held, because=because,
+        primary(0.0, arm),
+        metric=metric,
+        priority="primary" if segment else "guardrail",
+        segment=segment,
+        margin=0.01,
+        held=held,
+        because=because,
     )
 
 
 def judged(*effects: Effect, look: LookState = LOOK, health: tuple[Check, ...] = (WELL,)):
     arms = tuple(dict.fromkeys(effect.variant for effect in effects)) or ("b",)
     findings = Findings(
-        experiment="e@0", hypothesis="h", health=health, look=look, effects=effects, treatments=arms,
+        experiment="e@0",
+        hypothesis="h",
+        health=health,
+        look=look,
+        effects=effects,
+        treatments=arms,
         measurement=Measurement(
-            source="by hand", rows=200, units={}, crossed=0, kept=True, rows_without_unit=0, clusters=None,
-            first=None, last=None, tallies={},
+            source="by hand",
+            rows=200,
+            units={},
+            crossed=0,
+            kept=True,
+            rows_without_unit=0,
+            clusters=None,
+            first=None,
+            last=None,
+            tallies={},
         ),
     )
     verdict = decide(findings)
@@ -80,9 +121,9 @@ def test_a_breach_rolls_back_even_at_a_peek():
     for look in (PEEK, LOOK, FINAL):
         verdict = judged(primary(5.0), guard("breached"), look=look)
         assert said(verdict) == ("roll back", None, "safety is breached in b: it is worse")
-    assert judged(guard("breached", segment="tier=gold"), look=PEEK).because == "resolved in tier=gold is breached in b: it is worse".replace(
-        "resolved", "safety"
-    )
+    assert judged(
+        guard("breached", segment="tier=gold"), look=PEEK
+    ).because == "resolved in tier=gold is breached in b: it is worse".replace("resolved", "safety")
 
 
 def test_a_peek_decides_nothing_else():
@@ -97,7 +138,9 @@ def test_a_primary_without_an_estimate_is_invalid():
     """A constant outcome is no proof of no effect."""
     verdict = judged(primary(0.0, because="the outcome is constant in both arms"), guard("held"))
     assert said(verdict) == (
-        "invalid", None, "the primary, resolved, cannot be estimated: the outcome is constant in both arms"
+        "invalid",
+        None,
+        "the primary, resolved, cannot be estimated: the outcome is constant in both arms",
     )
 
 
@@ -105,7 +148,9 @@ def test_a_primary_without_an_estimate_is_invalid():
 def test_an_improvement_with_every_guardrail_held_ships(look):
     """Ship names the arm; it does not speak of guardrails where there are none."""
     assert said(judged(primary(3.0), guard("held"), guard("held", segment="tier=gold"), look=look)) == (
-        "ship", "b", "resolved improved beyond its boundary in b, and every guardrail is held"
+        "ship",
+        "b",
+        "resolved improved beyond its boundary in b, and every guardrail is held",
     )
     assert judged(primary(3.0), look=look).because == "resolved improved beyond its boundary in b"
     assert judged(primary(-3.0, better="lower"), look=look).word == "ship"
@@ -114,10 +159,14 @@ def test_an_improvement_with_every_guardrail_held_ships(look):
 def test_an_improvement_with_a_guardrail_in_doubt_waits_and_then_holds():
     """Not shown is not held: before the last look it runs on, at the last it is not shipped."""
     assert said(judged(primary(3.0), guard("held"), guard("not shown", metric="latency"))) == (
-        "keep running", None, "resolved improved beyond its boundary, and latency is still in doubt"
+        "keep running",
+        None,
+        "resolved improved beyond its boundary, and latency is still in doubt",
     )
     assert said(judged(primary(3.0), guard("not shown", metric="latency"), look=FINAL)) == (
-        "hold", None, "resolved improved, but it is not shown that latency stayed within the margin"
+        "hold",
+        None,
+        "resolved improved, but it is not shown that latency stayed within the margin",
     )
 
 
@@ -131,10 +180,14 @@ def test_a_change_for_the_worse_holds_at_once():
 def test_nothing_shown_runs_on_until_the_last_look():
     """And the last look says that absence of proof is no proof of absence."""
     assert said(judged(primary(1.0), guard("held"))) == (
-        "keep running", None, "resolved has not crossed its boundary at this look"
+        "keep running",
+        None,
+        "resolved has not crossed its boundary at this look",
     )
     assert said(judged(primary(1.0), guard("held"), look=FINAL)) == (
-        "hold", None, "the last look did not show that resolved improved; that is no proof that it did not"
+        "hold",
+        None,
+        "the last look did not show that resolved improved; that is no proof that it did not",
     )
 
 
@@ -166,10 +219,15 @@ def test_an_improvement_spoiled_by_a_breach_is_called_that():
     """It would be untrue to say that the primary did not improve, when its guardrail is what broke."""
     arms = (primary(6.0, "a"), primary(1.0, "b"), guard("breached", "a"), guard("held", "b"))
     assert said(judged(*arms)) == (
-        "keep running", None,
+        "keep running",
+        None,
         "resolved improved beyond its boundary in a, but safety is breached there; no other arm has crossed yet",
     )
-    assert said(judged(*arms, look=FINAL)) == ("hold", None, "resolved improved in a, but safety is breached there")
+    assert said(judged(*arms, look=FINAL)) == (
+        "hold",
+        None,
+        "resolved improved in a, but safety is breached there",
+    )
 
 
 def test_one_arm_worse_among_several_holds_only_at_the_end():
@@ -177,7 +235,10 @@ def test_one_arm_worse_among_several_holds_only_at_the_end():
     arms = (primary(-4.0, "a"), primary(1.0, "b"))
     assert judged(*arms).word == "keep running"
     assert said(judged(*arms, look=FINAL)) == ("hold", None, "resolved got worse beyond its boundary in a")
-    assert judged(primary(-4.0, "a"), primary(-4.0, "b")).because == "resolved got worse beyond its boundary in a, b"
+    assert (
+        judged(primary(-4.0, "a"), primary(-4.0, "b")).because
+        == "resolved got worse beyond its boundary in a, b"
+    )
 
 
 POLICY = (
@@ -193,7 +254,9 @@ def test_the_promotion_policy_holds_and_says_that_it_is_a_screen():
     """+3.2 points of resolution do not buy three broken limits."""
     result = screen(POLICY)
     assert (result.word, result.failing) == ("hold", ("safety_rate", "latency_p95", "cost_per_session"))
-    assert result.says == f"Observed changes fail the screen: safety_rate, latency_p95, cost_per_session. {NOTE}"
+    assert (
+        result.says == f"Observed changes fail the screen: safety_rate, latency_p95, cost_per_session. {NOTE}"
+    )
 
 
 def test_the_screen_promotes_what_keeps_within_every_limit():
@@ -207,9 +270,22 @@ def test_the_screen_promotes_what_keeps_within_every_limit():
 def test_the_screen_is_not_shown_where_effects_are_withheld():
     """A peek gives no screen: it would be the look by another name."""
     findings = Findings(
-        experiment="e@0", hypothesis="h", health=(WELL,), look=PEEK, effects=(guard("held"),), treatments=("b",),
+        experiment="e@0",
+        hypothesis="h",
+        health=(WELL,),
+        look=PEEK,
+        effects=(guard("held"),),
+        treatments=("b",),
         measurement=Measurement(
-            source="by hand", rows=1, units={}, crossed=0, kept=True, rows_without_unit=0, clusters=None, first=None, last=None,
+            source="by hand",
+            rows=1,
+            units={},
+            crossed=0,
+            kept=True,
+            rows_without_unit=0,
+            clusters=None,
+            first=None,
+            last=None,
             tallies={},
         ),
     )

@@ -26,7 +26,8 @@ def found(result: object) -> Estimate:
 
 def test_eight_pairs_agree_on_three_quarters() -> None:
     """Human A B A TIE B A B B against judge A B B TIE B A A B: six of eight."""
-    human, judge = "A B A TIE B A B B".split(), "A B B TIE B A A B".split()
+    human = ["A", "B", "A", "TIE", "B", "A", "B", "B"]
+    judge = ["A", "B", "B", "TIE", "B", "A", "A", "B"]
     assert found(agreement(human, judge)).value == 0.75
     # Both give A three times, B four times and a tie once: by chance (9 + 16 + 1) / 64 agree.
     assert found(cohens_kappa(human, judge)).value == pytest.approx((0.75 - 26 / 64) / (1 - 26 / 64))

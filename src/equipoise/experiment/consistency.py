@@ -11,7 +11,7 @@ from pathlib import Path
 from equipoise.errors import Fault, nearest
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.checks import check_faults
-from equipoise.experiment.definition import Experiment
+from equipoise.experiment.definition import Experiment, Recording
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form, MetricForm
@@ -63,11 +63,12 @@ def cautions(experiment: Experiment, document: Document, folder: Path | None) ->
         offline = experiment.offline
         judge = offline.judge
         named: dict[FieldPath, str] = {("offline", "cases"): offline.cases.file}
-        for path, recording in {
+        recordings: dict[FieldPath, Recording | None] = {
             ("offline", "answers"): offline.answers,
             ("offline", "judge", "pairwise"): judge.pairwise if judge else None,
             ("offline", "judge", "grades"): judge.grades if judge else None,
-        }.items():
+        }
+        for path, recording in recordings.items():
             if recording is not None:
                 named[path] = recording.file
         for path, file in named.items():

@@ -90,7 +90,10 @@ def _read(document: Document, folder: Path | None) -> Reading:
     if form is not None:
         draft, unreadable = build(form, document, folder, dry=True)
         declared = not any(path[:1] == ("changes",) for path in touched)
-        found = [*inconsistencies(form, document, draft.variants, declared=declared), *unreadable]
+        found = [*unreadable]
+        if folder is not None:
+            # What is kept in a log was accepted by the rules of its day; stricter ones do not undo it.
+            found += inconsistencies(form, document, draft.variants, declared=declared)
         known = {fault.field for fault in faults}
         # What is wrong only because a faulty value was set aside is not reported a second time.
         faults += [

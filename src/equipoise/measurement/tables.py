@@ -28,6 +28,8 @@ _READERS = {
     ".jsonl": "read_json(?, format = 'newline_delimited')",
     ".ndjson": "read_json(?, format = 'newline_delimited')",
 }
+# Columns that hold numbers already need not be read as text.
+_TYPED = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL\(.*\)|FLOAT|DOUBLE|BOOLEAN)$")
 _ACCEPTED = ".csv, .tsv, .jsonl or .ndjson (also with .gz), or .parquet"
 
 
@@ -164,7 +166,8 @@ def table_facts(
     Returns the column of each quantity. Raises DataError, naming column and value, for columns that are
     not there and values that are not numbers.
     """
-    present = [str(row[0]) for row in connection.execute("DESCRIBE source_rows").fetchall()]
+    types = {str(row[0]): str(row[1]) for row in connection.execute("DESCRIBE source_rows").fetchall()}
+    present = list(types)
     wanted: dict[str, str] = {"unit": source.unit, "variant": source.variant}
     if source.time:
         wanted["time"] = source.time
@@ -196,7 +199,7 @@ def table_facts(
         f"CAST({_quoted(source.variant)} AS VARCHAR) AS variant",
         f"{_time(source.time)} AS happened",
         f"{f'CAST({_quoted(cluster)} AS VARCHAR)' if cluster else 'NULL'} AS cluster",
-        *(f"{_numeric(columns[quantity])} AS {name}" for quantity, name in names.items()),
+        *(f"{_numeric(column, types[column])} AS {names[each]}" for each, column in columns.items()),
         *(
             f"CAST({_quoted(wanted[f'segment {segment}'])} AS VARCHAR) AS s{index}"
             for index, segment in enumerate(experiment.segments)
@@ -204,7 +207,7 @@ def table_facts(
     ]
     connection.execute(f"CREATE TEMP VIEW facts AS SELECT {', '.join(selected)} FROM source_rows")
     for quantity, name in columns.items():
-        _check_numbers(connection, quantity, name)
+        _check_numbers(connection, quantity, name, types[name])
     if source.time:
         _check_times(connection, source.time)
     _check_variants(connection, experiment)
@@ -219,7 +222,10 @@ def _text(column: str) -> str:
     return f"lower(trim(CAST({_quoted(column)} AS VARCHAR)))"
 
 
-def _numeric(column: str) -> str:
+def _numeric(column: str, kind: str) -> str:
+    """The column as DOUBLE: numbers as they are, text read as a number, true or false; else NULL."""
+    if _TYPED.match(kind):
+        return f"CAST({_quoted(column)} AS DOUBLE)"
     text = _text(column)
     return f"CASE {text} WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 ELSE TRY_CAST({text} AS DOUBLE) END"
 
@@ -237,11 +243,12 @@ def _strays(count: int, one: str, many: str, example: object) -> str:
     return f"{count:,} values that are not {many}, such as {example!r}"
 
 
-def _check_numbers(connection: duckdb.DuckDBPyConnection, quantity: Quantity, column: str) -> None:
-    text, number = _text(column), _numeric(column)
+def _check_numbers(connection: duckdb.DuckDBPyConnection, quantity: Quantity, column: str, kind: str) -> None:
+    text, number = _text(column), _numeric(column, kind)
+    given = f"{_quoted(column)} IS NOT NULL" if _TYPED.match(kind) else f"{text} <> ''"
     wrong, example = connection.execute(
         f"SELECT count(*), any_value({_quoted(column)}) FROM source_rows "
-        f"WHERE {text} <> '' AND ({number} IS NULL OR NOT isfinite({number}))"
+        f"WHERE {given} AND ({number} IS NULL OR NOT isfinite({number}))"
     ).fetchone() or (0, None)
     if wrong:
         raise DataError(

@@ -11,6 +11,9 @@ boundaries as used, and an end at the first crossing. Who went on after a crossi
 reason, has the repeated interval. An effect that leaps between two looks (a release, a holiday) breaks the
 supposition: the interval then says what a constant effect could be that did not cross before, and may not
 hold the fixed estimate.
+
+Coverage is over all endings of the plan. Among experiments that stopped early no interval that agrees with
+the test can cover as promised for every effect: where there is none, each early stop is an error.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ from equipoise.stats.student import t_estimate
 
 __all__ = ["beta_binomial_interval"]
 
+EDGE = 1e-12
+
 Column = NDArray[np.float64]
 
 
@@ -66,9 +68,14 @@ def beta_binomial_interval(cases: Sequence[Tries], *, level: float = 0.95) -> Es
     def fallen(mean: float) -> float:
         return best - profile(mean) - t * t / 2.0
 
-    edge = 1e-12
-    low = 0.0 if passed == 0.0 else float(brentq(fallen, edge, min(value, 1.0 - edge), xtol=1e-10))
-    high = 1.0 if passed == total else float(brentq(fallen, max(value, edge), 1.0 - edge, xtol=1e-10))
+    def limit(end: float) -> float:
+        # With two or three cases t is so large that nothing short of the end itself is unlikely enough.
+        if passed == total * round(end) or fallen(end) <= 0.0:
+            return float(round(end))
+        inner = min(max(value, EDGE), 1.0 - EDGE)
+        return float(brentq(fallen, min(inner, end), max(inner, end), xtol=1e-10))
+
+    low, high = limit(EDGE), limit(1.0 - EDGE)
     return Estimate(
         value=value,
         standard_error=(high - low) / 2.0 / t,

@@ -186,9 +186,10 @@ def bradley_terry(
     codes = cluster_codes(clusters, n)
     groups, parameters = int(codes.max()) + 1, x.shape[1] + drawn
     if groups <= parameters:
+        noun = ("comparison" if clusters is None else "cluster") + ("" if groups == 1 else "s")
         return NotEstimable(
-            f"{groups} independent {'comparisons' if clusters is None else 'clusters'} cannot give a spread "
-            f"to {parameters} parameters"
+            f"{groups} independent {noun} cannot give a spread to "
+            f"{parameters} parameter{'' if parameters == 1 else 's'}"
         )
     if (names or drawn) and _endless(x, y, drawn=drawn):
         return NotEstimable("the comparisons are told apart without a fault, so no finite strengths fit them")

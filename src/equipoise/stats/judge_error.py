@@ -105,7 +105,8 @@ def corrected_rate(
 
     Degenerate cases: not estimable without judged cases, or without labelled cases of both kinds; where
     Se + Sp is at most 1, or within three of its standard errors (or z, if more), since such a judge may be
-    guessing; or where no share in [0, 1] agrees with the pass rate. Errors: UsageError for more passed than
+    guessing; or where no share in [0, 1] agrees with the pass rate at
+    `level` (near 0 and 1 luck alone does that in one sample of forty). Errors: UsageError for more passed than
     judged, counts that are not whole, or a level outside (0, 1).
     Source: Rogan & Gladen (1978), American Journal of Epidemiology 107, 71; Fieller (1954), JRSS B
     16, 175; Lang & Reiczigel (2014), Preventive Veterinary Medicine 113, 13, for the added counts.
@@ -148,7 +149,7 @@ def corrected_rate(
     if high < 0.0 or low > 1.0:
         return NotEstimable(
             f"the judge passes {x / n:.3g} of the judged cases, which no share of good ones explains: "
-            "it must err at other rates than on the labelled cases"
+            "it seems to err at other rates than on the labelled cases"
         )
     value = min(1.0, max(0.0, (x / n + plain_sp - 1.0) / (plain_se + plain_sp - 1.0)))
     variance = (var_rate + value**2 * var_se + (1.0 - value) ** 2 * var_sp) / gain**2

@@ -19,7 +19,7 @@ from equipoise.stats.proportions import difference_of_proportions, wilson_interv
 
 __all__ = ["miettinen_nurminen_interval", "newcombe_interval", "relative_difference_of_proportions"]
 
-_FAR = 60.0
+_FAR = 100.0
 
 
 def relative_difference_of_proportions(
@@ -61,7 +61,8 @@ def relative_difference_of_proportions(
     z = critical((1.0 - level) / 2.0)
     ratio = (xt / nt) / (xc / nc)
     low = 0.0 if xt == 0 else _limit(xc, nc, xt, nt, math.log(ratio), -z)
-    high = _limit(xc, nc, xt, nt, math.log(ratio or (0.5 / nt) / (xc / nc)), z)
+    # Without a success in the treatment the statistic is 0 at a ratio of 0, and nearly so at one far below 1.
+    high = _limit(xc, nc, xt, nt, math.log(ratio) if xt else -_FAR / 2.0, z)
     error = ratio * math.sqrt((nt - xt) / (xt * nt) + (nc - xc) / (xc * nc)) if xt else 0.0
     statistic = _score(xc, nc, xt, nt, 1.0 + null)
     return Estimate(

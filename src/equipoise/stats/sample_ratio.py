@@ -35,6 +35,9 @@ Shares = Mapping[str, Fraction | float]
 # Below five expected units the chi-square approximation is not to be trusted (Cochran 1954).
 FEWEST = 5
 
+# Counts sum to the units, so their covariance has a direction of exactly 0, up to rounding.
+_ROUNDING = 1e-10
+
 
 @dataclass(frozen=True, slots=True)
 class SampleRatio:
@@ -288,13 +291,14 @@ class _Block:
 
     @property
     def degrees_of_freedom(self) -> int:
-        return int(np.linalg.matrix_rank(self.covariance, hermitian=True))
+        least = float(self.covariance.max(initial=0.0)) * _ROUNDING
+        return int(np.linalg.matrix_rank(self.covariance, tol=least, hermitian=True))
 
     @property
     def statistic(self) -> float:
         """Squared deviation over its covariance (of deficient rank), which for one epoch is Pearson's sum."""
         gap = self.observed - self.expected
-        return float(gap @ np.linalg.pinv(self.covariance, hermitian=True) @ gap)
+        return float(gap @ np.linalg.pinv(self.covariance, rcond=_ROUNDING, hermitian=True) @ gap)
 
 
 def _same_variants(epochs: Sequence[Epoch]) -> None:

@@ -90,7 +90,8 @@ def segment_mix(units: Mapping[str, Mapping[str, SupportsIndex]]) -> SegmentMix 
 
     `units` counts randomised units by arm and segment; a segment that an arm does not name has none there.
     The segment must be fixed before assignment (device, country, plan): one that the treatment can change
-    differs for good reason. Segments expected below five units in some arm are counted as one together.
+    differs for good reason. Segments expected below five units in some arm are counted as one
+    together, and with the smallest of the others if that is not enough.
 
     Degenerate cases: not estimable with fewer than two arms or two segments that have units, or where
     what remains is still expected below five units in some arm. Errors: UsageError for negative counts.
@@ -117,13 +118,17 @@ def segment_mix(units: Mapping[str, Mapping[str, SupportsIndex]]) -> SegmentMix 
         return NotEstimable("fewer than two arms have units, so there are no mixes to compare")
     if table.shape[1] < 2:
         return NotEstimable("there is only one segment, so the mix cannot differ")
+    fewest = float(_expected(table).min())
+    table = table[:, np.argsort(-table.sum(axis=0), kind="stable")]
     rare = _expected(table).min(axis=0) < _FEWEST
     if rare.any():
         table = np.column_stack((table[:, ~rare], table[:, rare].sum(axis=1)))
+        if table.shape[1] > 2 and float(_expected(table)[:, -1].min()) < _FEWEST:
+            table = np.column_stack((table[:, :-2], table[:, -2:].sum(axis=1)))
     expected = _expected(table)
     if table.shape[1] < 2 or float(expected.min()) < _FEWEST:
         return NotEstimable(
-            f"{float(expected.min()):.1f} units are expected in a segment of one arm, "
+            f"{fewest:.1f} units are expected in a segment of one arm, "
             f"and the check needs at least {_FEWEST:g}"
         )
     statistic = float(((table - expected) ** 2 / expected).sum())
