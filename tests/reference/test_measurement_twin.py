@@ -21,6 +21,7 @@ import pytest
 
 from equipoise.events.facts import Exposure, Outcome
 from equipoise.events.log import MemoryLog
+from equipoise.experiment.definition import TableSource
 from equipoise.experiment.reading import load_experiment
 from equipoise.measurement.measuring import measure_log, measure_table
 from equipoise.stats.estimate import NotEstimable
@@ -413,3 +414,78 @@ def test_words_for_yes_and_no_and_unknown_are_read_alike(tmp_path):
     assert (words.first, words.last) == (10.0, 40.0)
     assert words.tallies["ok"]["b"].moments == Moments.of([1.0])
     assert words.tallies["v_first"]["b"].moments == Moments.of([4.0])
+
+
+SIMPLE = """
+name: simple
+hypothesis: Dialects do not matter.
+unit: {type: user}
+variants: {control: {}, b: {}}
+segments: [seats]
+critical_segments: [{where: seats=3, metric: v, margin: 1}]
+metrics: {v: {priority: primary, kind: mean, of: outcome.v, better: higher}}
+"""
+
+
+def simple(folder: Path):
+    (folder / "simple.yaml").write_text(SIMPLE, encoding="utf-8")
+    return load_experiment(folder / "simple.yaml")
+
+
+def test_the_dialect_does_not_depend_on_the_first_rows(tmp_path):
+    """A quoted comma far down, a line break in quotes, semicolons, tabs, and a # at the start: nothing is lost."""
+    experiment = simple(tmp_path)
+    lines = [f"u{n},{('control', 'b')[n % 2]},{n % 5},3" for n in range(25_000)]
+    lines += ['"Müller, Ö.",b,4,3', '"two\nlines",control,1,3', "#7,b,4,3", "'u8,b,4,3", '"say ""hi""",b,4,3']
+    (tmp_path / "t.csv").write_text("unit,variant,v,seats\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    measured = measure_table(experiment, tmp_path / "t.csv")
+    assert measured.rows == 25_005
+    assert measured.units == {"control": 12_501, "b": 12_504}
+    few = [line for line in lines[:100] if '"' not in line]
+    for name, mark in (("t2.csv", ";"), ("t2.tsv", "\t"), ("t3.csv", "\t"), ("t4.csv", "|")):
+        text = "\r\n".join(["unit,variant,v,seats", *few]).replace(",", mark)
+        (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+        assert measure_table(experiment, tmp_path / name).units == {"control": 50, "b": 50}
+
+
+def test_a_name_with_the_marks_of_a_glob_is_a_name_where_it_exists(tmp_path):
+    """`[1]` in a folder or file is no pattern if there is such a file."""
+    folder = tmp_path / "run [1]"
+    folder.mkdir()
+    for name in ("part[1].csv", "part1.csv"):
+        (folder / name).write_text(f"unit,variant,v,seats\n{name},b,1,3\n", encoding="utf-8")
+    experiment = simple(folder)
+    assert measure_table(experiment, folder / "part[1].csv").rows == 1
+    named = replace(
+        experiment,
+        source=TableSource(table="part*.csv", unit="unit", variant="variant", columns={"outcome.v": "v"}),
+        folder=str(folder),
+    )
+    assert measure_table(named).rows == 2
+
+
+def test_attributes_that_are_no_text_are_read_as_a_table_would(tmp_path):
+    """A segment told as 3 is the segment `3`; an attribute nobody knew is none."""
+    experiment = simple(tmp_path)
+    log = MemoryLog()
+    log.append(
+        fact
+        for number, seats in enumerate((3, "3", True, None))
+        for fact in (
+            Exposure(
+                experiment="simple",
+                digest=experiment.digest,
+                happened=1.0,
+                unit=f"u{number}",
+                unit_type="user",
+                variant="b",
+                probability=0.5,
+                reason="split",
+                attributes={"seats": seats},
+            ),
+            Outcome(experiment="simple", happened=2.0, unit=f"u{number}", name="v", value=1.0),
+        )
+    )
+    measured = measure_log(experiment, log)
+    assert measured.units["b"] == 4
+    assert measured.critical_segments[0]["b"].units == 2

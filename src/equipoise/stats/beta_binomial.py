@@ -32,7 +32,7 @@ def beta_binomial_interval(cases: Sequence[Tries], *, level: float = 0.95) -> Es
     freedom fewer than there are cases. `standard_error` is half the width over that t. There is no test.
 
     Binomial limits from all tries together are too narrow as soon as cases differ: with 20 cases of 10 tries
-    and ρ = 0.3 they cover 68 per cent. This interval works where `share_over_cases` has too few cases for t,
+    and ρ = 0.3 they cover about 69 per cent. This interval works where `share_over_cases` has too few cases for t,
     and with no failure at all it still counts cases, not tries, since nothing then speaks against ρ = 1.
 
     Degenerate cases: fewer than two cases with a try are not estimable. Without a success the lower limit

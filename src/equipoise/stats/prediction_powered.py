@@ -92,16 +92,16 @@ def corrected_mean(
     and Student's t has Satterthwaite's. With λ = 0 it is the t interval of the labels alone.
 
     For yes-or-no labels take `corrected_proportion`: near 0 or 1 this interval falls short (at a rate of 0.9
-    with 200 labels it covers 93.8 per cent). A λ tuned on the same labels is
-    biased at order 1/n where the label bends against the judge's score: with log-normal labels and a judge on
-    another power of them it covers 92.5 per cent at 50 and 100 labels, 93.7 at 200. A weight fixed
-    beforehand, from a pilot or an earlier series, has no such bias and covers 95 there.
+    with 200 labels it covers 93.8 per cent). A λ tuned on the
+    same labels is biased at order 1/n where the label bends against the judge's score: with log-normal labels
+    and a judge on another power of them it covers 92.5 per cent at 50 and 100 labels, 93.7 at 200. A weight
+    fixed beforehand, from a pilot or an earlier series, has no such bias and covers 95 there.
 
     Degenerate cases: not estimable with fewer than 20 labels (50 where λ is tuned), with a λ other than 0 and
     fewer than two other cases, where the labelled and the other cases get judge's scores that are five
-    standard errors apart (the labels are then no random sample), or where label − λ·judge is constant, since a judge without a fault on n labels
-    has faults that n labels do not show. Errors: UsageError for a level outside (0, 1), or a weight or null
-    that is not finite.
+    standard errors apart (the labels are then no random sample), or where label − λ·judge is constant, since
+    a judge without a fault on n labels has faults that n labels do not show. Errors: UsageError for a level
+    outside (0, 1), or a weight or null that is not finite.
     Source: Angelopoulos, Bates, Fannjiang, Jordan & Zrnic (2023), Science 382, 669, algorithm 1; Angelopoulos,
     Duchi & Zrnic (2023), PPI++ (arXiv 2311.01453), sections 2 and 6.
 
@@ -152,10 +152,10 @@ def corrected_proportion(
     freedom (n − 1 if λ is given). With λ = 0 it is that same Wilson interval for the labels alone.
     `standard_error` is that of V. There is no test, so `p_value` is None.
 
-    It covers 94.5 to 97 per cent at rates from 0.5 to 0.97 and judges from useless to 95 per cent right, from
-    20 labels on; above that for better judges with few labels, since their mistakes are still unseen.
-    With 200 labels of 5,000, at rates 0.6 and 0.9, it covers 95 ± 1 per cent and is 37 and 20 per cent
-    narrower than the labels alone for a judge of sensitivity and specificity 0.9, 13 and 6 for 0.8 and 0.7.
+    From 20 labels on it covers at least 94.4 per cent at rates from 0.5 to 0.97 and judges from useless to 99
+    per cent right; more than 97 for good judges with few labels, since their mistakes are still unseen. With
+    200 labels of 5,000, at rates 0.6 and 0.9, it covers 95 ± 1 per cent and is 36 and 21 per cent narrower
+    than the labels alone for a judge of sensitivity and specificity 0.9, 12 and 6 for 0.8 and 0.7.
 
     Degenerate cases: not estimable with fewer than 20 labels, or where all labels are equal, since the judge's
     gain is then unknown (`binomial.clopper_pearson_interval` of the labels alone still holds); a strange
