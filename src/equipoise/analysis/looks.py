@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from scipy.special import ndtr
 
+from equipoise.design.schedule import boundary_now, schedule
 from equipoise.experiment.definition import Experiment
 from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.sequential import boundaries, next_boundary
-from equipoise.stats.spending import SPENDING
 
 __all__ = ["LookState", "PastLook", "look_now", "planned_looks"]
 
@@ -65,7 +64,7 @@ def planned_looks(experiment: Experiment) -> tuple[PastLook, ...]:
     """The registered looks with the boundaries they have if they are taken when planned."""
     settings = experiment.plan
     alpha = settings.alpha / len(experiment.treatments)
-    limits = boundaries(settings.looks, alpha, SPENDING[settings.spending])
+    limits = schedule(settings, alpha).boundaries
     return tuple(PastLook(fraction, limit) for fraction, limit in zip(settings.looks, limits, strict=True))
 
 
@@ -120,7 +119,6 @@ def look_now(
     fractions = [look.fraction for look in past]
     used = [look.boundary for look in past]
     guards = [look.boundary if look.guard_boundary is None else look.guard_boundary for look in past]
-    spending = SPENDING[settings.spending]
     return LookState(
         due=due,
         final=final and due,
@@ -128,7 +126,7 @@ def look_now(
         of=len(settings.looks),
         fraction=seen,
         at=at,
-        boundary=next_boundary(fractions, used, at, alpha, spending, last=final),
-        guard_boundary=next_boundary(fractions, guards, at, settings.alpha, spending, last=final),
+        boundary=boundary_now(settings, fractions, used, at, alpha, last=final),
+        guard_boundary=boundary_now(settings, fractions, guards, at, settings.alpha, last=final),
         says=says,
     )

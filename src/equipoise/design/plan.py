@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from equipoise.design.schedule import schedule, spent, written_rule
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
@@ -20,8 +21,7 @@ from equipoise.stats.power import (
     size_two_means,
     size_two_proportions,
 )
-from equipoise.stats.sequential import inflation, information_for
-from equipoise.stats.spending import SPENDING
+from equipoise.stats.sequential import information_for
 
 __all__ = ["MetricSize", "Plan", "PlannedLook", "plan"]
 
@@ -164,9 +164,8 @@ def plan(experiment: Experiment, *, units_per_day: float | None = None) -> Plan:
         if isinstance(size, MetricSize) and size.priority in ("primary", "guardrail")
     ]
     binding = max(planned, key=lambda size: size.total, default=None)
-    price = inflation(settings.looks, alpha, settings.power, SPENDING[settings.spending])
+    price = schedule(settings, alpha)
     total = None if binding is None else _up(binding.total * price.factor)
-    spend = SPENDING[settings.spending]
     primary = sizes[experiment.primary.name]
     return Plan(
         experiment=experiment.identity,
@@ -184,10 +183,10 @@ def plan(experiment: Experiment, *, units_per_day: float | None = None) -> Plan:
                 fraction,
                 boundary,
                 None if total is None else _up(total * fraction),
-                2 * spend(fraction, alpha / 2),
+                used,
             )
-            for number, (fraction, boundary) in enumerate(
-                zip(settings.looks, price.boundaries, strict=True), start=1
+            for number, (fraction, boundary, used) in enumerate(
+                zip(settings.looks, price.boundaries, spent(settings, alpha), strict=True), start=1
             )
         ),
         days=_days(experiment, total, traffic),
@@ -333,6 +332,10 @@ def _curve(
 
 def _notes(experiment: Experiment, sizes: Mapping[str, MetricSize | NotEstimable]) -> tuple[str, ...]:
     notes = []
+    rule = written_rule(experiment.plan)
+    if rule is not None:
+        several = " in each of the treatments' comparisons" if len(experiment.treatments) > 1 else ""
+        notes.append(rule.beside(experiment.plan.alpha) + several)
     unsized = [
         metric.name for metric in experiment.guardrails if isinstance(sizes[metric.name], NotEstimable)
     ]

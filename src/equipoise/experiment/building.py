@@ -37,11 +37,13 @@ from equipoise.experiment.form import (
     JudgeForm,
     MetricForm,
     OfflineForm,
+    PlanForm,
     PromptForm,
     RecordingForm,
     RolloutForm,
     RubricFileForm,
     RubricForm,
+    SpendingForm,
     VariantForm,
 )
 from equipoise.experiment.metric import PRIORITIES, Metric, PerUnit, Tier
@@ -89,15 +91,7 @@ def build(
         variants=variants,
         allocation=MappingProxyType({variant.name: allocation[variant.name] for variant in variants}),
         metrics=metrics,
-        plan=PlanSettings(
-            alpha=form.plan.alpha,
-            power=form.plan.power,
-            looks=tuple(float(look) for look in form.plan.looks),
-            spending=form.plan.spending,
-            burn_in=form.plan.burn_in,
-            cycle=form.plan.cycle,
-            units_per_day=form.plan.units_per_day,
-        ),
+        plan=_plan(form.plan),
         segments=tuple(sorted(set(form.segments))),
         critical_segments=tuple(
             CriticalSegment(attribute, value, segment.metric, segment.margin)
@@ -142,6 +136,29 @@ def build(
         folder=str(folder) if folder else ".",
     )
     return experiment, builder.faults
+
+
+def _plan(form: PlanForm) -> PlanSettings:
+    usual = PlanSettings()
+    spending, parameter = usual.spending, None
+    if isinstance(form.spending, SpendingForm):
+        if form.spending.hwang_shih_decani is not None:
+            spending, parameter = "hwang_shih_decani", form.spending.hwang_shih_decani
+        else:
+            spending, parameter = "kim_demets", form.spending.kim_demets
+    elif form.spending is not None:
+        spending = form.spending
+    return PlanSettings(
+        alpha=form.alpha,
+        power=form.power,
+        looks=tuple(float(look) for look in form.looks),
+        spending=spending,
+        spending_parameter=None if parameter is None else float(parameter),
+        boundaries=None if form.boundaries is None else tuple(float(each) for each in form.boundaries),
+        burn_in=form.burn_in,
+        cycle=form.cycle,
+        units_per_day=form.units_per_day,
+    )
 
 
 def _rollout(form: RolloutForm) -> Rollout:

@@ -14,7 +14,7 @@ from equipoise.experiment.checks import check_faults
 from equipoise.experiment.definition import Experiment, Recording
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
-from equipoise.experiment.form import Form, MetricForm
+from equipoise.experiment.form import Form, MetricForm, SpendingForm
 from equipoise.experiment.variant import CHANGEABLE, Variant, differences
 
 __all__ = ["cautions", "inconsistencies"]
@@ -269,6 +269,38 @@ def _looks(form: Form, document: Document) -> Found:
         )
     elif looks[-1] != 1:
         yield path, document.fault(path, f"the last look is at {looks[-1]:g}", accepted="a last look at 1.0")
+    plan = form.plan
+    if plan.boundaries is not None:
+        path = ("plan", "boundaries")
+        if len(plan.boundaries) != len(looks):
+            yield (
+                path,
+                document.fault(
+                    path,
+                    f"{len(plan.boundaries)} boundaries for {len(looks)} looks",
+                    accepted="one boundary for each look",
+                ),
+            )
+        if plan.spending is not None:
+            yield (
+                path,
+                document.fault(
+                    path,
+                    "plain boundaries and a spending function both say when to stop",
+                    accepted="either `boundaries` or `spending`",
+                ),
+            )
+    if isinstance(plan.spending, SpendingForm):
+        path = ("plan", "spending")
+        if (plan.spending.hwang_shih_decani is None) == (plan.spending.kim_demets is None):
+            yield (
+                path,
+                document.fault(
+                    path,
+                    "a spending function is one of its family",
+                    accepted="{hwang_shih_decani: gamma} or {kim_demets: rho}",
+                ),
+            )
 
 
 def _named(form: Form, document: Document) -> Found:

@@ -32,7 +32,7 @@ __all__ = [
 
 Method = Literal["ab", "bandit", "interleaving", "switchback"]
 UnitType = Literal["request", "session", "conversation", "user", "cluster", "slot"]
-Spending = Literal["obrien_fleming", "pocock"]
+Spending = Literal["obrien_fleming", "pocock", "hwang_shih_decani", "kim_demets"]
 Stage = Literal["shadow", "canary", "ab"]
 Action = Literal["alert", "review", "pause", "rollback"]
 
@@ -53,12 +53,19 @@ class Unit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanSettings:
-    """How the experiment will be read: error rates, registered looks, waiting times (seconds)."""
+    """How the experiment will be read: error rates, registered looks, waiting times (seconds).
+
+    `spending` says how alpha is spent over the looks; `hwang_shih_decani` and `kim_demets` need their
+    `spending_parameter`. `boundaries`, one a look on the z scale, take its place where somebody has
+    written them down.
+    """
 
     alpha: float = 0.05
     power: float = 0.8
     looks: tuple[float, ...] = (1.0,)
     spending: Spending = "obrien_fleming"
+    spending_parameter: float | None = None
+    boundaries: tuple[float, ...] | None = None
     burn_in: float = 0.0
     cycle: float = 604800.0
     units_per_day: float | None = None

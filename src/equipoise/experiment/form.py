@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic_core import PydanticCustomError
 
 from equipoise.experiment.amount import Amount, Bound, parse_amount, parse_bound, parse_duration, parse_share
-from equipoise.experiment.definition import Action, Method, Spending, Stage, UnitType
+from equipoise.experiment.definition import Action, Method, Stage, UnitType
 from equipoise.experiment.metric import Better, Kind, PerUnit, Priority, Quantity, Tier
 
 __all__ = ["Form"]
@@ -130,11 +130,17 @@ class MetricForm(Section):
     limit: float | None = None
 
 
+class SpendingForm(Section):
+    hwang_shih_decani: Annotated[float, Field(ge=-40, le=40)] | None = None
+    kim_demets: Annotated[float, Field(gt=0, le=40)] | None = None
+
+
 class PlanForm(Section):
     alpha: Rate = 0.05
     power: Rate = 0.8
     looks: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1, max_length=100)] = [1.0]
-    spending: Spending = "obrien_fleming"
+    spending: Literal["obrien_fleming", "pocock"] | SpendingForm | None = None
+    boundaries: Annotated[list[Positive], Field(min_length=1, max_length=100)] | None = None
     burn_in: DurationField = 0.0
     cycle: DurationField = 604800.0
     units_per_day: Positive | None = None

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Any
 
 from equipoise.experiment.amount import Amount, Bound
-from equipoise.experiment.definition import Experiment, Recording, Rollout
+from equipoise.experiment.definition import Experiment, PlanSettings, Recording, Rollout
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.experiment.variant import thaw
 
@@ -43,7 +43,7 @@ def canonical(experiment: Experiment) -> dict[str, Any]:
             "cluster": (experiment.cluster, None),
             "layer": (experiment.layer, None),
             "assignment_version": (experiment.assignment_version, 1),
-            "plan": (_section(experiment.plan, durations=("burn_in", "cycle")), {}),
+            "plan": (_plan(experiment.plan), {}),
             "segments": (list(experiment.segments), []),
             "critical_segments": (
                 [
@@ -120,6 +120,12 @@ def _section(
         # Without an exponent, which a duration does not have: 0.00001s, never 1e-05s.
         result[key] = f"{Decimal(repr(item)):f}s" if entry.name in durations else _plain(item)
     return result
+
+
+def _plan(settings: PlanSettings) -> dict[str, Any]:
+    section = _section(settings, durations=("burn_in", "cycle"))
+    parameter = section.pop("spending_parameter", None)
+    return section | ({} if parameter is None else {"spending": {settings.spending: parameter}})
 
 
 def _unit(experiment: Experiment) -> dict[str, Any]:
