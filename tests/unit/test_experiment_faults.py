@@ -26,7 +26,7 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
         "10: varaints: unknown key 'varaints'; accepted: allocation, assignment_version, capture, changes, cluster, critical_segments, hypothesis, inline, layer, method, metrics, name, offline, online_judge, pins, plan, rollout, segments, source, unit, variants, watches; did you mean 'variants'?",
     ]),
     "unknown key in a section": ("plan: {alhpa: 0.05}", [
-        "10: plan.alhpa: unknown key 'alhpa'; accepted: alpha, burn_in, cycle, looks, power, spending, units_per_day; did you mean 'alpha'?",
+        "10: plan.alhpa: unknown key 'alhpa'; accepted: alpha, boundaries, burn_in, cycle, looks, power, spending, units_per_day; did you mean 'alpha'?",
     ]),
     "unknown key in a list": ("watches: [{metric: resolution_rate, max: 1, window: 5m, wait: 2}]", [
         "10: watches[0].wait: unknown key 'wait'; accepted: at_least, for, max, metric, min, then, window",

@@ -13,6 +13,7 @@ from equipoise.analysis.looks import PastLook, look_now, planned_looks
 from equipoise.clock import ManualClock
 from equipoise.conduct.look import look
 from equipoise.conduct.register import register
+from equipoise.errors import RecordError
 from equipoise.events.facts import Exposure, Outcome
 from equipoise.events.log import MemoryLog
 from equipoise.stats.estimate import NotEstimable
@@ -282,3 +283,31 @@ def test_a_peek_shows_no_primary_anywhere(design):
     for text in (peek.summary(), peek.to_markdown(), peek.to_html()):
         assert "won" not in text.replace(design.hypothesis, "")
     assert replace(peek.findings, effects=()).primary == ()
+
+
+def test_a_table_that_changed_behind_its_verdict_is_not_passed_off_as_it(tmp_path):
+    """The registered read-out of a table can be repeated as long as the table is the same; else it says so."""
+    text = TEXT.replace("MORE", "").replace("[0.3, 0.6, 1.0]", "[1.0]")
+    text += "source: {table: t.csv, unit: u, variant: arm, columns: {outcome.won: won, outcome.safe: safe}}\n"
+    (tmp_path / "looks.yaml").write_text(text, encoding="utf-8")
+
+    def fill(lift: int) -> None:
+        rows = [
+            f"u{n},{('control', 'b')[n % 2]},{int(n // 2 * 7 % 10 < 5 + lift * (n % 2))},1" for n in range(2000)
+        ]
+        (tmp_path / "t.csv").write_text("u,arm,won,safe\n" + "\n".join(rows) + "\n", encoding="utf-8")
+
+    design = load_experiment(tmp_path / "looks.yaml")
+    log = registered(design)
+    fill(2)
+    first = look(log, "looks", folder=str(tmp_path))
+    assert first.verdict.word == "ship"
+    assert look(log, "looks", folder=str(tmp_path)) == first
+    fill(0)
+    with pytest.raises(RecordError) as refused:
+        look(log, "looks", folder=str(tmp_path))
+    assert str(refused.value) == (
+        f"t.csv is not what it was when {design.identity} was decided (verdict: ship); the verdict stands and cannot be "
+        "computed again from this table. Bring the table back, or analyse the new one as an experiment of its own"
+    )
+    assert kinds(log) == ["look", "decision"]

@@ -9,10 +9,12 @@ from equipoise.analysis.findings import describe
 from equipoise.analysis.looks import PastLook
 from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.ledger import LEDGER, registered
+from equipoise.errors import RecordError
 from equipoise.events.facts import Decision, Look
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.measuring import measure_log, measure_table
+from equipoise.rollout.stages import State
 from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.analysis import Analysis
 from equipoise.verdict.deciding import decide
@@ -63,6 +65,8 @@ def look(
         repeated=experiment.source is None,
     )
     analysis = Analysis(findings=findings, verdict=decide(findings))
+    if state.finished and state.looks and experiment.source is not None:
+        _refuse_changed_table(experiment, analysis, state)
     if (findings.look.due or analysis.verdict.word == "roll back") and not state.finished:
         _record(log, experiment, analysis, head, clock or SystemClock())
     return analysis
@@ -70,6 +74,24 @@ def look(
 
 def _reason(maximum: object) -> str:
     return str(maximum.get("not_estimable")) if isinstance(maximum, dict) else "no maximum was registered"
+
+
+def _seen(analysis: Analysis) -> dict[str, object]:
+    return {
+        "units": dict(analysis.findings.measurement.units),
+        "primary": [describe(effect.estimate) for effect in analysis.findings.primary],
+    }
+
+
+def _refuse_changed_table(experiment: Experiment, analysis: Analysis, state: State) -> None:
+    """A log cannot change behind a verdict; a table can, and another answer must not pass for the recorded one."""
+    recorded = {key: state.looks[-1].evidence.get(key) for key in ("units", "primary")}
+    if state.decision is not None and _seen(analysis) != recorded:
+        raise RecordError(
+            f"{analysis.findings.measurement.source} is not what it was when {experiment.identity} was decided "
+            f"(verdict: {state.decision.verdict}); the verdict stands and cannot be computed again from this table. "
+            "Bring the table back, or analyse the new one as an experiment of its own"
+        )
 
 
 def _record(log: EventLog, experiment: Experiment, analysis: Analysis, head: int, clock: Clock) -> None:
@@ -89,8 +111,7 @@ def _record(log: EventLog, experiment: Experiment, analysis: Analysis, head: int
         evidence={
             "position": head,
             "guard_boundary": state.guard_boundary,
-            "units": dict(analysis.findings.measurement.units),
-            "primary": [describe(effect.estimate) for effect in primary],
+            **_seen(analysis),
         },
     )
     decided = Decision(
