@@ -17,5 +17,5 @@ fi
 scripts/check.sh || failed=1
 
 echo "== tests"
-"$bin/python" -m pytest -q -m "not long" || failed=1
+"$bin/python" -m pytest -q -n auto -m "not long" || failed=1
 exit $failed

@@ -44,6 +44,15 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
                 f"{measured.orphans} outcomes or turns belong to units that were never exposed",
             )
         )
+    if measured.early:
+        checks.append(
+            Check(
+                "early values",
+                "note",
+                ("1 outcome or turn was" if measured.early == 1 else f"{measured.early:,} outcomes or turns were")
+                + " told before the first exposure of their unit and left out; a source whose clock is behind loses outcomes this way",
+            )
+        )
     if measured.clusters is not None:
         fewest = min(measured.clusters.values())
         if fewest < 30:

@@ -53,6 +53,8 @@ class SQLiteLog:
             raise RecordError(
                 f"there is no log at {self.path}. Register an experiment first, or name the log with --log"
             )
+        if not create and self.path.is_file() and self.path.stat().st_size == 0:
+            raise RecordError(f"{self.path} is an empty file, not a log. Name the log with --log")
         if self.path.is_dir():
             raise RecordError(f"{self.path} is a folder; name a file in it for the log")
         if not self.path.absolute().parent.is_dir():

@@ -83,10 +83,13 @@ def parse_amount(value: object) -> Amount:
         if not match:
             raise ValueError
         # Through Fraction, so that "10%" is the double nearest to 0.1 and nothing else.
-        exact = Fraction(match[1])
+        exact = Fraction(match[1]) / (1 if match[2] is None else 100)
+        try:
+            share = _number(float(exact))
+        except OverflowError:
+            raise ValueError from None
         if match[2] is None:
-            return Amount(_number(float(exact)))
-        share = _number(float(exact / 100))
+            return Amount(share)
         return Amount(share, "relative" if match[2] == "%" else "absolute")
     return Amount(_number(value))
 

@@ -67,8 +67,8 @@ def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = No
     """Measure the log, up to a position where one is given."""
     connection = _connect()
     try:
-        names, orphans = log_facts(connection, experiment, log, until)
-        return _measure(connection, experiment, names, "the event log", timed=True, orphans=orphans)
+        names, orphans, early = log_facts(connection, experiment, log, until)
+        return _measure(connection, experiment, names, "the event log", timed=True, orphans=orphans, early=early)
     finally:
         connection.close()
 
@@ -110,6 +110,7 @@ def _measure(
     *,
     timed: bool,
     orphans: int = 0,
+    early: int = 0,
 ) -> Measurement:
     rows, without_unit, first, last = _one(
         connection,
@@ -191,6 +192,7 @@ def _measure(
         last=last,
         tallies={metric.name: tallies[metric.name] for metric in experiment.metrics},
         orphans=orphans,
+        early=early,
         critical_segments=critical,
     )
 

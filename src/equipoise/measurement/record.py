@@ -20,11 +20,12 @@ __all__ = ["log_facts"]
 
 def log_facts(
     connection: duckdb.DuckDBPyConnection, experiment: Experiment, log: EventLog, until: int | None = None
-) -> tuple[Mapping[Quantity, str], int]:
+) -> tuple[Mapping[Quantity, str], int, int]:
     """Make `facts` out of the log: an exposure or a value per row, values only from first exposure on.
 
     `until` is the position in the log at which to stop reading, so that a look can be repeated.
-    Returns the column of each quantity, and how many values belong to nobody exposed (orphans).
+    Returns the column of each quantity, how many values belong to nobody exposed (orphans), and how many
+    were told of a unit before its first exposure (early) and are left out.
     """
     import pyarrow as pa
 
@@ -100,7 +101,12 @@ def log_facts(
     orphans = connection.execute(
         "SELECT count(*) FROM happenings WHERE unit NOT IN (SELECT unit FROM exposures)"
     ).fetchone() or (0,)
-    return names, int(orphans[0])
+    early = connection.execute(
+        """SELECT count(*) FROM happenings AS h
+           JOIN (SELECT unit, min(happened) AS since FROM exposures GROUP BY unit) AS firsts
+             ON firsts.unit = h.unit AND h.happened < firsts.since"""
+    ).fetchone() or (0,)
+    return names, int(orphans[0]), int(early[0])
 
 
 def _word(exposure: Exposure, attribute: str | None) -> str | None:

@@ -36,7 +36,8 @@ class Measurement:
     units were seen in several variants; they count for the one seen first (`kept`), or are left out
     where no time tells which that was. `critical_segments` holds, for each critical segment of the
     definition and in its order, the tallies of its metric within it. `rows_without_unit` could not be attributed to anybody.
-    `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970.
+    `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `orphans`
+    are values of units never exposed, `early` those told before a unit's first exposure; neither counts.
     """
 
     source: str
@@ -50,4 +51,5 @@ class Measurement:
     last: float | None
     tallies: Mapping[str, Mapping[str, Tally]]
     orphans: int = 0
+    early: int = 0
     critical_segments: tuple[Mapping[str, Tally], ...] = ()

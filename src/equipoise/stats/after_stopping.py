@@ -22,13 +22,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scipy.optimize import brentq
-
 from equipoise.errors import UsageError
 from equipoise.stats.brownian import Walk, rising_fractions
 from equipoise.stats.domain import inside, positive, sided
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.information import as_z
+from equipoise.stats.roots import brentq
 from equipoise.stats.sequential import regions
 
 __all__ = ["Tails", "after_stopping", "drift_where", "ending_reason", "repeated_interval", "stagewise_tails"]
@@ -204,7 +203,7 @@ def drift_where(above: Callable[[float], float], share: float, start: float, ste
         high, wider = high + wider, wider * 1.5
     if low == high:
         return low
-    return float(brentq(lambda drift: above(drift) - share, low, high, xtol=1e-9))
+    return brentq(lambda drift: above(drift) - share, low, high, xtol=1e-9)
 
 
 def ending_reason(

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
 from scipy.special import betaln, xlog1py, xlogy
 
 from equipoise.stats.domain import inside
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.pass_at_k import Tries
+from equipoise.stats.roots import brentq
 from equipoise.stats.student import t_estimate
 
 __all__ = ["beta_binomial_interval"]
@@ -44,6 +44,8 @@ def beta_binomial_interval(cases: Sequence[Tries], *, level: float = 0.95) -> Es
     >>> round(e.value, 3), round(e.low, 3), round(e.high, 3)
     (0.824, 0.518, 0.967)
     """
+    from scipy.optimize import minimize_scalar
+
     level = inside("level", level)
     tried = [case for case in cases if case.n > 0]
     if len(tried) < 2:
@@ -73,7 +75,7 @@ def beta_binomial_interval(cases: Sequence[Tries], *, level: float = 0.95) -> Es
         if passed == total * round(end) or fallen(end) <= 0.0:
             return float(round(end))
         inner = min(max(value, EDGE), 1.0 - EDGE)
-        return float(brentq(fallen, min(inner, end), max(inner, end), xtol=1e-10))
+        return brentq(fallen, min(inner, end), max(inner, end), xtol=1e-10)
 
     low, high = limit(EDGE), limit(1.0 - EDGE)
     return Estimate(
@@ -89,6 +91,8 @@ def beta_binomial_interval(cases: Sequence[Tries], *, level: float = 0.95) -> Es
 
 def _profile(mean: float, n: Column, c: Column, w: Column) -> float:
     """The log-likelihood at `mean`, at its best over ρ (binomial coefficients left out)."""
+    from scipy.optimize import minimize_scalar
+
     failed = n - c
     plain = float(w @ (xlogy(c, mean) + xlog1py(failed, -mean)))
     if (n == 1).all():

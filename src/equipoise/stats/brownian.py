@@ -15,11 +15,11 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from equipoise.errors import UsageError
 from equipoise.stats.domain import positive
+from equipoise.stats.roots import brentq
 
 __all__ = ["FARTHEST", "LEAST_STEP", "Walk", "rising_fractions"]
 
@@ -71,7 +71,7 @@ class Walk:
             return FARTHEST
         if self.above(0.0) <= error:
             raise UsageError("the spending function spends more at this look than is left to spend above 0")
-        return float(brentq(lambda b: self.above(b) - error, 0.0, FARTHEST, xtol=1e-10))
+        return brentq(lambda b: self.above(b) - error, 0.0, FARTHEST, xtol=1e-10)
 
     def boundary_below(self, error: float, highest: float) -> float:
         """The boundary below which this look spends `error`, from −`FARTHEST` to `highest`."""
@@ -79,7 +79,7 @@ class Walk:
             return -FARTHEST
         if self.below(highest) <= error:
             return highest
-        return float(brentq(lambda b: self.below(b) - error, -FARTHEST, highest, xtol=1e-10))
+        return brentq(lambda b: self.below(b) - error, -FARTHEST, highest, xtol=1e-10)
 
     def boundary_within(self, error: float, highest: float) -> float:
         """The half-width around 0 within which this look spends `error`, from 0 to `highest`."""
@@ -87,7 +87,7 @@ class Walk:
             return 0.0
         if self.within(highest) <= error:
             return highest
-        return float(brentq(lambda b: self.within(b) - error, 0.0, highest, xtol=1e-10))
+        return brentq(lambda b: self.within(b) - error, 0.0, highest, xtol=1e-10)
 
     def carry_on(self, *regions: tuple[float, float]) -> None:
         """Perform this look: what lies in one of these intervals of z goes on, the rest has left."""

@@ -11,11 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.optimize import brentq
-
 from equipoise.stats.brownian import FARTHEST, rising_fractions
 from equipoise.stats.domain import inside
 from equipoise.stats.normal import critical
+from equipoise.stats.roots import brentq
 from equipoise.stats.sequential import crossing_probabilities, tail_of
 
 __all__ = [

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import gammaincinv, gammaln, ndtr
 
 from equipoise.errors import UsageError
 from equipoise.stats.domain import counted, finite, inside, positive, sided
 from equipoise.stats.normal import critical
+from equipoise.stats.roots import brentq
 
 __all__ = ["best_control_share", "dunnett_adjusted", "dunnett_alpha", "dunnett_critical"]
 
@@ -58,7 +58,7 @@ def dunnett_critical(
     high = critical(tail / joint.arms / sides)
     while joint.exceeded(high) > tail:
         high *= 2.0
-    return float(brentq(lambda c: joint.exceeded(c) - tail, 0.0, high, xtol=1e-11))
+    return brentq(lambda c: joint.exceeded(c) - tail, 0.0, high, xtol=1e-11)
 
 
 def dunnett_alpha(

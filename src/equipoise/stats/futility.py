@@ -15,12 +15,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.optimize import brentq
-
 from equipoise.errors import UsageError
 from equipoise.stats.brownian import Walk, rising_fractions
 from equipoise.stats.domain import finite, inside, positive
 from equipoise.stats.normal import critical
+from equipoise.stats.roots import brentq
 from equipoise.stats.sequential import regions, tail_of
 from equipoise.stats.spending import Spending
 

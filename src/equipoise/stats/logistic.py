@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 from scipy.special import expit
 
 from equipoise.errors import UsageError
@@ -164,6 +163,8 @@ def separated(ahead: Matrix, level: Matrix) -> bool:
     >>> separated(np.array([[1.0], [2.0]]), nothing), separated(np.array([[1.0], [-2.0]]), nothing)
     (True, False)
     """
+    from scipy.optimize import linprog
+
     if not ahead.size:
         return False
     scale = np.maximum(np.abs(np.vstack([ahead, level])).max(axis=0), 1e-300)

@@ -17,13 +17,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from scipy.optimize import brentq
 from scipy.special import lambertw, ndtr
 
 from equipoise.errors import UsageError
 from equipoise.stats.domain import finite, inside, positive
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.normal import critical
+from equipoise.stats.roots import brentq
 from equipoise.stats.sequential import crossing_probabilities
 
 __all__ = ["Mixture", "SequenceDesign", "always_valid", "over_looks", "sequence_design"]

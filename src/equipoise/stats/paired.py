@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import SupportsIndex
 
-from scipy.optimize import brentq
 from scipy.special import bdtr
 
 from equipoise.stats.domain import counted, finite, inside
@@ -13,6 +12,7 @@ from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.moments import Moments
 from equipoise.stats.normal import critical, two_sided
 from equipoise.stats.proportions import wilson_interval
+from equipoise.stats.roots import brentq
 from equipoise.stats.student import t_estimate
 
 __all__ = [
@@ -200,4 +200,4 @@ def _lower_limit(b: int, c: int, n: int, z: float) -> float:
     step = (value + 1.0) / 2.0
     while excess(value - step) >= 0.0:
         step /= 2.0
-    return float(brentq(excess, -1.0, value - step, xtol=1e-13, rtol=1e-13))
+    return brentq(excess, -1.0, value - step, xtol=1e-13, rtol=1e-13)

@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal, SupportsIndex
 
-from scipy.optimize import brentq
 from scipy.special import nctdtr, ndtr, stdtrit
 
 from equipoise.errors import UsageError
@@ -19,6 +18,7 @@ from equipoise.stats.domain import counted, finite, inside, positive, sided
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.normal import critical
 from equipoise.stats.proportions import restricted_rates
+from equipoise.stats.roots import brentq
 
 __all__ = [
     "SampleSize",
@@ -316,7 +316,7 @@ def detectable_two_proportions(
         )
     if lacking(smallest) >= 0.0:
         return smallest
-    return float(brentq(lacking, smallest, largest, xtol=1e-12))
+    return brentq(lacking, smallest, largest, xtol=1e-12)
 
 
 def detectable_two_means(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import SupportsIndex
 
-from scipy.optimize import brentq
-
 from equipoise.errors import UsageError
 from equipoise.stats.domain import counted, inside
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.power import Better, detectable_two_means, power_noninferior_proportions
+from equipoise.stats.roots import brentq
 
 __all__ = ["excludable_margin_means", "excludable_margin_proportions"]
 
@@ -49,7 +48,7 @@ def excludable_margin_proportions(
         )
     if lacking(narrowest) >= 0.0:
         return narrowest
-    return float(brentq(lacking, narrowest, widest, xtol=1e-12))
+    return brentq(lacking, narrowest, widest, xtol=1e-12)
 
 
 def excludable_margin_means(

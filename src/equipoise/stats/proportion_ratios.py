@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from typing import SupportsIndex
 
-from scipy.optimize import brentq
-
 from equipoise.errors import UsageError
 from equipoise.stats.domain import finite, inside
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.normal import critical, two_sided
 from equipoise.stats.proportions import difference_of_proportions, wilson_interval
+from equipoise.stats.roots import brentq
 
 __all__ = ["miettinen_nurminen_interval", "newcombe_interval", "relative_difference_of_proportions"]
 

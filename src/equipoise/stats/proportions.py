@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 from typing import SupportsIndex
 
-from scipy.optimize import brentq
-
 from equipoise.errors import UsageError
 from equipoise.stats.domain import counted, inside
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.normal import critical, two_sided
+from equipoise.stats.roots import brentq
 
 __all__ = ["difference_of_proportions", "restricted_rates", "wilson_interval"]
 
@@ -179,7 +178,7 @@ def _lower_limit(xc: int, nc: int, xt: int, nt: int, z: float) -> float:
     step = (value + 1.0) / 2.0
     while excess(value - step) >= 0.0:
         step /= 2.0
-    return float(brentq(excess, -1.0, value - step, xtol=1e-13, rtol=1e-13))
+    return brentq(excess, -1.0, value - step, xtol=1e-13, rtol=1e-13)
 
 
 def _rate_counts(arm: str, successes: SupportsIndex, n: SupportsIndex) -> tuple[int, int]:

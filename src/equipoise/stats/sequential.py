@@ -12,12 +12,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from scipy.optimize import brentq
-
 from equipoise.errors import UsageError
 from equipoise.stats.brownian import FARTHEST, Walk, rising_fractions
 from equipoise.stats.domain import finite, inside, positive, sided
 from equipoise.stats.normal import critical
+from equipoise.stats.roots import brentq
 from equipoise.stats.spending import Spending
 
 __all__ = [
