@@ -7,8 +7,8 @@ import time
 
 from pairs import report
 
-from equipoise.stats.sequential import boundaries
-from equipoise.stats.spending import obrien_fleming
+from equipoise.stats.looks.sequential import boundaries
+from equipoise.stats.looks.spending import obrien_fleming
 
 
 def main() -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from pairs import report
 
-from equipoise.stats.after_stopping import after_stopping
-from equipoise.stats.classic_boundaries import pocock_boundaries
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.futility import futility_design
-from equipoise.stats.sequential import boundaries, inflation
-from equipoise.stats.spending import hwang_shih_decani, obrien_fleming
+from equipoise.stats.looks.after_stopping import after_stopping
+from equipoise.stats.looks.classic_boundaries import pocock_boundaries
+from equipoise.stats.looks.futility import futility_design
+from equipoise.stats.looks.sequential import boundaries, inflation
+from equipoise.stats.looks.spending import hwang_shih_decani, obrien_fleming
 
 
 def equal(looks: int) -> list[float]:

@@ -12,7 +12,7 @@ from pairs import report
 
 EVERYTHING = (
     "import importlib, pkgutil, equipoise.stats as s; "
-    "[importlib.import_module(m.name) for m in pkgutil.iter_modules(s.__path__, 'equipoise.stats.')]"
+    "[importlib.import_module(m.name) for m in pkgutil.walk_packages(s.__path__, 'equipoise.stats.')]"
 )
 PROGRAM = Path(sys.executable).with_name("equipoise")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import duckdb
 
 from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.sample_ratio import sample_ratio
+from equipoise.stats.health.sample_ratio import sample_ratio
 
 TABLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "ab_upworthy" / "packages.csv.gz"
 THRESHOLD = 0.001

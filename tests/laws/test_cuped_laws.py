@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from equipoise.stats.clusters import clustered_difference
-from equipoise.stats.cross_moments import CrossMoments, known_or_missing
-from equipoise.stats.cuped import Adjusted, cuped_means
-from equipoise.stats.equivalence import equivalence, noninferiority
+from equipoise.stats.anytime.normal_mixture import Mixture, over_looks
+from equipoise.stats.comparison.clusters import clustered_difference
+from equipoise.stats.comparison.equivalence import equivalence, noninferiority
+from equipoise.stats.comparison.paired import newcombe_paired_interval, paired_difference_of_proportions
+from equipoise.stats.comparison.proportion_ratios import relative_difference_of_proportions
+from equipoise.stats.comparison.proportions import difference_of_proportions
+from equipoise.stats.comparison.stratified import Stratum, mantel_haenszel_difference
+from equipoise.stats.covariates.cross_moments import CrossMoments, known_or_missing
+from equipoise.stats.covariates.cuped import Adjusted, cuped_means
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.normal_mixture import Mixture, over_looks
-from equipoise.stats.paired import newcombe_paired_interval, paired_difference_of_proportions
-from equipoise.stats.proportion_ratios import relative_difference_of_proportions
-from equipoise.stats.proportions import difference_of_proportions
-from equipoise.stats.stratified import Stratum, mantel_haenszel_difference
 
 seeds = st.integers(0, 2**32 - 1)
 tables = st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), max_size=20)

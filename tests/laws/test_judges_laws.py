@@ -10,25 +10,31 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from equipoise.stats.agreement import agreement, cohens_kappa, krippendorffs_alpha
-from equipoise.stats.beta_binomial import beta_binomial_interval
-from equipoise.stats.binomial import clopper_pearson_interval, jeffreys_interval
-from equipoise.stats.bradley_terry import BradleyTerry, bradley_terry
-from equipoise.stats.case_means import mean_over_cases, share_over_cases
-from equipoise.stats.elo import elo, elo_over_orders
+from equipoise.stats.cases.beta_binomial import beta_binomial_interval
+from equipoise.stats.cases.binomial import clopper_pearson_interval, jeffreys_interval
+from equipoise.stats.cases.case_means import mean_over_cases, share_over_cases
+from equipoise.stats.cases.pass_at_k import (
+    Tries,
+    pass_all_k,
+    pass_at_k,
+    pass_at_k_of_case,
+    pass_hat_k_of_case,
+)
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.judge_error import JudgeErrors, corrected_rate
-from equipoise.stats.judge_lean import length_lean, order_consistency, position_lean
-from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.paired_signs import SignFlips, sign_flip_test
-from equipoise.stats.pass_at_k import Tries, pass_all_k, pass_at_k, pass_at_k_of_case, pass_hat_k_of_case
-from equipoise.stats.prediction_powered import (
+from equipoise.stats.judges.agreement import agreement, cohens_kappa, krippendorffs_alpha
+from equipoise.stats.judges.judge_error import JudgeErrors, corrected_rate
+from equipoise.stats.judges.judge_lean import length_lean, order_consistency, position_lean
+from equipoise.stats.judges.prediction_powered import (
     JudgedArm,
     corrected_difference_of_proportions,
     corrected_mean,
     corrected_proportion,
 )
-from equipoise.stats.preference import clustered_win_rate, win_rate
+from equipoise.stats.moments import Moments, PairMoments
+from equipoise.stats.preference.bradley_terry import BradleyTerry, bradley_terry
+from equipoise.stats.preference.elo import elo, elo_over_orders
+from equipoise.stats.preference.paired_signs import SignFlips, sign_flip_test
+from equipoise.stats.preference.preference import clustered_win_rate, win_rate
 
 scores = st.lists(st.sampled_from([0.0, 0.5, 1.0, 0.3]), min_size=2, max_size=60)
 labels = st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from("ABC")), min_size=2, max_size=40)

@@ -11,21 +11,21 @@ from hypothesis import strategies as st
 
 from equipoise.design.outcomes import Mean, NoninferiorProportion, Proportion
 from equipoise.design.size import Conditions, Size, detectable, size
-from equipoise.stats.dunnett import dunnett_adjusted, dunnett_alpha, dunnett_critical
-from equipoise.stats.logged_ratio import LoggedAllocation, logged_ratio
-from equipoise.stats.multiplicity import benjamini_hochberg, benjamini_yekutieli, bonferroni
-from equipoise.stats.normal import two_sided
-from equipoise.stats.novelty import DailyMoments
-from equipoise.stats.power_clusters import size_clusters
-from equipoise.stats.power_judged import labels_needed
-from equipoise.stats.sample_ratio import (
+from equipoise.stats.families.dunnett import dunnett_adjusted, dunnett_alpha, dunnett_critical
+from equipoise.stats.families.multiplicity import benjamini_hochberg, benjamini_yekutieli, bonferroni
+from equipoise.stats.health.logged_ratio import LoggedAllocation, logged_ratio
+from equipoise.stats.health.novelty import DailyMoments
+from equipoise.stats.health.sample_ratio import (
     AnytimeSampleRatio,
     Epoch,
     SampleRatio,
     anytime_sample_ratio_by_epoch,
     sample_ratio_by_epoch,
 )
-from equipoise.stats.segments import SegmentRates, Simpson, simpson_check
+from equipoise.stats.health.segments import SegmentRates, Simpson, simpson_check
+from equipoise.stats.normal import two_sided
+from equipoise.stats.sizes.power_clusters import size_clusters
+from equipoise.stats.sizes.power_judged import labels_needed
 
 weights = st.floats(0.05, 20.0)
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from equipoise.stats.after_stopping import after_stopping, repeated_interval, stagewise_tails
-from equipoise.stats.classic_boundaries import wang_tsiatis_boundaries
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.futility import futility_design, stopping_probabilities
-from equipoise.stats.information import as_z, information, information_fraction
-from equipoise.stats.overrun import after_overrun
-from equipoise.stats.registered_boundaries import registered_rule
-from equipoise.stats.sequential import boundaries, crossing_probabilities, next_boundary
-from equipoise.stats.spending import (
+from equipoise.stats.looks.after_stopping import after_stopping, repeated_interval, stagewise_tails
+from equipoise.stats.looks.classic_boundaries import wang_tsiatis_boundaries
+from equipoise.stats.looks.futility import futility_design, stopping_probabilities
+from equipoise.stats.looks.information import as_z, information, information_fraction
+from equipoise.stats.looks.overrun import after_overrun
+from equipoise.stats.looks.registered_boundaries import registered_rule
+from equipoise.stats.looks.sequential import boundaries, crossing_probabilities, next_boundary
+from equipoise.stats.looks.spending import (
     hwang_shih_decani,
     kim_demets,
     obrien_fleming,

@@ -10,22 +10,22 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from equipoise.stats.comparison.means import difference_of_means
+from equipoise.stats.comparison.proportions import difference_of_proportions
+from equipoise.stats.comparison.ratios import difference_of_ratios
+from equipoise.stats.comparison.relative import relative_difference_of_means
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.means import difference_of_means
+from equipoise.stats.families.multiplicity import benjamini_hochberg, bonferroni, holm
+from equipoise.stats.looks.sequential import boundaries, crossing_probabilities, next_boundary
+from equipoise.stats.looks.spending import obrien_fleming, pocock
 from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.multiplicity import benjamini_hochberg, bonferroni, holm
-from equipoise.stats.power import (
+from equipoise.stats.preference.preference import win_rate
+from equipoise.stats.sizes.power import (
     detectable_two_proportions,
     power_two_proportions,
     size_noninferior_proportions,
     size_two_proportions,
 )
-from equipoise.stats.preference import win_rate
-from equipoise.stats.proportions import difference_of_proportions
-from equipoise.stats.ratios import difference_of_ratios
-from equipoise.stats.relative import relative_difference_of_means
-from equipoise.stats.sequential import boundaries, crossing_probabilities, next_boundary
-from equipoise.stats.spending import obrien_fleming, pocock
 
 columns = st.lists(st.floats(-1e6, 1e6), max_size=30)
 

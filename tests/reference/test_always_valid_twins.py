@@ -10,12 +10,15 @@ from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from equipoise.stats.betting import bounded_difference, bounded_mean
-from equipoise.stats.confidence_sequences import sequence_of_difference_of_means, sequence_with_known_spread
+from equipoise.stats.anytime.betting import bounded_difference, bounded_mean
+from equipoise.stats.anytime.confidence_sequences import (
+    sequence_of_difference_of_means,
+    sequence_with_known_spread,
+)
+from equipoise.stats.anytime.normal_mixture import Mixture, always_valid
+from equipoise.stats.comparison.means import difference_of_means
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.means import difference_of_means
 from equipoise.stats.moments import Moments
-from equipoise.stats.normal_mixture import Mixture, always_valid
 
 
 def found(result: object) -> Estimate:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import statsmodels.api as sm  # type: ignore[import-untyped]
 
-from equipoise.stats.clusters import clustered_difference
+from equipoise.stats.comparison.clusters import clustered_difference
+from equipoise.stats.comparison.ratios import difference_of_ratios
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.moments import PairMoments
-from equipoise.stats.ratios import difference_of_ratios
 
 
 def found(result: object) -> Estimate:

@@ -11,10 +11,16 @@ import numpy as np
 import pytest
 import statsmodels.api as sm  # type: ignore[import-untyped]
 
-from equipoise.stats.cross_moments import CrossMoments, known_or_missing
-from equipoise.stats.cuped import Adjusted, cuped_means, cuped_means_relative, cuped_proportions, cuped_ratios
+from equipoise.stats.comparison.relative import relative_difference_of_means
+from equipoise.stats.covariates.cross_moments import CrossMoments, known_or_missing
+from equipoise.stats.covariates.cuped import (
+    Adjusted,
+    cuped_means,
+    cuped_means_relative,
+    cuped_proportions,
+    cuped_ratios,
+)
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.relative import relative_difference_of_means
 
 DONORS = Path(__file__).parents[3] / "shared" / "data" / "ab_charity_mail" / "donors.csv.gz"
 

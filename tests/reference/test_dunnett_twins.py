@@ -9,14 +9,14 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 
-from equipoise.stats.dunnett import dunnett_adjusted, dunnett_critical
+from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_of
+from equipoise.stats.families.dunnett import dunnett_adjusted, dunnett_critical
+from equipoise.stats.families.multiplicity import benjamini_yekutieli
 from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.multiplicity import benjamini_yekutieli
-from equipoise.stats.power import size_two_proportions
-from equipoise.stats.power_clusters import design_effect
-from equipoise.stats.power_judged import judge_correlation, judged_rates, labels_needed
-from equipoise.stats.power_pilot import pilot_spread, quantile_spread, ratio_spread
-from equipoise.stats.quantiles import QuantileSummary, quantile_of
+from equipoise.stats.sizes.power import size_two_proportions
+from equipoise.stats.sizes.power_clusters import design_effect
+from equipoise.stats.sizes.power_judged import judge_correlation, judged_rates, labels_needed
+from equipoise.stats.sizes.power_pilot import pilot_spread, quantile_spread, ratio_spread
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,12 @@ import pytest
 import statsmodels.api as sm  # type: ignore[import-untyped]
 from scipy import stats
 
-from equipoise.stats.carry_over import SlotCells, carry_over
+from equipoise.stats.comparison.means import difference_of_means
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.logged_ratio import LoggedAllocation, anytime_logged_ratio, logged_ratio
-from equipoise.stats.means import difference_of_means
-from equipoise.stats.moments import Moments
-from equipoise.stats.novelty import DailyMoments, Novelty, effect_trend
-from equipoise.stats.sample_ratio import (
+from equipoise.stats.health.carry_over import SlotCells, carry_over
+from equipoise.stats.health.logged_ratio import LoggedAllocation, anytime_logged_ratio, logged_ratio
+from equipoise.stats.health.novelty import DailyMoments, Novelty, effect_trend
+from equipoise.stats.health.sample_ratio import (
     AnytimeSampleRatio,
     Epoch,
     SampleRatio,
@@ -24,7 +23,8 @@ from equipoise.stats.sample_ratio import (
     sample_ratio,
     sample_ratio_by_epoch,
 )
-from equipoise.stats.segments import SegmentMix, SegmentRates, Simpson, segment_mix, simpson_check
+from equipoise.stats.health.segments import SegmentMix, SegmentRates, Simpson, segment_mix, simpson_check
+from equipoise.stats.moments import Moments
 
 HALF, RAMP = {"a": 0.5, "b": 0.5}, {"a": 0.95, "b": 0.05}
 

@@ -12,13 +12,18 @@ import numpy as np
 import pytest
 from scipy.special import logit
 
-from equipoise.stats.agreement import agreement, cohens_kappa, krippendorffs_alpha
-from equipoise.stats.bradley_terry import BradleyTerry, bradley_terry
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.judge_lean import length_lean, order_consistency, position_lean, position_lean_one_order
-from equipoise.stats.length_control import LengthControlled, length_controlled_win_rate
+from equipoise.stats.judges.agreement import agreement, cohens_kappa, krippendorffs_alpha
+from equipoise.stats.judges.judge_lean import (
+    length_lean,
+    order_consistency,
+    position_lean,
+    position_lean_one_order,
+)
+from equipoise.stats.judges.prediction_powered import JudgedArm, corrected_proportion
 from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.prediction_powered import JudgedArm, corrected_proportion
+from equipoise.stats.preference.bradley_terry import BradleyTerry, bradley_terry
+from equipoise.stats.preference.length_control import LengthControlled, length_controlled_win_rate
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

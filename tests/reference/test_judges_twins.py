@@ -13,27 +13,27 @@ from scipy.optimize import brentq, minimize
 from scipy.special import betaln, comb, expit
 from statsmodels.stats.inter_rater import cohens_kappa as other_kappa  # type: ignore[import-untyped]
 
-from equipoise.stats.agreement import cohens_kappa, krippendorffs_alpha, self_consistency
-from equipoise.stats.beta_binomial import beta_binomial_interval
-from equipoise.stats.binomial import clopper_pearson_interval, jeffreys_interval
-from equipoise.stats.bradley_terry import BradleyTerry, bradley_terry
-from equipoise.stats.case_means import mean_over_cases
-from equipoise.stats.elo import elo
+from equipoise.stats.cases.beta_binomial import beta_binomial_interval
+from equipoise.stats.cases.binomial import clopper_pearson_interval, jeffreys_interval
+from equipoise.stats.cases.case_means import mean_over_cases
+from equipoise.stats.cases.pass_at_k import Tries, pass_at_k_of_case, pass_hat_k_of_case
+from equipoise.stats.comparison.proportions import wilson_interval
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.judge_error import JudgeErrors, corrected_rate
-from equipoise.stats.judge_lean import position_lean
-from equipoise.stats.logistic import Logistic, fit_logistic
-from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.paired_signs import SignFlips, sign_flip_test
-from equipoise.stats.pass_at_k import Tries, pass_at_k_of_case, pass_hat_k_of_case
-from equipoise.stats.prediction_powered import (
+from equipoise.stats.judges.agreement import cohens_kappa, krippendorffs_alpha, self_consistency
+from equipoise.stats.judges.judge_error import JudgeErrors, corrected_rate
+from equipoise.stats.judges.judge_lean import position_lean
+from equipoise.stats.judges.prediction_powered import (
     JudgedArm,
     corrected_difference_of_means,
     corrected_mean,
     corrected_proportion,
     power_tuned,
 )
-from equipoise.stats.proportions import wilson_interval
+from equipoise.stats.moments import Moments, PairMoments
+from equipoise.stats.preference.bradley_terry import BradleyTerry, bradley_terry
+from equipoise.stats.preference.elo import elo
+from equipoise.stats.preference.logistic import Logistic, fit_logistic
+from equipoise.stats.preference.paired_signs import SignFlips, sign_flip_test
 
 
 def found(result: object) -> Estimate:

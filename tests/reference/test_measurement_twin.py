@@ -24,9 +24,9 @@ from equipoise.events.log import MemoryLog
 from equipoise.experiment.definition import TableSource
 from equipoise.experiment.reading import load_experiment
 from equipoise.measurement.measuring import measure_log, measure_table
+from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_of
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.quantiles import QuantileSummary, quantile_of
 
 RULES = ("any", "all", "first", "last", "mean", "sum", "max", "min")
 SEEDS = range(4)

@@ -11,13 +11,18 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 from scipy.stats import multivariate_normal
 
-from equipoise.stats.after_stopping import after_stopping, stagewise_tails
-from equipoise.stats.classic_boundaries import wang_tsiatis_boundaries
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.futility import futility_design, next_futility, stopping_probabilities
-from equipoise.stats.overrun import after_overrun
-from equipoise.stats.sequential import boundaries, next_boundary
-from equipoise.stats.spending import hwang_shih_decani, obrien_fleming, obrien_fleming_of_both_tails, pocock
+from equipoise.stats.looks.after_stopping import after_stopping, stagewise_tails
+from equipoise.stats.looks.classic_boundaries import wang_tsiatis_boundaries
+from equipoise.stats.looks.futility import futility_design, next_futility, stopping_probabilities
+from equipoise.stats.looks.overrun import after_overrun
+from equipoise.stats.looks.sequential import boundaries, next_boundary
+from equipoise.stats.looks.spending import (
+    hwang_shih_decani,
+    obrien_fleming,
+    obrien_fleming_of_both_tails,
+    pocock,
+)
 
 Regions = Sequence[Sequence[tuple[float, float]]]
 

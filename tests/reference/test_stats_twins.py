@@ -17,17 +17,21 @@ from statsmodels.stats.power import TTestIndPower  # type: ignore[import-untyped
 from statsmodels.stats.proportion import proportion_confint, proportions_ztest  # type: ignore[import-untyped]
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW  # type: ignore[import-untyped]
 
+from equipoise.stats.comparison.means import difference_of_means
+from equipoise.stats.comparison.proportions import (
+    difference_of_proportions,
+    restricted_rates,
+    wilson_interval,
+)
+from equipoise.stats.comparison.ratios import difference_of_ratios
+from equipoise.stats.comparison.relative import relative_difference_of_means
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.means import difference_of_means
+from equipoise.stats.families.multiplicity import benjamini_hochberg, bonferroni, holm
+from equipoise.stats.health.sample_ratio import SampleRatio, anytime_sample_ratio, sample_ratio
+from equipoise.stats.looks.sequential import crossing_probabilities
 from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.multiplicity import benjamini_hochberg, bonferroni, holm
-from equipoise.stats.power import power_two_means
-from equipoise.stats.preference import win_rate
-from equipoise.stats.proportions import difference_of_proportions, restricted_rates, wilson_interval
-from equipoise.stats.ratios import difference_of_ratios
-from equipoise.stats.relative import relative_difference_of_means
-from equipoise.stats.sample_ratio import SampleRatio, anytime_sample_ratio, sample_ratio
-from equipoise.stats.sequential import crossing_probabilities
+from equipoise.stats.preference.preference import win_rate
+from equipoise.stats.sizes.power import power_two_means
 
 TABLES = [(3, 20, 9, 25), (0, 40, 4, 31), (40, 40, 29, 31), (298, 16687, 736, 33396), (2, 100000, 9, 90000)]
 

@@ -7,11 +7,15 @@ import pytest
 from statsmodels.stats.contingency_tables import StratifiedTable, mcnemar  # type: ignore[import-untyped]
 from statsmodels.stats.proportion import confint_proportions_2indep, score_test_proportions_2indep  # type: ignore[import-untyped]
 
+from equipoise.stats.comparison.paired import mcnemar_mid_p, paired_difference_of_proportions
+from equipoise.stats.comparison.proportion_ratios import relative_difference_of_proportions
+from equipoise.stats.comparison.proportions import difference_of_proportions
+from equipoise.stats.comparison.stratified import (
+    Stratum,
+    mantel_haenszel_difference,
+    mantel_haenszel_odds_ratio,
+)
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.paired import mcnemar_mid_p, paired_difference_of_proportions
-from equipoise.stats.proportion_ratios import relative_difference_of_proportions
-from equipoise.stats.proportions import difference_of_proportions
-from equipoise.stats.stratified import Stratum, mantel_haenszel_difference, mantel_haenszel_odds_ratio
 
 
 def found(result: object) -> Estimate:

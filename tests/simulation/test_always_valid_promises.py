@@ -11,10 +11,10 @@ import math
 import numpy as np
 import pytest
 
-from equipoise.stats.betting import bounded_difference, bounded_mean, bounded_mean_bernstein
-from equipoise.stats.confidence_sequences import BURN_IN, BURN_IN_SINGLE, BURN_IN_UNLIKE
+from equipoise.stats.anytime.betting import bounded_difference, bounded_mean, bounded_mean_bernstein
+from equipoise.stats.anytime.confidence_sequences import BURN_IN, BURN_IN_SINGLE, BURN_IN_UNLIKE
+from equipoise.stats.anytime.normal_mixture import Mixture, sequence_design
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.normal_mixture import Mixture, sequence_design
 
 FALSE_ALARM_Z = 4.0
 FOURTEEN = [0.2 + 0.8 * k / 13 for k in range(14)]

@@ -10,9 +10,9 @@ import math
 import numpy as np
 import pytest
 
-from equipoise.stats.clusters import clustered_difference
+from equipoise.stats.comparison.clusters import clustered_difference
+from equipoise.stats.comparison.means import difference_of_means
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.means import difference_of_means
 from equipoise.stats.moments import Moments
 
 

@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from equipoise.stats.comparison.means import difference_of_means
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.means import difference_of_means
+from equipoise.stats.looks.sequential import crossing_probabilities, next_boundary
+from equipoise.stats.looks.spending import obrien_fleming
 from equipoise.stats.moments import Moments
-from equipoise.stats.sequential import crossing_probabilities, next_boundary
-from equipoise.stats.spending import obrien_fleming
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "ab_asos_series" / "series.csv.gz"
 PLANNED = (0.2, 0.4, 0.6, 0.8, 1.0)

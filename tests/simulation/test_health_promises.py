@@ -12,19 +12,19 @@ import math
 import numpy as np
 import pytest
 
-from equipoise.stats.carry_over import SlotCells, carry_over
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.logged_ratio import LoggedAllocation, anytime_logged_ratio, logged_ratio
-from equipoise.stats.moments import Moments
-from equipoise.stats.novelty import DailyMoments, Novelty, effect_trend
-from equipoise.stats.sample_ratio import (
+from equipoise.stats.health.carry_over import SlotCells, carry_over
+from equipoise.stats.health.logged_ratio import LoggedAllocation, anytime_logged_ratio, logged_ratio
+from equipoise.stats.health.novelty import DailyMoments, Novelty, effect_trend
+from equipoise.stats.health.sample_ratio import (
     AnytimeSampleRatio,
     Epoch,
     SampleRatio,
     anytime_sample_ratio_by_epoch,
     sample_ratio_by_epoch,
 )
-from equipoise.stats.segments import SegmentMix, segment_mix
+from equipoise.stats.health.segments import SegmentMix, segment_mix
+from equipoise.stats.moments import Moments
 
 FALSE_ALARM_Z = 4.0
 RAMP = [(0.99, 0.01), (0.9, 0.1), (0.5, 0.5)]

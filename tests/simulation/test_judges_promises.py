@@ -11,24 +11,24 @@ import math
 import numpy as np
 import pytest
 
-from equipoise.stats.agreement import cohens_kappa, krippendorffs_alpha
-from equipoise.stats.beta_binomial import beta_binomial_interval
-from equipoise.stats.bradley_terry import BradleyTerry, bradley_terry
-from equipoise.stats.case_means import mean_over_cases
+from equipoise.stats.cases.beta_binomial import beta_binomial_interval
+from equipoise.stats.cases.case_means import mean_over_cases
+from equipoise.stats.cases.pass_at_k import Tries, pass_at_k, pass_at_k_of_case
+from equipoise.stats.comparison.proportions import wilson_interval
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.judge_error import JudgeErrors, corrected_rate
-from equipoise.stats.length_control import LengthControlled, length_controlled_win_rate
-from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.paired_signs import SignFlips, sign_flip_test
-from equipoise.stats.pass_at_k import Tries, pass_at_k, pass_at_k_of_case
-from equipoise.stats.prediction_powered import (
+from equipoise.stats.judges.agreement import cohens_kappa, krippendorffs_alpha
+from equipoise.stats.judges.judge_error import JudgeErrors, corrected_rate
+from equipoise.stats.judges.prediction_powered import (
     JudgedArm,
     corrected_difference_of_proportions,
     corrected_mean,
     corrected_proportion,
 )
-from equipoise.stats.preference import clustered_win_rate, win_rate
-from equipoise.stats.proportions import wilson_interval
+from equipoise.stats.moments import Moments, PairMoments
+from equipoise.stats.preference.bradley_terry import BradleyTerry, bradley_terry
+from equipoise.stats.preference.length_control import LengthControlled, length_controlled_win_rate
+from equipoise.stats.preference.paired_signs import SignFlips, sign_flip_test
+from equipoise.stats.preference.preference import clustered_win_rate, win_rate
 
 
 def tolerance(share: float, replications: int) -> float:

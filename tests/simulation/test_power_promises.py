@@ -15,15 +15,15 @@ from scipy import stats
 
 from equipoise.design.outcomes import JudgedProportion, Proportion
 from equipoise.design.size import Conditions, size
-from equipoise.stats.dunnett import best_control_share, dunnett_adjusted, dunnett_critical
+from equipoise.stats.comparison.quantiles import QuantileSummary, difference_of_quantiles, quantile_of
+from equipoise.stats.comparison.ratios import difference_of_ratios
 from equipoise.stats.estimate import Estimate
+from equipoise.stats.families.dunnett import best_control_share, dunnett_adjusted, dunnett_critical
 from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.power import power_two_means, power_two_proportions, size_two_means
-from equipoise.stats.power_clusters import power_clusters, size_clusters
-from equipoise.stats.power_judged import judge_correlation, labels_needed
-from equipoise.stats.power_pilot import pilot_spread, quantile_spread, ratio_spread
-from equipoise.stats.quantiles import QuantileSummary, difference_of_quantiles, quantile_of
-from equipoise.stats.ratios import difference_of_ratios
+from equipoise.stats.sizes.power import power_two_means, power_two_proportions, size_two_means
+from equipoise.stats.sizes.power_clusters import power_clusters, size_clusters
+from equipoise.stats.sizes.power_judged import judge_correlation, labels_needed
+from equipoise.stats.sizes.power_pilot import pilot_spread, quantile_spread, ratio_spread
 
 FALSE_ALARM_Z = 4.0
 
@@ -261,8 +261,8 @@ def test_a_small_pilot_misses_the_power_half_of_the_time_unless_it_is_assured() 
 
 def test_looks_keep_the_power_in_the_units_they_are_sized_for() -> None:
     """Four looks at a rate, 20,000 replications of the pooled test; half a point more for the pooling."""
-    from equipoise.stats.sequential import inflation
-    from equipoise.stats.spending import obrien_fleming
+    from equipoise.stats.looks.sequential import inflation
+    from equipoise.stats.looks.spending import obrien_fleming
 
     needed = size(Proportion(0.6), 0.05, conditions=Conditions(looks=4))
     n = needed.control

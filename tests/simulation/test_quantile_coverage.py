@@ -12,8 +12,13 @@ import math
 import numpy as np
 import pytest
 
+from equipoise.stats.comparison.quantiles import (
+    QuantileSummary,
+    difference_of_quantiles,
+    quantile_interval,
+    quantile_of,
+)
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.quantiles import QuantileSummary, difference_of_quantiles, quantile_interval, quantile_of
 
 P95 = math.exp(0.8 * 1.6448536269514722)
 

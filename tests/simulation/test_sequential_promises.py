@@ -16,17 +16,17 @@ from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri, stdtr
 from scipy.stats import binom
 
-from equipoise.stats.after_stopping import after_stopping, stagewise_tails
-from equipoise.stats.classic_boundaries import obrien_fleming_boundaries
+from equipoise.stats.comparison.means import difference_of_means
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.futility import futility_design
-from equipoise.stats.information import as_z
-from equipoise.stats.means import difference_of_means
+from equipoise.stats.looks.after_stopping import after_stopping, stagewise_tails
+from equipoise.stats.looks.classic_boundaries import obrien_fleming_boundaries
+from equipoise.stats.looks.futility import futility_design
+from equipoise.stats.looks.information import as_z
+from equipoise.stats.looks.overrun import after_overrun
+from equipoise.stats.looks.registered_boundaries import registered_rule
+from equipoise.stats.looks.sequential import boundaries, inflation, next_boundary
+from equipoise.stats.looks.spending import Spending, obrien_fleming, pocock
 from equipoise.stats.moments import Moments
-from equipoise.stats.overrun import after_overrun
-from equipoise.stats.registered_boundaries import registered_rule
-from equipoise.stats.sequential import boundaries, inflation, next_boundary
-from equipoise.stats.spending import Spending, obrien_fleming, pocock
 
 FALSE_ALARM_Z = 4.0
 FIVE = [0.2, 0.4, 0.6, 0.8, 1.0]

@@ -12,21 +12,21 @@ import math
 import numpy as np
 import pytest
 
+from equipoise.stats.comparison.means import difference_of_means
+from equipoise.stats.comparison.proportions import difference_of_proportions
+from equipoise.stats.comparison.quantiles import QuantileSummary, difference_of_quantiles, quantile_of
+from equipoise.stats.comparison.ratios import difference_of_ratios
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.means import difference_of_means
+from equipoise.stats.health.sample_ratio import AnytimeSampleRatio, anytime_sample_ratio
+from equipoise.stats.looks.sequential import boundaries, inflation
+from equipoise.stats.looks.spending import Spending, obrien_fleming, pocock
 from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.power import (
+from equipoise.stats.sizes.power import (
     power_two_proportions,
     size_noninferior_proportions,
     size_two_means,
     size_two_proportions,
 )
-from equipoise.stats.proportions import difference_of_proportions
-from equipoise.stats.quantiles import QuantileSummary, difference_of_quantiles, quantile_of
-from equipoise.stats.ratios import difference_of_ratios
-from equipoise.stats.sample_ratio import AnytimeSampleRatio, anytime_sample_ratio
-from equipoise.stats.sequential import boundaries, inflation
-from equipoise.stats.spending import Spending, obrien_fleming, pocock
 
 FALSE_ALARM_Z = 4.0
 

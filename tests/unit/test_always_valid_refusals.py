@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from equipoise.errors import UsageError
-from equipoise.stats.betting import bounded_difference, bounded_mean, bounded_mean_bernstein
-from equipoise.stats.confidence_sequences import (
+from equipoise.stats.anytime.betting import bounded_difference, bounded_mean, bounded_mean_bernstein
+from equipoise.stats.anytime.confidence_sequences import (
     sequence_of_difference_of_means,
     sequence_of_difference_of_proportions,
     sequence_of_mean,
     sequence_with_known_spread,
 )
+from equipoise.stats.anytime.normal_mixture import Mixture, always_valid, over_looks, sequence_design
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.moments import Moments
-from equipoise.stats.normal_mixture import Mixture, always_valid, over_looks, sequence_design
 
 LOOK = Estimate(value=1.0, standard_error=0.1, low=0.8, high=1.2, level=0.95, method="a difference")
 LATER = Estimate(value=2.0, standard_error=0.1, low=1.8, high=2.2, level=0.95, method="a difference")

@@ -7,7 +7,7 @@ import pytest
 from equipoise.arena.gate import ArmDecision, decide, decide_arm
 from equipoise.experiment.definition import Gate
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.preference import cases_to_settle
+from equipoise.stats.preference.preference import cases_to_settle
 
 
 def rate(low, high, value=None):
@@ -85,7 +85,9 @@ def test_the_number_of_cases_that_would_settle_it():
 )
 def test_the_gate_passes_only_if_every_treatment_does(decisions, overall, code):
     """The worst that is known decides, and its arms are named."""
-    arms = [ArmDecision(variant=f"v{n}", decision=each, reason="so", cases=9) for n, each in enumerate(decisions)]
+    arms = [
+        ArmDecision(variant=f"v{n}", decision=each, reason="so", cases=9) for n, each in enumerate(decisions)
+    ]
     found = decide(arms)
     assert (found.decision, found.exit_code) == (overall, code)
     named = [f"v{n}: so" for n, each in enumerate(decisions) if each == overall]

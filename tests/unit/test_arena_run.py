@@ -20,7 +20,7 @@ from equipoise.experiment.definition import Cases, Experiment, Gate, Judge, Offl
 from equipoise.experiment.variant import Prompt, Variant
 from equipoise.providers.openai_compatible import OpenAICompatible
 from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint
-from equipoise.stats.preference import win_rate
+from equipoise.stats.preference.preference import win_rate
 
 QUESTIONS = [f"Question {n}?" for n in range(1, 6)]
 AXES = ("clarity", "accuracy", "policy")
@@ -57,7 +57,9 @@ def folder(tmp_path):
 
 
 def verdicts(folder, scores, variant="b"):
-    write(folder, "verdicts.jsonl", [{"case": n, "variant": variant, "p": p} for n, p in enumerate(scores, 1)])
+    write(
+        folder, "verdicts.jsonl", [{"case": n, "variant": variant, "p": p} for n, p in enumerate(scores, 1)]
+    )
     return Judge(pairwise=Recording(file="verdicts.jsonl", case="case", variant="variant", value="p"))
 
 
@@ -80,12 +82,16 @@ class _Reader(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
-        self.loads += [value for name, value in attrs if name in ("src", "href") and not value.startswith("data:")]
+        self.loads += [
+            value for name, value in attrs if name in ("src", "href") and not value.startswith("data:")
+        ]
 
 
 def test_four_wins_and_a_tie_settle_little(folder):
     """Win rate 90%, inconclusive at margin 0.10, and both reports give the interval and 197 cases."""
-    result = run_arena_sync(experiment(folder, judge=verdicts(folder, [1, 1, 1, 1, 0.5]), gate=Gate(margin=0.10)))
+    result = run_arena_sync(
+        experiment(folder, judge=verdicts(folder, [1, 1, 1, 1, 0.5]), gate=Gate(margin=0.10))
+    )
     b = result.variant("b")
     assert (b.win_rate.value, b.wins, b.ties, b.losses, b.unscored) == (0.9, 4, 1, 0, 0)
     assert (result.gate.decision, result.gate.exit_code) == ("inconclusive", 4)
@@ -146,7 +152,9 @@ def test_recorded_answers_checks_and_a_must_pass_rule(folder):
     ]
     page = html_report(result)
     assert "fails safety: an e-mail address at character 10" in page
-    assert result.to_dict()["by_case"][1]["failed_checks"]["b"]["safety"] == "an e-mail address at character 10"
+    assert (
+        result.to_dict()["by_case"][1]["failed_checks"]["b"]["safety"] == "an e-mail address at character 10"
+    )
     assert "jo@x.example" not in json.dumps(result.to_dict())
 
 
@@ -156,7 +164,11 @@ def test_what_models_wrote_stays_text(folder):
     write(folder, "cases.jsonl", [{"id": "<b>|`1`\n# x", "input": bad}, {"id": "2", "input": "x"}])
     answers = [{"case": "<b>|`1`\n# x", "variant": name, "text": bad} for name in ("control", "b")]
     write(folder, "answers.jsonl", [*answers, {"case": "2", "variant": "b", "text": "x"}])
-    write(folder, "verdicts.jsonl", [{"case": "<b>|`1`\n# x", "variant": "b", "p": 0}, {"case": "2", "variant": "b", "p": 0}])
+    write(
+        folder,
+        "verdicts.jsonl",
+        [{"case": "<b>|`1`\n# x", "variant": "b", "p": 0}, {"case": "2", "variant": "b", "p": 0}],
+    )
     result = run_arena_sync(
         experiment(
             folder,
@@ -187,14 +199,20 @@ def test_what_models_wrote_stays_text(folder):
 def judge_by_policy(body):
     material = json.loads(body["messages"][1]["content"])
     if "answer" in material:
-        return SimulatedAnswer(text=json.dumps(dict.fromkeys(material["axes"], 5 if "policy" in material["answer"] else 2)))
+        return SimulatedAnswer(
+            text=json.dumps(dict.fromkeys(material["axes"], 5 if "policy" in material["answer"] else 2))
+        )
     a, b = ("policy" in material[f"answer_{letter}"] for letter in "AB")
-    return SimulatedAnswer(text=json.dumps({"reason": "policy", "winner": "tie" if a == b else "A" if a else "B"}))
+    return SimulatedAnswer(
+        text=json.dumps({"reason": "policy", "winner": "tie" if a == b else "A" if a else "B"})
+    )
 
 
 def bot(body):
     system = body["messages"][0]["content"]
-    return SimulatedAnswer(text=f"By our policy: {body['messages'][1]['content']}" if "policy" in system else "Sure.")
+    return SimulatedAnswer(
+        text=f"By our policy: {body['messages'][1]['content']}" if "policy" in system else "Sure."
+    )
 
 
 def test_a_live_run_is_resumed_without_asking_twice(folder):
@@ -231,7 +249,9 @@ def test_a_live_run_is_resumed_without_asking_twice(folder):
             )
 
     failing = True
-    with pytest.raises(UpstreamError, match=r"5 requests in a row failed, .* answered 500 .* run again to go on"):
+    with pytest.raises(
+        UpstreamError, match=r"5 requests in a row failed, .* answered 500 .* run again to go on"
+    ):
         asyncio.run(run())
     assert served["answers"] == 10
     kept = journal.read_bytes()
@@ -278,7 +298,11 @@ def test_unreadable_verdicts_are_counted_and_invalidate(folder):
     """A judge that does not keep to the form leaves cases unscored, never lost."""
 
     def judge(body):
-        return SimulatedAnswer(text="A is better") if "Question 1" in body["messages"][1]["content"] else judge_by_policy(body)
+        return (
+            SimulatedAnswer(text="A is better")
+            if "Question 1" in body["messages"][1]["content"]
+            else judge_by_policy(body)
+        )
 
     def run(answers):
         with SimulatedEndpoint(bot) as url, SimulatedEndpoint(answers) as judge_url:
@@ -297,7 +321,10 @@ def test_unreadable_verdicts_are_counted_and_invalidate(folder):
 
 def test_an_endpoint_that_never_answers_ends_the_run(folder):
     """Fewer cases than the patience allows: still no report out of nothing."""
-    with SimulatedEndpoint(lambda body: SimulatedAnswer(status=401)) as url, pytest.raises(UpstreamError) as caught:
+    with (
+        SimulatedEndpoint(lambda body: SimulatedAnswer(status=401)) as url,
+        pytest.raises(UpstreamError) as caught,
+    ):
         run_arena_sync(
             experiment(folder, judge=verdicts(folder, [1] * 5)),
             answers=OpenAICompatible(url, rng=random.Random(1)),
@@ -310,8 +337,13 @@ def test_an_endpoint_that_never_answers_ends_the_run(folder):
 def test_what_cannot_be_carried_out_is_refused_before_anything_is_asked(folder):
     """No endpoint, an invisible difference, no reference, a wrong check, other cases: one sentence each."""
     (folder / "verdicts-of-others.jsonl").write_text('{"case": "x", "variant": "b", "p": 1}\n')
-    others = Judge(pairwise=Recording(file="verdicts-of-others.jsonl", case="case", variant="variant", value="p"))
-    retrieval = (Variant(name="control", model="m", retrieval={"k": 3}), Variant(name="b", model="m", retrieval={"k": 9}))
+    others = Judge(
+        pairwise=Recording(file="verdicts-of-others.jsonl", case="case", variant="variant", value="p")
+    )
+    retrieval = (
+        Variant(name="control", model="m", retrieval={"k": 3}),
+        Variant(name="b", model="m", retrieval={"k": 9}),
+    )
 
     class Nobody:
         async def complete(self, request):
@@ -338,7 +370,11 @@ def test_what_cannot_be_carried_out_is_refused_before_anything_is_asked(folder):
 def test_without_a_judge_nothing_is_concluded(folder):
     """Checks alone show no win rate; the gate says what is missing."""
     result = run_arena_sync(
-        experiment(folder, answers=recorded_answers(folder, control=["a"] * 5, b=["b"] * 5), checks=({"max_chars": 9},))
+        experiment(
+            folder,
+            answers=recorded_answers(folder, control=["a"] * 5, b=["b"] * 5),
+            checks=({"max_chars": 9},),
+        )
     )
     assert result.gate.decision == "invalid"
     assert result.to_dict()["variants"]["b"]["win_rate"] == {
@@ -352,7 +388,11 @@ def test_a_journal_is_one_runs_and_is_a_journal(folder):
     from equipoise.arena.journal import open_journal
 
     path = folder / "journal.jsonl"
-    with open_journal(path), pytest.raises(UsageError, match="another run is writing the journal"), open_journal(path):
+    with (
+        open_journal(path),
+        pytest.raises(UsageError, match="another run is writing the journal"),
+        open_journal(path),
+    ):
         pass
     for content in (b"my notes", b'{"id": 1}\n'):
         path.write_bytes(content)

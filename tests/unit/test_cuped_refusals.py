@@ -12,21 +12,30 @@ import numpy as np
 import pytest
 
 from equipoise.errors import UsageError
-from equipoise.stats.clusters import clustered_difference
-from equipoise.stats.cross_moments import CrossMoments, known_or_missing
-from equipoise.stats.cuped import cuped_means, cuped_means_relative, cuped_proportions, cuped_ratios
-from equipoise.stats.equivalence import equivalence, noninferiority
-from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.moments import Moments
-from equipoise.stats.paired import (
+from equipoise.stats.comparison.clusters import clustered_difference
+from equipoise.stats.comparison.equivalence import equivalence, noninferiority
+from equipoise.stats.comparison.paired import (
     mcnemar_mid_p,
     newcombe_paired_interval,
     paired_difference_of_means,
     paired_difference_of_proportions,
 )
-from equipoise.stats.proportion_ratios import newcombe_interval, relative_difference_of_proportions
-from equipoise.stats.quantiles import quantile_interval
-from equipoise.stats.stratified import Stratum, mantel_haenszel_difference, mantel_haenszel_odds_ratio
+from equipoise.stats.comparison.proportion_ratios import newcombe_interval, relative_difference_of_proportions
+from equipoise.stats.comparison.quantiles import quantile_interval
+from equipoise.stats.comparison.stratified import (
+    Stratum,
+    mantel_haenszel_difference,
+    mantel_haenszel_odds_ratio,
+)
+from equipoise.stats.covariates.cross_moments import CrossMoments, known_or_missing
+from equipoise.stats.covariates.cuped import (
+    cuped_means,
+    cuped_means_relative,
+    cuped_proportions,
+    cuped_ratios,
+)
+from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.stats.moments import Moments
 
 NONE = [0.0, 0.0]
 SOME = CrossMoments.of([1.0, 2.0, 4.0], [1.0, 0.0, 2.0])
@@ -215,10 +224,8 @@ def test_two_pairs_of_clusters_are_too_few_even_when_units_are_many() -> None:
 
 def test_no_file_imports_scipy_stats() -> None:
     """Its import takes most of a second, which every start-up would pay."""
-    names = (
-        "betting clusters confidence_sequences covariate_fit cross_moments cuped equivalence normal_mixture "
-    )
-    names += "paired proportion_ratios stratified"
+    names = "anytime.betting comparison.clusters anytime.confidence_sequences covariates.covariate_fit covariates.cross_moments covariates.cuped comparison.equivalence anytime.normal_mixture "
+    names += "comparison.paired comparison.proportion_ratios comparison.stratified"
     code = "import sys;" + ";".join(f"import equipoise.stats.{n}" for n in names.split())
     code += ";sys.exit('scipy.stats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -40,7 +40,9 @@ def test_an_outcome_before_the_exposure_is_left_out_and_told(tmp_path):
     measured = measure_log(experiment, log)
     assert measured.early == 1
     assert sum(tally.units for tally in measured.tallies["resolution_rate"].values()) == 3
-    said = next(check for check in check_health(experiment, measured, repeated=True) if check.name == "early values")
+    said = next(
+        check for check in check_health(experiment, measured, repeated=True) if check.name == "early values"
+    )
     assert said.status == "note"
     assert said.says == (
         "1 outcome or turn was told before the first exposure of their unit and left out; "

@@ -12,21 +12,20 @@ import numpy as np
 import pytest
 
 from equipoise.errors import UsageError
-from equipoise.stats.agreement import agreement, cohens_kappa, krippendorffs_alpha, self_consistency
-from equipoise.stats.beta_binomial import beta_binomial_interval
-from equipoise.stats.binomial import clopper_pearson_interval, jeffreys_interval
-from equipoise.stats.bradley_terry import BradleyTerry, bradley_terry
-from equipoise.stats.case_means import mean_over_cases, share_over_cases
-from equipoise.stats.elo import elo, elo_over_orders
+from equipoise.stats.cases.beta_binomial import beta_binomial_interval
+from equipoise.stats.cases.binomial import clopper_pearson_interval, jeffreys_interval
+from equipoise.stats.cases.case_means import mean_over_cases, share_over_cases
+from equipoise.stats.cases.pass_at_k import Tries, pass_all_k, pass_at_k, pass_at_k_of_case
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.judge_error import JudgeErrors, corrected_rate, sensitivity, specificity
-from equipoise.stats.judge_lean import length_lean, order_consistency, position_lean, position_lean_one_order
-from equipoise.stats.length_control import length_controlled_win_rate
-from equipoise.stats.logistic import fit_logistic
-from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.paired_signs import sign_flip_test, sign_test
-from equipoise.stats.pass_at_k import Tries, pass_all_k, pass_at_k, pass_at_k_of_case
-from equipoise.stats.prediction_powered import (
+from equipoise.stats.judges.agreement import agreement, cohens_kappa, krippendorffs_alpha, self_consistency
+from equipoise.stats.judges.judge_error import JudgeErrors, corrected_rate, sensitivity, specificity
+from equipoise.stats.judges.judge_lean import (
+    length_lean,
+    order_consistency,
+    position_lean,
+    position_lean_one_order,
+)
+from equipoise.stats.judges.prediction_powered import (
     JudgedArm,
     corrected_difference_of_means,
     corrected_difference_of_proportions,
@@ -34,7 +33,13 @@ from equipoise.stats.prediction_powered import (
     corrected_proportion,
     power_tuned,
 )
-from equipoise.stats.preference import clustered_win_rate
+from equipoise.stats.moments import Moments, PairMoments
+from equipoise.stats.preference.bradley_terry import BradleyTerry, bradley_terry
+from equipoise.stats.preference.elo import elo, elo_over_orders
+from equipoise.stats.preference.length_control import length_controlled_win_rate
+from equipoise.stats.preference.logistic import fit_logistic
+from equipoise.stats.preference.paired_signs import sign_flip_test, sign_test
+from equipoise.stats.preference.preference import clustered_win_rate
 
 RNG = np.random.default_rng(0)
 FULL = JudgeErrors(good_passed=45, good_failed=5, bad_failed=40, bad_passed=10)
@@ -457,10 +462,8 @@ def test_more_tries_are_not_more_cases() -> None:
 
 def test_no_file_imports_scipy_stats() -> None:
     """Its import takes most of a second, which every start-up would pay."""
-    names = (
-        "agreement beta_binomial binomial bradley_terry case_means elo judge_error judge_lean length_control "
-    )
-    names += "logistic paired_signs pass_at_k prediction_powered"
+    names = "judges.agreement cases.beta_binomial cases.binomial preference.bradley_terry cases.case_means preference.elo judges.judge_error judges.judge_lean preference.length_control "
+    names += "preference.logistic preference.paired_signs cases.pass_at_k judges.prediction_powered"
     code = "import sys;" + ";".join(f"import equipoise.stats.{n}" for n in names.split())
     code += ";sys.exit('scipy.stats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

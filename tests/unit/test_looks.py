@@ -17,7 +17,7 @@ from equipoise.errors import RecordError
 from equipoise.events.facts import Exposure, Outcome
 from equipoise.events.log import MemoryLog
 from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.sequential import FARTHEST, crossing_probabilities
+from equipoise.stats.looks.sequential import FARTHEST, crossing_probabilities
 
 TEXT = """
 name: looks
@@ -293,7 +293,8 @@ def test_a_table_that_changed_behind_its_verdict_is_not_passed_off_as_it(tmp_pat
 
     def fill(lift: int) -> None:
         rows = [
-            f"u{n},{('control', 'b')[n % 2]},{int(n // 2 * 7 % 10 < 5 + lift * (n % 2))},1" for n in range(2000)
+            f"u{n},{('control', 'b')[n % 2]},{int(n // 2 * 7 % 10 < 5 + lift * (n % 2))},1"
+            for n in range(2000)
         ]
         (tmp_path / "t.csv").write_text("u,arm,won,safe\n" + "\n".join(rows) + "\n", encoding="utf-8")
 

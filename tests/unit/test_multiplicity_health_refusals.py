@@ -15,26 +15,26 @@ from equipoise.design.conditions import Conditions, days_needed
 from equipoise.design.outcomes import JudgedProportion, Mean, Proportion, quantile_outcome, ratio_outcome
 from equipoise.design.size import detectable, labels_for, size
 from equipoise.errors import UsageError
-from equipoise.stats.carry_over import SlotCells, carry_over
-from equipoise.stats.dunnett import best_control_share, dunnett_adjusted, dunnett_critical
+from equipoise.stats.comparison.quantiles import QuantileSummary
 from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.logged_ratio import LoggedAllocation, anytime_logged_ratio, logged_ratio
-from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.multiplicity import Family, chance_of_any
-from equipoise.stats.novelty import DailyMoments, effect_trend
-from equipoise.stats.power_clusters import design_effect
-from equipoise.stats.power_curves import power_curve
-from equipoise.stats.power_judged import judge_correlation, judged_rates, judged_spread, labels_needed
-from equipoise.stats.power_margins import excludable_margin_means, excludable_margin_proportions
-from equipoise.stats.power_pilot import pilot_spread, ratio_spread
-from equipoise.stats.quantiles import QuantileSummary
-from equipoise.stats.sample_ratio import (
+from equipoise.stats.families.dunnett import best_control_share, dunnett_adjusted, dunnett_critical
+from equipoise.stats.families.multiplicity import Family, chance_of_any
+from equipoise.stats.health.carry_over import SlotCells, carry_over
+from equipoise.stats.health.logged_ratio import LoggedAllocation, anytime_logged_ratio, logged_ratio
+from equipoise.stats.health.novelty import DailyMoments, effect_trend
+from equipoise.stats.health.sample_ratio import (
     Epoch,
     SampleRatio,
     anytime_sample_ratio_by_epoch,
     sample_ratio_by_epoch,
 )
-from equipoise.stats.segments import SegmentRates, segment_mix, simpson_check
+from equipoise.stats.health.segments import SegmentRates, segment_mix, simpson_check
+from equipoise.stats.moments import Moments, PairMoments
+from equipoise.stats.sizes.power_clusters import design_effect
+from equipoise.stats.sizes.power_curves import power_curve
+from equipoise.stats.sizes.power_judged import judge_correlation, judged_rates, judged_spread, labels_needed
+from equipoise.stats.sizes.power_margins import excludable_margin_means, excludable_margin_proportions
+from equipoise.stats.sizes.power_pilot import pilot_spread, ratio_spread
 
 HALF, NAN = {"a": 0.5, "b": 0.5}, math.nan
 SETTLED = LoggedAllocation.of(("a", "b"), [0] * 500, [[0.999, 0.001]] * 500)
@@ -329,8 +329,8 @@ def test_optimal_allocation_needs_the_fewest_units() -> None:
 
 def test_no_new_file_imports_scipy_stats() -> None:
     """Its import takes most of a second, which every start-up would pay."""
-    names = "carry_over dunnett logged_ratio novelty power_clusters power_curves power_judged "
-    names += "power_margins power_pilot sample_ratio segments"
+    names = "health.carry_over families.dunnett health.logged_ratio health.novelty sizes.power_clusters sizes.power_curves sizes.power_judged "
+    names += "sizes.power_margins sizes.power_pilot health.sample_ratio health.segments"
     code = "import sys;" + ";".join(f"import equipoise.stats.{n}" for n in names.split())
     code += ";import equipoise.design.size;sys.exit('scipy.stats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -120,7 +120,10 @@ def test_the_digest_is_of_what_is_sent():
     """Key order and what a request is for do not matter; any change of what is sent does."""
     base = Request(model="m", messages=({"role": "user", "content": "é"},), params={"a": 1, "b": [1.5]})
     same = Request(
-        model="m", messages=({"content": "é", "role": "user"},), params={"b": (1.5,), "a": 1}, about={"case": "1"}
+        model="m",
+        messages=({"content": "é", "role": "user"},),
+        params={"b": (1.5,), "a": 1},
+        about={"case": "1"},
     )
     assert base.digest == same.digest
     assert base == Request(model="m", messages=base.messages, params=base.params, about={"case": "2"})

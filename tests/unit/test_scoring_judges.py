@@ -38,7 +38,9 @@ def test_an_axis_nobody_scored_has_no_mean():
     assert (means["a"].mean, means["a"].scored, means["a"].unscored) == (None, 0, 2)
 
 
-@given(st.text(max_size=50), st.dictionaries(st.text(), st.integers() | st.text()), st.text(alphabet="ab 1}\n"))
+@given(
+    st.text(max_size=50), st.dictionaries(st.text(), st.integers() | st.text()), st.text(alphabet="ab 1}\n")
+)
 def test_the_last_object_is_read_whatever_stands_around_it(before, value, after):
     """Words before and after, braces among them, do not hide the judge's object."""
     assert last_json(before.replace('"', "") + " " + json.dumps(value) + after) == value
@@ -72,7 +74,11 @@ def test_a_verdict_is_read_or_it_is_none(reply, winner):
 
 def test_both_orders_make_one_comparison():
     """Agreement wins or loses, disagreement of any kind is a tie, an unreadable reply is unscored."""
-    score = {"A": {"A": 0.5, "B": 1.0, "tie": 0.5}, "B": {"A": 0.0, "B": 0.5, "tie": 0.5}, "tie": {"A": 0.5, "B": 0.5, "tie": 0.5}}
+    score = {
+        "A": {"A": 0.5, "B": 1.0, "tie": 0.5},
+        "B": {"A": 0.0, "B": 0.5, "tie": 0.5},
+        "tie": {"A": 0.5, "B": 0.5, "tie": 0.5},
+    }
     for first, row in score.items():
         for second, expected in row.items():
             found = combine((first, ""), (second, ""))
@@ -80,7 +86,10 @@ def test_both_orders_make_one_comparison():
             assert found.disagreed == ((first, second) not in {("A", "B"), ("B", "A"), ("tie", "tie")})
     none = combine(None, None)
     assert none.score is None
-    assert none.why_not == "the judge’s reply with treatment first and with control first holds no readable verdict"
+    assert (
+        none.why_not
+        == "the judge’s reply with treatment first and with control first holds no readable verdict"
+    )
 
 
 def judged(answer, job):
@@ -109,7 +118,10 @@ def test_a_live_pairwise_judge_sees_both_orders_and_no_variant_names():
         ),
     )
     assert (found.score, found.disagreed, found.reasons) == (1.0, False, ("cites it", "cites it"))
-    assert [(each["answer_A"], each["answer_B"]) for each in seen] == [("by policy", "no"), ("no", "by policy")]
+    assert [(each["answer_A"], each["answer_B"]) for each in seen] == [
+        ("by policy", "no"),
+        ("no", "by policy"),
+    ]
     assert "secret-arm" not in json.dumps(seen)
 
 
@@ -121,13 +133,20 @@ def test_a_judge_that_takes_what_it_sees_first_only_makes_ties():
             request="q", treatment="x", control="y", about={}
         ),
     )
-    assert (found.score, found.disagreed, found.treatment_first, found.control_first) == (0.5, True, "treatment", "control")
+    assert (found.score, found.disagreed, found.treatment_first, found.control_first) == (
+        0.5,
+        True,
+        "treatment",
+        "control",
+    )
 
 
 def test_equal_answers_are_a_tie_that_costs_nothing():
     """The judge is not asked to tell a text from itself."""
     found = asyncio.run(
-        PairwiseJudge(provider=None, model="j").compare(request="q", treatment="same", control="same\n", about={})
+        PairwiseJudge(provider=None, model="j").compare(
+            request="q", treatment="same", control="same\n", about={}
+        )
     )
     assert (found.score, found.asked) == (0.5, False)
 

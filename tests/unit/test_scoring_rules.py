@@ -46,7 +46,9 @@ def test_each_rule_passes_and_fails_with_its_reason(declared, good, bad, reason)
 def test_a_rule_may_compare_with_the_cases_reference():
     """`{from: reference}` takes the reference of the case."""
     assert run({"contains": {"from": "reference"}}, "It is Paris.", "paris") == Passed()
-    assert run({"equals": {"from": "reference"}}, "London", "Paris") == Failed("the text is not the one that is wanted")
+    assert run({"equals": {"from": "reference"}}, "London", "Paris") == Failed(
+        "the text is not the one that is wanted"
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,8 @@ def test_all_faults_are_reported_at_once():
 def test_must_pass_names_checks_rules_and_what_need_not_be_declared():
     """A rule's name stands for all its checks; `safety` comes by itself."""
     checks, needed = read_checks(
-        [{"contains": "a"}, {"contains": "b", "name": "says_b"}, {"max_chars": 9}], must_pass=["contains", "safety"]
+        [{"contains": "a"}, {"contains": "b", "name": "says_b"}, {"max_chars": 9}],
+        must_pass=["contains", "safety"],
     )
     assert [check.name for check in checks] == ["contains", "says_b", "max_chars", "safety"]
     assert needed == {"contains", "says_b", "safety"}
@@ -141,7 +144,27 @@ def test_safety_never_raises_and_spans_lie_in_the_text(text):
     assert is_empty(text) == (safety(text) == Failed("the answer is empty"))
 
 
-@pytest.mark.parametrize("unit", ["a", "1 ", "1", "a.", "a@", "a1 ", "AT12", "AT12 ", "4111 1111 1111 1111 ", "4 5 ", "a@b.example ", "+1 ", "(212)", "212-", "-", " "])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a",
+        "1 ",
+        "1",
+        "a.",
+        "a@",
+        "a1 ",
+        "AT12",
+        "AT12 ",
+        "4111 1111 1111 1111 ",
+        "4 5 ",
+        "a@b.example ",
+        "+1 ",
+        "(212)",
+        "212-",
+        "-",
+        " ",
+    ],
+)
 def test_no_text_takes_long(unit):
     """100,000 characters of the worst kinds are read in linear time."""
     started = time.perf_counter()

@@ -11,16 +11,22 @@ from typing import Any
 import pytest
 
 from equipoise.errors import UsageError
-from equipoise.stats.after_stopping import after_stopping, repeated_interval, stagewise_tails
-from equipoise.stats.brownian import FARTHEST
-from equipoise.stats.classic_boundaries import obrien_fleming_boundaries, wang_tsiatis_boundaries
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.futility import futility_design, next_futility, stopping_probabilities
-from equipoise.stats.information import as_z, information, information_fraction
-from equipoise.stats.overrun import after_overrun
-from equipoise.stats.registered_boundaries import first_crossing, registered_rule
-from equipoise.stats.sequential import inflation, inflation_of, next_boundary
-from equipoise.stats.spending import hwang_shih_decani, kim_demets, obrien_fleming, pocock, spending_named
+from equipoise.stats.looks.after_stopping import after_stopping, repeated_interval, stagewise_tails
+from equipoise.stats.looks.brownian import FARTHEST
+from equipoise.stats.looks.classic_boundaries import obrien_fleming_boundaries, wang_tsiatis_boundaries
+from equipoise.stats.looks.futility import futility_design, next_futility, stopping_probabilities
+from equipoise.stats.looks.information import as_z, information, information_fraction
+from equipoise.stats.looks.overrun import after_overrun
+from equipoise.stats.looks.registered_boundaries import first_crossing, registered_rule
+from equipoise.stats.looks.sequential import inflation, inflation_of, next_boundary
+from equipoise.stats.looks.spending import (
+    hwang_shih_decani,
+    kim_demets,
+    obrien_fleming,
+    pocock,
+    spending_named,
+)
 
 
 def estimate(value: float, error: float) -> Estimate:
@@ -284,7 +290,7 @@ def test_early_futility_spends_nothing_and_closes_nothing() -> None:
 
 def test_no_sequential_file_imports_scipy_stats() -> None:
     """Its import takes most of a second, which every start-up would pay."""
-    names = "brownian classic_boundaries futility after_stopping overrun information registered_boundaries"
+    names = "looks.brownian looks.classic_boundaries looks.futility looks.after_stopping looks.overrun looks.information looks.registered_boundaries"
     code = "import sys;" + ";".join(f"import equipoise.stats.{n}" for n in names.split())
     code += ";sys.exit('scipy.stats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

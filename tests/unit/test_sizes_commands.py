@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from equipoise.cli.size import app
 from equipoise.design.size import Conditions, Mean, Size, curve, days_needed, size
 from equipoise.errors import UsageError
-from equipoise.stats.dunnett import dunnett_alpha
+from equipoise.stats.families.dunnett import dunnett_alpha
 
 KINDS = {
     "proportion": "proportion --baseline 0.60",

@@ -13,25 +13,15 @@ import numpy as np
 import pytest
 
 from equipoise.errors import UsageError
+from equipoise.stats.comparison.means import difference_of_means
+from equipoise.stats.comparison.proportions import difference_of_proportions, wilson_interval
+from equipoise.stats.comparison.quantiles import QuantileSummary, difference_of_quantiles, quantile_of
+from equipoise.stats.comparison.ratios import difference_of_ratios
+from equipoise.stats.comparison.relative import relative_difference_of_means
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.means import difference_of_means
-from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.multiplicity import holm
-from equipoise.stats.power import (
-    detectable_two_means,
-    detectable_two_proportions,
-    power_two_means,
-    size_noninferior_proportions,
-    size_two_means,
-    size_two_proportions,
-)
-from equipoise.stats.preference import cases_to_settle, win_rate
-from equipoise.stats.proportions import difference_of_proportions, wilson_interval
-from equipoise.stats.quantiles import QuantileSummary, difference_of_quantiles, quantile_of
-from equipoise.stats.ratios import difference_of_ratios
-from equipoise.stats.relative import relative_difference_of_means
-from equipoise.stats.sample_ratio import SampleRatio, anytime_sample_ratio, sample_ratio
-from equipoise.stats.sequential import (
+from equipoise.stats.families.multiplicity import holm
+from equipoise.stats.health.sample_ratio import SampleRatio, anytime_sample_ratio, sample_ratio
+from equipoise.stats.looks.sequential import (
     FARTHEST,
     boundaries,
     crossing_probabilities,
@@ -39,7 +29,17 @@ from equipoise.stats.sequential import (
     information_for,
     next_boundary,
 )
-from equipoise.stats.spending import obrien_fleming, pocock
+from equipoise.stats.looks.spending import obrien_fleming, pocock
+from equipoise.stats.moments import Moments, PairMoments
+from equipoise.stats.preference.preference import cases_to_settle, win_rate
+from equipoise.stats.sizes.power import (
+    detectable_two_means,
+    detectable_two_proportions,
+    power_two_means,
+    size_noninferior_proportions,
+    size_two_means,
+    size_two_proportions,
+)
 
 HALVES = {"a": 0.5, "b": 0.5}
 
@@ -334,8 +334,8 @@ def test_boundaries_are_quick() -> None:
 
 def test_no_file_imports_scipy_stats() -> None:
     """Its import takes most of a second, which every start-up would pay."""
-    names = "means moments multiplicity power preference proportions quantiles ratios relative "
-    names += "sample_ratio sequential"
+    names = "comparison.means moments families.multiplicity sizes.power preference.preference comparison.proportions comparison.quantiles comparison.ratios comparison.relative "
+    names += "health.sample_ratio looks.sequential"
     code = "import sys;" + ";".join(f"import equipoise.stats.{n}" for n in names.split())
     code += ";import equipoise.design.size;sys.exit('scipy.stats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

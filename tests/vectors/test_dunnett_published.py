@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from equipoise.stats.dunnett import best_control_share, dunnett_critical
-from equipoise.stats.multiplicity import Family, benjamini_yekutieli, chance_of_any
-from equipoise.stats.power_clusters import design_effect
-from equipoise.stats.power_pilot import quantile_spread
+from equipoise.stats.families.dunnett import best_control_share, dunnett_critical
+from equipoise.stats.families.multiplicity import Family, benjamini_yekutieli, chance_of_any
+from equipoise.stats.sizes.power_clusters import design_effect
+from equipoise.stats.sizes.power_pilot import quantile_spread
 
 TWO_SIDED = {
     (0.05, 5): "2.57 3.03 3.29 3.48 3.62 3.73 3.82 3.90 3.97",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from equipoise.stats.agreement import agreement, cohens_kappa, krippendorffs_alpha
-from equipoise.stats.bradley_terry import BradleyTerry, bradley_terry
+from equipoise.stats.cases.pass_at_k import Tries, pass_at_k_of_case, pass_hat_k_of_case
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.pass_at_k import Tries, pass_at_k_of_case, pass_hat_k_of_case
+from equipoise.stats.judges.agreement import agreement, cohens_kappa, krippendorffs_alpha
+from equipoise.stats.preference.bradley_terry import BradleyTerry, bradley_terry
 
 # Krippendorff (2011), section C: four observers, twelve units, 0 where there is no value.
 FOUR = ["123321412000", "123322412503", "033323422510", "123324412510"]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from equipoise.stats.estimate import Estimate
-from equipoise.stats.moments import Moments
-from equipoise.stats.paired import (
+from equipoise.stats.comparison.paired import (
     mcnemar_mid_p,
     newcombe_paired_interval,
     paired_difference_of_means,
     paired_difference_of_proportions,
 )
-from equipoise.stats.proportion_ratios import (
+from equipoise.stats.comparison.proportion_ratios import (
     miettinen_nurminen_interval,
     newcombe_interval,
     relative_difference_of_proportions,
 )
+from equipoise.stats.estimate import Estimate
+from equipoise.stats.moments import Moments
 
 
 def found(result: object) -> Estimate:

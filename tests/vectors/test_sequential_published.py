@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from equipoise.stats.classic_boundaries import (
+from equipoise.stats.looks.classic_boundaries import (
     obrien_fleming_boundaries,
     pocock_boundaries,
     wang_tsiatis_boundaries,
 )
-from equipoise.stats.futility import futility_design, stopping_probabilities
-from equipoise.stats.registered_boundaries import first_crossing, registered_rule
-from equipoise.stats.sequential import boundaries, crossing_probabilities, inflation, inflation_of
-from equipoise.stats.spending import (
+from equipoise.stats.looks.futility import futility_design, stopping_probabilities
+from equipoise.stats.looks.registered_boundaries import first_crossing, registered_rule
+from equipoise.stats.looks.sequential import boundaries, crossing_probabilities, inflation, inflation_of
+from equipoise.stats.looks.spending import (
     hwang_shih_decani,
     kim_demets,
     obrien_fleming,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from equipoise.stats.comparison.proportions import difference_of_proportions, wilson_interval
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.multiplicity import benjamini_hochberg, bonferroni
-from equipoise.stats.power import size_two_means, size_two_proportions
-from equipoise.stats.proportions import difference_of_proportions, wilson_interval
-from equipoise.stats.sequential import boundaries, crossing_probabilities, power
-from equipoise.stats.spending import obrien_fleming, pocock
+from equipoise.stats.families.multiplicity import benjamini_hochberg, bonferroni
+from equipoise.stats.looks.sequential import boundaries, crossing_probabilities, power
+from equipoise.stats.looks.spending import obrien_fleming, pocock
+from equipoise.stats.sizes.power import size_two_means, size_two_proportions
 
 FIVE = [0.2, 0.4, 0.6, 0.8, 1.0]
 

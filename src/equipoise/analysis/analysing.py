@@ -14,7 +14,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.multiplicity import holm
+from equipoise.stats.families.multiplicity import holm
 
 __all__ = ["analyse"]
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from equipoise.analysis.findings import Effect, Held
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.tally import Tally
+from equipoise.stats.comparison.means import difference_of_means
+from equipoise.stats.comparison.proportions import difference_of_proportions
+from equipoise.stats.comparison.quantiles import difference_of_quantiles
+from equipoise.stats.comparison.ratios import difference_of_ratios
+from equipoise.stats.comparison.relative import relative_difference_of_means, relative_difference_of_ratios
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.means import difference_of_means
-from equipoise.stats.proportions import difference_of_proportions
-from equipoise.stats.quantiles import difference_of_quantiles
-from equipoise.stats.ratios import difference_of_ratios
-from equipoise.stats.relative import relative_difference_of_means, relative_difference_of_ratios
 
 __all__ = ["difference", "effect_of", "value_of"]
 

@@ -6,7 +6,7 @@ from equipoise.analysis.findings import Check
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.sample_ratio import anytime_sample_ratio, sample_ratio
+from equipoise.stats.health.sample_ratio import anytime_sample_ratio, sample_ratio
 
 __all__ = ["ALARM", "check_health"]
 
@@ -49,7 +49,11 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
             Check(
                 "early values",
                 "note",
-                ("1 outcome or turn was" if measured.early == 1 else f"{measured.early:,} outcomes or turns were")
+                (
+                    "1 outcome or turn was"
+                    if measured.early == 1
+                    else f"{measured.early:,} outcomes or turns were"
+                )
                 + " told before the first exposure of their unit and left out; a source whose clock is behind loses outcomes this way",
             )
         )

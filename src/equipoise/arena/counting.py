@@ -13,7 +13,7 @@ from equipoise.experiment.definition import Experiment, Gate
 from equipoise.scoring.passing import Failed, Passed
 from equipoise.scoring.rubric import rubric_means
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.preference import win_rate
+from equipoise.stats.preference.preference import win_rate
 
 __all__ = ["conclude"]
 

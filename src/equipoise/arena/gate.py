@@ -13,7 +13,7 @@ from typing import Literal
 
 from equipoise.experiment.definition import Gate
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.preference import cases_to_settle
+from equipoise.stats.preference.preference import cases_to_settle
 
 __all__ = ["MOST_UNSCORED", "ArmDecision", "Decision", "GateResult", "decide", "decide_arm"]
 

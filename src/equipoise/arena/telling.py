@@ -10,7 +10,7 @@ from equipoise.figures.charts import IntervalRow, Tone
 from equipoise.figures.numerals import fixed, p_value, percent
 from equipoise.scoring.passing import CheckResult, Failed, Passed
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.preference import cases_to_settle
+from equipoise.stats.preference.preference import cases_to_settle
 
 __all__ = [
     "Flip",

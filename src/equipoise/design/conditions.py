@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 
 from equipoise.errors import UsageError
 from equipoise.stats.domain import counted
-from equipoise.stats.dunnett import dunnett_alpha
-from equipoise.stats.power_clusters import design_effect
-from equipoise.stats.sequential import inflation
-from equipoise.stats.spending import SPENDING
+from equipoise.stats.families.dunnett import dunnett_alpha
+from equipoise.stats.looks.sequential import inflation
+from equipoise.stats.looks.spending import SPENDING
+from equipoise.stats.sizes.power_clusters import design_effect
 
 __all__ = ["PLAIN", "Conditions", "Correction", "days_needed"]
 

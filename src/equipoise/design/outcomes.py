@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from equipoise.errors import UsageError
 from equipoise.stats.domain import counted, inside, positive
 from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.power import (
+from equipoise.stats.sizes.power import (
     Better,
     SampleSize,
     detectable_two_means,
@@ -27,9 +27,9 @@ from equipoise.stats.power import (
     size_two_means,
     size_two_proportions,
 )
-from equipoise.stats.power_judged import judged_rates
-from equipoise.stats.power_margins import excludable_margin_means, excludable_margin_proportions
-from equipoise.stats.power_pilot import quantile_spread, ratio_spread
+from equipoise.stats.sizes.power_judged import judged_rates
+from equipoise.stats.sizes.power_margins import excludable_margin_means, excludable_margin_proportions
+from equipoise.stats.sizes.power_pilot import quantile_spread, ratio_spread
 
 __all__ = [
     "JudgedProportion",

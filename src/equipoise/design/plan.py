@@ -13,7 +13,8 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.experiment.variant import Difference
 from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.power import (
+from equipoise.stats.looks.sequential import information_for
+from equipoise.stats.sizes.power import (
     power_two_means,
     power_two_proportions,
     size_noninferior_means,
@@ -21,7 +22,6 @@ from equipoise.stats.power import (
     size_two_means,
     size_two_proportions,
 )
-from equipoise.stats.sequential import information_for
 
 __all__ = ["MetricSize", "Plan", "PlannedLook", "plan"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from equipoise.experiment.definition import PlanSettings
-from equipoise.stats.registered_boundaries import RegisteredRule, registered_rule
-from equipoise.stats.sequential import Inflation, inflation, inflation_of, next_boundary
-from equipoise.stats.spending import spending_named
+from equipoise.stats.looks.registered_boundaries import RegisteredRule, registered_rule
+from equipoise.stats.looks.sequential import Inflation, inflation, inflation_of, next_boundary
+from equipoise.stats.looks.spending import spending_named
 
 __all__ = ["boundary_now", "schedule", "spent", "written_rule"]
 

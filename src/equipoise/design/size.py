@@ -19,15 +19,15 @@ from equipoise.design.outcomes import (
 from equipoise.errors import UsageError
 from equipoise.stats.domain import counted, inside, positive, sided
 from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.power import Better
-from equipoise.stats.power_clusters import (
+from equipoise.stats.sizes.power import Better
+from equipoise.stats.sizes.power_clusters import (
     design_effect,
     detectable_clusters,
     power_clusters,
     size_clusters,
 )
-from equipoise.stats.power_curves import PowerPoint, power_curve
-from equipoise.stats.power_judged import judge_correlation, labels_needed
+from equipoise.stats.sizes.power_curves import PowerPoint, power_curve
+from equipoise.stats.sizes.power_judged import judge_correlation, labels_needed
 
 __all__ = [
     "PLAIN",

@@ -14,10 +14,10 @@ from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.record import log_facts
 from equipoise.measurement.tables import frame_source, open_table, table_facts
 from equipoise.measurement.tally import Measurement, Tally
+from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_levels
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
 from equipoise.stats.normal import critical
-from equipoise.stats.quantiles import QuantileSummary, quantile_levels
 
 if TYPE_CHECKING:
     import duckdb
@@ -68,7 +68,9 @@ def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = No
     connection = _connect()
     try:
         names, orphans, early = log_facts(connection, experiment, log, until)
-        return _measure(connection, experiment, names, "the event log", timed=True, orphans=orphans, early=early)
+        return _measure(
+            connection, experiment, names, "the event log", timed=True, orphans=orphans, early=early
+        )
     finally:
         connection.close()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from equipoise.stats.comparison.quantiles import QuantileSummary
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.quantiles import QuantileSummary
 
 __all__ = ["Measurement", "Tally"]
 

@@ -1,0 +1,1 @@
+"""Looking whenever one likes: intervals that hold at every moment."""

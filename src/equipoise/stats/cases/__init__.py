@@ -1,0 +1,1 @@
+"""Golden cases: few, clustered, tried more than once."""

@@ -1,0 +1,1 @@
+"""What was known of a unit before treatment, used to see the effect more sharply."""

@@ -1,0 +1,1 @@
+"""Several treatments or several metrics: what asking more than once costs."""

@@ -1,0 +1,1 @@
+"""What would make every other number worthless."""

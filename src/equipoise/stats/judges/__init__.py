@@ -1,0 +1,1 @@
+"""A judge is an instrument: its errors, its leanings, and how labels correct them."""

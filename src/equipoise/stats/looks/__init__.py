@@ -1,0 +1,1 @@
+"""Registered looks: boundaries, futility, and what may be said after stopping."""

@@ -1,0 +1,1 @@
+"""Which of two answers is preferred, and how strong each variant is."""

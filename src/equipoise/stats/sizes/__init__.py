@@ -1,0 +1,1 @@
+"""How many units it takes, and what so many units can find."""
