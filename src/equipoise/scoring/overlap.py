@@ -120,7 +120,7 @@ def rouge(text: str, references: Sequence[str], kind: Rouge = "rougeL") -> float
         from rouge_score.tokenizers import DefaultTokenizer
     except ModuleNotFoundError as error:
         raise MissingExtraError("ROUGE", _EXTRA) from error
-    # Without the stemmer nothing of nltk runs, and nothing is downloaded.
+    # Without the stemmer nltk is imported and not used, and nothing is downloaded.
     tokenizer = DefaultTokenizer(use_stemmer=False)
     lacking = _lacking(
         _case(text, references),

@@ -47,7 +47,8 @@ _BODY = """
 {% if verdict.evidence %}<h2>The evidence, sentence by sentence</h2>
 <ul>{% for line in verdict.evidence %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
 """
-_HEALTH = {"ok": "✔ well", "note": "· note", "invalid": "✖ invalid"}
+# The mark stays beside its word on a narrow screen.
+_HEALTH = {"ok": "✔\u00a0well", "note": "·\u00a0note", "invalid": "✖\u00a0invalid"}
 
 
 def html(findings: Findings, verdict: Verdict, screen: Screen | None) -> str:
