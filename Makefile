@@ -20,8 +20,8 @@ check: setup           ## linters, types and contracts alone
 	@scripts/check.sh
 
 format: setup
-	$(BIN)/ruff format src tests bench
-	$(BIN)/ruff check --fix src tests bench
+	$(BIN)/ruff format src tests bench examples
+	$(BIN)/ruff check --fix src tests bench examples
 
 setup: $(VENV)/.ready
 

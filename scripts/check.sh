@@ -7,8 +7,8 @@ failed=0
 say() { printf '%s\n' "== $*"; }
 
 say "style"
-"$bin/ruff" check src tests bench || failed=1
-"$bin/ruff" format --check --quiet src tests bench || { echo "run: make format"; failed=1; }
+"$bin/ruff" check src tests bench examples || failed=1
+"$bin/ruff" format --check --quiet src tests bench examples || { echo "run: make format"; failed=1; }
 
 say "types"
 "$bin/mypy" || failed=1

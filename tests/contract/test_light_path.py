@@ -13,7 +13,11 @@ WITHOUT = f"import sys; sys.modules.update(dict.fromkeys({TAKEN!r})); "
 
 def light(code, cwd, *arguments):
     return subprocess.run(
-        [sys.executable, "-c", WITHOUT + code, *arguments], cwd=cwd, capture_output=True, text=True, check=False
+        [sys.executable, "-c", WITHOUT + code, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -36,7 +40,9 @@ def test_reading_routing_and_recording_need_no_extra(tmp_path):
     assert light(CLI, tmp_path, "schema").returncode == 0
 
 
-@pytest.mark.parametrize("command", [["plan", "e/experiment.yaml"], ["size", "proportion", "--baseline", ".6", "--mde", ".05"]])
+@pytest.mark.parametrize(
+    "command", [["plan", "e/experiment.yaml"], ["size", "proportion", "--baseline", ".6", "--mde", ".05"]]
+)
 def test_a_command_that_misses_its_extra_prints_the_line_that_installs_it(tmp_path, command):
     """Nothing but the sentence, and the exit code of a usage error."""
     light(CLI, tmp_path, "init", "e")
@@ -64,8 +70,8 @@ def test_importing_the_router_pulls_in_nothing_heavy(tmp_path):
         [
             sys.executable,
             "-c",
-            "import sys; from equipoise import Router; "
-            "print([name for name in ('numpy', 'duckdb', 'scipy', 'pyarrow', 'aiohttp', 'starlette') if name in sys.modules])",
+            "import sys\nfrom equipoise import Router\n"
+             "print([name for name in ('numpy', 'duckdb', 'scipy', 'pyarrow', 'aiohttp', 'starlette') if name in sys.modules])",
         ],
         cwd=tmp_path,
         capture_output=True,

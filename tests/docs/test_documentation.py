@@ -91,7 +91,12 @@ def test_the_tour_in_the_readme_runs(tmp_path):
         for command in commands:
             assert command.startswith("equipoise ")
             done = subprocess.run(
-                [program, *command.split()[1:]], cwd=tmp_path, env=clean, capture_output=True, text=True, check=False
+                [program, *command.split()[1:]],
+                cwd=tmp_path,
+                env=clean,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             # An inconclusive gate (4) is an answer; a broken command is not.
             assert done.returncode in (0, 4), done.stderr

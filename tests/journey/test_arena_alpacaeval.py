@@ -25,7 +25,8 @@ NAMES = {
 }
 
 pytestmark = pytest.mark.skipif(
-    not DATA.is_dir(), reason="the AlpacaEval data are not beside the repository (../shared/data/arena_alpacaeval)"
+    not DATA.is_dir(),
+    reason="the AlpacaEval data are not beside the repository (../shared/data/arena_alpacaeval)",
 )
 
 
@@ -45,7 +46,11 @@ def result():
             ),
             judge=Judge(
                 pairwise=Recording(
-                    file="verdicts.csv.gz", case="prompt_id", variant="model", value="model_win_prob", names=NAMES
+                    file="verdicts.csv.gz",
+                    case="prompt_id",
+                    variant="model",
+                    value="model_win_prob",
+                    names=NAMES,
                 )
             ),
         ),
@@ -64,7 +69,9 @@ def test_the_published_win_rates_come_out_with_their_standard_errors(result):
         found = result.variant(name)
         assert len(scores) == found.cases == 805
         assert round(found.win_rate.value * 100, 3) == published
-        assert math.isclose(found.win_rate.standard_error, statistics.stdev(scores) / math.sqrt(805), rel_tol=1e-12)
+        assert math.isclose(
+            found.win_rate.standard_error, statistics.stdev(scores) / math.sqrt(805), rel_tol=1e-12
+        )
         assert found.wins == sum(score > 0.5 for score in scores)
         assert found.wins + found.ties + found.losses == 805
         assert (found.unscored, found.errored) == (0, 0)

@@ -110,8 +110,11 @@ def test_the_page_opens_quietly_and_fits(
         assert seen == [1, 1, 1, 1]
         for chart in tab.locator("figure svg:visible").all():
             box = chart.bounding_box()
-            assert box is not None and box["width"] > 0.75 * min(width, 736) and box["height"] > 100
-            assert box["x"] >= 0 and box["x"] + box["width"] <= width
+            assert box is not None
+            assert box["width"] > 0.75 * min(width, 736)
+            assert box["height"] > 100
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
             card = chart.evaluate("svg => getComputedStyle(svg.parentElement).backgroundColor")
             assert card == "rgb(255, 255, 255)"
         assert tab.get_by_role("img", name=LONG.strip()).count() == 4

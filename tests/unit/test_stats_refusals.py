@@ -184,7 +184,7 @@ NAN, INF = math.nan, math.inf
             "baseline - margin must lie strictly between 0 and 1, not -0.005",
         ),
         (
-            lambda: size_noninferior_proportions(0.5, 0.01, better=cast(Any, "more")),
+            lambda: size_noninferior_proportions(0.5, 0.01, better=cast("Any", "more")),
             "better must be 'higher' or 'lower', not 'more'",
         ),
         (

@@ -54,7 +54,8 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
                     if measured.early == 1
                     else f"{measured.early:,} outcomes or turns were"
                 )
-                + " told before the first exposure of their unit and left out; a source whose clock is behind loses outcomes this way",
+                + " told before the first exposure of their unit and left out; "
+                "a source whose clock is behind loses outcomes this way",
             )
         )
     if measured.clusters is not None:
