@@ -9,8 +9,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from equipoise.design.conditions import Conditions
 from equipoise.design.outcomes import Mean, NoninferiorProportion, Proportion
-from equipoise.design.size import Conditions, Size, detectable, size
+from equipoise.design.size import Size, detectable, size
 from equipoise.stats.families.dunnett import dunnett_adjusted, dunnett_alpha, dunnett_critical
 from equipoise.stats.families.multiplicity import benjamini_hochberg, benjamini_yekutieli, bonferroni
 from equipoise.stats.health.logged_ratio import LoggedAllocation, logged_ratio

@@ -23,9 +23,9 @@ from equipoise.stats.preference.preference import win_rate
 from equipoise.stats.sizes.power import (
     detectable_two_proportions,
     power_two_proportions,
-    size_noninferior_proportions,
     size_two_proportions,
 )
+from equipoise.stats.sizes.power_margins import size_noninferior_proportions
 
 columns = st.lists(st.floats(-1e6, 1e6), max_size=30)
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from equipoise.design.conditions import Conditions
 from equipoise.design.outcomes import JudgedProportion, Proportion
-from equipoise.design.size import Conditions, size
+from equipoise.design.size import size
 from equipoise.stats.comparison.quantiles import QuantileSummary, difference_of_quantiles, quantile_of
 from equipoise.stats.comparison.ratios import difference_of_ratios
 from equipoise.stats.estimate import Estimate

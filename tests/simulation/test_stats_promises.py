@@ -21,12 +21,8 @@ from equipoise.stats.health.sample_ratio import AnytimeSampleRatio, anytime_samp
 from equipoise.stats.looks.sequential import boundaries, inflation
 from equipoise.stats.looks.spending import Spending, obrien_fleming, pocock
 from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.sizes.power import (
-    power_two_proportions,
-    size_noninferior_proportions,
-    size_two_means,
-    size_two_proportions,
-)
+from equipoise.stats.sizes.power import power_two_proportions, size_two_means, size_two_proportions
+from equipoise.stats.sizes.power_margins import size_noninferior_proportions
 
 FALSE_ALARM_Z = 4.0
 

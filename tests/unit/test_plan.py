@@ -15,7 +15,8 @@ from equipoise.design.plan import MetricSize
 from equipoise.errors import UsageError
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.looks.sequential import crossing_probabilities
-from equipoise.stats.sizes.power import size_noninferior_proportions, size_two_proportions
+from equipoise.stats.sizes.power import size_two_proportions
+from equipoise.stats.sizes.power_margins import size_noninferior_proportions
 
 COMMAND = Path(sys.executable).with_name("equipoise")
 TEXT = """

@@ -9,7 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from equipoise.cli.size import app
-from equipoise.design.size import Conditions, Mean, Size, curve, days_needed, size
+from equipoise.design.conditions import Conditions, days_needed
+from equipoise.design.outcomes import Mean
+from equipoise.design.size import Size, curve, size
 from equipoise.errors import UsageError
 from equipoise.stats.families.dunnett import dunnett_alpha
 

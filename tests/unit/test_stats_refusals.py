@@ -36,10 +36,10 @@ from equipoise.stats.sizes.power import (
     detectable_two_means,
     detectable_two_proportions,
     power_two_means,
-    size_noninferior_proportions,
     size_two_means,
     size_two_proportions,
 )
+from equipoise.stats.sizes.power_margins import size_noninferior_proportions
 
 HALVES = {"a": 0.5, "b": 0.5}
 

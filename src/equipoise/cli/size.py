@@ -7,11 +7,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equipoise.cli.output import AsJson, emit
+from equipoise.cli.size_options import (
+    Alpha,
+    Arms,
+    Baseline,
+    ClusterCv,
+    ClusterSize,
+    Correction,
+    Curve,
+    Cycle,
+    Difference,
+    Effect,
+    Fall,
+    Icc,
+    Looks,
+    OneSided,
+    Power,
+    Ratio,
+    Spending,
+    Spread,
+    Traffic,
+    Units,
+    conditions_of,
+    effect_of,
+    rate_or_mean,
+)
+from equipoise.cli.size_text import say
 from equipoise.errors import UsageError
 
 if TYPE_CHECKING:
+    from equipoise.design.conditions import Conditions
     from equipoise.design.outcomes import Outcome
-    from equipoise.design.size import Conditions, Size
+    from equipoise.design.size import Size
 
 __all__ = ["app"]
 
@@ -20,44 +47,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-Alpha = Annotated[float, typer.Option(help="Two-sided error rate of the whole test.")]
-OneSided = Annotated[float, typer.Option(help="One-sided error rate of the whole test.")]
-Power = Annotated[float, typer.Option(help="Probability of finding the effect if it is there.")]
-Ratio = Annotated[
-    float,
-    typer.Option(
-        help="Units in each treatment per unit in control; with k treatments 1/√k needs the fewest in all."
-    ),
-]
-Baseline = Annotated[float, typer.Option(help="Control's rate, between 0 and 1.")]
-Spread = Annotated[float, typer.Option(help="Standard deviation between units.")]
-Effect = Annotated[
-    str | None, typer.Option(help="Smallest effect worth finding: 0.05, 5pp, or 8% of the baseline.")
-]
-Difference = Annotated[
-    float | None, typer.Option(help="Smallest difference worth finding, in the metric's unit.")
-]
-Units = Annotated[
-    int | None, typer.Option(help="Ask the reverse: the effect that so many units of all arms find.")
-]
-Fall = Annotated[bool, typer.Option("--fall", help="With --units: a fall of the rate, not a rise.")]
-Arms = Annotated[int, typer.Option(help="Arms, control included; each treatment is compared with control.")]
-Correction = Annotated[
-    str, typer.Option(help="How several comparisons share the error: dunnett or bonferroni.")
-]
-Looks = Annotated[int, typer.Option(help="Evenly spaced looks, whose price is added.")]
-Spending = Annotated[str, typer.Option(help="How the looks spend the error.")]
-Icc = Annotated[
-    float | None, typer.Option(help="Share of the variance between clusters, where those are randomised.")
-]
-ClusterSize = Annotated[float | None, typer.Option(help="Mean number of units in a cluster.")]
-ClusterCv = Annotated[float, typer.Option(help="Standard deviation of cluster sizes over their mean.")]
-Traffic = Annotated[
-    float | None, typer.Option(help="Units enrolled per day, to be told how many days that takes.")
-]
-Cycle = Annotated[float, typer.Option(help="Days are rounded up to whole cycles of so many.")]
-Curve = Annotated[bool, typer.Option("--curve", help="Add the power at other effects (in the JSON).")]
 
 
 @app.command("proportion")
@@ -89,10 +78,10 @@ def proportion(
 
     _answer(
         Proportion(baseline, "fall" if fall else "rise"),
-        None if mde is None else _effect(mde, baseline),
+        None if mde is None else effect_of(mde, baseline),
         units,
         (alpha, power, ratio, 2),
-        _conditions(arms, correction, looks, spending, icc, cluster_size, cluster_cv),
+        conditions_of(arms, correction, looks, spending, icc, cluster_size, cluster_cv),
         (units_per_day, cycle_days, curve, as_json),
     )
 
@@ -125,7 +114,7 @@ def mean(
         mde,
         units,
         (alpha, power, ratio, 2),
-        _conditions(arms, correction, looks, spending, icc, cluster_size, cluster_cv),
+        conditions_of(arms, correction, looks, spending, icc, cluster_size, cluster_cv),
         (units_per_day, cycle_days, curve, as_json),
     )
 
@@ -160,10 +149,10 @@ def ratio_of_sums(
     outcome = ratio_outcome(mean_x, mean_y, spread_x, spread_y, correlation)
     _answer(
         outcome,
-        None if mde is None else _effect(mde, mean_x / mean_y),
+        None if mde is None else effect_of(mde, mean_x / mean_y),
         units,
         (alpha, power, ratio, 2),
-        _conditions(arms, correction, looks, spending, None, None, 0.0),
+        conditions_of(arms, correction, looks, spending, None, None, 0.0),
         (units_per_day, cycle_days, curve, as_json),
     )
 
@@ -203,7 +192,7 @@ def quantile(
         mde,
         units,
         (alpha, power, ratio, 2),
-        _conditions(arms, correction, looks, spending, None, None, 0.0),
+        conditions_of(arms, correction, looks, spending, None, None, 0.0),
         (units_per_day, cycle_days, curve, as_json),
     )
 
@@ -242,7 +231,7 @@ def noninferiority(
     """
     from equipoise.design.outcomes import NoninferiorMean, NoninferiorProportion
 
-    _one_of(baseline, spread)
+    rate_or_mean(baseline, spread)
     if better not in ("higher", "lower"):
         raise UsageError(f"better must be 'higher' or 'lower', not {better!r}")
     outcome: Outcome
@@ -252,10 +241,10 @@ def noninferiority(
         outcome = NoninferiorMean(spread or 0.0)
     _answer(
         outcome,
-        None if margin is None else _effect(margin, baseline, "--margin"),
+        None if margin is None else effect_of(margin, baseline, "--margin"),
         units,
         (alpha, power, ratio, 1),
-        _conditions(arms, correction, looks, spending, icc, cluster_size, cluster_cv),
+        conditions_of(arms, correction, looks, spending, icc, cluster_size, cluster_cv),
         (units_per_day, cycle_days, curve, as_json),
     )
 
@@ -289,13 +278,13 @@ def clusters(
     """
     from equipoise.design.outcomes import Mean, Proportion
 
-    _one_of(baseline, spread)
+    rate_or_mean(baseline, spread)
     _answer(
         Proportion(baseline) if baseline is not None else Mean(spread or 0.0),
-        None if mde is None else _effect(mde, baseline),
+        None if mde is None else effect_of(mde, baseline),
         units,
         (alpha, power, ratio, 2),
-        _conditions(arms, correction, looks, spending, icc, cluster_size, cluster_cv),
+        conditions_of(arms, correction, looks, spending, icc, cluster_size, cluster_cv),
         (units_per_day, cycle_days, curve, as_json),
     )
 
@@ -335,53 +324,12 @@ def judged(
 
     _answer(
         outcome,
-        None if mde is None else _effect(mde, baseline),
+        None if mde is None else effect_of(mde, baseline),
         units,
         (alpha, power, ratio, 2),
-        _conditions(arms, correction, looks, spending, None, None, 0.0),
+        conditions_of(arms, correction, looks, spending, None, None, 0.0),
         (units_per_day, cycle_days, curve, as_json),
         labels,
-    )
-
-
-def _effect(text: str, baseline: float | None, option: str = "--mde") -> float:
-    from equipoise.experiment.amount import parse_amount
-
-    try:
-        amount = parse_amount(text)
-    except (ValueError, OverflowError):
-        raise UsageError(f"{option} {text} cannot be read; accepted: a number, '5pp' or '8%'") from None
-    if baseline is None and amount.scale == "relative":
-        raise UsageError(f"{option} {text} is relative, and a spread alone gives nothing to take it of")
-    return amount.of(baseline or 0.0)
-
-
-def _one_of(baseline: float | None, spread: float | None) -> None:
-    if (baseline is None) == (spread is None):
-        raise UsageError("give either --baseline (a rate) or --spread (a mean)")
-
-
-def _conditions(
-    arms: int,
-    correction: str,
-    looks: int,
-    spending: str,
-    icc: float | None,
-    cluster_size: float | None,
-    cluster_cv: float,
-) -> Conditions:
-    from equipoise.design.size import Conditions
-
-    if correction not in ("dunnett", "bonferroni"):
-        raise UsageError(f"correction must be 'dunnett' or 'bonferroni', not {correction!r}")
-    return Conditions(
-        arms=arms,
-        correction="dunnett" if correction == "dunnett" else "bonferroni",
-        looks=looks,
-        spending=spending,
-        icc=icc,
-        cluster_size=cluster_size,
-        cluster_cv=cluster_cv,
     )
 
 
@@ -394,7 +342,8 @@ def _answer(
     saying: tuple[float | None, float, bool, bool],
     more: Any = None,
 ) -> None:
-    from equipoise.design.size import curve, days_needed, detectable, size
+    from equipoise.design.conditions import days_needed
+    from equipoise.design.size import curve, detectable, size
     from equipoise.stats.estimate import NotEstimable
 
     alpha, power, ratio, sides = numbers
@@ -421,31 +370,4 @@ def _answer(
     if as_json:
         emit(sized.to_dict() | extra)
         return
-    _say(sized, extra)
-
-
-def _say(size: Size, extra: dict[str, Any]) -> None:
-    arms = (
-        f"{size.control:,} units per variant"
-        if size.control == size.treatment
-        else f"{size.control:,} units in control and {size.treatment:,} in "
-        + ("treatment" if size.conditions.treatments == 1 else "each treatment")
-    )
-    tails = "two-sided" if size.sides == 2 else "one-sided"
-    print(f"{arms}, {size.total:,} in all (alpha {size.alpha:g}, {tails}; power {size.power:g})")
-    if size.solved == "effect":
-        name, value = ("mde", size.mde) if size.mde is not None else ("margin", size.margin)
-        print(f"{'smallest detectable effect' if name == 'mde' else 'smallest margin excluded'}: {value:.4g}")
-    if size.clusters is not None:
-        held = ", ".join(f"{name} {n:,}" for name, n in size.clusters.items())
-        print(f"clusters: {held}")
-    if size.alpha_each is not None:
-        print(f"each comparison at alpha {size.alpha_each:.4g} ({size.conditions.correction})")
-    if size.inflation is not None:
-        print(f"{size.conditions.looks} looks raise the units by a factor of {size.inflation:.4f}")
-    if extra.get("labels_per_variant") is not None:
-        print(f"corrected by human labels: {extra['labels_per_variant']:,} labels per variant")
-    if "days" in extra:
-        print(f"{extra['days']:g} days, in whole cycles")
-    for point in extra.get("power_curve", ()):
-        print(f"effect {point['effect']:.4g}: power {point['power']:.3f}")
+    say(sized, extra)

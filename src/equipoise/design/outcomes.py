@@ -14,21 +14,24 @@ from equipoise.errors import UsageError
 from equipoise.stats.domain import counted, inside, positive
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.sizes.power import (
-    Better,
     SampleSize,
     detectable_two_means,
     detectable_two_proportions,
-    power_noninferior_means,
-    power_noninferior_proportions,
     power_two_means,
     power_two_proportions,
-    size_noninferior_means,
-    size_noninferior_proportions,
     size_two_means,
     size_two_proportions,
 )
 from equipoise.stats.sizes.power_judged import judged_rates
-from equipoise.stats.sizes.power_margins import excludable_margin_means, excludable_margin_proportions
+from equipoise.stats.sizes.power_margins import (
+    Better,
+    excludable_margin_means,
+    excludable_margin_proportions,
+    power_noninferior_means,
+    power_noninferior_proportions,
+    size_noninferior_means,
+    size_noninferior_proportions,
+)
 from equipoise.stats.sizes.power_pilot import quantile_spread, ratio_spread
 
 __all__ = [

@@ -17,11 +17,10 @@ from equipoise.stats.looks.sequential import information_for
 from equipoise.stats.sizes.power import (
     power_two_means,
     power_two_proportions,
-    size_noninferior_means,
-    size_noninferior_proportions,
     size_two_means,
     size_two_proportions,
 )
+from equipoise.stats.sizes.power_margins import size_noninferior_means, size_noninferior_proportions
 
 __all__ = ["MetricSize", "Plan", "PlannedLook", "plan"]
 

@@ -7,19 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from equipoise.design.conditions import PLAIN, Conditions, days_needed
+from equipoise.design.conditions import PLAIN, Conditions
 from equipoise.design.outcomes import (
     JudgedProportion,
-    Mean,
-    NoninferiorMean,
-    NoninferiorProportion,
     Outcome,
     Proportion,
 )
 from equipoise.errors import UsageError
 from equipoise.stats.domain import counted, inside, positive, sided
 from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.sizes.power import Better
 from equipoise.stats.sizes.power_clusters import (
     design_effect,
     detectable_clusters,
@@ -28,20 +24,14 @@ from equipoise.stats.sizes.power_clusters import (
 )
 from equipoise.stats.sizes.power_curves import PowerPoint, power_curve
 from equipoise.stats.sizes.power_judged import judge_correlation, labels_needed
+from equipoise.stats.sizes.power_margins import Better
 
 __all__ = [
-    "PLAIN",
-    "Conditions",
     "Size",
     "curve",
-    "days_needed",
     "detectable",
     "labels_for",
     "size",
-    "size_mean",
-    "size_noninferior_mean",
-    "size_noninferior_proportion",
-    "size_proportion",
 ]
 
 
@@ -92,7 +82,7 @@ class Size:
     def to_dict(self) -> dict[str, Any]:
         """The JSON shape; inputs that the kind does not use are absent.
 
-        >>> size_proportion(0.6, 0.05).to_dict()["by_variant"]
+        >>> size(Proportion(0.6), 0.05).to_dict()["by_variant"]
         {'control': 1471, 'treatment': 1471}
         """
         shape: dict[str, Any] = {
@@ -277,76 +267,6 @@ def labels_for(outcome: JudgedProportion, sized: Size) -> int | NotEstimable:
         power=sized.power,
         sides=sized.sides,
     )
-
-
-def size_proportion(
-    baseline: float,
-    mde: float,
-    alpha: float = 0.05,
-    power: float = 0.8,
-    ratio: float = 1.0,
-    *,
-    sides: int = 2,
-) -> Size:
-    """The size that finds a difference `mde` from a rate of `baseline`.
-
-    Formula, domain and errors: `stats.power.size_two_proportions`.
-
-    >>> size_proportion(0.6, 0.05).total
-    2942
-    """
-    return size(Proportion(baseline), mde, alpha, power, ratio, sides=sides)
-
-
-def size_mean(
-    spread: float,
-    mde: float,
-    alpha: float = 0.05,
-    power: float = 0.8,
-    ratio: float = 1.0,
-    *,
-    sides: int = 2,
-) -> Size:
-    """The size that finds a difference `mde` of means that spread by `spread`.
-
-    Formula, domain and errors: `stats.power.size_two_means`.
-
-    >>> size_mean(1.0, 0.5).per_variant
-    64
-    """
-    return size(Mean(spread), mde, alpha, power, ratio, sides=sides)
-
-
-def size_noninferior_proportion(
-    baseline: float,
-    margin: float,
-    alpha: float = 0.025,
-    power: float = 0.8,
-    ratio: float = 1.0,
-    *,
-    better: Better = "higher",
-) -> Size:
-    """The size that shows a rate to be no worse than by `margin`.
-
-    Formula, domain and errors: `stats.power.size_noninferior_proportions`.
-
-    >>> size_noninferior_proportion(0.9, 0.05, power=0.9).per_variant
-    775
-    """
-    return size(NoninferiorProportion(baseline, better), margin, alpha, power, ratio, sides=1)
-
-
-def size_noninferior_mean(
-    spread: float, margin: float, alpha: float = 0.025, power: float = 0.8, ratio: float = 1.0
-) -> Size:
-    """The size that shows a mean to be no worse than by `margin`.
-
-    Formula, domain and errors: `stats.power.size_noninferior_means`.
-
-    >>> size_noninferior_mean(1.0, 0.5).per_variant
-    64
-    """
-    return size(NoninferiorMean(spread), margin, alpha, power, ratio, sides=1)
 
 
 def _sized(

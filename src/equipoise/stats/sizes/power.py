@@ -1,8 +1,8 @@
 """How many units a test needs, how often it will find an effect, and which effect it can find.
 
-Every size belongs to the test that will be run: the pooled z test for two rates, Welch's t for two means,
-the score test at the margin for non-inferiority. As is usual, the chance of rejecting in the *wrong*
-direction is not counted as power.
+Every size belongs to the test that will be run: the pooled z test for two rates, Welch's t for two means
+(and, in `power_margins`, the score test at the margin for non-inferiority). As is usual, the chance of
+rejecting in the *wrong* direction is not counted as power.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Literal, SupportsIndex
 from scipy.special import nctdtr, ndtr, stdtrit
 
 from equipoise.errors import UsageError
-from equipoise.stats.comparison.proportions import restricted_rates
 from equipoise.stats.domain import counted, finite, inside, positive, sided
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.normal import critical
@@ -24,17 +23,11 @@ __all__ = [
     "SampleSize",
     "detectable_two_means",
     "detectable_two_proportions",
-    "power_noninferior_means",
-    "power_noninferior_proportions",
     "power_two_means",
     "power_two_proportions",
-    "size_noninferior_means",
-    "size_noninferior_proportions",
     "size_two_means",
     "size_two_proportions",
 ]
-
-Better = Literal["higher", "lower"]
 
 # Beyond this many degrees of freedom t and z agree in every digit that a sample size can show.
 _MANY = 100_000
@@ -59,6 +52,20 @@ class SampleSize:
         150
         """
         return self.control + self.treatment
+
+    @classmethod
+    def rounded_up(cls, control: float, ratio: float, fewest: int = 1) -> SampleSize:
+        """Whole units from control's exact need, each arm rounded once; `ratio` treatment units per control's.
+
+        Errors: UsageError where the need is not finite.
+
+        >>> SampleSize.rounded_up(10.2, 2.0)
+        SampleSize(control=11, treatment=21)
+        """
+        try:
+            return cls(max(math.ceil(control), fewest), max(math.ceil(ratio * control), fewest))
+        except (OverflowError, ValueError):
+            raise UsageError("the effect is so small that no finite number of units would find it") from None
 
 
 def size_two_proportions(
@@ -95,7 +102,7 @@ def size_two_proportions(
     root = z_alpha * math.sqrt(pooled * (1.0 - pooled) * (1.0 + 1.0 / r)) + z_power * math.sqrt(
         p_c * (1.0 - p_c) + p_t * (1.0 - p_t) / r
     )
-    return _rounded_up(_squared(max(root, 0.0) / mde), r)
+    return SampleSize.rounded_up(_squared(max(root, 0.0) / mde), r)
 
 
 def size_two_means(
@@ -126,64 +133,13 @@ def size_two_means(
     z_alpha, z_power = _criticals(alpha, power, sides)
     r = positive("ratio", ratio)
     exact = _squared(max(z_alpha + z_power, 0.0) * (sigma / delta)) * (1.0 + 1.0 / r)
-    size = _rounded_up(exact, r, fewest=2)
+    size = SampleSize.rounded_up(exact, r, fewest=2)
     while size.total < _MANY and (
         _t_power(size.control, size.treatment, delta / sigma, alpha / sides) < power
     ):
         exact = max(exact, float(size.control)) + min(1.0, 1.0 / r)
-        size = _rounded_up(exact, r, fewest=2)
+        size = SampleSize.rounded_up(exact, r, fewest=2)
     return size
-
-
-def size_noninferior_proportions(
-    baseline: float,
-    margin: float,
-    *,
-    alpha: float = 0.025,
-    power: float = 0.8,
-    ratio: float = 1.0,
-    better: Better = "higher",
-) -> SampleSize:
-    """Units with which equal rates are shown, with probability `power`, to differ by less than `margin`.
-
-    Scale: `baseline` is the true rate of both arms, `margin` a difference in rates (0.01 is one point,
-    always above 0), `alpha` is one-sided, `ratio` = treatment units per control unit. The test is the score
-    test at the margin (`difference_of_proportions` with null −margin where higher is better, +margin where
-    lower is), and n_c = [z_α·sqrt(p̃_c·q̃_c + p̃_t·q̃_t/r) + z_power·sqrt(pq(1+1/r))]²/margin² with p̃ the
-    rates that differ by the margin.
-
-    Errors: UsageError for a baseline outside (0, 1), a margin not above 0 or so wide that it leaves (0, 1)
-    and every rate would pass, alpha or power outside (0, 1), a ratio not above 0, or another `better`. No
-    degenerate cases.
-    Source: Farrington & Manning (1990), Statistics in Medicine 9, 1447, method 3.
-
-    >>> size_noninferior_proportions(0.90, 0.05, power=0.9).control
-    775
-    """
-    p, null = _margin_rates(baseline, margin, better)
-    z_alpha, z_power = _criticals(alpha, power, 1)
-    r = positive("ratio", ratio)
-    p_c, p_t = restricted_rates(p, 1.0, p, r, null)
-    root = z_alpha * math.sqrt(p_c * (1.0 - p_c) + p_t * (1.0 - p_t) / r) + z_power * math.sqrt(
-        p * (1.0 - p) * (1.0 + 1.0 / r)
-    )
-    return _rounded_up(_squared(max(root, 0.0) / null), r)
-
-
-def size_noninferior_means(
-    spread: float, margin: float, *, alpha: float = 0.025, power: float = 0.8, ratio: float = 1.0
-) -> SampleSize:
-    """Units with which equal means are shown, with probability `power`, to differ by less than `margin`.
-
-    Scale: `spread` (standard deviation within an arm) and `margin` (above 0) are in the outcome's unit;
-    `alpha` is one-sided. It is the size at which a one-sided t test finds a difference as large as the
-    margin, and domain and errors are those of `size_two_means`. Source: Chow, Shao & Wang (2008),
-    chapter 3.
-
-    >>> size_noninferior_means(1.0, 0.5)
-    SampleSize(control=64, treatment=64)
-    """
-    return size_two_means(spread, positive("margin", margin), alpha=alpha, power=power, ratio=ratio, sides=1)
 
 
 def power_two_proportions(
@@ -232,48 +188,6 @@ def power_two_means(
     nc, nt = counted("n_c", n_c, at_least=2), counted("n_t", n_t, at_least=2)
     effect = _effect(mde) / positive("spread", spread)
     return _t_power(nc, nt, effect, inside("alpha", alpha) / sided(sides))
-
-
-def power_noninferior_proportions(
-    n_c: SupportsIndex,
-    n_t: SupportsIndex,
-    baseline: float,
-    margin: float,
-    alpha: float = 0.025,
-    *,
-    better: Better = "higher",
-) -> float:
-    """The probability that equal rates are shown to differ by less than `margin`.
-
-    It inverts `size_noninferior_proportions`.
-    Scale and errors as in `size_noninferior_proportions`; arms need at least one unit.
-    Source: Farrington & Manning (1990), method 3.
-
-    >>> round(power_noninferior_proportions(775, 775, 0.90, 0.05), 4)
-    0.9002
-    """
-    nc, nt = counted("n_c", n_c, at_least=1), counted("n_t", n_t, at_least=1)
-    p, null = _margin_rates(baseline, margin, better)
-    p_c, p_t = restricted_rates(p, nc, p, nt, null)
-    under_margin = math.sqrt(p_c * (1.0 - p_c) / nc + p_t * (1.0 - p_t) / nt)
-    under_equality = math.sqrt(p * (1.0 - p) * (1.0 / nc + 1.0 / nt))
-    return float(ndtr((abs(null) - critical(inside("alpha", alpha)) * under_margin) / under_equality))
-
-
-def power_noninferior_means(
-    n_c: SupportsIndex, n_t: SupportsIndex, spread: float, margin: float, alpha: float = 0.025
-) -> float:
-    """The probability that equal means are shown to differ by less than `margin`.
-
-    It inverts `size_noninferior_means`.
-    Scale and errors as in `size_noninferior_means`; arms need at least two units.
-    Source: Chow, Shao & Wang (2008),
-    chapter 3.
-
-    >>> round(power_noninferior_means(64, 64, 1.0, 0.5), 4)
-    0.8015
-    """
-    return power_two_means(n_c, n_t, spread, positive("margin", margin), alpha, sides=1)
 
 
 def detectable_two_proportions(
@@ -364,13 +278,6 @@ def _t_power(n_c: int, n_t: int, effect: float, tail: float) -> float:
     return 1.0 - float(nctdtr(df, noncentrality, -float(stdtrit(df, tail))))
 
 
-def _rounded_up(control: float, ratio: float, fewest: int = 1) -> SampleSize:
-    try:
-        return SampleSize(max(math.ceil(control), fewest), max(math.ceil(ratio * control), fewest))
-    except (OverflowError, ValueError):
-        raise UsageError("the effect is so small that no finite number of units would find it") from None
-
-
 def _squared(x: float) -> float:
     return x * x  # unlike x ** 2, infinite and not an error where it overflows
 
@@ -388,18 +295,6 @@ def _effect(mde: float) -> float:
     if effect == 0.0:
         raise UsageError("mde must not be 0: no number of units finds an effect that is not there")
     return effect
-
-
-def _margin_rates(baseline: float, margin: float, better: str) -> tuple[float, float]:
-    p, width = inside("baseline", baseline), positive("margin", margin)
-    if better not in ("higher", "lower"):
-        raise UsageError(f"better must be 'higher' or 'lower', not {better!r}")
-    null = -width if better == "higher" else width
-    if not 0.0 < p + null < 1.0:
-        raise UsageError(
-            f"baseline {'-' if null < 0 else '+'} margin must lie strictly between 0 and 1, not {p + null:g}"
-        )
-    return p, null
 
 
 def _criticals(alpha: float, power: float, sides: int) -> tuple[float, float]:

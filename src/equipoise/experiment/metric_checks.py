@@ -1,0 +1,105 @@
+"""What a metric must say for itself, and that exactly one of them is primary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from equipoise.errors import Fault, nearest
+from equipoise.experiment.catalogue import CATALOGUE
+from equipoise.experiment.document import Document
+from equipoise.experiment.document import Path as FieldPath
+from equipoise.experiment.form import Form, MetricForm
+
+__all__ = ["metric_faults"]
+
+Found = Iterator[tuple[FieldPath, Fault]]
+
+
+def metric_faults(form: Form, document: Document) -> Found:
+    """Every contradiction within a metric, and of metrics with each other, with the path it belongs to."""
+    for name, metric in form.metrics.items():
+        yield from _metric(name, metric, document)
+    primaries = [name for name, metric in form.metrics.items() if metric.priority == "primary"]
+    path: FieldPath = ("metrics",)
+    if not primaries:
+        yield (
+            path,
+            document.fault(
+                path, "no metric is primary", accepted="exactly one metric with `priority: primary`"
+            ),
+        )
+    for extra in primaries[1:]:
+        here = ("metrics", extra, "priority")
+        yield (
+            here,
+            document.fault(
+                here,
+                f"'{primaries[0]}' is already primary",
+                accepted="exactly one metric with `priority: primary`",
+                next="make this one secondary or a guardrail",
+            ),
+        )
+
+
+def _metric(name: str, metric: MetricForm, document: Document) -> Found:
+    here: FieldPath = ("metrics", name)
+    fixed = CATALOGUE.get(name)
+
+    def fault(
+        key: str, problem: str, accepted: str | None = None, next: str | None = None
+    ) -> tuple[FieldPath, Fault]:
+        path = (*here, key)
+        return path, document.fault(path, problem, accepted=accepted, next=next)
+
+    if fixed:
+        for key in ("kind", "of", "better", "per", "q", "per_unit"):
+            said, meant = getattr(metric, key), getattr(fixed, key)
+            if said is not None and said != meant:
+                yield fault(
+                    key,
+                    f"'{name}' is a built-in metric whose {key} is {meant}, not {said}",
+                    accepted=str(meant),
+                    next="give a metric of your own another name",
+                )
+    else:
+        for key in ("kind", "of", "better"):
+            if getattr(metric, key) is None:
+                yield fault(
+                    key,
+                    f"'{name}' is not a built-in metric, so it must say its {key}",
+                    accepted={
+                        "kind": "proportion, mean, ratio, count or quantile",
+                        "of": "outcome.NAME, turn.NAME or score.NAME",
+                        "better": "higher or lower",
+                    }[key],
+                    next=nearest(name, CATALOGUE),
+                )
+    kind = metric.kind or (fixed.kind if fixed else None)
+    if kind == "ratio" and metric.per is None and not (fixed and fixed.per):
+        yield fault("per", "a ratio needs what it is taken per", accepted="per: outcome.NAME or turn.NAME")
+    if kind == "quantile" and metric.q is None and not (fixed and fixed.q):
+        yield fault("q", "a quantile needs its q", accepted="a number between 0 and 1, such as q: 0.95")
+    if kind not in (None, "ratio") and metric.per is not None:
+        yield fault("per", f"`per` belongs to ratios, and this is a {kind}")
+    if kind not in (None, "quantile") and metric.q is not None and not fixed:
+        yield fault("q", f"`q` belongs to quantiles, and this is a {kind}")
+    if metric.priority == "guardrail" and metric.margin is None:
+        yield fault(
+            "margin",
+            "a guardrail needs the margin by which it may get worse",
+            accepted="a number in the metric's unit, '10%' or '1pp'",
+        )
+    if metric.margin is not None and metric.margin.value <= 0:
+        yield fault("margin", "a margin is how much worse is still acceptable", accepted="more than 0")
+    if metric.mde is not None and metric.mde.value <= 0:
+        yield fault("mde", "the effect to detect must not be zero or negative", accepted="more than 0")
+    if kind == "proportion" and metric.baseline is not None:
+        if not 0 < metric.baseline < 1:
+            yield fault("baseline", f"{metric.baseline:g} is not a rate", accepted="a number between 0 and 1")
+        elif metric.mde is not None:
+            better = metric.better or (fixed.better if fixed else "higher")
+            target = metric.baseline + (1 if better == "higher" else -1) * metric.mde.of(metric.baseline)
+            if not 0 < target < 1:
+                yield fault(
+                    "mde", f"from {metric.baseline:g} this effect leads to {target:g}, which is no rate"
+                )
