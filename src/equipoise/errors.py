@@ -7,7 +7,9 @@ EquipoiseError                 exit code 1
 ├── DataError                  2   a table, cases or recorded file that cannot be read as declared
 ├── RecordError                2   the event log: missing, not a log, or changed under an operator
 ├── GateError                  3   a transition that its entry conditions do not allow
-└── UpstreamError              6   a model or judge endpoint that did not answer usefully
+├── UpstreamError              6   a model or judge endpoint that did not answer usefully
+├── OutOfReachError            6   so many requests failed that a run was stopped; what was paid for is kept
+└── BudgetError                4   a run that reached what it may cost; what was paid for is kept
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from difflib import get_close_matches
 from typing import Any, ClassVar
 
 __all__ = [
+    "BudgetError",
     "DataError",
     "DefinitionError",
     "EquipoiseError",
     "Fault",
     "GateError",
     "MissingExtraError",
+    "OutOfReachError",
     "RecordError",
     "UpstreamError",
     "UsageError",
@@ -135,6 +139,21 @@ class UpstreamError(EquipoiseError):
     """A model or judge endpoint did not answer usefully."""
 
     exit_code = 6
+
+
+class OutOfReachError(EquipoiseError):
+    """So many requests failed in a row that a run was stopped; what was answered is in its journal.
+
+    Not an UpstreamError, which concerns one request and leaves a case unscored: this one ends the run.
+    """
+
+    exit_code = 6
+
+
+class BudgetError(EquipoiseError):
+    """A run stopped before it would cost more than it may; what was paid for is in its journal."""
+
+    exit_code = 4
 
 
 def dotted(path: tuple[str | int, ...]) -> str:

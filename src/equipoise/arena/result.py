@@ -1,19 +1,30 @@
-"""What the arena found: per variant, per case, and the decision; as a value and as JSON."""
+"""What the arena found: per case, per variant, and the decision; values only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
 from equipoise.arena.gate import ArmDecision, GateResult
+from equipoise.experiment.definition import Gate, Severity
+from equipoise.providers.messages import Usage
+from equipoise.scoring.evaluating import Score
 from equipoise.scoring.pairwise import Comparison
-from equipoise.scoring.passing import CheckResult, Failed
-from equipoise.scoring.rubric import AxisMean, Grade
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["Answered", "ArenaResult", "CaseResult", "CheckCount", "Evaluator", "VariantResult"]
+__all__ = [
+    "Answered",
+    "ArenaResult",
+    "CaseResult",
+    "Measured",
+    "Preference",
+    "Settings",
+    "Spent",
+    "Used",
+    "VariantResult",
+]
 
 
 def _none() -> Mapping[str, Any]:
@@ -21,55 +32,179 @@ def _none() -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluator:
-    """Who judged: a model asked live (`digest` is of its prompt), or a recording (`digest` is of the file)."""
+class Used:
+    """An evaluator or judge as it was used: `digest` is of its whole configuration, or of the recording."""
 
-    does: Literal["pairwise", "rubric"]
-    kind: Literal["live", "recorded"]
     name: str
+    does: Literal["rule", "similarity", "judge", "plugin", "pairwise", "rubric", "labels"]
+    how: Literal["computed", "asked", "recorded"]
     digest: str
+    revision: int = 1
+    model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A variant's answer to a case: its text, or why there is none."""
+    """A variant's answer to a case: its text, or why there is none.
+
+    `context` holds the passages the application retrieved for it. `model` and `fingerprint` are what the
+    endpoint said of itself. `latency_s` in seconds, `cost_usd` in US dollars; None where not known.
+    """
 
     text: str | None
     why_not: str | None = None
+    context: tuple[str, ...] = ()
+    latency_s: float | None = None
+    cost_usd: float | None = None
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
-    """One case: what was asked, what each variant answered, and what was made of it, all by variant."""
+    """One case: what was asked, what each variant answered, and what was made of it.
+
+    `answers[variant]`, `scores[variant]` and `comparisons[treatment]` hold one entry a sample; `scores` has
+    a Score for each measure. `label` is what people said of a treatment against control: 1, 0.5 or 0.
+    """
 
     id: str
     asked: str
-    answers: Mapping[str, Answered] = field(default_factory=_none)
-    checks: Mapping[str, Mapping[str, CheckResult]] = field(default_factory=_none)
-    grades: Mapping[str, Grade] = field(default_factory=_none)
-    comparisons: Mapping[str, Comparison] = field(default_factory=_none)
+    reference: str | None = None
+    description: str = ""
+    cluster: str | None = None
+    weight: float = 1.0
+    tags: tuple[str, ...] = ()
+    severity: Severity | None = None
+    must_pass: bool = False
+    answers: Mapping[str, tuple[Answered, ...]] = field(default_factory=_none)
+    scores: Mapping[str, tuple[Mapping[str, Score], ...]] = field(default_factory=_none)
+    comparisons: Mapping[str, tuple[Comparison, ...]] = field(default_factory=_none)
+    labels: Mapping[str, float] = field(default_factory=_none)
+
+    def passed(self, variant: str) -> float | None:
+        """The share of the variant's samples on which every check held; None where no check had a say.
+
+        A sample without an answer did not pass. One on which a check could not be scored counts as not
+        passed only where another check failed; otherwise it has no say.
+        """
+        said = [each for each in map(_held, self.scores.get(variant, ())) if each is not None]
+        unanswered = sum(answer.text is None for answer in self.answers.get(variant, ()))
+        total = len(said) + unanswered
+        return sum(said) / total if total and said else (0.0 if unanswered and not said else None)
+
+    def value(self, variant: str, measure: str) -> float | None:
+        """The mean over samples of what one evaluator measured; None where no sample was scored."""
+        values = [
+            score.value
+            for scores in self.scores.get(variant, ())
+            if (score := scores.get(measure)) is not None and score.value is not None
+        ]
+        return sum(values) / len(values) if values else None
+
+    def preference(self, treatment: str) -> float | None:
+        """The mean score of the treatment against control over samples; None where none is usable."""
+        values = [each.score for each in self.comparisons.get(treatment, ()) if each.score is not None]
+        return sum(values) / len(values) if values else None
+
+
+def _held(scores: Mapping[str, Score]) -> bool | None:
+    passed = [score.passed for score in scores.values() if score.passed is not None]
+    if False in passed:
+        return False
+    barred = [score for score in scores.values() if score.value is None and score.why_not is not None]
+    return True if passed and not barred else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckCount:
-    """On how many cases a check passed, failed, or had no answer to read."""
+class Measured:
+    """One measure of one variant over the cases.
+
+    `scored`, `unscored` and `errored` count answers (cases × samples). `mean` is over cases, `difference` is
+    the treatment's minus control's on the same cases (None for control); both with intervals that know
+    which cases belong together. `by_tag` holds the same difference within each tag. `noise` is the spread
+    between repeated samples of one case, apart from that between cases (None with one sample).
+    """
 
     name: str
-    must_pass: bool
-    passed: int
-    failed: int
-    not_run: int
+    does: str
+    top: float | None = None
+    bar: bool = False
+    must_pass: bool = False
+    scored: int = 0
+    unscored: int = 0
+    errored: int = 0
+    passed: int = 0
+    failed: int = 0
+    mean: Estimate | NotEstimable
+    difference: Estimate | NotEstimable | None = None
+    by_tag: Mapping[str, Estimate | NotEstimable] = field(default_factory=_none)
+    noise: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference:
+    """A treatment against control, as the pairwise judge sees it, and the judge beside people.
+
+    All rates are shares in [0, 1]; a win is a score above one half, a tie exactly one half. `controlled` is
+    the win rate at equal length of the answers, `corrected` the one corrected by people's labels; `decides`
+    says which of them the gate reads. `lean` is by how much the judge prefers what it sees first and
+    `consistency` how often its winner survives the change of order (None: both orders were not asked).
+    `length_lean` is by how much it prefers the longer answer. `kappa` and `agreement` are with people's labels.
+    `shares_family` names an arm that alone is of the judge's model family, `self_preference` by how much
+    the judge prefers that arm beyond people or the rest of a panel. `judge_noise` is how often the judge,
+    asked the same twice, says the same. `saved` counts the calls that sequential judging did without.
+    """
+
+    raw: Estimate | NotEstimable
+    controlled: Estimate | NotEstimable
+    corrected: Estimate | NotEstimable | None = None
+    decides: Literal["raw", "corrected"] = "raw"
+    wins: int
+    ties: int
+    losses: int
+    unscored: int
+    errored: int = 0
+    disagreements: int | None = None
+    first_preferred: int | None = None
+    lean: Estimate | NotEstimable | None = None
+    consistency: Estimate | NotEstimable | None = None
+    length_lean: Estimate | NotEstimable | None = None
+    labels: int = 0
+    agreement: Estimate | NotEstimable | None = None
+    kappa: Estimate | NotEstimable | None = None
+    panel_alpha: Estimate | NotEstimable | None = None
+    judge_noise: Estimate | NotEstimable | None = None
+    shares_family: str | None = None
+    self_preference: Estimate | NotEstimable | None = None
+    by_tag: Mapping[str, Estimate | NotEstimable] = field(default_factory=_none)
+    judged: int = 0
+    saved: int = 0
+    steps: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a variant's answers were made: what was asked for, and what the endpoint said of itself.
+
+    More than one of `models` or `fingerprints` means that the endpoint changed under the run.
+    """
+
+    asked: Mapping[str, Any] = field(default_factory=_none)
+    models: tuple[str, ...] = ()
+    fingerprints: tuple[str, ...] = ()
+    seed_granted: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantResult:
-    """What is known of one variant. What does not apply to it (control has no win rate) is None.
+    """What is known of one variant. What does not apply to it (control has no preference) is None.
 
-    `cases` counts all golden cases. A win is a score above one half, a tie exactly one half.
-    `unscored` cases have no usable verdict, for whatever reason; `errored` cases have no answer;
-    `disagreements` are those where the judge's winner changed with the order (None: both orders were not
-    asked), and `first_preferred` those of them where it was whatever was shown first.
-    `mean_chars` is over the answered cases.
+    `answered` and `errored` count answers, None where no answers are part of the run. `mean_chars` is over
+    answers. `measures` go by name, `pass_rate` among them where anything can pass. `flaky` lists the cases
+    that passed on some samples and failed on others; `failing` those that may not fail and did, by reason.
     """
 
     name: str
@@ -77,24 +212,35 @@ class VariantResult:
     answered: int | None
     errored: int | None
     mean_chars: float | None
-    checks: tuple[CheckCount, ...] = ()
-    rubric: Mapping[str, AxisMean] = field(default_factory=_none)
-    win_rate: Estimate | NotEstimable | None = None
-    wins: int | None = None
-    ties: int | None = None
-    losses: int | None = None
-    unscored: int | None = None
-    disagreements: int | None = None
-    first_preferred: int | None = None
+    cost_usd: float | None = None
+    measures: Mapping[str, Measured] = field(default_factory=_none)
+    preference: Preference | None = None
+    flaky: tuple[str, ...] = ()
+    failing: Mapping[str, tuple[str, ...]] = field(default_factory=_none)
+    settings: Settings = field(default_factory=Settings)
     decision: ArmDecision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArenaResult:
-    """One run of the arena, control first; it can be written as JSON and as a report.
+class Spent:
+    """What the whole run took, whether in one go or in several: a resumed run has the same numbers.
 
-    `asked` counts requests that went out in this run, `replayed` those answered by the journal. `margin`,
-    `superior` and `level` are the gate's.
+    `unpriced` names the models whose price is not known; `cost_usd` is then of the others alone.
+    """
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    unpriced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArenaResult:
+    """One run of the arena, control first.
+
+    `sent` and `replayed` count requests that went out in this run and those the journal answered; they
+    are no part of what is reported, which is the same for a run that was resumed.
     """
 
     experiment: str
@@ -102,16 +248,17 @@ class ArenaResult:
     cases_digest: str
     cases_origin: str
     answers_origin: str
-    evaluators: tuple[Evaluator, ...]
+    samples: int
+    evaluators: tuple[Used, ...]
     variants: tuple[VariantResult, ...]
     cases: tuple[CaseResult, ...]
     gate: GateResult
-    margin: float
-    superior: bool
-    level: float
+    rule: Gate
     seed: int
-    asked: int = 0
-    replayed: int = 0
+    spent: Spent = Spent()
+    remarks: tuple[str, ...] = ()
+    sent: int = field(default=0, compare=False)
+    replayed: int = field(default=0, compare=False)
 
     @property
     def control(self) -> VariantResult:
@@ -127,70 +274,3 @@ class ArenaResult:
             if variant.name == name:
                 return variant
         raise KeyError(name)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON, without the texts of questions and answers; what is not known is absent or has a reason."""
-        return {
-            "experiment": self.experiment,
-            "digest": self.digest,
-            "decision": self.gate.decision,
-            "reason": self.gate.reason,
-            "gate": {"margin": self.margin, "superior": self.superior, "level": self.level},
-            "cases": {"number": len(self.cases), "digest": self.cases_digest, "file": self.cases_origin},
-            "answers": self.answers_origin,
-            "evaluators": [asdict(evaluator) for evaluator in self.evaluators],
-            "variants": {variant.name: _variant(variant) for variant in self.variants},
-            "by_case": [_case(case) for case in self.cases],
-            "seed": self.seed,
-            "asked": self.asked,
-            "replayed": self.replayed,
-        }
-
-
-def _variant(variant: VariantResult) -> dict[str, Any]:
-    plain: dict[str, Any] = {
-        "cases": variant.cases,
-        "answered": variant.answered,
-        "errored": variant.errored,
-        "mean_chars": variant.mean_chars,
-        "checks": {check.name: _known(asdict(check), without="name") for check in variant.checks},
-        "rubric": {axis: _known(asdict(mean)) for axis, mean in variant.rubric.items()},
-    }
-    if variant.win_rate is not None:
-        plain |= {
-            "win_rate": _estimate(variant.win_rate),
-            "wins": variant.wins,
-            "ties": variant.ties,
-            "losses": variant.losses,
-            "unscored": variant.unscored,
-            "disagreements": variant.disagreements,
-            "first_preferred": variant.first_preferred,
-        }
-    if variant.decision is not None:
-        plain["decision"] = _known(asdict(variant.decision), without="variant")
-    return _known(plain)
-
-
-def _estimate(value: Estimate | NotEstimable) -> dict[str, Any]:
-    return {"not_estimable": value.reason} if isinstance(value, NotEstimable) else _known(asdict(value))
-
-
-def _case(case: CaseResult) -> dict[str, Any]:
-    return {
-        "id": case.id,
-        "scores": {
-            name: {"not_scored": each.why_not} if each.score is None else each.score
-            for name, each in case.comparisons.items()
-        },
-        "grades": {name: _known(dict(grade.scores)) for name, grade in case.grades.items()},
-        "errors": {name: answer.why_not for name, answer in case.answers.items() if answer.text is None},
-        "failed_checks": {
-            name: {check: result.reason for check, result in checks.items() if isinstance(result, Failed)}
-            for name, checks in case.checks.items()
-            if any(isinstance(result, Failed) for result in checks.values())
-        },
-    }
-
-
-def _known(values: dict[str, Any], without: str | None = None) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None and name != without}

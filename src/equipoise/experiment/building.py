@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
@@ -10,20 +11,26 @@ from typing import Any
 from pydantic import ValidationError
 
 from equipoise.errors import DefinitionError, Fault
+from equipoise.experiment.amount import Amount
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.definition import (
     Capture,
     Cases,
+    Criterion,
     CriticalSegment,
     Experiment,
     Gate,
     Judge,
+    Labels,
+    Limits,
     Offline,
     OnlineJudge,
     PlanSettings,
+    Price,
     Recording,
     Rollout,
     Rubric,
+    Show,
     TableSource,
     Unit,
     Watch,
@@ -32,9 +39,12 @@ from equipoise.experiment.document import Document, read_document, read_text
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import (
     CasesForm,
+    CriterionForm,
     Form,
+    GateForm,
     JsonSchemaCheckForm,
     JudgeForm,
+    LabelsForm,
     MetricForm,
     OfflineForm,
     PlanForm,
@@ -123,6 +133,9 @@ def build(
         ),
         rollout=_rollout(form.rollout),
         pins=form.pins,
+        prices=MappingProxyType(
+            {model: Price(price.input, price.output) for model, price in sorted(form.prices.items())}
+        ),
         source=None
         if form.source is None
         else TableSource(
@@ -263,21 +276,79 @@ class _Builder:
         return freeze({"json_schema": schema})
 
     def offline(self, form: OfflineForm) -> Offline:
-        gate = form.gate
-        margin = gate.win_rate.margin
+        answers = form.answers
+        if answers is not None and (answers.file is None) == (answers.python is None):
+            self._fault(
+                ("offline", "answers"),
+                "answers come from a file or from a Python function",
+                "{file: …} or {python: app.py:answer}",
+            )
         return Offline(
             cases=_cases(form.cases),
-            answers=_recording(form.answers),
+            samples=form.samples,
+            answers=_recording(answers) if answers and answers.file else None,
+            application=answers.python if answers else None,
             rubric=self._rubric(form.rubric),
             judge=_judge(form.judge),
-            checks=tuple(freeze(check) for check in form.checks),
-            gate=Gate(
-                # A share of the coin's one half, or points of win rate.
-                margin=0.10 if margin is None else margin.of(0.5),
-                superior=gate.win_rate.superior,
-                must_pass=tuple(sorted(set(gate.must_pass))),
-                level=gate.level,
+            labels=self._labels(form.labels),
+            evaluators=tuple(freeze(each) for each in form.evaluators),
+            gate=self._gate(form.gate),
+        )
+
+    def _labels(self, form: LabelsForm | None) -> Labels | None:
+        recording = _recording(form)
+        return (
+            None if form is None or recording is None else Labels(recording=recording, at_least=form.at_least)
+        )
+
+    def _gate(self, form: GateForm) -> Gate:
+        declared: list[tuple[FieldPath, str, CriterionForm]] = []
+        if form.win_rate is not None:
+            declared.append((("win_rate",), "win_rate", form.win_rate))
+        if form.pass_rate is not None:
+            declared.append((("pass_rate",), "pass_rate", form.pass_rate))
+        for name, given in sorted(form.metrics.items()):
+            listed = given if isinstance(given, list) else [given]
+            declared += [(("metrics", name), name, each) for each in listed]
+        criteria = tuple(self._criterion(("offline", "gate", *path), of, each) for path, of, each in declared)
+        return Gate(
+            # What is usual may be left out, and means the same written down.
+            criteria=() if criteria == (Criterion(of="win_rate", margin=Amount(0.10)),) else criteria,
+            must_pass=tuple(sorted(set(form.must_pass))),
+            at_most=freeze(form.at_most),
+            limits=Limits(
+                unscored=float(form.limits.unscored),
+                lean=_maybe(float, form.limits.lean),
+                kappa=form.limits.kappa,
+                self_preference=_maybe(float, form.limits.self_preference),
             ),
+            level=form.level,
+            sequential=form.sequential,
+        )
+
+    def _criterion(self, path: FieldPath, of: str, form: CriterionForm) -> Criterion:
+        if form.superior and form.not_worse:
+            self._fault(path, "superior and not_worse cannot both be asked of one measure", "one of them")
+        if form.worst is not None and of == "win_rate":
+            self._fault(
+                (*path, "worst"), "the win rate has no worst cases; ask it of a measure under `metrics`"
+            )
+        margin = form.margin
+        if of == "win_rate":
+            # A share of the coin's one half, or points of win rate.
+            margin = Amount(0.10 if margin is None else margin.of(0.5))
+        show: Show = "superior" if form.superior else "not_worse" if form.not_worse else "non_inferior"
+        if of != "win_rate" and show == "non_inferior" and margin is None:
+            if form.at_least is None:
+                self._fault(
+                    path,
+                    "it is not said what the measure must show",
+                    "{margin: 5pp}, {superior: true}, {not_worse: true} or {at_least: 0.9}",
+                )
+            else:
+                show = "not_worse"
+        return Criterion(
+            of=of, show=show, margin=margin, worst=_maybe(float, form.worst), at_least=form.at_least
         )
 
     def _rubric(self, form: RubricFileForm | None) -> Rubric | None:
@@ -287,10 +358,11 @@ class _Builder:
         if (form.file is None) == (form.axes is None):
             self._fault(path, "a rubric has either axes or a file", "{axes: …} or a path")
             return None
-        if form.file is not None and "top" in form.model_fields_set:
-            self._fault((*path, "top"), "the scale of a rubric in a file is written in that file")
+        for key in ("top", "revision"):
+            if form.file is not None and key in form.model_fields_set:
+                self._fault((*path, key), f"the {key} of a rubric in a file is written in that file")
         if form.axes is not None:
-            return Rubric(freeze(form.axes), form.top)
+            return Rubric(freeze(form.axes), form.top, form.revision)
         text = self._text(form.file or "", path, "the rubric")
         if text is None:
             return None
@@ -319,15 +391,26 @@ class _Builder:
                 for place in places
             ]
             return None
-        return Rubric(freeze(rubric.axes), rubric.top)
+        return Rubric(freeze(rubric.axes), rubric.top, rubric.revision)
+
+
+def _maybe(convert: Callable[[Any], Any], value: Any) -> Any:
+    return None if value is None else convert(value)
 
 
 def _cases(form: CasesForm) -> Cases:
-    return Cases(form.file, form.id, form.input, form.reference)
+    return Cases(
+        file=form.file,
+        format=form.format,
+        id=form.id,
+        input=form.input,
+        reference=form.reference,
+        sha256=form.sha256,
+    )
 
 
 def _recording(form: RecordingForm | None) -> Recording | None:
-    if form is None:
+    if form is None or not form.file:
         return None
     return Recording(
         file=form.file, case=form.case, variant=form.variant, value=form.value, names=freeze(form.names)
@@ -337,10 +420,25 @@ def _recording(form: RecordingForm | None) -> Recording | None:
 def _judge(form: JudgeForm | None) -> Judge | None:
     if form is None:
         return None
+    recorded = form.pairwise if isinstance(form.pairwise, RecordingForm) else None
     return Judge(
         model=form.model,
         base_url=form.base_url,
         key_env=form.key_env,
-        pairwise=_recording(form.pairwise),
+        params=freeze(form.params),
+        pairwise=_recording(recorded),
         grades=_recording(form.grades),
+        compares=form.pairwise is not False,
+        both_orders=form.both_orders,
+        samples=form.samples,
+        panel=tuple(
+            Judge(
+                model=each.model,
+                base_url=each.base_url,
+                key_env=each.key_env,
+                params=freeze(form.params | each.params),
+            )
+            for each in form.panel
+        ),
+        sha256=form.sha256,
     )

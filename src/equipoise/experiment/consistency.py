@@ -10,12 +10,12 @@ from pathlib import Path
 
 from equipoise.errors import Fault, nearest
 from equipoise.experiment.catalogue import CATALOGUE
-from equipoise.experiment.checks import check_faults
 from equipoise.experiment.definition import Experiment, Recording
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form, SpendingForm
 from equipoise.experiment.metric_checks import metric_faults
+from equipoise.experiment.offline_checks import offline_faults
 from equipoise.experiment.variant import CHANGEABLE, Variant, differences
 
 __all__ = ["cautions", "inconsistencies"]
@@ -31,7 +31,7 @@ def inconsistencies(
     `variants` are those of the form with their prompt files read, so that two files with one text agree.
     Unless `changes:` could be read (`declared`), nobody can say which differences are missing there.
     """
-    checks = (_variants, _allocation, metric_faults, _looks, _named, _source, _judge, _checks)
+    checks = (_variants, _allocation, metric_faults, _looks, _named, _source, offline_faults)
     return [
         *(found for check in checks for found in check(form, document)),
         *_change_names(form, document),
@@ -66,6 +66,7 @@ def cautions(experiment: Experiment, document: Document, folder: Path | None) ->
         named: dict[FieldPath, str] = {("offline", "cases"): offline.cases.file}
         recordings: dict[FieldPath, Recording | None] = {
             ("offline", "answers"): offline.answers,
+            ("offline", "labels"): offline.labels.recording if offline.labels else None,
             ("offline", "judge", "pairwise"): judge.pairwise if judge else None,
             ("offline", "judge", "grades"): judge.grades if judge else None,
         }
@@ -290,33 +291,3 @@ def _source(form: Form, document: Document) -> Found:
                     path, f"no column is named for the segment '{segment}'", accepted=f"{segment}: COLUMN"
                 ),
             )
-
-
-def _judge(form: Form, document: Document) -> Found:
-    offline = form.offline
-    if offline is None or offline.judge is None:
-        return
-    judge = offline.judge
-    path: FieldPath = ("offline", "judge")
-    if judge.model is None and judge.pairwise is None and judge.grades is None:
-        yield (
-            path,
-            document.fault(
-                path,
-                "a judge is a model to ask or verdicts recorded earlier",
-                accepted="model, pairwise or grades",
-            ),
-        )
-    if judge.grades is not None and offline.rubric is None:
-        yield (
-            path,
-            document.fault(path, "grades are read by the axes of a rubric", next="add `rubric:` to offline"),
-        )
-
-
-def _checks(form: Form, document: Document) -> Found:
-    if form.offline is None:
-        return
-    for fault in check_faults(form.offline.checks, form.offline.gate.must_pass):
-        path: FieldPath = ("offline", *fault.path)
-        yield path, document.fault(path, fault.problem, accepted=fault.accepted, next=fault.next)

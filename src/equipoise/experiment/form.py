@@ -9,11 +9,19 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from equipoise.experiment.amount import Amount, Bound, parse_amount, parse_bound, parse_duration, parse_share
-from equipoise.experiment.definition import Action, Method, Stage, UnitType
+from equipoise.experiment.definition import Action, CaseFormat, Method, Severity, Stage, UnitType
 from equipoise.experiment.metric import Better, Kind, PerUnit, Priority, Quantity, Tier
 
 __all__ = ["Form"]
@@ -69,6 +77,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
 Plain = dict[str, Any]
 
 
@@ -90,6 +99,10 @@ def _file_or_text(value: object) -> object:
 
 def _file(value: object) -> object:
     return {"file": value} if isinstance(value, str) else value
+
+
+def _bare(value: object) -> object:
+    return {value: True} if isinstance(value, str) else value
 
 
 class UnitForm(Section):
@@ -170,52 +183,103 @@ class RecordingForm(Section):
     names: dict[str, str] = {}
 
 
+class AnswersForm(RecordingForm):
+    file: Words | None = None  # type: ignore[assignment]
+    python: Annotated[str, StringConstraints(pattern=r"^[^:]+:[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+
+
+class LabelsForm(RecordingForm):
+    at_least: Annotated[int, Field(ge=2)] = 50
+
+
 class CasesForm(Section):
     file: Words
+    format: CaseFormat | None = None
     id: Words = "id"
     input: Words = "input"
     reference: Words | None = None
+    sha256: Digest | None = None
+
+
+class PanelistForm(Section):
+    model: Words
+    base_url: Words | None = None
+    key_env: Words = "OPENAI_API_KEY"
+    params: Plain = {}
 
 
 class JudgeForm(Section):
     model: Words | None = None
     base_url: Words | None = None
     key_env: Words = "OPENAI_API_KEY"
-    pairwise: RecordingForm | None = None
+    params: Plain = {}
+    pairwise: RecordingForm | bool = True
     grades: RecordingForm | None = None
+    both_orders: bool = True
+    samples: Annotated[int, Field(ge=1, le=100)] = 1
+    panel: list[PanelistForm] = []
+    sha256: Digest | None = None
 
 
 class RubricForm(Section):
     axes: Annotated[dict[Name, str], Field(min_length=1)]
     top: Annotated[int, Field(ge=2, le=10)] = 5
+    revision: Annotated[int, Field(ge=1)] = 1
 
 
 class RubricFileForm(Section):
     file: Words | None = None
     axes: Annotated[dict[Name, str], Field(min_length=1)] | None = None
     top: Annotated[int, Field(ge=2, le=10)] = 5
+    revision: Annotated[int, Field(ge=1)] = 1
 
 
-class WinRateForm(Section):
+class CriterionForm(Section):
     margin: AmountField | None = None
     superior: bool = False
+    not_worse: bool = False
+    worst: ShareField | None = None
+    at_least: float | None = None
+
+
+class LimitsForm(Section):
+    unscored: ShareField = Fraction(1, 5)
+    lean: ShareField | None = None
+    kappa: Annotated[float, Field(ge=-1, le=1)] | None = None
+    self_preference: ShareField | None = None
 
 
 class GateForm(Section):
-    win_rate: WinRateForm = WinRateForm()
+    win_rate: CriterionForm | None = None
+    pass_rate: CriterionForm | None = None
+    metrics: dict[Name, CriterionForm | Annotated[list[CriterionForm], Field(min_length=1)]] = {}
     must_pass: list[str] = []
+    at_most: dict[Severity, Annotated[int, Field(ge=0)]] = {}
+    limits: LimitsForm = LimitsForm()
     level: Rate = 0.95
+    sequential: bool = False
 
 
 class OfflineForm(Section):
     cases: Annotated[CasesForm, BeforeValidator(_file, json_schema_input_type=str | CasesForm)]
-    answers: RecordingForm | None = None
+    samples: Annotated[int, Field(ge=1, le=1000)] = 1
+    answers: AnswersForm | None = None
     rubric: (
         Annotated[RubricFileForm, BeforeValidator(_file, json_schema_input_type=str | RubricFileForm)] | None
     ) = None
     judge: JudgeForm | None = None
-    checks: list[Plain] = []
+    labels: LabelsForm | None = None
+    # `checks` is what version 0.1.0 called the list; it is read as ever.
+    evaluators: Annotated[
+        list[Annotated[Plain, BeforeValidator(_bare, json_schema_input_type=str | Plain)]],
+        Field(validation_alias=AliasChoices("evaluators", "checks")),
+    ] = []
     gate: GateForm = GateForm()
+
+
+class PriceForm(Section):
+    input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    output: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class JsonSchemaCheckForm(Section):
@@ -287,4 +351,5 @@ class Form(Section):
     online_judge: OnlineJudgeForm | None = None
     rollout: RolloutForm = RolloutForm()
     pins: Literal["none", "required"] = "none"
+    prices: dict[Words, PriceForm] = {}
     source: SourceForm | None = None

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Any
 
 from equipoise.experiment.amount import Amount, Bound
-from equipoise.experiment.definition import Experiment, PlanSettings, Recording, Rollout
+from equipoise.experiment.definition import Experiment, Gate, Judge, PlanSettings, Recording, Rollout
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.experiment.variant import thaw
 
@@ -69,6 +69,7 @@ def canonical(experiment: Experiment) -> dict[str, Any]:
             "online_judge": (_online_judge(experiment), None),
             "rollout": (_rollout(experiment.rollout), {}),
             "pins": (experiment.pins, "none"),
+            "prices": ({model: _section(price) for model, price in experiment.prices.items()}, {}),
             "source": (_section(experiment.source), {}),
         }
     )
@@ -146,43 +147,90 @@ def _offline(experiment: Experiment) -> dict[str, Any] | None:
     offline = experiment.offline
     if offline is None:
         return None
-    gate = offline.gate
-    win_rate = _given({"margin": (gate.margin, 0.10), "superior": (gate.superior, False)})
     entries: dict[str, tuple[Any, Any]] = {
-        "answers": (_recording(offline.answers), None),
+        "samples": (offline.samples, 1),
+        "answers": (
+            {"python": offline.application} if offline.application else _recording(offline.answers),
+            None,
+        ),
         "rubric": (
-            {"axes": thaw(offline.rubric.axes), "top": offline.rubric.top} if offline.rubric else None,
+            {"axes": thaw(offline.rubric.axes), "top": offline.rubric.top}
+            | _given({"revision": (offline.rubric.revision, 1)})
+            if offline.rubric
+            else None,
             None,
         ),
-        "judge": (
-            None
-            if offline.judge is None
-            else {
-                key: value
-                for key, value in _section(offline.judge).items()
-                if key not in {"pairwise", "grades"}
-            }
-            | _given(
-                {
-                    "pairwise": (_recording(offline.judge.pairwise), None),
-                    "grades": (_recording(offline.judge.grades), None),
-                }
-            ),
+        "judge": (_judge(offline.judge), None),
+        "labels": (
+            (_recording(offline.labels.recording) or {}) | _given({"at_least": (offline.labels.at_least, 50)})
+            if offline.labels
+            else None,
             None,
         ),
-        "checks": (thaw(offline.checks), []),
-        "gate": (
-            _given(
-                {
-                    "win_rate": (win_rate, {}),
-                    "must_pass": (list(gate.must_pass), []),
-                    "level": (gate.level, 0.95),
-                }
-            ),
-            {},
-        ),
+        # The name it had at first: a digest does not change because a key got a better name.
+        "checks": (thaw(offline.evaluators), []),
+        "gate": (_gate(offline.gate), {}),
     }
     return {"cases": {"file": offline.cases.file} | _section(offline.cases)} | _given(entries)
+
+
+def _judge(judge: Judge | None) -> dict[str, Any] | None:
+    if judge is None:
+        return None
+    apart = {"pairwise", "grades", "compares", "panel"}
+    return {key: value for key, value in _section(judge).items() if key not in apart} | _given(
+        {
+            "pairwise": (_recording(judge.pairwise) if judge.compares else False, None),
+            "grades": (_recording(judge.grades), None),
+            "panel": ([_judge(each) for each in judge.panel], []),
+        }
+    )
+
+
+def _gate(gate: Gate) -> dict[str, Any]:
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for criterion in gate.criteria:
+        usual = "0.1" if criterion.of == "win_rate" else None
+        margin = None if criterion.margin is None else str(criterion.margin)
+        by_name.setdefault(criterion.of, []).append(
+            _given(
+                {
+                    "margin": (None if margin == usual else _plain(criterion.margin), None),
+                    "superior": (criterion.show == "superior", False),
+                    "not_worse": (
+                        criterion.show == "not_worse"
+                        and not (criterion.at_least is not None and criterion.margin is None),
+                        False,
+                    ),
+                    "worst": (criterion.worst, None),
+                    "at_least": (criterion.at_least, None),
+                }
+            )
+        )
+    named = {name: by_name.pop(name)[0] for name in ("win_rate", "pass_rate") if name in by_name}
+    limits = gate.limits
+    return _given(
+        {
+            "win_rate": (named.get("win_rate"), None),
+            "pass_rate": (named.get("pass_rate"), None),
+            "metrics": (by_name, {}),
+            "must_pass": (list(gate.must_pass), []),
+            "at_most": (thaw(gate.at_most), {}),
+            "limits": (
+                _given(
+                    {
+                        "unscored": (limits.unscored, 0.20),
+                        "lean": (limits.lean, None),
+                        "kappa": (limits.kappa, None),
+                        "self_preference": (limits.self_preference, None),
+                    }
+                ),
+                {},
+            ),
+            "level": (gate.level, 0.95),
+            "sequential": (gate.sequential, False),
+        }
+    )
 
 
 def _online_judge(experiment: Experiment) -> dict[str, Any] | None:

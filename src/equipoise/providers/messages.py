@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ import rfc8785
 
 from equipoise.errors import UsageError
 
-__all__ = ["Provider", "Reply", "Request", "Usage"]
+__all__ = ["Embedded", "Embedder", "Provider", "Reply", "Request", "Usage"]
 
 _OURS = frozenset({"model", "messages", "stream", "stream_options", "n"})
 
@@ -25,27 +25,33 @@ def _none() -> Mapping[str, Any]:
 class Request:
     """One question to a model: its messages and sampling parameters.
 
-    `about` says what the question is for (`case`, `variant`); it is never sent and not part of the digest.
+    `wishes` are parameters that an endpoint may not know (a seed, a reply by JSON Schema, log-probabilities):
+    one that refuses them is asked again without. `draw` tells apart independent answers to the same request
+    (which sample, for which variant). `about` says what the question is for (`case`, `variant`). Neither of
+    the two is sent or part of the digest.
     """
 
     model: str
     messages: tuple[Mapping[str, Any], ...]
     params: Mapping[str, Any] = field(default_factory=_none)
+    wishes: Mapping[str, Any] = field(default_factory=_none)
+    draw: str = ""
     about: Mapping[str, str] = field(default_factory=_none, compare=False)
 
     def __post_init__(self) -> None:
-        if taken := sorted(_OURS.intersection(self.params)):
+        if taken := sorted(_OURS.intersection({*self.params, *self.wishes})):
             raise UsageError(
                 f"the parameter {', '.join(taken)} is set by Equipoise and cannot stand among `params`; remove it"
             )
 
-    def wire(self) -> dict[str, Any]:
-        """The body of a chat completion, as plain JSON.
+    def wire(self, *, plainly: bool = False) -> dict[str, Any]:
+        """The body of a chat completion, as plain JSON; `plainly` leaves the wishes out.
 
         >>> Request(model="m", messages=({"role": "user", "content": "Hi"},), params={"seed": 7}).wire()
         {'seed': 7, 'model': 'm', 'messages': [{'role': 'user', 'content': 'Hi'}]}
         """
-        body: dict[str, Any] = _plain(self.params)
+        body: dict[str, Any] = {} if plainly else _plain(self.wishes)
+        body |= _plain(self.params)
         return body | {"model": self.model, "messages": _plain(self.messages)}
 
     @property
@@ -74,7 +80,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a model answered; what was not said or not measured is None, not zero."""
+    """What a model answered; what was not said or not measured is None, not zero.
+
+    `likely` holds, for each token of the text, the tokens that might have stood there with their natural
+    log-probabilities, where they were asked for and offered. `granted` is False where the endpoint refused
+    the request's wishes and answered without them.
+    """
 
     text: str
     model: str
@@ -82,6 +93,17 @@ class Reply:
     usage: Usage | None = None
     latency_s: float | None = None
     fingerprint: str | None = None
+    likely: tuple[tuple[tuple[str, float], ...], ...] | None = None
+    granted: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """The vectors of some texts, in their order, and what the endpoint said of itself."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: str
+    usage: Usage | None = None
 
 
 class Provider(Protocol):
@@ -93,6 +115,14 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections; harmless when called twice."""
+        ...
+
+
+class Embedder(Protocol):
+    """Something that turns texts into vectors. Raises UpstreamError where it gets none."""
+
+    async def embed(self, model: str, texts: Sequence[str]) -> Embedded:
+        """One vector a text, all of one length."""
         ...
 
 

@@ -31,14 +31,21 @@ class Comparison:
     """A treatment's answer against control's: `score` is 1 for a win, 0.5 for a tie, 0 for a loss.
 
     A recorded verdict may lie anywhere between. `score` is None where there is no usable verdict, and
-    `why_not` says why. The winners are those of the two orders, each None where the reply was unreadable.
+    `why_not` says why; `errored` tells a failure from a reply that could not be read. The winners are those
+    of the two orders, each None where the reply was unreadable or the order was not asked. `by_judge` holds
+    the comparison of each member of a panel by the judge's name; `score` is then their mean. `repeats` holds each
+    asking of one judge that was asked several times.
     """
 
     score: float | None
     why_not: str | None = None
+    errored: bool = False
     treatment_first: Winner | None = None
     control_first: Winner | None = None
     reasons: tuple[str, ...] = ()
+    cost_usd: float | None = None
+    by_judge: Mapping[str, Comparison] = field(default_factory=lambda: MappingProxyType({}))
+    repeats: tuple[Comparison, ...] = ()
 
     @property
     def asked(self) -> bool:
