@@ -239,6 +239,7 @@ class _Builder:
             name=name,
             model=form.model,
             system=self._prompt(form.system, ("variants", name, "system")),
+            template=self._prompt(form.template, ("variants", name, "template")),
             params=freeze(form.params),
             retrieval=freeze(form.retrieval),
             endpoint=freeze(form.endpoint),

@@ -120,6 +120,9 @@ class VariantForm(Section):
     system: (
         Annotated[PromptForm, BeforeValidator(_file_or_text, json_schema_input_type=str | PromptForm)] | None
     ) = None
+    template: (
+        Annotated[PromptForm, BeforeValidator(_file_or_text, json_schema_input_type=str | PromptForm)] | None
+    ) = None
     params: Plain = {}
     retrieval: Plain = {}
     endpoint: Plain = {}

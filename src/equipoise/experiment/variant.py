@@ -16,7 +16,7 @@ def _nothing() -> Mapping[str, JSON]:
     return MappingProxyType({})
 
 
-CHANGEABLE = ("model", "system", "params", "retrieval", "endpoint", "serving", "config")
+CHANGEABLE = ("model", "system", "template", "params", "retrieval", "endpoint", "serving", "config")
 """The parts of a variant, and so what `changes:` may name (or a path below one: `params.temperature`)."""
 
 
@@ -30,11 +30,15 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One arm of an experiment; `control` is the one the others are compared with."""
+    """One arm of an experiment; `control` is the one the others are compared with.
+
+    `template` makes the user's message out of a case: `{{input}}` and `{{NAME}}` stand for what it holds.
+    """
 
     name: str
     model: str | None = None
     system: Prompt | None = None
+    template: Prompt | None = None
     params: Mapping[str, JSON] = field(default_factory=_nothing)
     retrieval: Mapping[str, JSON] = field(default_factory=_nothing)
     endpoint: Mapping[str, JSON] = field(default_factory=_nothing)

@@ -84,7 +84,8 @@ class Reply:
 
     `likely` holds, for each token of the text, the tokens that might have stood there with their natural
     log-probabilities, where they were asked for and offered. `granted` is False where the endpoint refused
-    the request's wishes and answered without them.
+    the request's wishes and answered without them. `cost_usd` is what the reply cost when it was given,
+    a replayed one too; None where the price is not known.
     """
 
     text: str
@@ -95,6 +96,7 @@ class Reply:
     fingerprint: str | None = None
     likely: tuple[tuple[tuple[str, float], ...], ...] | None = None
     granted: bool = True
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
