@@ -414,7 +414,12 @@ def _recording(form: RecordingForm | None) -> Recording | None:
     if form is None or not form.file:
         return None
     return Recording(
-        file=form.file, case=form.case, variant=form.variant, value=form.value, names=freeze(form.names)
+        file=form.file,
+        case=form.case,
+        variant=form.variant,
+        value=form.value,
+        first=form.first,
+        names=freeze(form.names),
     )
 
 

@@ -108,13 +108,15 @@ class Watch:
 class Recording:
     """A file with answers or judgements made earlier, and the names of its columns.
 
-    `names` maps a variant of the definition to what the file calls it.
+    `names` maps a variant of the definition to what the file calls it. `first` is the column of verdicts that
+    says which of the two was shown first, by the names the file uses; a case then has up to two rows.
     """
 
     file: str
     case: str
     variant: str
     value: str
+    first: str | None = None
     names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

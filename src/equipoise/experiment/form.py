@@ -183,6 +183,7 @@ class RecordingForm(Section):
     case: Words = "case"
     variant: Words = "variant"
     value: Words = "value"
+    first: Words | None = None
     names: dict[str, str] = {}
 
 
