@@ -8,7 +8,7 @@ from pathlib import Path
 
 from equipoise.errors import UsageError
 
-__all__ = ["base_url", "connect", "default_log", "user"]
+__all__ = ["base_url", "connect", "default_log", "place", "user"]
 
 DEFAULT_LOG = "equipoise.db"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -38,6 +38,11 @@ def connect(named: str | None, key_name: str) -> tuple[str, str | None]:
             "name another variable with `key_env:`, or use another endpoint with EQUIPOISE_BASE_URL"
         )
     return url, key
+
+
+def place(named: str | None, key_name: str) -> tuple[str, str | None]:  # noqa: ARG001 - as `connect`
+    """As `connect`, for a look ahead that asks nobody: a missing key does not matter."""
+    return named or base_url(), None
 
 
 def user() -> str:

@@ -23,7 +23,7 @@ metrics:
 
 FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
     "unknown key": ("varaints: {}", [
-        "10: varaints: unknown key 'varaints'; accepted: allocation, assignment_version, capture, changes, cluster, critical_segments, hypothesis, inline, layer, method, metrics, name, offline, online_judge, pins, plan, rollout, segments, source, unit, variants, watches; did you mean 'variants'?",
+        "10: varaints: unknown key 'varaints'; accepted: allocation, assignment_version, capture, changes, cluster, critical_segments, hypothesis, inline, layer, method, metrics, name, offline, online_judge, pins, plan, prices, rollout, segments, source, unit, variants, watches; did you mean 'variants'?",
     ]),
     "unknown key in a section": ("plan: {alhpa: 0.05}", [
         "10: plan.alhpa: unknown key 'alhpa'; accepted: alpha, boundaries, burn_in, cycle, looks, power, spending, units_per_day; did you mean 'alpha'?",
@@ -148,7 +148,7 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
         "10: allocation: the shares add up to 3/5 (0.6); accepted: shares that add up to exactly 1",
     ]),
     "a change of nothing": ([("changes: [model]", "changes: [model, sytem]")], [
-        "4: changes[1]: 'sytem' is not a part of a variant; accepted: model, system, params, retrieval, endpoint, serving, config, or a path below one such as params.temperature; did you mean 'system'?",
+        "4: changes[1]: 'sytem' is not a part of a variant; accepted: model, system, template, params, retrieval, endpoint, serving, config, or a path below one such as params.temperature; did you mean 'system'?",
     ]),
     "an undeclared change": ([("treatment: {model: b}", "treatment: {model: b, params: {temperature: 0.9}}")], [
         "7: variants.treatment.params.temperature: 'treatment' differs from control in params.temperature, which `changes:` does not declare; accepted: differences in model; add params to `changes:`, or make the variants agree",
@@ -219,7 +219,7 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
         "11: source.columns: no column is named for the segment 'tier'; accepted: tier: COLUMN",
     ]),
     "a judge that is none": ("offline: {cases: c.jsonl, judge: {}}", [
-        "10: offline.judge: a judge is a model to ask or verdicts recorded earlier; accepted: model, pairwise or grades",
+        "10: offline.judge: a judge is a model to ask, several of them, or verdicts recorded earlier; accepted: model, panel, pairwise or grades",
     ]),
     "grades without a rubric": ("offline: {cases: c.jsonl, judge: {grades: {file: g.csv}}}", [
         "10: offline.judge: grades are read by the axes of a rubric; add `rubric:` to offline",
@@ -311,12 +311,12 @@ capture: {text: some}
             "accepted: request, session, conversation, user, cluster, slot; did you mean 'user'?"
         ),
         (
-            "4: changes[1]: 'sytem' is not a part of a variant; accepted: model, system, params, retrieval, endpoint, "
+            "4: changes[1]: 'sytem' is not a part of a variant; accepted: model, system, template, params, retrieval, endpoint, "
             "serving, config, or a path below one such as params.temperature; did you mean 'system'?"
         ),
         (
             "6: variants.control.modell: unknown key 'modell'; "
-            "accepted: config, endpoint, model, params, retrieval, serving, system; did you mean 'model'?"
+            "accepted: config, endpoint, model, params, retrieval, serving, system, template; did you mean 'model'?"
         ),
         f"6: variants.control.system: the prompt file {tmp_path / 'absent.md'} does not exist",
         (

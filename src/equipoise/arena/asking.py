@@ -4,84 +4,139 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
 
-from equipoise.arena.journal import Journal
-from equipoise.errors import UpstreamError
+from equipoise.arena.journal import Journal, key_of
+from equipoise.arena.spending import Purse
+from equipoise.errors import BudgetError, OutOfReachError, UpstreamError
 from equipoise.providers.messages import Provider, Reply, Request
 
-__all__ = ["Asking", "OutOfReachError", "each"]
+__all__ = ["Asking", "Turns", "each"]
 
-T = TypeVar("T")
+_GRACE_S = 20.0
+"""How long a run that is stopped waits for replies that are under way: they are paid for."""
 
 
-class OutOfReachError(UpstreamError):
-    """So many requests failed in a row that the run was stopped; what was paid for is in the journal."""
+class Turns:
+    """What all endpoints of a run share: how many requests are out at once, and whether the run goes on."""
+
+    def __init__(self, concurrency: int, journal: Journal, purse: Purse) -> None:
+        self.concurrency = concurrency
+        self.journal = journal
+        self.purse = purse
+        self.stopped: BudgetError | OutOfReachError | None = None
+        self._free = asyncio.Semaphore(concurrency)
+        self._out: dict[str, asyncio.Task[Reply]] = {}
+
+    async def take(self, key: str, call: Callable[[], Awaitable[Reply]]) -> Reply:
+        """Make a call when it is its turn; the same one that is under way already is waited for.
+
+        Whoever waits for it may be cancelled; the call goes on.
+        """
+        if key not in self._out:
+            async with self._free:
+                if self.stopped is not None:
+                    raise self.stopped
+                known = self.journal.find(key)
+                if known is not None:
+                    return known
+                self._out[key] = asyncio.ensure_future(call())
+                try:
+                    return await asyncio.shield(self._out[key])
+                finally:
+                    self._let_go(key)
+        return await asyncio.shield(self._out[key])
+
+    def _let_go(self, key: str) -> None:
+        task = self._out[key]
+        if task.done():
+            del self._out[key]
+        else:  # whoever asked was cancelled; the reply is still worth having
+            task.add_done_callback(lambda _: self._out.pop(key, None))
+
+    async def settle(self) -> None:
+        """Wait for what is under way, so that no reply that was paid for is lost."""
+        if self._out:
+            _, late = await asyncio.wait(set(self._out.values()), timeout=_GRACE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
 
 class Asking:
     """A Provider in front of another: replies in the journal cost nothing, new ones are written there.
 
-    After `patience` failures with no success between them the run is stopped with OutOfReachError.
+    After `patience` failures with no success between them the run is stopped with OutOfReachError; a request
+    that the purse does not let out stops it with BudgetError.
     """
 
-    def __init__(self, provider: Provider, journal: Journal, *, concurrency: int) -> None:
+    def __init__(self, provider: Provider, turns: Turns) -> None:
         self._provider = provider
-        self._journal = journal
-        self._turns = asyncio.Semaphore(concurrency)
-        self._patience = max(5, 2 * concurrency)
+        self._turns = turns
+        self.origin = str(getattr(provider, "origin", type(provider).__name__))
+        self._patience = max(5, 2 * turns.concurrency)
         self._in_a_row = 0
-        self.asked = 0
+        self.sent = 0
         self.replayed = 0
         self.failed = 0
         self._last: UpstreamError | None = None
 
     async def complete(self, request: Request) -> Reply:
         """The reply, from the journal or from the endpoint."""
-        known = self._journal.find(request)
+        key = key_of(self.origin, request)
+        known = self._turns.journal.find(key)
         if known is not None:
             self.replayed += 1
-            return known
-        async with self._turns:
-            self.asked += 1
-            try:
-                reply = await self._provider.complete(request)
-            except UpstreamError as error:
-                self.failed += 1
-                self._last = error
-                self._in_a_row += 1
-                if self._in_a_row >= self._patience:
-                    raise OutOfReachError(
-                        f"{self._in_a_row} requests in a row failed, the last because {error}. What was answered is in "
-                        "the journal, if one is kept: run again to go on from there"
-                    ) from None
-                raise
-            self._in_a_row = 0
-            self._journal.keep(request, reply)
-            return reply
+            return self._turns.purse.count(key, request, known)
+        return await self._turns.take(key, lambda: self._ask(key, request))
+
+    async def _ask(self, key: str, request: Request) -> Reply:
+        turns = self._turns
+        try:
+            expected = turns.purse.take(request)
+        except BudgetError as error:
+            turns.stopped = turns.stopped or error
+            raise
+        self.sent += 1
+        try:
+            reply = await self._provider.complete(request)
+        except UpstreamError as error:
+            turns.purse.drop(expected)
+            self._failed(error)
+            raise
+        except BaseException:
+            turns.purse.drop(expected)
+            raise
+        self._in_a_row = 0
+        turns.journal.keep(key, self.origin, request, reply)
+        return turns.purse.pay(expected, key, request, reply)
+
+    def _failed(self, error: UpstreamError) -> None:
+        self.failed += 1
+        self._last = error
+        self._in_a_row += 1
+        if self._in_a_row >= self._patience:
+            self._turns.stopped = OutOfReachError(
+                f"{self._in_a_row} requests in a row failed, the last because {error}. What was answered is in "
+                "the journal, if one is kept: run again to go on from there"
+            )
+            raise self._turns.stopped from None
 
     def check_reached(self) -> None:
         """Raise UpstreamError where every request so far has failed: then there is nothing to report on."""
-        if self._last is not None and self.failed == self.asked and not self.replayed:
-            raise UpstreamError(f"none of {self.asked} requests was answered, the last because {self._last}")
+        if self._last is not None and self.failed == self.sent and not self.replayed:
+            raise UpstreamError(f"none of {self.sent} requests was answered, the last because {self._last}")
 
     async def aclose(self) -> None:
         """The provider belongs to the caller and is left open."""
 
 
-async def each(
-    jobs: Iterable[Callable[[], Awaitable[T]]], *, at_once: int, on_done: Callable[[], None]
-) -> list[T]:
-    """Run the jobs, `at_once` at a time, and return their results in order; the first error stops all."""
-    waiting = list(enumerate(jobs))
-    waiting.reverse()
-    results: dict[int, T] = {}
+async def each(jobs: Iterable[Callable[[], Awaitable[None]]], *, at_once: int) -> None:
+    """Run the jobs in order, `at_once` at a time; the first error stops all."""
+    waiting = iter(jobs)
 
     async def work() -> None:
-        while waiting:
-            index, job = waiting.pop()
-            results[index] = await job()
-            on_done()
+        for job in waiting:
+            await job()
 
     workers = [asyncio.ensure_future(work()) for _ in range(max(1, at_once))]
     try:
@@ -90,4 +145,3 @@ async def each(
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-    return [results[index] for index in range(len(results))]

@@ -1,7 +1,7 @@
 """The run journal: every reply that was paid for, so that a rerun asks nothing twice.
 
-One JSON object a line, found again by the digest of the request and of what it was for. A line torn by a
-crash is cut off when the journal is opened, so that it cannot swallow the next one.
+One JSON object a line: what was asked for whom, under which settings, and the reply. A line torn by a crash
+is cut off when the journal is opened, so that it cannot swallow the next one.
 """
 
 from __future__ import annotations
@@ -11,49 +11,79 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
-import rfc8785
 
 from equipoise.errors import DataError, UsageError
 from equipoise.providers.messages import Reply, Request, Usage
 
-__all__ = ["Journal", "open_journal"]
-
+__all__ = ["Journal", "key_of", "open_journal"]
 
 _FIRST = b'{"key":'
+_FIELDS = tuple(field.name for field in fields(Reply))
+_NOT_KEPT = ("cost_usd",)
+"""A price may change; what a reply cost is worked out from its tokens."""
+
+
+def key_of(origin: str, request: Request) -> str:
+    """What a reply is found by: where it was asked, everything that was sent, and which draw it is.
+
+    Two variants that send the same request are asked once each (their draws differ), and so is each sample of
+    a verdict; the same verdict on the same texts is asked once, in whichever case they stand.
+    """
+    try:
+        said = orjson.dumps([origin, request.draw, request.wire()], option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONEncodeError, TypeError) as error:
+        raise UsageError(
+            f"a request to {request.model} holds something that JSON cannot say: {error}; "
+            "write large numbers in `params` as text"
+        ) from None
+    return hashlib.sha256(said).hexdigest()
 
 
 class Journal:
     """What was asked and answered; kept in memory alone where there is no file."""
 
-    def __init__(self, file: BinaryIO | None = None, replies: dict[str, Reply] | None = None) -> None:
-        self._file = file
+    def __init__(self, descriptor: int | None = None, replies: dict[str, Reply] | None = None) -> None:
+        self._descriptor = descriptor
         self._replies = replies or {}
 
     def __len__(self) -> int:
         return len(self._replies)
 
-    def find(self, request: Request) -> Reply | None:
-        """The reply that this request, asked for the same case and variant, got earlier."""
-        return self._replies.get(_key(request))
+    @property
+    def by_key(self) -> dict[str, Reply]:
+        """Every reply that is kept, by what it is found by."""
+        return dict(self._replies)
 
-    def keep(self, request: Request, reply: Reply) -> None:
+    @property
+    def replies(self) -> tuple[Reply, ...]:
+        """Every reply that is kept, in the order in which they came."""
+        return tuple(self._replies.values())
+
+    def find(self, key: str) -> Reply | None:
+        """The reply that this request got earlier."""
+        return self._replies.get(key)
+
+    def keep(self, key: str, origin: str, request: Request, reply: Reply) -> None:
         """Write a reply down before anything is made of it."""
-        key = _key(request)
         self._replies[key] = reply
-        if self._file is not None:
-            line = {
-                "key": key,
-                "about": dict(request.about),
-                "request": request.digest,
-                "reply": asdict(reply),
-            }
-            self._file.write(orjson.dumps(line) + b"\n")
-            self._file.flush()
+        if self._descriptor is None:
+            return
+        line = {
+            "key": key,
+            "about": dict(request.about) | ({"draw": request.draw} if request.draw else {}),
+            "origin": origin,
+            "asked": {name: value for name, value in request.wire().items() if name != "messages"},
+            "reply": _kept(reply),
+        }
+        # One write for one line, past every buffer: killed at any moment, at most the last line is torn.
+        written = orjson.dumps(line) + b"\n"
+        while written:
+            written = written[os.write(self._descriptor, written) :]
 
 
 @contextmanager
@@ -72,19 +102,19 @@ def open_journal(path: Path | None) -> Iterator[Journal]:
         raise UsageError(
             f"the journal {path} cannot be opened: {error.strerror}; name another place"
         ) from None
-    with open(descriptor, "r+b") as file:
+    with open(descriptor, "r+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(
                 f"another run is writing the journal {path}; wait for it, or name another"
             ) from None
-        yield Journal(file, _read(file, path))
+        yield Journal(file.fileno(), _read(file, path))
 
 
-def _read(file: BinaryIO, path: Path) -> dict[str, Reply]:
+def _read(file: Any, path: Path) -> dict[str, Reply]:
     """All replies; the file is left at its end, whole lines only."""
-    raw = file.read()
+    raw = _all(file)
     whole, _, torn = raw.rpartition(b"\n")
     replies: dict[str, Reply] = {}
     for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
@@ -104,11 +134,27 @@ def _read(file: BinaryIO, path: Path) -> dict[str, Reply]:
     return replies
 
 
+def _all(file: BinaryIO) -> bytes:
+    return b"".join(iter(lambda: file.read(1 << 24), b""))
+
+
+def _kept(reply: Reply) -> dict[str, Any]:
+    entry = {name: getattr(reply, name) for name in _FIELDS if name not in _NOT_KEPT}
+    usage = entry.pop("usage")
+    if usage is not None:
+        entry["usage"] = [usage.input_tokens, usage.output_tokens]
+    return {name: value for name, value in entry.items() if value not in (None, (), True)}
+
+
 def _reply(entry: dict[str, Any]) -> Reply:
     usage = entry.pop("usage", None)
-    return Reply(**entry, usage=Usage(**usage) if usage else None)
-
-
-def _key(request: Request) -> str:
-    # `about` belongs to the key: two variants that send the same request are asked once each.
-    return hashlib.sha256(rfc8785.dumps([request.digest, dict(request.about)])).hexdigest()
+    if isinstance(usage, dict):  # as version 0.1.0 wrote it
+        usage = (usage["input_tokens"], usage["output_tokens"])
+    likely = entry.pop("likely", None)
+    return Reply(
+        **entry | {"context": tuple(entry.get("context", ()))},
+        usage=Usage(*usage) if usage else None,
+        likely=None
+        if likely is None
+        else tuple(tuple((str(token), float(log)) for token, log in each) for each in likely),
+    )

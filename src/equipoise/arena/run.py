@@ -1,77 +1,112 @@
-"""Running the arena: cases × variants → answers → checks → grades → comparisons → decision."""
+"""Running the arena: cases × variants → answers → scores → comparisons → decision."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from types import MappingProxyType
 
-from equipoise.arena.asking import Asking, OutOfReachError, each
+from equipoise.arena.asking import Asking, Turns, each
 from equipoise.arena.cases import Case
-from equipoise.arena.counting import conclude
-from equipoise.arena.journal import Journal, open_journal
-from equipoise.arena.preparing import Prepared, prepare
+from equipoise.arena.concluding import Judged, conclude
+from equipoise.arena.journal import open_journal
+from equipoise.arena.preparing import Answerers, Endpoints, Prepared, prepare
 from equipoise.arena.result import Answered, ArenaResult, CaseResult
-from equipoise.errors import UpstreamError, UsageError
-from equipoise.experiment.definition import Experiment
-from equipoise.experiment.variant import Variant
-from equipoise.providers.messages import Provider, Request
+from equipoise.arena.spending import Purse
+from equipoise.arena.stepping import JudgingPlan, order_of, plan_judging, settled
+from equipoise.errors import UsageError
+from equipoise.experiment.definition import Criterion, Experiment
+from equipoise.providers.messages import Embedder, Provider
+from equipoise.scoring.evaluating import Score, Subject
 from equipoise.scoring.pairwise import Comparison
-from equipoise.scoring.passing import CheckResult
-from equipoise.scoring.rubric import Grade
 
-__all__ = ["Answerers", "OnProgress", "run_arena", "run_arena_sync"]
+__all__ = ["Answerers", "OnProgress", "Progress", "run_arena", "run_arena_sync"]
 
-T = TypeVar("T")
-OnProgress = Callable[[int, int, str], None]
-Answerers = Provider | Mapping[str, Provider]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is: cases done of all, what is being done, dollars spent, and the win rates so far."""
+
+    done: int
+    total: int
+    doing: str
+    cost_usd: float = 0.0
+    win_rates: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+OnProgress = Callable[[Progress], None]
 
 
 async def run_arena(
     experiment: Experiment,
     *,
     answers: Answerers | None = None,
-    judge: Provider | None = None,
+    judge: Provider | Sequence[Provider] | None = None,
+    embedder: Callable[[str | None, str], Embedder] | None = None,
     journal: Path | None = None,
     concurrency: int = 8,
+    max_cost_usd: float | None = None,
     on_progress: OnProgress | None = None,
     seed: int = 0,
 ) -> ArenaResult:
     """Run an experiment's offline gate.
 
     `answers` and `judge` are the endpoints that are asked where the definition names no recording;
-    `answers` may give each variant one of its own. They are left open. Everything paid for goes to
-    `journal`, and a rerun with the same journal asks only for what is missing. `on_progress(done, total,
-    what)` is called with `what` one of answers, grades, comparisons. `seed` turns the order of the
-    rubric's axes.
+    `answers` may give each variant one of its own, and `judge` is a list for a panel. They are left open.
+    Everything paid for goes to `journal`, and a rerun with the same journal asks only for what is missing.
+    `max_cost_usd` is what this run may spend. `seed` turns the order of a rubric's axes and the order of
+    judging, and is sent to endpoints that take one.
 
     Raises DataError for files that cannot be read as declared, UsageError for a run that cannot be
-    carried out, both before anything is asked; UpstreamError where an endpoint does not answer at all. An
-    endpoint that fails now and then only leaves cases unanswered or unscored, and they are counted.
+    carried out, both before anything is asked; UpstreamError or OutOfReachError where an endpoint does not
+    answer at all; BudgetError where the limit is reached. An endpoint that fails now and then only leaves
+    cases unanswered or unscored, and they are counted.
     """
     if concurrency < 1:
         raise UsageError(f"a concurrency of {concurrency} asks nothing; accepted: 1 or more")
-    prepared = prepare(experiment, answers=answers, judge=judge)
+    judges = () if judge is None else tuple(judge) if isinstance(judge, Sequence) else (judge,)
     with open_journal(journal) as kept:
-        run = _Run(prepared, kept, concurrency, on_progress or _silent, seed)
-        cases = await run.carry_out()
-    return conclude(
-        experiment, prepared, cases, seed=seed, asked=run.count("asked"), replayed=run.count("replayed")
-    )
+        purse = Purse(experiment.prices, limit_usd=max_cost_usd)
+        turns = Turns(concurrency, kept, purse)
+        asking: dict[int, Asking] = {}
+
+        def through(provider: Provider) -> Provider:
+            return asking.setdefault(id(provider), Asking(provider, turns))
+
+        endpoints = Endpoints(answers=answers, judges=judges, embedder=embedder)
+        prepared = prepare(experiment, endpoints, through=through, seed=seed)
+        if asking:
+            purse.require_prices(_models(prepared))
+        run = Run(prepared, turns, tuple(asking.values()), on_progress or _silent, seed)
+        try:
+            cases, judged = await run.carry_out()
+        finally:
+            await turns.settle()
+        return conclude(
+            experiment,
+            prepared,
+            cases,
+            judged,
+            spent=purse.spent,
+            seed=seed,
+            sent=sum(each.sent for each in asking.values()),
+            replayed=sum(each.replayed for each in asking.values()),
+        )
 
 
 def run_arena_sync(
     experiment: Experiment,
     *,
     answers: Answerers | None = None,
-    judge: Provider | None = None,
+    judge: Provider | Sequence[Provider] | None = None,
+    embedder: Callable[[str | None, str], Embedder] | None = None,
     journal: Path | None = None,
     concurrency: int = 8,
+    max_cost_usd: float | None = None,
     on_progress: OnProgress | None = None,
     seed: int = 0,
 ) -> ArenaResult:
@@ -83,16 +118,16 @@ def run_arena_sync(
                 experiment,
                 answers=answers,
                 judge=judge,
+                embedder=embedder,
                 journal=journal,
                 concurrency=concurrency,
+                max_cost_usd=max_cost_usd,
                 on_progress=on_progress,
                 seed=seed,
             )
         finally:
-            several = list(answers.values()) if isinstance(answers, Mapping) else [answers]
-            for provider in (*several, judge):
-                if provider is not None:
-                    await provider.aclose()
+            for provider in _all(answers, judge):
+                await provider.aclose()
 
     try:
         asyncio.get_running_loop()
@@ -102,159 +137,239 @@ def run_arena_sync(
         return thread.submit(asyncio.run, run()).result()
 
 
-class _Run:
+def _all(answers: Answerers | None, judge: Provider | Sequence[Provider] | None) -> list[Provider]:
+    several = [*answers.values()] if isinstance(answers, Mapping) else [answers]
+    several += [*judge] if isinstance(judge, Sequence) else [judge]
+    return [provider for provider in several if provider is not None]
+
+
+def _models(prepared: Prepared) -> dict[str, str]:
+    """Every model that may be asked, and what for."""
+    live = prepared.answers.live and prepared.answers.application is None
+    asked = {variant.model or "": f"answers of {variant.name}" for variant in prepared.variants if live}
+    return asked | {judge.model or "": "judgements" for judge in prepared.judge.asked}
+
+
+class Run:
     """One run: the endpoints it asks, and the cases as they fill up."""
 
     def __init__(
-        self, prepared: Prepared, journal: Journal, concurrency: int, on_progress: OnProgress, seed: int
+        self,
+        prepared: Prepared,
+        turns: Turns,
+        asking: Sequence[Asking],
+        on_progress: OnProgress,
+        seed: int,
     ) -> None:
         self._prepared = prepared
-        self._journal = journal
-        self._concurrency = concurrency
+        self._turns = turns
+        self._asking = asking
         self._on_progress = on_progress
         self._seed = seed
-        self._asking: dict[int, Asking] = {}
+        self._results: dict[str, CaseResult] = {}
+        self._compared: dict[str, list[float]] = {}
+        self._done = 0
 
-    def count(self, what: str) -> int:
-        return sum(int(getattr(asking, what)) for asking in self._asking.values())
-
-    async def carry_out(self) -> tuple[CaseResult, ...]:
-        cases = self._prepared.cases.cases
-        names = [variant.name for variant in self._prepared.variants]
-        answered = await self._all("answers", self._prepared.variants, self._answer)
-        results = [
-            CaseResult(
-                id=case.id, asked=case.text, answers=dict(zip(names, given, strict=True)) if given else {}
-            )
-            for case, given in zip(cases, answered or [[]] * len(cases), strict=True)
-        ]
-        results = [
-            replace(each, checks=self._checks(case, each)) for case, each in zip(cases, results, strict=True)
-        ]
-        by_id = {result.id: result for result in results}
-        grades = await self._all("grades", self._prepared.variants, partial(self._grade, by_id))
-        compared = await self._all("comparisons", self._prepared.variants[1:], partial(self._compare, by_id))
-        return tuple(
-            replace(
-                result,
-                grades=dict(zip(names, grades[index], strict=True)) if grades else {},
-                comparisons=dict(zip(names[1:], compared[index], strict=True)) if compared else {},
-            )
-            for index, result in enumerate(results)
+    async def carry_out(self) -> tuple[tuple[CaseResult, ...], Judged]:
+        """All cases in their order, and how far judging in steps went."""
+        prepared = self._prepared
+        steps = prepared.gate.sequential and prepared.comparator is not None
+        self._tell("answers and scores" if prepared.answers.gives else "verdicts")
+        await each(
+            [partial(self._case, case, compare=not steps) for case in prepared.cases],
+            at_once=self._turns.concurrency,
         )
-
-    async def _all(
-        self, what: str, variants: tuple[Variant, ...], job: Callable[[Case, Variant], Awaitable[T]]
-    ) -> list[list[T]]:
-        """The job for every case and variant, case by case; nothing where the definition does without."""
-        if not self._prepared.does(what):
-            return []
-        cases = self._prepared.cases.cases
-        total = len(cases) * len(variants)
-        done = 0
-
-        def on_done() -> None:
-            nonlocal done
-            done += 1
-            self._on_progress(done, total, what)
-
-        self._on_progress(0, total, what)
-        results = await each(
-            [partial(job, case, variant) for case in cases for variant in variants],
-            at_once=self._concurrency,
-            on_done=on_done,
-        )
-        for asking in self._asking.values():
+        for asking in self._asking:
             asking.check_reached()
-        return [results[start : start + len(variants)] for start in range(0, total, len(variants))]
+        judged = await self._in_steps() if steps else Judged()
+        return tuple(self._results[case.id] for case in prepared.cases), judged
 
-    def _through(self, provider: Provider) -> Asking:
-        known = self._asking.get(id(provider))
-        if known is None:
-            known = Asking(provider, self._journal, concurrency=self._concurrency)
-            self._asking[id(provider)] = known
-        return known
-
-    async def _answer(self, case: Case, variant: Variant) -> Answered:
-        source = self._prepared.answers
-        about = {"case": case.id, "variant": variant.name, "ask": "answer"}
-        if source.recorded is not None:
-            text = source.recorded.find(case.id, variant.name)
-            return Answered(text, None if text is not None else f"{source.recorded.origin} has no answer")
-        system = ({"role": "system", "content": variant.system.text},) if variant.system else ()
-        request = Request(
-            model=variant.model or "", messages=(*system, *case.messages), params=variant.params, about=about
+    async def _case(self, case: Case, *, compare: bool) -> None:
+        prepared = self._prepared
+        result = _blank(case, prepared)
+        answers: dict[str, tuple[Answered, ...]] = {}
+        if prepared.answers.gives:
+            given = await asyncio.gather(
+                *(
+                    prepared.answers.answer(case, variant, sample)
+                    for variant in prepared.variants
+                    for sample in range(prepared.samples)
+                )
+            )
+            answers = {
+                name: tuple(given[index * prepared.samples : (index + 1) * prepared.samples])
+                for index, name in enumerate(prepared.names)
+            }
+        result = replace(result, answers=MappingProxyType(answers))
+        treatments = prepared.names[1:] if compare and prepared.comparator is not None else ()
+        scored, compared = await asyncio.gather(
+            self._scores(case, result),
+            asyncio.gather(*(self._comparisons(case, result, name) for name in treatments)),
         )
-        try:
-            return Answered((await self._through(source.live[variant.name]).complete(request)).text)
-        except OutOfReachError:
-            raise
-        except UpstreamError as error:
-            return Answered(None, str(error))
+        comparisons = dict(zip(treatments, compared, strict=True))
+        self._results[case.id] = replace(
+            result, scores=MappingProxyType(scored), comparisons=MappingProxyType(comparisons)
+        )
+        self._done += 1
+        self._count(self._results[case.id])
+        self._tell("answers and scores")
 
-    def _checks(self, case: Case, result: CaseResult) -> dict[str, dict[str, CheckResult]]:
+    async def _scores(self, case: Case, result: CaseResult) -> dict[str, tuple[Mapping[str, Score], ...]]:
+        names, samples = self._prepared.names, self._prepared.samples
+        if not (self._prepared.evaluators or self._prepared.own.get(case.id)):
+            return {}
+        found = await asyncio.gather(
+            *(self._score(case, result, name, sample) for name in names for sample in range(samples))
+        )
         return {
-            name: {check.name: check.run(answer.text, case.reference) for check in self._prepared.checks}
-            for name, answer in result.answers.items()
-            if answer.text is not None
+            name: tuple(found[index * samples : (index + 1) * samples]) for index, name in enumerate(names)
         }
 
-    async def _grade(self, results: Mapping[str, CaseResult], case: Case, variant: Variant) -> Grade:
-        judge, recorded = self._prepared.rubric_judge, self._prepared.grades
-        axes = self._prepared.axes
-        if recorded is not None:
-            scores = recorded.grades.get((case.id, variant.name))
-            if scores is None:
-                return Grade(dict.fromkeys(axes), f"{recorded.origin} has no grade")
-            missing = [axis for axis, score in scores.items() if score is None]
-            return Grade(scores, f"no score recorded for {', '.join(missing)}" if missing else None)
-        assert judge is not None
-        answer = results[case.id].answers[variant.name]
-        if answer.text is None:
-            return Grade(dict.fromkeys(axes), f"no answer to grade: {answer.why_not}")
-        try:
-            return await replace(judge, provider=self._through(judge.provider)).grade(
-                request=case.input,
-                answer=answer.text,
-                reference=case.reference,
-                rotation=self._rotation(case, len(axes)),
-                about={"case": case.id, "variant": variant.name},
+    async def _score(self, case: Case, result: CaseResult, variant: str, sample: int) -> Mapping[str, Score]:
+        """What every evaluator says of one answer; nothing where there is none to speak of."""
+        subject = _subject(case, result, variant, sample)
+        if subject is None:
+            return {}
+        found: dict[str, Score] = {}
+        waiting = []
+        for evaluator in self._prepared.evaluators:
+            check = getattr(evaluator, "check", None)
+            if check is not None and getattr(evaluator, "inline", False):
+                found[evaluator.name] = check(subject)
+            else:
+                waiting.append(evaluator.score(subject))
+        for scores in await asyncio.gather(*waiting):
+            found |= scores
+        own = self._prepared.own.get(case.id, ())
+        if own:
+            said = await asyncio.gather(*(one.score(subject) for one in own))
+            found["assertions"] = case.held([score for scores in said for score in scores.values()])
+        return found
+
+    async def _comparisons(self, case: Case, result: CaseResult, treatment: str) -> tuple[Comparison, ...]:
+        prepared = self._prepared
+        comparator = prepared.comparator
+        assert comparator is not None
+        control = prepared.names[0]
+        # A recorded verdict is read whether or not the answers it was about are there.
+        bare = comparator.recorded or not prepared.answers.gives
+        jobs = []
+        for sample in range(prepared.samples):
+            ours = _subject(case, result, treatment, sample, bare=bare)
+            theirs = _subject(case, result, control, sample, bare=bare)
+            if ours is None or theirs is None:
+                name = treatment if ours is None else control
+                why = result.answers[name][sample].why_not
+                jobs.append(_no_comparison(f"no answer by {name}: {why}"))
+            else:
+                jobs.append(comparator.compare(ours, theirs))
+        return tuple(await asyncio.gather(*jobs))
+
+    async def _in_steps(self) -> Judged:
+        """Compare a few cases at a time, and stop for a treatment when its answer is clear."""
+        prepared = self._prepared
+        cases = order_of(prepared.cases.cases, self._seed)
+        plan = plan_judging(len(cases), level=prepared.gate.level)
+        criterion = next(
+            (each for each in prepared.gate.criteria if each.of == "win_rate"), Criterion(of="win_rate")
+        )
+        reached: dict[str, int] = {}
+        for treatment in prepared.names[1:]:
+            start = 0
+            for step, number in enumerate(plan.sizes):
+                self._tell(f"judging {treatment}, step {step + 1} of at most {len(plan.sizes)}")
+                batch = cases[start:number]
+                await each(
+                    [partial(self._compare_later, case, treatment) for case in batch],
+                    at_once=self._turns.concurrency,
+                )
+                start, reached[treatment] = number, step
+                if self._settled(plan, step, cases[:number], treatment, criterion):
+                    break
+        return Judged(plan=plan, reached=MappingProxyType(reached), order=tuple(case.id for case in cases))
+
+    async def _compare_later(self, case: Case, treatment: str) -> None:
+        result = self._results[case.id]
+        compared = await self._comparisons(case, result, treatment)
+        result = self._results[case.id]
+        comparisons = dict(result.comparisons) | {treatment: compared}
+        self._results[case.id] = replace(result, comparisons=MappingProxyType(comparisons))
+        self._count(self._results[case.id], only=treatment)
+
+    def _settled(
+        self, plan: JudgingPlan, step: int, cases: Sequence[Case], treatment: str, criterion: Criterion
+    ) -> bool:
+        found = [
+            (score, case.cluster or case.id)
+            for case in cases
+            if (score := self._results[case.id].preference(treatment)) is not None
+        ]
+        clusters = [cluster for _, cluster in found] if any(case.cluster for case in cases) else None
+        return settled(plan, step, [score for score, _ in found], clusters, criterion)
+
+    def _count(self, result: CaseResult, only: str | None = None) -> None:
+        for treatment in (only,) if only else self._prepared.names[1:]:
+            score = result.preference(treatment)
+            if score is not None:
+                self._compared.setdefault(treatment, []).append(score)
+
+    def _tell(self, doing: str) -> None:
+        self._on_progress(
+            Progress(
+                done=self._done,
+                total=len(self._prepared.cases),
+                doing=doing,
+                cost_usd=self._turns.purse.here_usd,
+                win_rates={name: sum(scores) / len(scores) for name, scores in self._compared.items()},
             )
-        except OutOfReachError:
-            raise
-        except UpstreamError as error:
-            return Grade(dict.fromkeys(axes), f"the judge did not answer: {error}")
-
-    def _rotation(self, case: Case, axes: int) -> int:
-        """Which axis is graded first: by the case and the seed, so that a rerun asks the same."""
-        return random.Random(f"{self._seed}:{case.id}").randrange(axes)  # noqa: S311 - no secret is made of it
-
-    async def _compare(self, results: Mapping[str, CaseResult], case: Case, variant: Variant) -> Comparison:
-        judge, recorded = self._prepared.pairwise_judge, self._prepared.verdicts
-        if recorded is not None:
-            score = recorded.scores.get((case.id, variant.name))
-            return Comparison(
-                score=score, why_not=None if score is not None else f"{recorded.origin} has no verdict"
-            )
-        assert judge is not None
-        answers = results[case.id].answers
-        control = self._prepared.variants[0].name
-        for name in (variant.name, control):
-            if answers[name].text is None:
-                return Comparison(score=None, why_not=f"no answer by {name}: {answers[name].why_not}")
-        try:
-            return await replace(judge, provider=self._through(judge.provider)).compare(
-                request=case.input,
-                treatment=answers[variant.name].text or "",
-                control=answers[control].text or "",
-                reference=case.reference,
-                about={"case": case.id, "variant": variant.name},
-            )
-        except OutOfReachError:
-            raise
-        except UpstreamError as error:
-            return Comparison(score=None, why_not=f"the judge did not answer: {error}")
+        )
 
 
-def _silent(done: int, total: int, what: str) -> None:
+async def _no_comparison(why_not: str) -> Comparison:
+    return Comparison(score=None, why_not=why_not)
+
+
+def _blank(case: Case, prepared: Prepared) -> CaseResult:
+    labels = {
+        name: prepared.labels[case.id, name]
+        for name in prepared.names[1:]
+        if (case.id, name) in prepared.labels
+    }
+    return CaseResult(
+        id=case.id,
+        asked=case.text,
+        reference=case.reference,
+        description=case.description,
+        cluster=case.cluster,
+        weight=case.weight,
+        tags=case.tags,
+        severity=case.severity,
+        must_pass=case.must_pass,
+        labels=MappingProxyType(labels),
+    )
+
+
+def _subject(
+    case: Case, result: CaseResult, variant: str, sample: int, *, bare: bool = False
+) -> Subject | None:
+    """An answer as evaluators see it; None where there is none. `bare` where no answers are part of the run."""
+    about = {"case": case.id, "variant": variant, "sample": str(sample)}
+    given = result.answers.get(variant)
+    answer = given[sample] if given else None
+    if answer is None or answer.text is None:
+        return Subject(answer="", about=about) if bare or not result.answers else None
+    return Subject(
+        answer=answer.text,
+        input=case.input,
+        reference=case.reference,
+        context=answer.context or case.context,
+        values=case.values,
+        latency_s=answer.latency_s,
+        cost_usd=answer.cost_usd,
+        finish_reason=answer.finish_reason,
+        about=about,
+    )
+
+
+def _silent(progress: Progress) -> None:
     """No progress is shown."""

@@ -359,9 +359,9 @@ class _Builder:
         if (form.file is None) == (form.axes is None):
             self._fault(path, "a rubric has either axes or a file", "{axes: …} or a path")
             return None
-        for key in ("top", "revision"):
+        for key, called in (("top", "scale"), ("revision", "revision")):
             if form.file is not None and key in form.model_fields_set:
-                self._fault((*path, key), f"the {key} of a rubric in a file is written in that file")
+                self._fault((*path, key), f"the {called} of a rubric in a file is written in that file")
         if form.axes is not None:
             return Rubric(freeze(form.axes), form.top, form.revision)
         text = self._text(form.file or "", path, "the rubric")
@@ -432,6 +432,8 @@ def _judge(form: JudgeForm | None) -> Judge | None:
         base_url=form.base_url,
         key_env=form.key_env,
         params=freeze(form.params),
+        requests_per_minute=form.requests_per_minute,
+        tokens_per_minute=form.tokens_per_minute,
         pairwise=_recording(recorded),
         grades=_recording(form.grades),
         compares=form.pairwise is not False,
@@ -443,6 +445,8 @@ def _judge(form: JudgeForm | None) -> Judge | None:
                 base_url=each.base_url,
                 key_env=each.key_env,
                 params=freeze(form.params | each.params),
+                requests_per_minute=each.requests_per_minute or form.requests_per_minute,
+                tokens_per_minute=each.tokens_per_minute or form.tokens_per_minute,
             )
             for each in form.panel
         ),

@@ -151,6 +151,8 @@ class Judge:
     base_url: str | None = None
     key_env: str = "OPENAI_API_KEY"
     params: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
     pairwise: Recording | None = None
     grades: Recording | None = None
     compares: bool = True

@@ -210,6 +210,8 @@ class PanelistForm(Section):
     base_url: Words | None = None
     key_env: Words = "OPENAI_API_KEY"
     params: Plain = {}
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
 
 
 class JudgeForm(Section):
@@ -217,6 +219,8 @@ class JudgeForm(Section):
     base_url: Words | None = None
     key_env: Words = "OPENAI_API_KEY"
     params: Plain = {}
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
     pairwise: RecordingForm | bool = True
     grades: RecordingForm | None = None
     both_orders: bool = True

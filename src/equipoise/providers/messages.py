@@ -85,7 +85,8 @@ class Reply:
     `likely` holds, for each token of the text, the tokens that might have stood there with their natural
     log-probabilities, where they were asked for and offered. `granted` is False where the endpoint refused
     the request's wishes and answered without them. `cost_usd` is what the reply cost when it was given,
-    a replayed one too; None where the price is not known.
+    a replayed one too; None where the price is not known. `context` holds the passages that an application
+    retrieved for its answer.
     """
 
     text: str
@@ -97,6 +98,7 @@ class Reply:
     likely: tuple[tuple[tuple[str, float], ...], ...] | None = None
     granted: bool = True
     cost_usd: float | None = None
+    context: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,11 @@ class Embedded:
 
 
 class Provider(Protocol):
-    """Something that answers requests. Raises UpstreamError where it gets no usable answer."""
+    """Something that answers requests. Raises UpstreamError where it gets no usable answer.
+
+    One that has an `origin` (a text without secrets, such as its base URL) is told apart by it from others
+    that are asked the same.
+    """
 
     async def complete(self, request: Request) -> Reply:
         """Answer one request."""
