@@ -144,9 +144,9 @@ def test_one_session_serves_many_requests():
         endpoint = SimulatedEndpoint(say("ok"))
         async with endpoint as url, client(url) as provider:
             await asyncio.gather(*(provider.complete(asked()) for _ in range(20)))
-            session = provider._session
+            session = provider._endpoint._session
             await provider.complete(asked())
-            assert provider._session is session
+            assert provider._endpoint._session is session
             await provider.aclose()
             await provider.aclose()
             assert session.closed
@@ -255,3 +255,157 @@ def test_parameters_that_would_break_the_reading_are_refused():
     """`stream` in params would turn the reply into something else."""
     with pytest.raises(UsageError, match="the parameter stream is set by Equipoise"):
         asked(stream=True)
+
+
+def wished(text=SECRET, **wishes):
+    return Request(model="bot", messages=({"role": "user", "content": text},), wishes=wishes)
+
+
+def test_wishes_are_sent_and_granted():
+    """What is wished for stands in the body beside the parameters."""
+    bodies = []
+
+    def answer(body):
+        bodies.append(body)
+        return SimulatedAnswer(text="ok")
+
+    async def run():
+        async with SimulatedEndpoint(answer) as url:
+            return await ask_once(url, wished(seed=7))
+
+    assert asyncio.run(run()).granted
+    assert bodies[0]["seed"] == 7
+
+
+def test_refused_wishes_are_left_out_from_then_on():
+    """One refusal is enough: the request is asked again plainly, the next goes out plainly at once."""
+
+    async def run():
+        endpoint = SimulatedEndpoint(say("ok"), refuses=("response_format",))
+        async with endpoint as url, client(url) as provider:
+            form = {"type": "json_object"}
+            first = await provider.complete(wished(response_format=form, seed=1))
+            asked_first = endpoint.served
+            second = await provider.complete(wished(response_format=form, seed=2))
+            asked_second = endpoint.served
+            third = await provider.complete(wished(seed=3))
+            return [
+                (first.granted, asked_first),
+                (second.granted, asked_second),
+                (third.granted, endpoint.served),
+            ]
+
+    assert asyncio.run(run()) == [(False, 2), (False, 3), (True, 4)]
+
+
+def test_a_refusal_for_another_reason_teaches_nothing():
+    """A prompt that the endpoint refuses in any form is an error, and the wishes of others still go out."""
+
+    def answer(body):
+        refused = body["messages"][0]["content"] == "bad"
+        return SimulatedAnswer(status=422) if refused else SimulatedAnswer(text="ok")
+
+    async def run():
+        async with SimulatedEndpoint(answer) as url, client(url) as provider:
+            with pytest.raises(UpstreamError) as caught:
+                await provider.complete(wished("bad", seed=1))
+            return url, str(caught.value), await provider.complete(wished("good", seed=1))
+
+    url, message, reply = asyncio.run(run())
+    assert message == (
+        f"{url}/chat/completions answered 422 (simulated_failure); check the model's name and `params`"
+    )
+    assert reply.granted
+
+
+LIKELY = ((("4", -0.25), ("5", -1.5), ("3", -9999.0)), (("!", -0.1), ("?", -2.5)))
+
+
+def test_log_probabilities_arrive_where_they_are_asked_for():
+    """Token by token, with the alternatives asked for; without being asked, none."""
+
+    async def run():
+        async with SimulatedEndpoint(lambda body: SimulatedAnswer(text="4!", likely=LIKELY)) as url:
+            told = [await ask_once(url, wished(logprobs=True, top_logprobs=most)) for most in (5, 2, 0)]
+            return [reply.likely for reply in told], (await ask_once(url)).likely
+
+    told, unasked = asyncio.run(run())
+    assert told == [LIKELY, tuple(each[:2] for each in LIKELY), tuple(each[:1] for each in LIKELY)]
+    assert unasked is None
+
+
+def test_the_official_client_reads_log_probabilities():
+    """They come in the protocol's shape."""
+    answer = SimulatedAnswer(text="4!", likely=LIKELY)
+    with SimulatedEndpoint(lambda body: answer) as url, official_client(url) as official:
+        reply = official.chat.completions.create(
+            model="bot", messages=[{"role": "user", "content": "Hi"}], logprobs=True, top_logprobs=2
+        )
+    content = reply.choices[0].logprobs.content
+    assert [(each.token, each.logprob) for each in content[0].top_logprobs] == list(LIKELY[0][:2])
+
+
+def test_a_limited_endpoint_is_waited_for_by_all_and_loses_nothing():
+    """Thirty requests at five a fifth of a second: every one is answered, and refusals stay few."""
+
+    async def run():
+        endpoint = SimulatedEndpoint(say("ok"), limit=5, limit_s=0.2)
+        async with endpoint as url, client(url, retries=1) as provider:
+            replies = await asyncio.gather(*(provider.complete(asked()) for _ in range(30)))
+            return len(replies), endpoint.served
+
+    answered, served = asyncio.run(run())
+    assert answered == 30
+    assert served <= 30 + 25 + 20 + 15 + 10 + 5 + 30
+
+
+def test_nothing_is_asked_until_the_time_in_retry_after():
+    """One request's Retry-After holds the next ones too."""
+    calls = []
+
+    def answer(body):
+        calls.append(time.perf_counter())
+        return (
+            SimulatedAnswer(status=429, retry_after_s=0.3) if len(calls) == 1 else SimulatedAnswer(text="ok")
+        )
+
+    async def run():
+        async with SimulatedEndpoint(answer) as url, client(url) as provider:
+            first = asyncio.ensure_future(provider.complete(asked()))
+            await asyncio.sleep(0.1)
+            await asyncio.gather(first, *(provider.complete(asked()) for _ in range(3)))
+
+    asyncio.run(run())
+    assert len(calls) == 5
+    assert all(later - calls[0] >= 0.3 for later in calls[1:])
+
+
+def test_requests_a_minute_are_kept_to():
+    """At 600 a minute, 60 go out at once and the others 541 a minute: 75 take 15 / 541 minutes longer."""
+
+    async def run(**rates):
+        async with SimulatedEndpoint(say("ok")) as url, client(url, **rates) as provider:
+            started = time.perf_counter()
+            await asyncio.gather(*(provider.complete(asked()) for _ in range(75)))
+            return time.perf_counter() - started
+
+    assert asyncio.run(run(requests_per_minute=600)) >= 15 / 541 * 60 * 0.99
+    # A request is its characters over four: 500 tokens at once, the others 4,501 a minute.
+    tokens = 75 * len(SECRET) / 4
+    assert asyncio.run(run(tokens_per_minute=5000)) >= (tokens - 500) / 4501 * 60 * 0.99
+
+
+@pytest.mark.parametrize("rate", [0, 0.5, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(rate):
+    """Nothing could ever be asked, or the limit would be no limit."""
+    with pytest.raises(UsageError) as caught:
+        client("http://host/v1", requests_per_minute=rate)
+    assert str(caught.value) == (
+        f"requests_per_minute must be a number from 1 on, or None for no limit, not {rate}"
+    )
+
+
+def test_an_origin_is_the_base_url_without_its_query():
+    """A key in the query is not shown, and is sent."""
+    assert client("http://host/v1/?key=secret").origin == "http://host/v1"
+    assert client("http://host/v1").origin == "http://host/v1"

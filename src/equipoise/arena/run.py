@@ -13,6 +13,7 @@ from types import MappingProxyType
 from equipoise.arena.asking import Asking, Turns, each
 from equipoise.arena.cases import Case
 from equipoise.arena.concluding import Judged, conclude
+from equipoise.arena.embedding import AskingEmbedder
 from equipoise.arena.journal import open_journal
 from equipoise.arena.preparing import Answerers, Endpoints, Prepared, prepare
 from equipoise.arena.result import Answered, ArenaResult, CaseResult
@@ -77,7 +78,16 @@ async def run_arena(
         def through(provider: Provider) -> Provider:
             return asking.setdefault(id(provider), Asking(provider, turns))
 
-        endpoints = Endpoints(answers=answers, judges=judges, embedder=embedder)
+        embedders: list[AskingEmbedder] = []
+
+        def embedding(base_url: str | None, key_env: str) -> Embedder:
+            assert embedder is not None
+            embedders.append(AskingEmbedder(embedder(base_url, key_env), turns))
+            return embedders[-1]
+
+        endpoints = Endpoints(
+            answers=answers, judges=judges, embedder=embedding if embedder is not None else None
+        )
         prepared = prepare(experiment, endpoints, through=through, seed=seed)
         if asking:
             purse.require_prices(_models(prepared))
@@ -86,6 +96,8 @@ async def run_arena(
             cases, judged = await run.carry_out()
         finally:
             await turns.settle()
+            for opened in embedders:
+                await opened.aclose()
         return conclude(
             experiment,
             prepared,

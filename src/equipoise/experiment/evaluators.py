@@ -148,6 +148,12 @@ _is_cosine = _either(
 _is_embedding = _either(
     _options({"model": _is_words}, base_url=_is_words, key_env=_is_words), _options({"local": _is_words})
 )
+_is_greedy = _either(
+    _options(
+        {"model": _is_words}, base_url=_is_words, key_env=_is_words, of=_one_of("words", "sentences")
+    ),
+    _options({"local": _is_words}, of=_one_of("words", "sentences")),
+)
 _is_scale = lambda top: _is_count(top) and 2 <= top <= 10  # noqa: E731 - one line says it
 _is_code = _options({}, tests=_is_text, timeout_s=_is_positive, memory_mb=_is_positive, entry=_is_words)
 
@@ -213,7 +219,9 @@ GRAMMAR: Mapping[str, EvaluatorForm] = {
         scored=True,
     ),
     "embedding": EvaluatorForm(_EMBEDDING, _is_embedding, kind="similarity", scored=True),
-    "greedy_match": EvaluatorForm(_EMBEDDING, _is_embedding, kind="similarity", scored=True),
+    "greedy_match": EvaluatorForm(
+        _EMBEDDING + ", and of: sentences or words", _is_greedy, kind="similarity", scored=True
+    ),
     "rouge": EvaluatorForm(
         "rougeL, rouge1 or rouge2",
         _one_of(True, "rougeL", "rouge1", "rouge2"),

@@ -7,8 +7,13 @@ Its answers come from a function. It calls itself simulated wherever it can: in 
 from __future__ import annotations
 
 import asyncio
+import base64
+import math
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import time
+from array import array
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +21,8 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+
+from equipoise.providers.hashed import hashed_vector
 
 __all__ = ["SimulatedAnswer", "SimulatedEndpoint"]
 
@@ -27,7 +34,8 @@ class SimulatedAnswer:
     """What the endpoint replies: a text after `latency_s` seconds, or with `status` 400 or more an error.
 
     `retry_after_s` goes out as the header Retry-After. A streamed reply says its first word after
-    `latency_s` and the rest over `writing_s`.
+    `latency_s` and the rest over `writing_s`. `likely` holds, for each token, the tokens that might stand
+    there with their log-probabilities, the one that does first; a whole reply tells them where it is asked to.
     """
 
     text: str = ""
@@ -37,6 +45,7 @@ class SimulatedAnswer:
     status: int = 200
     error: str = "simulated failure"
     retry_after_s: float | None = None
+    likely: Sequence[Sequence[tuple[str, float]]] | None = None
 
 
 Answer = Callable[[Mapping[str, Any]], SimulatedAnswer]
@@ -46,7 +55,9 @@ class SimulatedEndpoint:
     """Serves while its context lasts, on a free port of 127.0.0.1; entering gives the base URL.
 
     Use `async with` inside a running loop, and `with` from ordinary code (the server then runs in a thread
-    of its own, and `answer` is called there). With `api_key`, requests without it are refused.
+    of its own, and `answer` is called there). With `api_key`, requests without it are refused. A chat
+    completion that names one of `refuses` is refused with 400, and one beyond `limit` within any `limit_s`
+    seconds with 429 and the time to wait. Embeddings are those of `hashed_vector`, at once and unlimited.
 
     >>> from urllib.request import urlopen
     >>> with SimulatedEndpoint(lambda body: SimulatedAnswer(text="Hello"), models=("bot",)) as url:
@@ -55,12 +66,24 @@ class SimulatedEndpoint:
     """
 
     def __init__(
-        self, answer: Answer, *, models: tuple[str, ...] = ("simulated",), api_key: str | None = None
+        self,
+        answer: Answer,
+        *,
+        models: tuple[str, ...] = ("simulated",),
+        api_key: str | None = None,
+        refuses: Collection[str] = (),
+        limit: int | None = None,
+        limit_s: float = 60.0,
     ) -> None:
         self._answer = answer
         self._models = models
         self._api_key = api_key
+        self._refuses = frozenset(refuses)
+        self._limit = limit
+        self._limit_s = limit_s
+        self._let_in: deque[float] = deque()
         self._served = 0
+        self._embedded = 0
         self._runner: web.AppRunner | None = None
         self._thread: threading.Thread | None = None
         self._leave: Callable[[], object] | None = None
@@ -70,9 +93,15 @@ class SimulatedEndpoint:
         """How many chat completions were asked for, refused ones included."""
         return self._served
 
+    @property
+    def embedded(self) -> int:
+        """How many texts were turned into vectors."""
+        return self._embedded
+
     async def __aenter__(self) -> str:
         app = web.Application(client_max_size=32 * 1024**2, middlewares=[_errors_as_json])
         app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_post("/v1/embeddings", self._embed)
         app.router.add_get("/v1/models", _list_of(self._models))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -121,14 +150,17 @@ class SimulatedEndpoint:
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         self._served += 1
         number = self._served
-        if self._api_key is not None and request.headers.get("Authorization") != f"Bearer {self._api_key}":
-            return _error(401, "the API key is missing or wrong", "invalid_request_error", "invalid_api_key")
-        try:
-            body = orjson.loads(await request.read())
-        except orjson.JSONDecodeError:
-            return _error(400, "the body is not JSON", "invalid_request_error", "invalid_json")
-        if fault := _fault(body):
-            return _error(400, fault, "invalid_request_error", "invalid_value")
+        body = await self._read(request, _fault)
+        if isinstance(body, web.Response):
+            return body
+        if unknown := sorted(self._refuses.intersection(body)):
+            return _error(
+                400, f"'{unknown[0]}' is not supported", "invalid_request_error", "unsupported_parameter"
+            )
+        if (wait := self._wait_s()) > 0:
+            response = _error(429, "too many requests", "rate_limit_error", "rate_limit_exceeded")
+            response.headers["Retry-After"] = f"{wait:.3f}"
+            return response
         try:
             answer = self._answer(body)
         except Exception as error:  # noqa: BLE001 - a server answers 500 whatever the fault
@@ -153,8 +185,50 @@ class SimulatedEndpoint:
         if body.get("stream"):
             return await self._stream(request, body, answer, head, usage)
         message = {"role": "assistant", "content": answer.text, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": _logprobs(body, answer),
+            "finish_reason": answer.finish_reason,
+        }
         return _json(head | {"object": "chat.completion", "choices": [choice], "usage": usage})
+
+    async def _embed(self, request: web.Request) -> web.StreamResponse:
+        body = await self._read(request, _embedding_fault)
+        if isinstance(body, web.Response):
+            return body
+        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+        self._embedded += len(texts)
+        vectors = [hashed_vector(text, body.get("dimensions", 256)) for text in texts]
+        told = map(_packed, vectors) if body.get("encoding_format") == "base64" else vectors
+        data = [{"object": "embedding", "index": at, "embedding": each} for at, each in enumerate(told)]
+        read = sum(map(_tokens, texts))
+        usage = {"prompt_tokens": read, "total_tokens": read}
+        return _json({"object": "list", "model": body["model"], "data": data, "usage": usage})
+
+    async def _read(self, request: web.Request, fault_of: Callable[[Any], str | None]) -> Any:
+        """The body of a request that may be answered, or the refusal."""
+        if self._api_key is not None and request.headers.get("Authorization") != f"Bearer {self._api_key}":
+            return _error(401, "the API key is missing or wrong", "invalid_request_error", "invalid_api_key")
+        try:
+            body = orjson.loads(await request.read())
+        except orjson.JSONDecodeError:
+            return _error(400, "the body is not JSON", "invalid_request_error", "invalid_json")
+        if fault := fault_of(body):
+            return _error(400, fault, "invalid_request_error", "invalid_value")
+        return body
+
+    def _wait_s(self) -> float:
+        """How long until one more may be let in; 0 where it may now, and then it is."""
+        if self._limit is None:
+            return 0.0
+        now = time.monotonic()
+        while self._let_in and self._let_in[0] <= now - self._limit_s:
+            self._let_in.popleft()
+        if len(self._let_in) >= self._limit:
+            return math.ceil((self._let_in[0] + self._limit_s - now) * 1000) / 1000
+        self._let_in.append(now)
+        return 0.0
 
     async def _stream(
         self,
@@ -245,6 +319,37 @@ def _fault(body: Any) -> str | None:
     return None
 
 
+def _embedding_fault(body: Any) -> str | None:
+    if not isinstance(body, dict):
+        return "the body is not a JSON object"
+    if not isinstance(body.get("model"), str):
+        return "'model' is missing or not a text"
+    given = body.get("input")
+    texts = given if isinstance(given, list) else [given]
+    if not texts or not all(isinstance(text, str) and text for text in texts):
+        return "'input' must be a text or a list of texts, none of them empty"
+    dimensions = body.get("dimensions", 256)
+    if not isinstance(dimensions, int) or isinstance(dimensions, bool) or not 1 <= dimensions <= 4096:
+        return "'dimensions' must be a whole number from 1 to 4096"
+    return None
+
+
+def _packed(vector: Sequence[float]) -> str:
+    return base64.b64encode(array("f", vector).tobytes()).decode()
+
+
+def _logprobs(body: Mapping[str, Any], answer: SimulatedAnswer) -> dict[str, Any] | None:
+    if not body.get("logprobs") or answer.likely is None:
+        return None
+    told = [[_logprob(*each) for each in alternatives] for alternatives in answer.likely]
+    most = body.get("top_logprobs") or 0
+    return {"content": [{**each[0], "top_logprobs": each[:most]} for each in told], "refusal": None}
+
+
+def _logprob(token: str, logprob: float) -> dict[str, Any]:
+    return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+
+
 def _pieces(text: str) -> list[str]:
     words = text.split(" ")
     return [word if index == 0 else " " + word for index, word in enumerate(words)]
@@ -255,5 +360,9 @@ def _usage(body: Mapping[str, Any], text: str) -> dict[str, int]:
     read = sum(
         len(message["content"]) for message in body["messages"] if isinstance(message.get("content"), str)
     )
-    prompt, completion = -(-read // 4), -(-len(text) // 4)
+    prompt, completion = -(-read // 4), _tokens(text)
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _tokens(text: str) -> int:
+    return -(-len(text) // 4)
