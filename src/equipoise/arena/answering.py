@@ -115,4 +115,5 @@ def _answered(reply: Reply) -> Answered:
         finish_reason=reply.finish_reason,
         model=reply.model,
         fingerprint=reply.fingerprint,
+        granted=reply.granted,
     )

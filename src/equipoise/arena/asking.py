@@ -23,9 +23,16 @@ class Turns:
         self.concurrency = concurrency
         self.journal = journal
         self.purse = purse
+        self.said: dict[tuple[bool, str], set[tuple[str, str | None]]] = {}
         self.stopped: BudgetError | OutOfReachError | None = None
         self._free = asyncio.Semaphore(concurrency)
         self._out: dict[str, asyncio.Task[Reply]] = {}
+
+    def hear(self, request: Request, reply: Reply) -> Reply:
+        """Note what an endpoint says of itself, answers and judgements apart: it may change under a run."""
+        is_answer = request.about.get("ask") == "answer"
+        self.said.setdefault((is_answer, request.model), set()).add((reply.model, reply.fingerprint))
+        return reply
 
     async def take(self, key: str, call: Callable[[], Awaitable[Reply]]) -> Reply:
         """Make a call when it is its turn; the same one that is under way already is waited for.
@@ -82,12 +89,13 @@ class Asking:
 
     async def complete(self, request: Request) -> Reply:
         """The reply, from the journal or from the endpoint."""
+        turns = self._turns
         key = key_of(self.origin, request)
-        known = self._turns.journal.find(key)
+        known = turns.journal.find(key)
         if known is not None:
             self.replayed += 1
-            return self._turns.purse.count(key, request, known)
-        return await self._turns.take(key, lambda: self._ask(key, request))
+            return turns.hear(request, turns.purse.count(key, request, known))
+        return turns.hear(request, await turns.take(key, lambda: self._ask(key, request)))
 
     async def _ask(self, key: str, request: Request) -> Reply:
         turns = self._turns

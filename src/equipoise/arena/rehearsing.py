@@ -156,11 +156,11 @@ def _without_rules(prepared: Prepared) -> Prepared:
     """The run without what costs nothing: a stand-in's answer is not worth checking, or running as code."""
     return replace(
         prepared,
-        evaluators=tuple(each for each in prepared.evaluators if each.kind in ("judge", "plugin")),
+        evaluators=tuple(each for each in prepared.evaluators if each.kind == "judge"),
         own={
             case: asking
             for case, each in prepared.own.items()
-            if (asking := tuple(one for one in each if one.kind in ("judge", "plugin")))
+            if (asking := tuple(one for one in each if one.kind == "judge"))
         },
     )
 

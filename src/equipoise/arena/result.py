@@ -48,7 +48,8 @@ class Answered:
     """A variant's answer to a case: its text, or why there is none.
 
     `context` holds the passages the application retrieved for it. `model` and `fingerprint` are what the
-    endpoint said of itself. `latency_s` in seconds, `cost_usd` in US dollars; None where not known.
+    endpoint said of itself; `granted` is False where it refused the seed it was asked for. `latency_s` in
+    seconds, `cost_usd` in US dollars; None where not known.
     """
 
     text: str | None
@@ -60,6 +61,7 @@ class Answered:
     finish_reason: str | None = None
     model: str | None = None
     fingerprint: str | None = None
+    granted: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

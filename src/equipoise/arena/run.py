@@ -11,15 +11,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from equipoise.arena.asking import Asking, Turns, each
-from equipoise.arena.cases import Case
-from equipoise.arena.concluding import Judged, conclude
+from equipoise.arena.cases import Case, read_cases
+from equipoise.arena.concluding import conclude
 from equipoise.arena.embedding import AskingEmbedder
 from equipoise.arena.journal import open_journal
 from equipoise.arena.preparing import Answerers, Endpoints, Prepared, prepare
 from equipoise.arena.result import Answered, ArenaResult, CaseResult
 from equipoise.arena.spending import Purse
-from equipoise.arena.stepping import JudgingPlan, order_of, plan_judging, settled
-from equipoise.errors import UsageError
+from equipoise.arena.stepping import Judging, order_of, plan_judging, settled
+from equipoise.errors import DataError, UsageError
 from equipoise.experiment.definition import Criterion, Experiment
 from equipoise.providers.messages import Embedder, Provider
 from equipoise.scoring.evaluating import Score, Subject
@@ -93,7 +93,7 @@ async def run_arena(
             purse.require_prices(_models(prepared))
         run = Run(prepared, turns, tuple(asking.values()), on_progress or _silent, seed)
         try:
-            cases, judged = await run.carry_out()
+            cases, judging = await run.carry_out()
         finally:
             await turns.settle()
             for opened in embedders:
@@ -102,7 +102,9 @@ async def run_arena(
             experiment,
             prepared,
             cases,
-            judged,
+            judging,
+            heard=turns.said,
+            changed=_changed(experiment, prepared),
             spent=purse.spent,
             seed=seed,
             sent=sum(each.sent for each in asking.values()),
@@ -155,6 +157,18 @@ def _all(answers: Answerers | None, judge: Provider | Sequence[Provider] | None)
     return [provider for provider in several if provider is not None]
 
 
+def _changed(experiment: Experiment, prepared: Prepared) -> bool:
+    """Whether the cases are no longer what they were when the run began."""
+    offline = experiment.offline
+    try:
+        return (
+            offline is not None
+            and read_cases(offline.cases, Path(experiment.folder)).digest != prepared.cases.digest
+        )
+    except DataError:
+        return True
+
+
 def _models(prepared: Prepared) -> dict[str, str]:
     """Every model that may be asked, and what for."""
     live = prepared.answers.live and prepared.answers.application is None
@@ -182,7 +196,7 @@ class Run:
         self._compared: dict[str, list[float]] = {}
         self._done = 0
 
-    async def carry_out(self) -> tuple[tuple[CaseResult, ...], Judged]:
+    async def carry_out(self) -> tuple[tuple[CaseResult, ...], dict[str, Judging]]:
         """All cases in their order, and how far judging in steps went."""
         prepared = self._prepared
         steps = prepared.gate.sequential and prepared.comparator is not None
@@ -193,8 +207,8 @@ class Run:
         )
         for asking in self._asking:
             asking.check_reached()
-        judged = await self._in_steps() if steps else Judged()
-        return tuple(self._results[case.id] for case in prepared.cases), judged
+        judging = await self._in_steps() if steps else {}
+        return tuple(self._results[case.id] for case in prepared.cases), judging
 
     async def _case(self, case: Case, *, compare: bool) -> None:
         prepared = self._prepared
@@ -277,7 +291,7 @@ class Run:
                 jobs.append(comparator.compare(ours, theirs))
         return tuple(await asyncio.gather(*jobs))
 
-    async def _in_steps(self) -> Judged:
+    async def _in_steps(self) -> dict[str, Judging]:
         """Compare a few cases at a time, and stop for a treatment when its answer is clear."""
         prepared = self._prepared
         cases = order_of(prepared.cases.cases, self._seed)
@@ -285,7 +299,7 @@ class Run:
         criterion = next(
             (each for each in prepared.gate.criteria if each.of == "win_rate"), Criterion(of="win_rate")
         )
-        reached: dict[str, int] = {}
+        reached: dict[str, Judging] = {}
         for treatment in prepared.names[1:]:
             start = 0
             for step, number in enumerate(plan.sizes):
@@ -295,10 +309,11 @@ class Run:
                     [partial(self._compare_later, case, treatment) for case in batch],
                     at_once=self._turns.concurrency,
                 )
-                start, reached[treatment] = number, step
-                if self._settled(plan, step, cases[:number], treatment, criterion):
+                start = number
+                reached[treatment] = Judging(plan=plan, step=step)
+                if self._settled(reached[treatment], cases[:number], treatment, criterion):
                     break
-        return Judged(plan=plan, reached=MappingProxyType(reached), order=tuple(case.id for case in cases))
+        return reached
 
     async def _compare_later(self, case: Case, treatment: str) -> None:
         result = self._results[case.id]
@@ -308,16 +323,14 @@ class Run:
         self._results[case.id] = replace(result, comparisons=MappingProxyType(comparisons))
         self._count(self._results[case.id], only=treatment)
 
-    def _settled(
-        self, plan: JudgingPlan, step: int, cases: Sequence[Case], treatment: str, criterion: Criterion
-    ) -> bool:
+    def _settled(self, judging: Judging, cases: Sequence[Case], treatment: str, criterion: Criterion) -> bool:
         found = [
             (score, case.cluster or case.id)
             for case in cases
             if (score := self._results[case.id].preference(treatment)) is not None
         ]
         clusters = [cluster for _, cluster in found] if any(case.cluster for case in cases) else None
-        return settled(plan, step, [score for score, _ in found], clusters, criterion)
+        return settled(judging.plan, judging.step, [score for score, _ in found], clusters, criterion)
 
     def _count(self, result: CaseResult, only: str | None = None) -> None:
         for treatment in (only,) if only else self._prepared.names[1:]:
