@@ -1,17 +1,22 @@
-"""What every judge's reply is read by: its last well-formed JSON object, and nothing else."""
+"""How every judge is asked and read: one JSON object in, one JSON object out, and nothing guessed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
 
-__all__ = ["identity", "last_json", "question"]
+from equipoise.errors import UpstreamError
+from equipoise.providers.messages import Provider, Reply, Request
+
+__all__ = ["Asked", "ask_json", "identity", "last_json", "question"]
 
 _LONGEST = 50_000
+_SEED = 7
 
 
 def last_json(reply: str) -> dict[str, Any] | None:
@@ -49,7 +54,7 @@ def question(parts: Mapping[str, Any]) -> str:
 
 
 def identity(parts: Mapping[str, Any]) -> str:
-    """SHA-256 of a judge's whole configuration, in canonical JSON.
+    """SHA-256 of a configuration, in canonical JSON.
 
     >>> identity({"model": "m", "params": {}})[:8]
     '68bc1887'
@@ -63,3 +68,68 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What came of asking a judge: the object it replied, or why there is none.
+
+    `errored` tells an endpoint that failed from a reply that could not be read.
+    """
+
+    value: Mapping[str, Any] | None
+    reply: Reply | None = None
+    why_not: str | None = None
+    errored: bool = False
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What the reply cost; None where that is not known, 0 where nobody replied."""
+        return self.reply.cost_usd if self.reply is not None else 0.0
+
+
+async def ask_json(
+    provider: Provider,
+    model: str,
+    *,
+    system: str,
+    parts: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    params: Mapping[str, Any],
+    about: Mapping[str, str],
+    sample: int = 0,
+    wishes: Mapping[str, Any] | None = None,
+) -> Asked:
+    """Ask for one JSON object of that schema, as deterministically as the endpoint can.
+
+    A reply by schema, a temperature of 0 and a seed are wished for where `params` leave them open; an endpoint
+    that refuses them is asked without. The reply is read as its last well-formed object either way.
+    `sample` tells apart repeated askings; what was asked once under it is found in a run's journal.
+    """
+    wished: dict[str, Any] = {
+        "temperature": 0,
+        "seed": _SEED + sample,
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "verdict", "strict": True, "schema": schema},
+        },
+    } | dict(wishes or {})
+    request = Request(
+        model=model,
+        messages=(
+            {"role": "system", "content": system},
+            {"role": "user", "content": question(parts)},
+        ),
+        params=params,
+        wishes={name: wish for name, wish in wished.items() if name not in params},
+        draw=f"verdict#{sample}" if sample else "",
+        about=about,
+    )
+    try:
+        reply = await provider.complete(request)
+    except UpstreamError as error:
+        return Asked(value=None, why_not=f"the judge did not answer: {error}", errored=True)
+    value = last_json(reply.text)
+    if value is None:
+        return Asked(value=None, reply=reply, why_not="the judge’s reply holds no JSON object")
+    return Asked(value=value, reply=reply)

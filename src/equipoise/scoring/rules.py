@@ -1,138 +1,296 @@
-"""Rules: plain checks of a text, declared as one-key mappings such as `{contains: "policy"}`."""
+"""Rules: what an answer holds to or does not, declared as one-key mappings such as `{contains: "policy"}`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import orjson
+from equipoise.experiment.evaluators import Declared, Kind
+from equipoise.experiment.variant import thaw
+from equipoise.scoring.code_tests import CodeTests
+from equipoise.scoring.evaluating import Evaluator, Score, Subject, fails, graded, passes, unscored
+from equipoise.scoring.evaluators import Tools
+from equipoise.scoring.judging import identity
+from equipoise.scoring.python_rules import python_check
+from equipoise.scoring.safety import Lexicon, complete, leak, not_empty, pii, read_lexicon, safety, toxicity
+from equipoise.scoring.structured import contains_json, is_json, schema_check
 
-from equipoise.errors import DefinitionError, Fault, dotted
-from equipoise.experiment.checks import check_faults
-from equipoise.scoring.passing import CheckResult, Failed, Passed
-from equipoise.scoring.safety import not_empty, pii, safety
+__all__ = ["Rule", "build"]
 
-__all__ = ["RULES", "Check", "CheckResult", "Failed", "Passed", "read_checks"]
+Check = Callable[[Subject], Score]
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One rule with its argument. `name` is the rule's, unless the declaration gives one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """An evaluator that computes: `check` says at once what it thinks of an answer.
 
-    >>> Check("contains", "contains", "policy").run("Our Policy says so.")
-    Passed()
-    >>> Check("max_chars", "max_chars", 3).run("Hello")
-    Failed(reason='5 characters, and at most 3 are allowed')
+    `inline` rules take microseconds and may run before an answer ships. `content` is what a file the rule
+    names holds: it is part of the digest.
     """
 
-    name: str
-    rule: str
-    argument: Any = True
+    declared: Declared
+    says: Check = field(compare=False)
+    inline: bool = True
+    content: str = ""
 
     @property
-    def needs_reference(self) -> bool:
-        """Whether the rule compares with the case's reference (`{equals: {from: reference}}`)."""
-        return isinstance(self.argument, Mapping) and self.argument.get("from") == "reference"
+    def name(self) -> str:
+        return self.declared.name
 
-    def run(self, text: str, reference: str | None = None) -> CheckResult:
-        """Passed, or Failed with the reason. A rule that needs a reference must be given one."""
-        argument = self.argument
-        if self.needs_reference:
-            if reference is None:
-                raise ValueError(f"the check '{self.name}' needs a reference")
-            argument = reference
-        return RULES[self.rule](text, argument)
+    @property
+    def kind(self) -> Kind:
+        return "rule"
 
+    @property
+    def revision(self) -> int:
+        return self.declared.revision
 
-def _passed(holds: bool, reason: str) -> CheckResult:
-    return Passed() if holds else Failed(reason)
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the declaration and of the files it names."""
+        said = self.declared
+        return identity(
+            {
+                "rule": said.rule,
+                "argument": thaw(said.argument),
+                "revision": said.revision,
+                "threshold": said.threshold,
+                "negated": said.negated,
+                "content": self.content,
+            }
+        )
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        return (self.declared.name,)
 
-def _equals(text: str, wanted: str) -> CheckResult:
-    return _passed(text.strip() == wanted.strip(), "the text is not the one that is wanted")
+    def check(self, subject: Subject) -> Score:
+        """What the rule says of an answer, held to its declaration."""
+        return graded(self.says(subject), self.declared)
 
-
-def _contains(text: str, wanted: str) -> CheckResult:
-    return _passed(wanted.casefold() in text.casefold(), f"does not contain {_quoted(wanted)}")
-
-
-def _not_contains(text: str, unwanted: str) -> CheckResult:
-    return _passed(unwanted.casefold() not in text.casefold(), f"contains {_quoted(unwanted)}")
-
-
-def _regex(text: str, pattern: str) -> CheckResult:
-    return _passed(re.search(pattern, text) is not None, f"nothing matches {_quoted(pattern)}")
-
-
-def _json_valid(text: str, _: object) -> CheckResult:
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        return Failed(f"not JSON: {error.msg} at line {error.lineno} column {error.colno}")
-    return Passed()
+    async def score(self, subject: Subject) -> Mapping[str, Score]:
+        return {self.declared.name: self.check(subject)}
 
 
-def _max_chars(text: str, most: int) -> CheckResult:
-    return _passed(len(text) <= most, f"{len(text)} characters, and at most {most} are allowed")
+def build(declared: Declared, tools: Tools) -> Evaluator:
+    """The rule that a definition declares. Raises DataError for a file that cannot be read.
 
-
-def _min_chars(text: str, least: int) -> CheckResult:
-    return _passed(len(text) >= least, f"{len(text)} characters, and at least {least} are wanted")
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:59] + "…")
-
-
-def _allowed(argument: Any) -> Sequence[str]:
-    return () if argument is True else tuple(argument["allow"])
-
-
-RULES: Mapping[str, Callable[[str, Any], CheckResult]] = {
-    "contains": _contains,
-    "equals": _equals,
-    "json_valid": _json_valid,
-    "max_chars": _max_chars,
-    "min_chars": _min_chars,
-    "not_contains": _not_contains,
-    "not_empty": lambda text, _: not_empty(text),
-    "pii": lambda text, argument: pii(text, allow=_allowed(argument)),
-    "regex": _regex,
-    "safety": lambda text, argument: safety(text, allow=_allowed(argument)),
-}
-"""Every rule by name. Words are compared without regard to case, except by `equals` and `regex`."""
-
-
-def read_checks(
-    declared: Sequence[Mapping[str, Any]], *, must_pass: Sequence[str] = ()
-) -> tuple[tuple[Check, ...], frozenset[str]]:
-    """The checks of a definition, and the names of those that every case must pass.
-
-    `must_pass` names checks or rules; a rule that needs no argument (`safety`, `pii`, `not_empty`,
-    `json_valid`) need not be declared. A second check of the same rule is given a name of its own:
-    `{contains: refund, name: refunds}`. Raises DefinitionError with every fault found.
-
-    >>> checks, needed = read_checks([{"contains": "policy"}], must_pass=["safety"])
-    >>> [check.name for check in checks], sorted(needed)
-    (['contains', 'safety'], ['safety'])
+    >>> rule = build(Declared(name="short", rule="max_chars", argument=3), Tools())
+    >>> rule.check(Subject(answer="Hello")).explanation
+    '5 characters, and at most 3 are allowed'
     """
-    faults = [
-        Fault(each.problem, field=f"offline.{dotted(each.path)}", accepted=each.accepted, next=each.next)
-        for each in check_faults(declared, must_pass)
-    ]
-    if faults:
-        raise DefinitionError(faults)
-    checks = []
-    for each in declared:
-        rule = next(key for key in each if key != "name")
-        checks.append(Check(each.get("name", rule), rule, each[rule]))
-    needed: set[str] = set()
-    for name in must_pass:
-        matching = {check.name for check in checks if name in (check.name, check.rule)}
-        if not matching:
-            checks.append(Check(name, name))
-            matching = {name}
-        needed |= matching
-    return tuple(checks), frozenset(needed)
+    argument = thaw(declared.argument)
+    match declared.rule:
+        case "code_tests":
+            return CodeTests(declared)
+        case "python":
+            says, content = python_check(argument, tools.folder)
+            return Rule(declared=declared, says=says, inline=False, content=content)
+        case "json_schema":
+            says, content = schema_check(argument, tools.folder)
+            return Rule(declared=declared, says=says, content=content)
+        case "toxicity":
+            lexicon, content = _lexicon(argument, tools.folder)
+            allow = _allowed(argument)
+            return Rule(
+                declared=declared,
+                says=lambda subject: toxicity(subject.answer, words=lexicon, allow=allow),
+                content=content,
+            )
+    return Rule(declared=declared, says=_PLAIN[declared.rule](argument))
+
+
+def _lexicon(argument: Any, folder: Path) -> tuple[Lexicon | None, str]:
+    words = argument.get("words") if isinstance(argument, dict) else None
+    if words is None:
+        return None, ""
+    source = folder / words if isinstance(words, str) else words
+    lexicon = read_lexicon(source)
+    return lexicon, source.read_text("utf-8") if isinstance(source, Path) else ""
+
+
+def _allowed(argument: Any) -> tuple[str, ...]:
+    return tuple(argument.get("allow", ())) if isinstance(argument, dict) else ()
+
+
+def _compared(test: Callable[[str, str], str | None]) -> Callable[[Any], Check]:
+    """A rule that compares the answer with a text, or with the case's reference."""
+
+    def of(argument: Any) -> Check:
+        def says(subject: Subject) -> Score:
+            wanted = subject.reference if argument == {"from": "reference"} else argument
+            if wanted is None:
+                return unscored("the case has no reference to compare with")
+            problem = test(subject.answer, wanted)
+            return passes() if problem is None else fails(problem)
+
+        return says
+
+    return of
+
+
+def _texts(test: Callable[[str, list[str]], str | None]) -> Callable[[Any], Check]:
+    def of(argument: Any) -> Check:
+        wanted = [argument] if isinstance(argument, str) else list(argument)
+
+        def says(subject: Subject) -> Score:
+            problem = test(subject.answer, wanted)
+            return passes() if problem is None else fails(problem)
+
+        return says
+
+    return of
+
+
+def _counted(count: Callable[[str], int], noun: str, *, most: bool) -> Callable[[Any], Check]:
+    def of(argument: Any) -> Check:
+        def says(subject: Subject) -> Score:
+            number = count(subject.answer)
+            if number <= argument if most else number >= argument:
+                return passes()
+            bound = f"at most {argument} are allowed" if most else f"at least {argument} are wanted"
+            return fails(f"{number} {noun}, and {bound}")
+
+        return says
+
+    return of
+
+
+def _bounded(known: Callable[[Subject], float | None], unit: str) -> Callable[[Any], Check]:
+    def of(argument: Any) -> Check:
+        def says(subject: Subject) -> Score:
+            value = known(subject)
+            if value is None:
+                return unscored(f"the {unit} of the answer is not known")
+            shown = f"${value:.4g}" if unit == "cost" else f"{value:.3g} s"
+            most = f"${argument:.4g}" if unit == "cost" else f"{argument:.3g} s"
+            return passes() if value <= argument else fails(f"{shown}, and at most {most} is allowed")
+
+        return says
+
+    return of
+
+
+def _contains(answer: str, wanted: str) -> str | None:
+    return None if wanted.casefold() in answer.casefold() else f"does not contain '{wanted}'"
+
+
+def _not_contains(answer: str, wanted: str) -> str | None:
+    return f"contains '{wanted}'" if wanted.casefold() in answer.casefold() else None
+
+
+def _equals(answer: str, wanted: str) -> str | None:
+    return None if answer.strip() == wanted.strip() else "is not the text it should equal"
+
+
+def _starts_with(answer: str, wanted: str) -> str | None:
+    begins = answer.lstrip().casefold().startswith(wanted.casefold())
+    return None if begins else f"does not start with '{wanted}'"
+
+
+def _contains_all(answer: str, wanted: list[str]) -> str | None:
+    folded = answer.casefold()
+    missing = [each for each in wanted if each.casefold() not in folded]
+    return f"does not contain {', '.join(map(repr, missing))}" if missing else None
+
+
+def _contains_any(answer: str, wanted: list[str]) -> str | None:
+    folded = answer.casefold()
+    found = any(each.casefold() in folded for each in wanted)
+    return None if found else f"contains none of {', '.join(map(repr, wanted))}"
+
+
+def _regex(argument: str, *, wanted: bool) -> Check:
+    pattern = re.compile(argument)
+
+    def says(subject: Subject) -> Score:
+        found = pattern.search(subject.answer) is not None
+        if found is wanted:
+            return passes()
+        return fails(f"{'does not match' if wanted else 'matches'} the pattern {argument}")
+
+    return says
+
+
+_CITATION = re.compile(r"https?://\S|\[\d{1,4}\]|\[\^\w{1,20}\]|\(source:|\bsource:", re.IGNORECASE)
+
+
+def _cites(argument: Any) -> Check:
+    if isinstance(argument, list):
+        return _texts(_cites_one)(argument)
+    pattern = _CITATION if argument is True else re.compile(argument)
+
+    def says(subject: Subject) -> Score:
+        return passes() if pattern.search(subject.answer) else fails("cites no source")
+
+    return says
+
+
+def _cites_one(answer: str, wanted: list[str]) -> str | None:
+    return None if _contains_any(answer, wanted) is None else "cites none of the sources it may"
+
+
+_REFUSAL = re.compile(
+    r"^\W{0,5}(?:(?:i['’]?m|i am) (?:really |very |so |truly )?(?:sorry|afraid)[,.!—–-]? ?(?:but )?)?"
+    r"(?:unfortunately,? )?(?:"
+    r"as an ai\b"
+    r"|(?:i|we) (?:can(?:no|['’])t|can not|am unable to|['’]m unable to|am not able to|['’]m not able to|won['’]t|will not"
+    r"|must (?:decline|refuse)|have to (?:decline|refuse)|(?:do not|don['’]t) feel comfortable)"
+    r"(?: be able to)? ?(?:help|assist|do|provide|answer|comply|discuss|share|fulfil|fulfill|support|create|write"
+    r"|generate|give|with|that|this)?\b"
+    r"|i['’]m (?:unable|not able) to\b"
+    r"|i['’]m (?:sorry|afraid),? (?:but )?(?:that|this) (?:is|goes) (?:against|beyond)"
+    r"|(?:that|this) request (?:violates|goes against)"
+    r"|it (?:would|is) (?:not be|not|n['’]t) (?:appropriate|ethical) (?:for me )?to"
+    r")",
+    re.IGNORECASE,
+)
+
+
+def _refusal(argument: Any) -> Check:
+    """An answer that opens as refusals in English do; one that refuses later on is not found."""
+    expected = argument == "expected"
+
+    def says(subject: Subject) -> Score:
+        refused = _REFUSAL.search(subject.answer[:400]) is not None
+        if refused is expected:
+            return passes()
+        return fails("does not refuse" if expected else "refuses to answer")
+
+    return says
+
+
+def _words(answer: str) -> int:
+    return len(answer.split())
+
+
+_PLAIN: Mapping[str, Callable[[Any], Check]] = {
+    "cites": _cites,
+    "complete": lambda _: lambda subject: complete(subject.answer, subject.finish_reason),
+    "contains": _compared(_contains),
+    "contains_all": _texts(_contains_all),
+    "contains_any": _texts(_contains_any),
+    "contains_json": lambda _: lambda subject: contains_json(subject.answer),
+    "cost": _bounded(lambda subject: subject.cost_usd, "cost"),
+    "equals": _compared(_equals),
+    "json_valid": lambda _: lambda subject: is_json(subject.answer),
+    "latency": _bounded(lambda subject: subject.latency_s, "latency"),
+    "leak": lambda argument: (
+        lambda subject: leak(subject.answer, [argument] if isinstance(argument, str) else argument)
+    ),
+    "max_chars": _counted(len, "characters", most=True),
+    "max_words": _counted(_words, "words", most=True),
+    "min_chars": _counted(len, "characters", most=False),
+    "min_words": _counted(_words, "words", most=False),
+    "not_contains": _compared(_not_contains),
+    "not_empty": lambda _: lambda subject: not_empty(subject.answer),
+    "not_regex": lambda argument: _regex(argument, wanted=False),
+    "pii": lambda argument: lambda subject: pii(subject.answer, allow=_allowed(argument)),
+    "refusal": _refusal,
+    "regex": lambda argument: _regex(argument, wanted=True),
+    "safety": lambda argument: lambda subject: safety(subject.answer, allow=_allowed(argument)),
+    "starts_with": _compared(_starts_with),
+}
