@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from equipoise.arena.cases import Case
+from equipoise.arena.case import Case
 from equipoise.arena.result import Answered
 from equipoise.arena.templates import render
 from equipoise.errors import UpstreamError

@@ -7,7 +7,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
 
-from equipoise.arena.measuring import MeasureInfo, conclude_variants
+from equipoise.arena.deciding import conclude_variants
+from equipoise.arena.measuring import MeasureInfo
 from equipoise.arena.preferring import prefer
 from equipoise.arena.preparing import Prepared
 from equipoise.arena.result import ArenaResult, CaseResult, Preference, Settings, Spent, Used, VariantResult
@@ -42,7 +43,7 @@ def conclude(
     control, *treatments = prepared.names
     preferences: dict[str, Preference] = {}
     for treatment in treatments if prepared.comparator is not None else ():
-        found = prefer(
+        preferences[treatment] = prefer(
             cases,
             control=control,
             treatment=treatment,
@@ -52,8 +53,6 @@ def conclude(
             labels=experiment.offline.labels if experiment.offline else None,
             judging=judging.get(treatment),
         )
-        if found is not None:
-            preferences[treatment] = found
     variants, gate = conclude_variants(
         cases,
         variants=prepared.names,
@@ -61,7 +60,6 @@ def conclude(
         preferences=preferences,
         rule=prepared.gate,
         must_pass=prepared.must_pass,
-        compares=prepared.comparator is not None,
         invalid=tuple(_invalid(prepared, heard, changed=changed)),
     )
     return ArenaResult(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from equipoise.arena.answering import AnswerSource, answer_request
 from equipoise.arena.application import load_application
-from equipoise.arena.cases import CaseSet, read_cases
+from equipoise.arena.case import CaseSet
+from equipoise.arena.cases import read_cases
 from equipoise.errors import DataError, UsageError, nearest
 from equipoise.experiment.definition import Experiment, Gate, Judge, Offline
 from equipoise.experiment.evaluators import GRAMMAR, declared

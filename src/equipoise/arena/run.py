@@ -11,7 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from equipoise.arena.asking import Asking, Turns, each
-from equipoise.arena.cases import Case, read_cases
+from equipoise.arena.case import Case
+from equipoise.arena.cases import read_cases
 from equipoise.arena.concluding import conclude
 from equipoise.arena.embedding import AskingEmbedder
 from equipoise.arena.journal import open_journal
@@ -330,7 +331,7 @@ class Run:
             if (score := self._results[case.id].preference(treatment)) is not None
         ]
         clusters = [cluster for _, cluster in found] if any(case.cluster for case in cases) else None
-        return settled(judging.plan, judging.step, [score for score, _ in found], clusters, criterion)
+        return settled(judging, [score for score, _ in found], clusters, criterion)
 
     def _count(self, result: CaseResult, only: str | None = None) -> None:
         for treatment in (only,) if only else self._prepared.names[1:]:

@@ -16,7 +16,14 @@ from equipoise.stats.moments import Values
 from equipoise.stats.normal import critical
 from equipoise.stats.student import t_estimate
 
-__all__ = ["cases_of", "cluster_codes", "mean_over_cases", "share_over_cases"]
+__all__ = [
+    "case_weights",
+    "cases_of",
+    "cluster_codes",
+    "mean_over_cases",
+    "share_over_cases",
+    "spread_over_cases",
+]
 
 ENOUGH_CASES = 30
 """From this many cases on, if their clusters are enough too, a mean of shares is taken to be nearly normal."""
@@ -58,10 +65,35 @@ def cluster_codes(clusters: Clusters | None, n: int) -> NDArray[np.intp]:
     return np.array([seen.setdefault(name, len(seen)) for name in names], dtype=np.intp)
 
 
+def case_weights(weights: Values | None, n: int) -> NDArray[np.float64]:
+    """One weight per case, 1 for each where none are given.
+
+    Errors: UsageError unless there is one finite weight above 0 per case.
+
+    >>> case_weights(None, 3).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    if weights is None:
+        return np.ones(n)
+    array = np.asarray(weights, dtype=np.float64).ravel()
+    if array.size != n:
+        raise UsageError(f"weights must give one number per case, but there are {array.size} for {n} cases")
+    if not (np.isfinite(array).all() and (array > 0.0).all()):
+        raise UsageError(
+            "every weight must be a finite number above 0; leave out a case that is to count for nothing"
+        )
+    return array
+
+
 def mean_over_cases(
-    values: Values, clusters: Clusters | None = None, *, level: float = 0.95, null: float = 0.0
+    values: Values,
+    clusters: Clusters | None = None,
+    *,
+    weights: Values | None = None,
+    level: float = 0.95,
+    null: float = 0.0,
 ) -> Estimate | NotEstimable:
-    """The mean over cases, each of the same weight, with a standard error that knows which belong together.
+    """The mean over cases with a standard error that knows which belong together.
 
     Scale: the values' own. `clusters` names each case's cluster; clusters are independent, cases within one
     need not be. With residual sums u(g) of m(g) cases, N in all, the variance is Σ w(g)·u(g)² / N², where
@@ -69,6 +101,10 @@ def mean_over_cases(
     the t distribution has the Bell-McCaffrey degrees of freedom of the same working model. With clusters of
     equal size that is G/(G − 1) and G − 1; without clusters it is Student's t for one sample. One large
     cluster among small ones leaves few degrees of freedom, however many cases there are.
+
+    `weights` say how much each case counts (None: all alike). The mean is then the ratio Σwx / Σw, linearised
+    about itself: u(g) sums w·(x − mean), and m(g) and N are sums of weights. Only their proportions matter,
+    and a case of weight 2 is not two cases.
 
     Degenerate cases: not estimable with fewer than two clusters, or where all clusters have the same mean,
     since an unknown spread is not 0. Errors: UsageError for values that are not finite, a level outside
@@ -81,9 +117,7 @@ def mean_over_cases(
     (0.5, 0.2887, 2.0)
     """
     level, null = inside("level", level), finite("null", null)
-    array = cases_of("values", values)
-    codes = cluster_codes(clusters, array.size)
-    found = _spread(array, codes, grouped=clusters is not None)
+    found = spread_over_cases(values, clusters, weights=weights)
     if isinstance(found, NotEstimable):
         return found
     mean, error, df = found
@@ -95,18 +129,26 @@ def mean_over_cases(
     method = "mean over cases, Student's t"
     if clusters is not None:
         method = "mean over cases, clustered by CR2, Bell-McCaffrey degrees of freedom"
+    elif weights is not None:
+        method = "weighted mean over cases, CR2, Bell-McCaffrey degrees of freedom"
     return t_estimate(mean, error, df, level=level, null=null, method=method)
 
 
 def share_over_cases(
-    shares: Values, clusters: Clusters | None = None, *, level: float = 0.95, null: float = 0.0
+    shares: Values,
+    clusters: Clusters | None = None,
+    *,
+    weights: Values | None = None,
+    level: float = 0.95,
+    null: float = 0.0,
 ) -> Estimate | NotEstimable:
     """The mean over cases of shares in [0, 1], such as pass@k or a preference, with an interval inside [0, 1].
 
     From 30 cases on, in clusters worth ten of equal size, it is `mean_over_cases` with its limits clipped.
     Below that, or where the cases show no spread, the limits are Clopper and Pearson's for an effective
-    number of independent cases, (Σm)²/Σm² over the cluster sizes m: that is conservative, because nothing
-    within [0, 1] varies more than a coin and no cases are more alike than copies.
+    number of independent cases, (Σm)²/Σm² over the cluster sizes m (sums of weights where there are `weights`,
+    as in `mean_over_cases`): that is conservative, because nothing within [0, 1] varies more than a coin and no
+    cases are more alike than copies.
 
     Degenerate cases: fewer than two clusters are not estimable. Where there is no spread, `standard_error`
     is half the interval's width over z, and there is no test. Errors: UsageError for a share outside
@@ -122,12 +164,11 @@ def share_over_cases(
     array = cases_of("shares", shares)
     if not ((array >= 0.0) & (array <= 1.0)).all():
         raise UsageError("every share must lie between 0 and 1")
-    codes = cluster_codes(clusters, array.size)
-    found = _spread(array, codes, grouped=clusters is not None)
+    found = spread_over_cases(array, clusters, weights=weights)
     if isinstance(found, NotEstimable):
         return found
     mean, error, df = found
-    sizes = np.bincount(codes).astype(np.float64)
+    sizes = np.bincount(cluster_codes(clusters, array.size), weights=case_weights(weights, array.size))
     effective = float(sizes.sum() ** 2 / (sizes @ sizes))
     kind = "clustered by CR2" if clusters is not None else "Student's t"
     by_t = None if error == 0.0 else t_estimate(mean, error, df, level=level, null=null, method="")
@@ -152,19 +193,28 @@ def share_over_cases(
     )
 
 
-def _spread(
-    array: NDArray[np.float64], codes: NDArray[np.intp], *, grouped: bool
+def spread_over_cases(
+    values: Values, clusters: Clusters | None = None, *, weights: Values | None = None
 ) -> tuple[float, float, float] | NotEstimable:
-    """(mean, its standard error, degrees of freedom); an error that is rounding alone is given as 0."""
-    n = int(array.size)
-    sizes = np.bincount(codes).astype(np.float64)
+    """(mean, standard error, degrees of freedom) as `mean_over_cases` uses them; the error may be 0.
+
+    An error that is rounding alone is given as 0: all clusters have the same mean. Not estimable with fewer
+    than two clusters. Errors and source: `mean_over_cases`.
+
+    >>> spread_over_cases([1.0, 1.0, 1.0])
+    (1.0, 0.0, 2.0)
+    """
+    array = cases_of("values", values)
+    codes, weight = cluster_codes(clusters, array.size), case_weights(weights, array.size)
+    sizes = np.bincount(codes, weights=weight)
     if sizes.size < 2:
-        noun = "cluster" if grouped else "case"
+        noun = "cluster" if clusters is not None else "case"
         count = "is 1" if sizes.size == 1 else "are 0"
         return NotEstimable(f"there {count} {noun}{'' if sizes.size == 1 else 's'}, and a spread needs two")
+    n = float(weight.sum())
     shift = float(array[0])
-    mean = shift + float((array - shift).mean())
-    sums = np.bincount(codes, weights=array - mean)
+    mean = shift + float((array - shift) @ weight) / n
+    sums = np.bincount(codes, weights=(array - mean) * weight)
     square, q = float(sizes @ sizes), sizes * sizes
     w = 1.0 / (1.0 - 2.0 * sizes / n + square / n**2)
     error = math.sqrt(float(w @ (sums * sums))) / n
