@@ -177,7 +177,7 @@ def missing_extra(what: str, error: ModuleNotFoundError) -> MissingExtraError | 
     >>> print(missing_extra("plan", ModuleNotFoundError(name="scipy.special")))
     plan needs the 'analysis' extra. Install it: pip install 'equipoise[analysis]'
     """
-    brought = ("duckdb", "jinja2", "markupsafe", "numpy", "pyarrow", "scipy", "vl_convert")
+    brought = ("duckdb", "jinja2", "markupsafe", "numpy", "pyarrow", "scipy")
     return MissingExtraError(what) if (error.name or "").split(".")[0] in brought else None
 
 

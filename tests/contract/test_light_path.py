@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-TAKEN = ("numpy", "scipy", "duckdb", "pyarrow", "jinja2", "markupsafe", "vl_convert", "pandas", "polars")
+TAKEN = ("numpy", "scipy", "duckdb", "pyarrow", "jinja2", "markupsafe", "pandas", "polars")
 HEAVY = ("numpy", "duckdb", "scipy", "pyarrow", "aiohttp", "starlette")
 WITHOUT = f"import sys; sys.modules.update(dict.fromkeys({TAKEN!r})); "
 

@@ -6,13 +6,12 @@ depend on the fonts of the machine. The finished SVG holds no id, class, script,
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
-from xml.etree import ElementTree
-
-import vl_convert
+from functools import partial
+from typing import Literal
+from xml.etree import ElementTree as ET
 
 from equipoise.figures.lettering import clean
 
@@ -22,7 +21,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 INK, GREY, LINE, PAPER = "#1d232b", "#56606c", "#dfe3e8", "#ffffff"
 
 _SVG = "http://www.w3.org/2000/svg"
-_UNWANTED = ("aria-", "role", "class", "pointer-events", "stroke-miterlimit", "id")
+_ANCHORS = {"left": "start", "center": "middle", "right": "end"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Canvas:
     right: float
     top: float
     bottom: float
-    layers: list[dict[str, Any]] = field(default_factory=list)
+    marks: list[ET.Element] = field(default_factory=list)
 
     def rules(
         self,
@@ -59,18 +58,16 @@ class Canvas:
         dash: Sequence[int] = (),
     ) -> None:
         """Straight lines from (x, y) to (x2, y2)."""
-        values = [{"x": x, "y": y, "x2": x2, "y2": y2} for x, y, x2, y2 in lines]
-        mark = {"type": "rule", "color": color, "strokeWidth": width, "strokeDash": list(dash)}
-        ends = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
-        self._layer(values, mark, {"x": _px("x"), "y": _px("y")} | ends)
+        for x, y, x2, y2 in lines:
+            ends = {"x1": _px(x), "y1": _px(y), "x2": _px(x2), "y2": _px(y2)}
+            drawn = {"stroke": color, "stroke-width": f"{width:g}"}
+            drawn |= {"stroke-dasharray": ",".join(map(str, dash))} if dash else {}
+            self.marks.append(ET.Element("line", ends | drawn))
 
     def line(self, places: Iterable[tuple[float, float]], *, color: str, dash: Sequence[int] = ()) -> None:
         """One line through places, in the order given."""
-        values = [{"x": x, "y": y, "n": n} for n, (x, y) in enumerate(places)]
-        mark = {"type": "line", "color": color, "strokeWidth": 2.25, "strokeDash": list(dash)}
-        mark["strokeJoin"] = "round"
-        order = {"field": "n", "type": "quantitative"}
-        self._layer(values, mark, {"x": _px("x"), "y": _px("y"), "order": order})
+        drawn = "L".join(f"{_px(x)},{_px(y)}" for x, y in places)
+        self._path(f"M{drawn}" if drawn else "", stroke=color, width=2.25, dash=dash, join="round")
 
     def symbols(
         self,
@@ -81,87 +78,111 @@ class Canvas:
         size: float = 90,
         hollow: bool = False,
     ) -> None:
-        """The same symbol at several places; a hollow one hides what is under it."""
-        values = [{"x": x, "y": y} for x, y in places]
-        mark = {
-            "type": "point",
-            "shape": shape,
-            "size": size,
-            "stroke": color,
-            "strokeWidth": 2,
-            "opacity": 1,
-        }
-        mark["fill"] = PAPER if hollow else color
-        self._layer(values, mark, {"x": _px("x"), "y": _px("y")})
+        """The same symbol at several places; a hollow one hides what is under it. `size` is its area."""
+        for x, y in places:
+            place = f"translate({_px(x)},{_px(y)})"
+            self._path(_SHAPES[shape](size), stroke=color, width=2, fill=PAPER if hollow else color, at=place)
 
     def texts(self, texts: Iterable[Text]) -> None:
-        """Words, grouped by what Vega-Lite fixes for a whole layer."""
-        groups: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+        """Words."""
         for text in texts:
-            value = {"x": text.x, "y": text.y, "t": text.text, "s": text.size, "c": text.color}
-            groups.setdefault((text.align, text.bold), []).append(value)
-        for (align, bold), values in groups.items():
-            mark = {"type": "text", "align": align, "baseline": "alphabetic", "font": FONT}
-            mark["fontWeight"] = "bold" if bold else "normal"
-            encoding = {
-                "x": _px("x"),
-                "y": _px("y"),
-                "text": {"field": "t", "type": "nominal"},
-                "size": {"field": "s", "type": "quantitative", "scale": None},
-                "color": {"field": "c", "type": "nominal", "scale": None},
-            }
-            self._layer(values, mark, encoding)
+            mark = ET.Element(
+                "text",
+                {
+                    "x": _px(text.x),
+                    "y": _px(text.y),
+                    "text-anchor": _ANCHORS[text.align],
+                    "font-family": FONT,
+                    "font-size": f"{text.size:g}px",
+                    "fill": text.color,
+                }
+                | ({"font-weight": "bold"} if text.bold else {}),
+            )
+            mark.text = clean(text.text)
+            self.marks.append(mark)
 
     def svg(self, *, title: str, description: str) -> str:
         """The finished picture, with a name and a description for those who do not see it."""
-        spec = {
-            "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-            "width": self.width,
-            "height": self.height,
-            "autosize": {"type": "none"},
-            "padding": {"left": self.left, "right": self.right, "top": self.top, "bottom": self.bottom},
-            "background": PAPER,
-            "layer": self.layers,
-            "config": {"view": {"stroke": None}},
-        }
-        drawn = vl_convert.vegalite_to_svg(json.dumps(spec), vl_version="5.20", allowed_base_urls=[])
-        return _finished(drawn, clean(title), clean(description))
+        across, down = self.left + self.width + self.right, self.top + self.height + self.bottom
+        root = ET.Element(
+            "svg",
+            {
+                "xmlns": _SVG,
+                "viewBox": f"0 0 {_px(across)} {_px(down)}",
+                "width": "100%",
+                "role": "img",
+                "aria-label": clean(title),
+            },
+        )
+        ET.SubElement(root, "title").text = clean(title)
+        ET.SubElement(root, "desc").text = clean(description)
+        ET.SubElement(root, "rect", {"width": _px(across), "height": _px(down), "fill": PAPER})
+        plot = ET.SubElement(
+            root, "g", {"transform": f"translate({_px(self.left)},{_px(self.top)})"}
+        )
+        plot.extend(self.marks)
+        return ET.tostring(root, encoding="unicode")
 
-    def _layer(self, values: list[dict[str, Any]], mark: dict[str, Any], encoding: dict[str, Any]) -> None:
-        if values:
-            self.layers.append({"data": {"values": values}, "mark": mark, "encoding": encoding})
-
-
-def _px(name: str) -> dict[str, Any]:
-    """A field that already holds pixels."""
-    return {"field": name, "type": "quantitative", "scale": None, "axis": None}
-
-
-def _finished(drawn: str, title: str, description: str) -> str:
-    """SVG that scales with its box, speaks through title and description, and carries no id."""
-    drawing = ElementTree.fromstring(drawn)
-    for element in drawing.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        for name in [name for name in element.attrib if name.startswith(_UNWANTED)]:
-            del element.attrib[name]
-    _prune(drawing)
-    root = ElementTree.Element("svg", {"xmlns": _SVG, "viewBox": drawing.attrib["viewBox"], "width": "100%"})
-    root.attrib |= {"role": "img", "aria-label": title}
-    ElementTree.SubElement(root, "title").text = title
-    ElementTree.SubElement(root, "desc").text = description
-    root.extend(list(drawing))
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _prune(element: ElementTree.Element) -> None:
-    """Drop what draws nothing."""
-    for child in list(element):
-        _prune(child)
-        empty_path = child.tag == "path" and (child.get("display") == "none" or not child.get("d"))
-        empty_group = child.tag in ("g", "defs") and len(child) == 0
-        if empty_path or empty_group or (child.tag == "path" and not _paints(child)):
-            element.remove(child)
+    def _path(
+        self,
+        drawn: str,
+        *,
+        stroke: str,
+        width: float,
+        fill: str = "none",
+        dash: Sequence[int] = (),
+        join: str = "",
+        at: str = "",
+    ) -> None:
+        if not drawn:
+            return
+        given = {"d": drawn, "fill": fill, "stroke": stroke, "stroke-width": f"{width:g}"}
+        given |= {"stroke-dasharray": ",".join(map(str, dash))} if dash else {}
+        given |= {"stroke-linejoin": join} if join else {}
+        given |= {"transform": at} if at else {}
+        self.marks.append(ET.Element("path", given))
 
 
-def _paints(path: ElementTree.Element) -> bool:
-    return any(path.get(kind, "none") != "none" for kind in ("fill", "stroke"))
+def _px(value: float) -> str:
+    """A length in pixels, to the hundredth, without a needless point or a minus before zero."""
+    return f"{round(value, 2) + 0.0:g}" if abs(value) < 1e5 else f"{value:.0f}"
+
+
+def _circle(area: float) -> str:
+    r = _px(math.sqrt(area / math.pi))
+    return f"M{r},0A{r},{r},0,1,1,-{r},0A{r},{r},0,1,1,{r},0Z"
+
+
+def _joined(*corners: tuple[float, float]) -> str:
+    return "M" + "L".join(f"{_px(x)},{_px(y)}" for x, y in corners) + "Z"
+
+
+def _square(area: float) -> str:
+    r = math.sqrt(area) / 2
+    return _joined((-r, -r), (r, -r), (r, r), (-r, r))
+
+
+def _diamond(area: float) -> str:
+    r = math.sqrt(area / 2)
+    return _joined((0, -r), (r, 0), (0, r), (-r, 0))
+
+
+def _triangle(area: float, turned: int) -> str:
+    """A triangle about the origin that points up, turned clockwise by so many quarters."""
+    r = math.sqrt(area)
+    corners = [(0.0, -0.55 * r), (0.6 * r, 0.5 * r), (-0.6 * r, 0.5 * r)]
+    for _ in range(turned):
+        corners = [(-y, x) for x, y in corners]
+    return _joined(*corners)
+
+
+_SHAPES: dict[str, Callable[[float], str]] = {
+    "circle": _circle,
+    "square": _square,
+    "diamond": _diamond,
+    "triangle-up": partial(_triangle, turned=0),
+    "triangle-right": partial(_triangle, turned=1),
+    "triangle-down": partial(_triangle, turned=2),
+    "triangle-left": partial(_triangle, turned=3),
+}
+"""How each symbol is drawn about the origin, by its area in square pixels."""
