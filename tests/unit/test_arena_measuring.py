@@ -9,7 +9,7 @@ import pytest
 from equipoise.arena.deciding import conclude_variants, failing_cases
 from equipoise.arena.measuring import MeasureInfo, measure
 from equipoise.arena.result import Answered, CaseResult, Preference
-from equipoise.arena.validity import changed_reasons, invalid_reasons
+from equipoise.arena.validity import invalid_reasons
 from equipoise.experiment.amount import Amount
 from equipoise.experiment.definition import Criterion, Gate, Limits
 from equipoise.scoring.evaluating import Score, errored, fails, passes, unscored
@@ -266,15 +266,6 @@ def test_the_judge_is_held_to_its_limits_by_point_estimates():
         "the judge is of the family of a alone and may prefer it by 10.0% at most, and that is not known",
     )
     assert reasons(preference=preference(), self_preference=0.1) == ()
-
-
-def test_a_changed_dataset_or_judge_is_invalid():
-    """Pinned digests are compared whole, whatever the case of their letters."""
-    assert changed_reasons(cases="ab", judge="cd", pinned_cases="AB", pinned_judge="cd") == ()
-    assert changed_reasons(cases="ab" * 32, judge=None, pinned_cases="ef" * 32, pinned_judge="cd" * 32) == (
-        "the cases changed: their digest is abababababab, and efefefefefef is pinned",
-        "the judge changed: its digest is none, and cdcdcdcdcdcd is pinned",
-    )
 
 
 def test_the_corrected_win_rate_decides_where_labels_are_declared():

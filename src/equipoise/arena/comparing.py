@@ -9,7 +9,7 @@ from typing import Any
 from equipoise.arena.runs import Arm, KeptRun
 from equipoise.errors import DataError
 from equipoise.stats.cases.case_means import mean_over_cases
-from equipoise.stats.comparison.paired import paired_difference_of_proportions
+from equipoise.stats.cases.pass_rates import difference_of_pass_rates
 from equipoise.stats.estimate import Estimate, NotEstimable
 
 __all__ = ["Compared", "Comparing", "compare_runs"]
@@ -141,16 +141,11 @@ def _difference(
     clusters: Mapping[str, str],
     level: float,
 ) -> Estimate | NotEstimable:
-    """The paired difference: for yes-or-no scores the score method, else the mean over cases."""
+    """The paired difference: of shares as `difference_of_pass_rates` does it, of anything else as means."""
     codes = [clusters.get(case, case) for case in common]
-    clustered = len(set(codes)) < len(codes)
-    plain = all(before[case] in (0.0, 1.0) and after[case] in (0.0, 1.0) for case in common)
-    if plain and not clustered:
-        both = sum(before[case] == 1.0 == after[case] for case in common)
-        only_before = sum(before[case] > after[case] for case in common)
-        only_after = sum(before[case] < after[case] for case in common)
-        neither = len(common) - both - only_before - only_after
-        return paired_difference_of_proportions(both, only_before, only_after, neither, level=level)
-    return mean_over_cases(
-        [after[case] - before[case] for case in common], codes if clustered else None, level=level
-    )
+    together = codes if len(set(codes)) < len(codes) else None
+    if all(0.0 <= value <= 1.0 for case in common for value in (before[case], after[case])):
+        return difference_of_pass_rates(
+            [before[case] for case in common], [after[case] for case in common], together, level=level
+        )
+    return mean_over_cases([after[case] - before[case] for case in common], together, level=level)

@@ -15,6 +15,8 @@ from equipoise.arena.result import ArenaResult, CaseResult, Preference, Settings
 from equipoise.arena.stepping import Judging
 from equipoise.experiment.definition import Experiment
 from equipoise.scoring.evaluating import Evaluator
+from equipoise.scoring.recorded import RecordedGrades
+from equipoise.scoring.rubric import RubricEvaluator
 
 __all__ = ["Heard", "conclude"]
 
@@ -86,15 +88,16 @@ def _infos(prepared: Prepared) -> dict[str, MeasureInfo]:
     """What is measured, by name."""
     infos = {
         measure: MeasureInfo(
-            does=evaluator.kind,
+            does=_does(evaluator),
             top=getattr(evaluator, "top", None),
+            bar=evaluator.kind == "rule",
             must_pass=evaluator.name in prepared.must_pass,
         )
         for evaluator in prepared.evaluators
         for measure in evaluator.measures
     }
     if prepared.own:
-        infos["assertions"] = MeasureInfo(does="rule")
+        infos["assertions"] = MeasureInfo(does="rule", bar=True)
     return infos
 
 
@@ -141,12 +144,17 @@ def _used(prepared: Prepared) -> Iterator[Used]:
     for evaluator in prepared.evaluators:
         yield Used(
             name=evaluator.name,
-            does="rubric" if len(evaluator.measures) > 1 and evaluator.kind == "judge" else evaluator.kind,
+            does=_does(evaluator),
             how=_how(evaluator),
             digest=evaluator.digest,
             revision=evaluator.revision,
             model=", ".join(getattr(evaluator, "models", ())) or None,
         )
+
+
+def _does(evaluator: Evaluator) -> Literal["rule", "similarity", "judge", "plugin", "rubric"]:
+    """What an evaluator does; grades by the axes of a rubric are a kind of their own, on a scale from 1."""
+    return "rubric" if isinstance(evaluator, RubricEvaluator | RecordedGrades) else evaluator.kind
 
 
 def _how(evaluator: Evaluator) -> Literal["computed", "asked", "recorded"]:

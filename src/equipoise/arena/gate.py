@@ -14,6 +14,7 @@ from typing import Literal
 from equipoise.arena.sizing import MOST_DISCORDANT, WIN_VARIANCE, Pilot, needed_cases
 from equipoise.experiment.amount import Amount
 from equipoise.experiment.definition import Criterion
+from equipoise.figures.numerals import p_value
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.preference.preference import cases_to_settle
 
@@ -107,9 +108,11 @@ def decide_criterion(
 
     `superior` passes where the interval lies above 0 (a win rate: one half) and fails where it lies below.
     `non_inferior` does the same at minus the margin. `not_worse` fails where the interval lies below 0, and else
-    passes; without an interval it decides nothing. A floor passes where the whole interval of the treatment's
-    own mean reaches it, and fails where none of it does; with a floor, both must pass, and what decides worse
-    is told. The error of each side is at most (1 − level)/2.
+    passes; without an interval it decides nothing. Both of them fail, too, where a one-sided test of the same
+    level shows the arm to be worse than control: a harm asks for less proof than a launch. A floor passes
+    where the whole interval of the treatment's own mean reaches it, and fails where none of it does; with a
+    floor, both must pass, and what decides worse is told. An arm as good as the bar passes with a chance of at most (1 − level)/2; one as good as control fails
+    `superior` or `not_worse` with at most 1 − level, and one as good as the bar any other with (1 − level)/2.
 
     Degenerate cases: what is not estimable is inconclusive, and its reason is given.
 
@@ -245,6 +248,9 @@ def _against_control(criterion: Criterion, estimate: Estimate | NotEstimable, ba
     span, at = _span(criterion, estimate, points=points), _told(criterion, bar, points=points)
     if estimate.high < bar:
         decision, reason = "fail", f"{subject} is shown to be below {at} (interval {span})"
+    elif criterion.show != "non_inferior" and _worse(estimate, bar):
+        tested = f"one-sided {p_value((estimate.p_value or 0.0) / 2)}"
+        decision, reason = "fail", f"{subject} is shown to be below {at} ({tested}; interval {span})"
     elif criterion.show == "not_worse":
         decision, reason = "pass", f"{subject} is not shown to be below {at} (interval {span})"
     elif estimate.low > bar:
@@ -253,6 +259,12 @@ def _against_control(criterion: Criterion, estimate: Estimate | NotEstimable, ba
         reason = f"the interval {span} includes {at}"
         reason = f"{subject}: {reason}" if points else reason
     return Decided(criterion=criterion, estimate=estimate, bar=bar, decision=decision, reason=reason)
+
+
+def _worse(estimate: Estimate, bar: float) -> bool:
+    """Whether the estimate's own test, one-sided, puts it below the bar."""
+    tested = estimate.p_value is not None and estimate.null == bar and estimate.value < bar
+    return tested and (estimate.p_value or 0.0) / 2.0 < 1.0 - estimate.level
 
 
 def _against_floor(criterion: Criterion, own: Estimate | NotEstimable | None, floor: float) -> Decided:

@@ -6,18 +6,22 @@ Questions and answers were written by others: they are escaped on the page and f
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from equipoise.arena.result import ArenaResult
 from equipoise.arena.telling import (
+    Flip,
     Table,
-    answer_table,
-    check_table,
+    criteria_table,
     facts,
     flips,
     interval_rows,
-    rubric_table,
+    judge_table,
+    measure_table,
+    preference_table,
+    settings_table,
     strength,
-    variant_table,
+    tag_table,
     warnings,
 )
 from equipoise.figures.charts import interval_chart
@@ -30,18 +34,51 @@ _PAGE = """\
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
 .pair pre, .asked { white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; }
 .pair pre, .asked { max-height: 24rem; overflow: auto; }
+.flip { margin: 0 0 1rem; }
+.flip summary { cursor: pointer; padding: .35rem 0; }
+.mark-word { font-size: .8em; border: 1px solid currentColor; border-radius: .6em; padding: 0 .45em; }
+.mark-word { margin-left: .35em; }
 @media screen and (max-width: 36rem) { .pair { grid-template-columns: minmax(0, 1fr); } }
 </style>
+{% macro told(flip) %}
+<p>{{ flip.why }}</p>
+<blockquote class="asked" dir="auto">{{ flip.asked }}</blockquote>
+<div class="pair">
+<div><p class="soft">{{ result.control.name }}</p><pre dir="auto">{{ flip.control }}</pre></div>
+<div><p class="soft">{{ flip.variant }}</p><pre dir="auto">{{ flip.treatment }}</pre></div>
+</div>
+{% endmacro %}
+{% macro listed(found, opened) %}
+{% for flip in found %}
+<details class="flip"{% if loop.index <= opened %} open{% endif %}>
+<summary><strong>{{ flip.case }}</strong>, {{ flip.variant }}
+{%- for mark in flip.marks %}<span class="mark-word">{{ mark }}</span>{% endfor %}</summary>
+{{ told(flip) }}
+</details>
+{% endfor %}
+{% endmacro %}
 <h1>{{ title }}</h1>
 {{ banner(result.gate.decision, reason, kind="gate") }}
-{{ table(variants[0], variants[1], caption="Each treatment against " ~ result.control.name ~ "; a tie counts half a win") }}
-{% if chart %}
-{{ figure(chart, "Win rate against " ~ result.control.name ~ " with its interval. " ~ bar, narrow=narrow) }}
+{% if criteria.rows %}
+{{ table(criteria.heads, criteria.rows, caption="What the gate asks, and what was seen") }}
 {% endif %}
+{% if chart %}
+{{ figure(chart, "Win rate against " ~ result.control.name ~ "; a tie counts half a win.", narrow=narrow) }}
+{% endif %}
+{% if strengths %}
 <h2>How much these cases can say</h2>
 {% for sentence in strengths %}
 <p>{{ sentence }}</p>
 {% endfor %}
+{% endif %}
+{% if failing %}
+<h2>Cases that may not fail, and did</h2>
+<ul>
+{% for name, why, ids in failing %}
+<li>{{ name }}: {{ why }} (cases {{ ids }})</li>
+{% endfor %}
+</ul>
+{% endif %}
 {% if warnings %}
 <h2>To bear in mind</h2>
 <ul>
@@ -50,29 +87,17 @@ _PAGE = """\
 {% endfor %}
 </ul>
 {% endif %}
-{% if answers %}
-<h2>Answers</h2>
-{{ table(answers[0], answers[1]) }}
-{% endif %}
-{% if rubric %}
-<h2>Grades by the rubric</h2>
-{{ table(rubric[0], rubric[1], caption="Mean grade by axis") }}
-{% endif %}
-{% if checks %}
-<h2>Checks</h2>
-{{ table(checks[0], checks[1]) }}
-{% endif %}
-{% if flips %}
-<h2>Cases that speak most against a treatment</h2>
-{% for flip in flips %}
-<h3>Case {{ flip.case }}, {{ flip.variant }}</h3>
-<p>{{ flip.why }}</p>
-<blockquote class="asked" dir="auto">{{ flip.asked }}</blockquote>
-<div class="pair">
-<div><p class="soft">{{ result.control.name }}</p><pre dir="auto">{{ flip.control }}</pre></div>
-<div><p class="soft">{{ flip.variant }}</p><pre dir="auto">{{ flip.treatment }}</pre></div>
-</div>
+{% for heading, each, caption in tables %}
+<h2>{{ heading }}</h2>
+{{ table(each.heads, each.rows, caption=caption) }}
 {% endfor %}
+{% if worse %}
+<h2>Cases that speak most against a treatment</h2>
+{{ listed(worse, 2) }}
+{% endif %}
+{% if better %}
+<h2>Cases that speak most for a treatment</h2>
+{{ listed(better, 0) }}
 {% endif %}
 <h2>Where these numbers come from</h2>
 <dl>
@@ -104,58 +129,88 @@ def html_report(result: ArenaResult) -> str:
         title=title,
         result=result,
         reason=_reason(result),
-        variants=variant_table(result),
+        criteria=criteria_table(result),
         chart=chart(narrow=False) if drawn else "",
         narrow=chart(narrow=True) if drawn else "",
-        bar=_bar(result),
         strengths=[strength(variant, result) for variant in result.treatments],
+        failing=list(_failing(result)),
         warnings=warnings(result),
-        rubric=rubric_table(result),
-        answers=answer_table(result),
-        checks=check_table(result),
-        flips=flips(result),
+        tables=list(_tables(result)),
+        worse=flips(result, most=8),
+        better=flips(result, most=3, worse=False),
         facts=facts(result),
     )
     return page(title, body, foot=_FOOT)
 
 
+def _tables(result: ArenaResult) -> Iterator[tuple[str, Table, str]]:
+    against = f"Each treatment against {result.control.name}"
+    for heading, found, caption in (
+        ("The pairwise judge", preference_table(result), f"{against}; a tie counts half a win"),
+        ("The judge as an instrument", judge_table(result), "With intervals in brackets"),
+        ("Measures", measure_table(result), f"{against}, on the cases that both were scored on"),
+        ("By tag", tag_table(result), against),
+        ("Answers", settings_table(result), "How they were made"),
+    ):
+        if found is not None and found.rows:
+            yield heading, found, caption
+
+
+def _failing(result: ArenaResult) -> Iterator[tuple[str, str, str]]:
+    for variant in result.treatments:
+        for why, cases in variant.failing.items():
+            shown = ", ".join(cases[:12]) + (f" and {len(cases) - 12} more" if len(cases) > 12 else "")
+            yield variant.name, why, shown
+
+
 def markdown_report(result: ArenaResult) -> str:
-    """The same report as Markdown (GitHub's tables)."""
+    """The same report as Markdown (GitHub's tables), short enough for a pull request."""
+    mark = {"pass": "✅", "fail": "❌", "inconclusive": "⏳", "invalid": "⚠️"}[result.gate.decision]
     parts = [
         f"# Prompt Arena: {_inline(result.experiment)}",
-        f"**{result.gate.decision.capitalize()}.** {_inline(_reason(result))}",
-        _markdown_table(variant_table(result)),
-        _bar(result),
-        "## How much these cases can say",
-        *(_inline(strength(variant, result)) for variant in result.treatments),
+        f"{mark} **{result.gate.decision.capitalize()}.** {_inline(_reason(result))}",
     ]
+    criteria = criteria_table(result)
+    if criteria.rows:
+        parts.append(_markdown_table(criteria))
+    if result.gate.decision == "inconclusive":
+        parts += [_inline(strength(variant, result)) for variant in result.treatments]
+    if failing := list(_failing(result)):
+        parts += ["## Cases that may not fail, and did"]
+        parts.append("\n".join(f"- {_inline(f'{name}: {why} (cases {ids})')}" for name, why, ids in failing))
     if said := warnings(result):
         parts += ["## To bear in mind", "\n".join(f"- {_inline(each)}" for each in said)]
-    if answers := answer_table(result):
-        parts += ["## Answers", _markdown_table(answers)]
-    if rubric := rubric_table(result):
-        parts += ["## Grades by the rubric", _markdown_table(rubric)]
-    if checks := check_table(result):
-        parts += ["## Checks", _markdown_table(checks)]
-    if against := flips(result):
+    for heading, found, _ in _tables(result):
+        parts += [f"## {heading}", _markdown_table(found)]
+    if against := flips(result, most=3):
         parts.append("## Cases that speak most against a treatment")
-        for flip in against:
-            parts += [
-                f"### Case {_inline(flip.case)}, {_inline(flip.variant)}",
-                _inline(flip.why),
-                "Asked:",
-                _fenced(flip.asked),
-                f"{_inline(result.control.name)}:",
-                _fenced(flip.control),
-                f"{_inline(flip.variant)}:",
-                _fenced(flip.treatment),
-            ]
+        parts += [_markdown_flip(flip, result.control.name) for flip in against]
     parts += [
         "## Where these numbers come from",
         "\n".join(f"- {name}: {_inline(value)}" for name, value in facts(result)),
         _FOOT,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown_flip(flip: Flip, control: str) -> str:
+    marks = f" ({', '.join(flip.marks)})" if flip.marks else ""
+    return "\n\n".join(
+        [
+            f"<details><summary>{_escaped(f'{flip.case}, {flip.variant}{marks}: {flip.why}')}</summary>",
+            "Asked:",
+            _fenced(flip.asked),
+            f"{_inline(control)}:",
+            _fenced(flip.control),
+            f"{_inline(flip.variant)}:",
+            _fenced(flip.treatment),
+            "</details>",
+        ]
+    )
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 _FOOT = (
@@ -169,21 +224,11 @@ def _reason(result: ArenaResult) -> str:
     return text if text.endswith(".") else text + "."
 
 
-def _bar(result: ArenaResult) -> str:
-    if result.superior:
-        return "To pass, the whole interval must lie above 50%."
-    bar = f"{0.5 - result.margin:.1%}"
-    return (
-        f"To pass, the whole interval must lie above {bar}: not worse than control by more than the margin."
-    )
-
-
 def _markdown_table(table: Table) -> str:
-    heads, rows = table
     lines = [
-        [_cell(head) for head in heads],
-        ["---"] * len(heads),
-        *([_cell(cell) for cell in row] for row in rows),
+        [_cell(head) for head in table.heads],
+        ["---"] * len(table.heads),
+        *([_cell(cell) for cell in row] for row in table.rows),
     ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

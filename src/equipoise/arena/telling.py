@@ -1,57 +1,119 @@
-"""What the report says, as words and rows, for the page and for Markdown alike."""
+"""What the report says, as words and rows, for the page, for Markdown and for the terminal alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from equipoise.arena.result import ArenaResult, CaseResult, VariantResult
+from equipoise.arena.flips import Flip, flips
+from equipoise.arena.gate import Decided
+from equipoise.arena.result import ArenaResult, Measured, Preference, VariantResult
 from equipoise.figures.charts import IntervalRow, Tone
-from equipoise.figures.numerals import fixed, p_value, percent
-from equipoise.scoring.passing import CheckResult, Failed, Passed
+from equipoise.figures.numerals import fixed, number, percent
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.preference.preference import cases_to_settle
 
 __all__ = [
     "Flip",
     "Table",
-    "answer_table",
-    "check_table",
+    "criteria_table",
     "facts",
     "flips",
     "interval_rows",
-    "rubric_table",
+    "judge_table",
+    "measure_table",
+    "preference_table",
+    "settings_table",
     "strength",
-    "variant_table",
+    "tag_table",
     "warnings",
 ]
 
-_TONES: dict[str, Tone] = {"pass": "good", "fail": "bad", "inconclusive": "unsure", "invalid": "unsure"}
-_FEW = 100
-_CLIPPED = 4000
-Table = tuple[list[str], list[list[object]]]
+_TONES: dict[str, Tone] = {"pass": "good", "fail": "bad", "inconclusive": "unsure"}
+_SHOWS = {"superior": "better", "non_inferior": "not worse", "not_worse": "no worse shown"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flip:
-    """A case that speaks against a treatment: what was asked, what the two arms answered, and why it is shown."""
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Heads and rows; None stands for what does not apply."""
 
-    case: str
-    variant: str
-    asked: str
-    control: str
-    treatment: str
-    why: str
+    heads: list[str]
+    rows: list[list[object]]
 
 
-def variant_table(result: ArenaResult) -> Table:
-    """One row a variant, control first."""
-    heads = ["variant", "win rate", "SE", f"{result.level:.0%} interval", "won/tied/lost", "unscored"]
+def criteria_table(result: ArenaResult) -> Table:
+    """One row a criterion and treatment: what was asked, what was seen, what follows."""
+    heads = [
+        "variant",
+        "criterion",
+        "asked",
+        "seen",
+        f"{result.rule.level:.0%} interval",
+        "decision",
+        "cases to settle",
+    ]
     rows: list[list[object]] = []
-    for variant in result.variants:
-        rate = variant.win_rate
-        digits = 3 if variant.cases >= _FEW else 1
-        row: list[object] = [variant.name]
+    for arm in result.gate.arms:
+        for each in arm.criteria:
+            seen, interval = _seen(each)
+            settle = None if each.cases_to_settle is None else f"{each.cases_to_settle:,}"
+            rows.append(
+                [arm.variant, each.criterion.name, _asked(each), seen, interval, each.decision, settle]
+            )
+    return Table(heads, rows)
+
+
+def _asked(decided: Decided) -> str:
+    criterion, bar = decided.criterion, decided.bar
+    if criterion.at_least is not None and criterion.margin is None and criterion.show == "not_worse":
+        return f"at least {number(criterion.at_least)}"
+    said = _SHOWS[criterion.show]
+    if criterion.show != "non_inferior" or bar is None:
+        return said
+    if criterion.of == "win_rate":
+        return f"above {percent(bar)}"
+    return f"{said} by more than {_amount(criterion.of, -bar)}"
+
+
+def _is_share(of: str) -> bool:
+    return of in ("win_rate", "pass_rate")
+
+
+def _amount(of: str, value: float) -> str:
+    return f"{fixed(value * 100, 1)} pp" if _is_share(of) else number(value)
+
+
+def _seen(decided: Decided) -> tuple[str | None, str | None]:
+    found, of = decided.estimate, decided.criterion.of
+    if isinstance(found, NotEstimable):
+        return None, None
+    if of == "win_rate":
+        return percent(found.value), f"{percent(found.low)} to {percent(found.high)}"
+    if _is_share(of):
+        return (
+            f"{fixed(found.value * 100, 1, signed=True)} pp",
+            f"{fixed(found.low * 100, 1, signed=True)} to {fixed(found.high * 100, 1, signed=True)} pp",
+        )
+    return _signed(found.value), f"{_signed(found.low)} to {_signed(found.high)}"
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + number(value)
+
+
+def preference_table(result: ArenaResult) -> Table | None:
+    """The pairwise judge, one row a treatment."""
+    preferred = [(each.name, each.preference) for each in result.treatments if each.preference is not None]
+    if not preferred:
+        return None
+    corrected = any(each.corrected is not None for _, each in preferred)
+    heads = ["variant", "win rate", "SE", "interval", "won/tied/lost", "unscored", "at equal length"]
+    heads += ["corrected by labels"] if corrected else []
+    rows: list[list[object]] = []
+    for name, each in preferred:
+        rate = each.raw
+        digits = 3 if each.wins + each.ties + each.losses >= 100 else 1
+        row: list[object] = [name]
         if isinstance(rate, Estimate):
             row += [
                 percent(rate.value, digits),
@@ -59,228 +121,290 @@ def variant_table(result: ArenaResult) -> Table:
                 f"{percent(rate.low)} to {percent(rate.high)}",
             ]
         else:
-            row += ["reference" if rate is None else None, None, None]
-        # Without blanks, so that the three numbers stay on one line.
-        counts = f"{variant.wins}/{variant.ties}/{variant.losses}"
-        rows.append([*row, *([counts, variant.unscored] if rate else [None, None])])
-    return heads, rows
+            row += [None, None, None]
+        row += [f"{each.wins}/{each.ties}/{each.losses}", each.unscored, _rate(each.controlled)]
+        rows.append(row + ([_rate(each.corrected)] if corrected else []))
+    return Table(heads, rows)
 
 
-def answer_table(result: ArenaResult) -> Table | None:
-    """How many answers each variant gave, and how long they are."""
+def _rate(found: Estimate | NotEstimable | None) -> str | None:
+    if not isinstance(found, Estimate):
+        return None
+    return f"{percent(found.value)} ({percent(found.low)} to {percent(found.high)})"
+
+
+def _points(found: Estimate | NotEstimable | None) -> str | None:
+    if not isinstance(found, Estimate):
+        return None
+    low, high = (fixed(each * 100, 1, signed=True) for each in (found.low, found.high))
+    return f"{fixed(found.value * 100, 1, signed=True)} pp ({low} to {high})"
+
+
+def judge_table(result: ArenaResult) -> Table | None:
+    """The judge as an instrument, one row a treatment; columns that nothing is known of are left out."""
+    preferred = [(each.name, each.preference) for each in result.treatments if each.preference is not None]
+    columns: dict[str, list[str | int | None]] = {
+        "leans to the first shown": [_points(each.lean) for _, each in preferred],
+        "same winner in both orders": [_rate(each.consistency) for _, each in preferred],
+        "leans to the longer": [_points(each.length_lean) for _, each in preferred],
+        "labels": [each.labels or None for _, each in preferred],
+        "agreement with people": [_rate(each.agreement) for _, each in preferred],
+        "kappa": [_plain(each.kappa) for _, each in preferred],
+        "panel's alpha": [_plain(each.panel_alpha) for _, each in preferred],
+        "same verdict when asked again": [_rate(each.judge_noise) for _, each in preferred],
+        "prefers its own family": [_points(each.self_preference) for _, each in preferred],
+    }
+    known = {head: cells for head, cells in columns.items() if any(cell is not None for cell in cells)}
+    if not known:
+        return None
+    rows: list[list[object]] = [
+        [name, *(cells[index] for cells in known.values())] for index, (name, _) in enumerate(preferred)
+    ]
+    return Table(["variant", *known], rows)
+
+
+def _plain(found: Estimate | NotEstimable | None) -> str | None:
+    if not isinstance(found, Estimate):
+        return None
+    return f"{fixed(found.value, 2)} ({fixed(found.low, 2)} to {fixed(found.high, 2)})"
+
+
+def measure_table(result: ArenaResult) -> Table | None:
+    """One row a measure and treatment: both means, and the difference on the same cases."""
+    if not result.control.measures:
+        return None
+    heads = ["measure", "variant", result.control.name, "treatment", "difference", "interval", "unscored"]
+    rows: list[list[object]] = []
+    for name, control in result.control.measures.items():
+        for variant in result.treatments:
+            each = variant.measures.get(name)
+            if each is None:
+                continue
+            share = each.bar
+            missing = control.unscored + control.errored + each.unscored + each.errored
+            shown = name + (" (must pass)" if each.must_pass else "")
+            difference, interval = _apart(each.difference, share=share)
+            rows.append(
+                [
+                    shown,
+                    variant.name,
+                    _mean(control, share=share),
+                    _mean(each, share=share),
+                    difference,
+                    interval,
+                    missing or None,
+                ]
+            )
+    return Table(heads, rows)
+
+
+def _mean(measured: Measured, *, share: bool) -> str | None:
+    if not isinstance(measured.mean, Estimate):
+        return None
+    return percent(measured.mean.value) if share else number(measured.mean.value)
+
+
+def _apart(found: Estimate | NotEstimable | None, *, share: bool) -> tuple[str | None, str | None]:
+    if not isinstance(found, Estimate):
+        return None, None
+    if share:
+        low, high = (fixed(each * 100, 1, signed=True) for each in (found.low, found.high))
+        return f"{fixed(found.value * 100, 1, signed=True)} pp", f"{low} to {high} pp"
+    return _signed(found.value), f"{_signed(found.low)} to {_signed(found.high)}"
+
+
+def tag_table(result: ArenaResult) -> Table | None:
+    """One row a tag and treatment: the win rate, and the difference of the pass rate."""
+    rows: list[list[object]] = []
+    for variant in result.treatments:
+        preference, passing = variant.preference, variant.measures.get("pass_rate")
+        tags = dict.fromkeys(
+            [*(preference.by_tag if preference else ()), *(passing.by_tag if passing else ())]
+        )
+        for tag in tags:
+            cases = sum(tag in case.tags for case in result.cases)
+            rows.append(
+                [
+                    tag,
+                    variant.name,
+                    cases,
+                    _rate(preference.by_tag.get(tag)) if preference else None,
+                    _points(passing.by_tag.get(tag)) if passing else None,
+                ]
+            )
+    rows.sort(key=lambda row: str(row[0]))
+    return Table(["tag", "variant", "cases", "win rate", "pass rate, difference"], rows) if rows else None
+
+
+def settings_table(result: ArenaResult) -> Table | None:
+    """How the answers were made: settings asked for, what the endpoint said of itself, answers and dollars."""
     if result.control.answered is None:
         return None
-    return (
-        ["variant", "answers", "no answer", "mean characters"],
-        [
-            [
-                each.name,
-                each.answered,
-                each.errored,
-                None if each.mean_chars is None else round(each.mean_chars),
-            ]
-            for each in result.variants
-        ],
-    )
-
-
-def rubric_table(result: ArenaResult) -> Table | None:
-    """Mean grade of each axis, one row a variant; how many answers were not graded where any were."""
-    if not result.control.rubric:
-        return None
-    axes = list(result.control.rubric)
-    return (
-        ["variant", *axes],
-        [[variant.name, *(_axis(variant, axis) for axis in axes)] for variant in result.variants],
-    )
-
-
-def check_table(result: ArenaResult) -> Table | None:
-    """One row a check, one column a variant: on how many answers it failed."""
-    if not result.control.checks:
-        return None
     rows: list[list[object]] = []
-    for index, check in enumerate(result.control.checks):
-        row: list[object] = [check.name + (" (must pass)" if check.must_pass else "")]
-        for variant in result.variants:
-            count = variant.checks[index]
-            ran = count.passed + count.failed
-            row.append(f"{count.failed} of {ran} failed" if ran else "not run")
-        rows.append(row)
-    return ["check", *(variant.name for variant in result.variants)], rows
+    for variant in result.variants:
+        settings = variant.settings
+        asked = {
+            key: value
+            for key, value in settings.asked.items()
+            if key not in ("system", "template", "endpoint")
+        }
+        rows.append(
+            [
+                variant.name,
+                variant.answered,
+                variant.errored,
+                None if variant.mean_chars is None else round(variant.mean_chars),
+                None if variant.cost_usd is None else f"${variant.cost_usd:.4f}",
+                json.dumps(asked, ensure_ascii=False) if asked else None,
+                ", ".join(settings.models) or None,
+            ]
+        )
+    return Table(["variant", "answers", "no answer", "characters", "cost", "asked for", "answered by"], rows)
 
 
 def interval_rows(result: ArenaResult) -> list[IntervalRow]:
-    """The rows of the effect plot."""
+    """The rows of the chart: the win rate of each treatment."""
     rows = []
     for variant in result.treatments:
-        decided = variant.decision
-        rate = variant.win_rate
-        tone = _TONES[decided.decision] if decided else "plain"
-        note = decided.decision if decided else ""
+        preference, decided = variant.preference, variant.decision
+        if preference is None:
+            continue
+        rate = preference.raw
+        mine = [each for each in (decided.criteria if decided else ()) if each.criterion.of == "win_rate"]
+        tone = _TONES.get(mine[0].decision, "plain") if mine else "plain"
+        note = mine[0].decision if mine else ""
         if isinstance(rate, Estimate):
             rows.append(IntervalRow(variant.name, rate.value, rate.low, rate.high, tone, note))
-        elif isinstance(rate, NotEstimable):
+        else:
             rows.append(IntervalRow(variant.name, None, note=rate.reason))
     return rows
 
 
 def strength(variant: VariantResult, result: ArenaResult) -> str:
-    """How much the cases can say of a treatment, in a sentence or two.
-
-    Five cases get the sentence they deserve: what the interval holds, and how many cases would settle it.
-    """
-    rate, decided = variant.win_rate, variant.decision
-    if decided is None or rate is None:
+    """How much the cases can say of a treatment: what follows from each criterion, in sentences."""
+    decided = variant.decision
+    if decided is None:
         return ""
-    scored = variant.cases - (variant.unscored or 0)
-    noun = f"{scored} scored case{'' if scored == 1 else 's'}"
-    if isinstance(rate, NotEstimable):
-        said = f"{variant.name}: no win rate, because {rate.reason}."
-    else:
-        few = " settle little" if scored < _FEW and decided.decision == "inconclusive" else ""
-        said = (
-            f"{variant.name}: {noun}{few}: the win rate is {percent(rate.value)}, and "
-            f"with {result.level:.0%} confidence it lies anywhere from {percent(rate.low)} to {percent(rate.high)}"
-            f"{'' if rate.p_value is None else f' (against an even match {p_value(rate.p_value)})'}."
-        )
-    if decided.decision == "inconclusive":
-        if decided.cases_to_settle is None:
-            return f"{said} No number of cases can be named that would settle it."
-        margin = f"{fixed(result.margin * 100, 1)} percentage points of win rate"
-        aim = (
-            f"show that an arm better by {margin} is better than control"
-            if result.superior
-            else f"show that an arm as good as control is no worse by more than {margin}"
-        )
-        if result.margin == 0 or scored >= cases_to_settle(result.margin, level=result.level):
-            aim = "tell the win rate that was seen from the gate's bar"
-        return f"{said} To {aim}, with 80% power, takes {decided.cases_to_settle:,} cases."
-    return said
+    if decided.decision in ("pass", "fail", "invalid") or not decided.criteria:
+        return f"{variant.name}: {decided.reason}."
+    open_ones = [each for each in decided.criteria if each.decision == "inconclusive"]
+    said = [f"{variant.name}, {each.criterion.name}: {each.reason}" for each in open_ones] or [
+        f"{variant.name}: {decided.reason}"
+    ]
+    settle = decided.cases_to_settle
+    end = (
+        f" About {settle:,} cases would settle it (80% power); there are {len(result.cases):,}."
+        if settle is not None
+        else " No number of cases can be named that would settle it."
+    )
+    return ". ".join(said) + "." + end
 
 
 def warnings(result: ArenaResult) -> list[str]:
-    """What to bear in mind: the judge's leanings, and what is missing."""
-    said = []
+    """What to bear in mind: what is missing, how the judge leans, what changed under the run."""
+    said = [*result.remarks]
+    for variant in result.variants:
+        said += _about_answers(variant, result)
     for variant in result.treatments:
-        if variant.unscored and variant.win_rate is not None:
-            said.append(
-                f"{variant.name}: {variant.unscored} of {variant.cases} cases are unscored and stand in no rate: "
-                + _reasons(result, variant.name)
-            )
-        if variant.disagreements:
-            said.append(
-                f"{variant.name}: on {variant.disagreements} cases the judge changed its mind with the order of the "
-                f"answers, and they count as ties; on {variant.first_preferred} of them it took what it saw first."
-            )
-        ours, theirs = variant.mean_chars, result.control.mean_chars
-        if ours and theirs and not 0.8 <= ours / theirs <= 1.25:
-            said.append(
-                f"{variant.name}: its answers are {fixed(ours / theirs, 2)} times as long as control's "
-                f"({ours:,.0f} against {theirs:,.0f} characters on average). Judges lean to longer answers; "
-                "no correction for that is made here."
-            )
+        if variant.preference is not None:
+            said += _about_judge(variant.name, variant.preference, result)
+    if result.spent.unpriced and result.spent.requests:
+        said.append(
+            f"no price is known for {', '.join(result.spent.unpriced)}, so the cost is not whole; name it under `prices`"
+        )
     return said
 
 
-def facts(result: ArenaResult) -> list[tuple[str, str]]:
-    """What a reader needs to get the same numbers again."""
-    listed = [
-        ("definition", f"{result.experiment}@{result.digest[:12]}"),
-        ("cases", f"{len(result.cases):,} in {result.cases_origin}, sha256 {result.cases_digest[:12]}"),
-        ("answers", result.answers_origin),
-    ]
-    for evaluator in result.evaluators:
-        how = "recorded in" if evaluator.kind == "recorded" else "asked live:"
-        name = "pairwise judge" if evaluator.does == "pairwise" else "rubric judge"
-        listed.append((name, f"{how} {evaluator.name} (sha256 {evaluator.digest[:12]})"))
-    bar = "above 50%" if result.superior else f"above {percent(0.5 - result.margin)}"
-    listed.append(("gate", f"the {result.level:.0%} interval of the win rate lies {bar}"))
-    return [*listed, ("seed", str(result.seed))]
+def _about_answers(variant: VariantResult, result: ArenaResult) -> Iterator[str]:
+    if variant.errored:
+        total = (variant.answered or 0) + variant.errored
+        yield f"{variant.name}: {variant.errored} of {total} answers are missing"
+    if len(variant.settings.models) > 1:
+        yield f"{variant.name}: the endpoint answered as {' and '.join(variant.settings.models)} within one run"
+    if len(variant.settings.fingerprints) > 1:
+        yield (
+            f"{variant.name}: the endpoint gave {len(variant.settings.fingerprints)} different system fingerprints: "
+            "it changed while it answered"
+        )
+    if variant.settings.seed_granted is False:
+        yield f"{variant.name}: its endpoint refuses a seed, so the same answers cannot be had again"
+    if variant.flaky:
+        shown = ", ".join(variant.flaky[:5]) + ("…" if len(variant.flaky) > 5 else "")
+        yield f"{variant.name}: {len(variant.flaky)} cases pass on some samples and fail on others ({shown})"
+    ours, theirs = variant.mean_chars, result.control.mean_chars
+    if variant is not result.control and ours and theirs and not 0.8 <= ours / theirs <= 1.25:
+        yield (
+            f"{variant.name}: its answers are {fixed(ours / theirs, 2)} times as long as control's ({ours:,.0f} against "
+            f"{theirs:,.0f} characters on average), and judges lean to longer answers: see the win rate at equal length"
+        )
 
 
-def flips(result: ArenaResult, most: int = 3) -> list[Flip]:
-    """For each treatment the cases that speak most against it.
-
-    First those on which it fails a check that control passes (must-pass checks before others), then those
-    it loses, by the judge's score. At most `most` for each treatment.
-    """
-    needed = {check.name for check in result.control.checks if check.must_pass}
-    found: list[Flip] = []
-    for variant in result.treatments:
-        against = [
-            (rank, flip)
-            for case in result.cases
-            if (rank_flip := _against(case, result.control.name, variant.name, needed)) is not None
-            for rank, flip in [rank_flip]
-        ]
-        against.sort(key=lambda pair: pair[0])
-        found += [flip for _, flip in against[:most]]
-    return found
-
-
-def _against(
-    case: CaseResult, control: str, variant: str, needed: set[str]
-) -> tuple[tuple[int, float], Flip] | None:
-    broken = _broken(case.checks.get(control, {}), case.checks.get(variant, {}))
-    comparison = case.comparisons.get(variant)
-    score = comparison.score if comparison else None
-    lost = score is not None and score < 0.5
-    if not broken and not lost:
-        return None
-    why = [f"fails {name}: {reason}" for name, reason in broken.items()]
-    if lost and comparison is not None and score is not None:
-        judged = "loses to control" if score < 0.005 else f"has a {percent(score)} chance against control"
-        why.append(judged + (f" (“{comparison.reasons[0]}”)" if comparison.reasons else ""))
-    rank = 0 if needed.intersection(broken) else 1 if broken else 2
-    flip = Flip(
-        case=case.id,
-        variant=variant,
-        asked=_clip(case.asked),
-        control=_said(case, control),
-        treatment=_said(case, variant),
-        why="; ".join(why),
-    )
-    return (rank, 0.5 if score is None else score), flip
-
-
-def _broken(control: Mapping[str, CheckResult], treatment: Mapping[str, CheckResult]) -> dict[str, str]:
-    return {
-        name: result.reason
-        for name, result in treatment.items()
-        if isinstance(result, Failed) and isinstance(control.get(name), Passed)
-    }
-
-
-def _said(case: CaseResult, variant: str) -> str:
-    answer = case.answers.get(variant)
-    if answer is None:
-        return "(the answer is not part of this run)"
-    return _clip(answer.text) if answer.text is not None else f"(no answer: {answer.why_not})"
-
-
-def _clip(text: str) -> str:
-    if len(text) <= _CLIPPED:
-        return text
-    return f"{text[:_CLIPPED]}… ({len(text) - _CLIPPED:,} more characters)"
-
-
-def _axis(variant: VariantResult, axis: str) -> str | None:
-    mean = variant.rubric.get(axis)
-    if mean is None or mean.mean is None:
-        return None
-    return fixed(mean.mean, 1) + (f" ({mean.unscored} not graded)" if mean.unscored else "")
+def _about_judge(name: str, preference: Preference, result: ArenaResult) -> Iterator[str]:
+    if preference.unscored:
+        yield (
+            f"{name}: {preference.unscored} of {preference.judged} comparisons are unscored and stand in no rate: "
+            + _reasons(result, name)
+        )
+    if preference.disagreements:
+        yield (
+            f"{name}: on {preference.disagreements} cases the judge changed its mind with the order of the answers, and "
+            f"they count as ties; on {preference.first_preferred} of them it took what it saw first"
+        )
+    if isinstance(preference.controlled, NotEstimable) and isinstance(preference.raw, Estimate):
+        yield f"{name}: no win rate at equal length, because {preference.controlled.reason}"
+    if preference.shares_family is not None:
+        known = _points(preference.self_preference)
+        why = (
+            preference.self_preference.reason if isinstance(preference.self_preference, NotEstimable) else ""
+        )
+        yield f"the judge is of the same model family as {preference.shares_family} alone: " + (
+            f"it prefers that arm by {known} beyond what people or other judges say"
+            if known
+            else f"it may prefer it, and by how much cannot be told{f' ({why})' if why else ''}"
+        )
+    if preference.saved:
+        yield (
+            f"{name}: judging stopped after step {preference.steps}, at {preference.judged} cases; {preference.saved} were "
+            "not compared"
+        )
 
 
 def _reasons(result: ArenaResult, variant: str) -> str:
     """The reason given most often, and how often."""
     counts: dict[str, int] = {}
     for case in result.cases:
-        comparison = case.comparisons.get(variant)
-        if comparison is not None and comparison.score is None:
-            reason = comparison.why_not or "no reason is known"
-            counts[reason] = counts.get(reason, 0) + 1
+        for comparison in case.comparisons.get(variant, ()):
+            if comparison.score is None:
+                reason = comparison.why_not or "no reason is known"
+                counts[reason] = counts.get(reason, 0) + 1
     if not counts:
-        return "nothing compares the answers."
+        return "nothing compares the answers"
     reason, count = max(counts.items(), key=lambda pair: pair[1])
-    return f"{reason}{'' if len(counts) == 1 else f' ({count} of them; other reasons for the rest)'}."
+    return f"{reason}{'' if len(counts) == 1 else f' ({count} of them; other reasons for the rest)'}"
+
+
+def facts(result: ArenaResult) -> list[tuple[str, str]]:
+    """What a reader needs to get the same numbers again."""
+    several = f", {result.samples} answers each" if result.samples > 1 else ""
+    listed = [
+        ("definition", f"{result.experiment}@{result.digest[:12]}"),
+        (
+            "cases",
+            f"{len(result.cases):,} in {result.cases_origin}{several}, sha256 {result.cases_digest[:12]}",
+        ),
+        ("answers", result.answers_origin),
+    ]
+    for each in result.evaluators:
+        who = f" by {each.model}" if each.model else ""
+        revision = f", revision {each.revision}" if each.revision > 1 else ""
+        listed.append((each.name, f"{each.does}, {each.how}{who}{revision} (sha256 {each.digest[:12]})"))
+    spent = result.spent
+    if spent.requests:
+        cost = "" if spent.cost_usd is None else f", ${spent.cost_usd:.4f}"
+        listed.append(
+            (
+                "spent",
+                f"{spent.requests:,} requests, {spent.input_tokens:,} tokens read and {spent.output_tokens:,} written{cost}",
+            )
+        )
+    return [*listed, ("seed", str(result.seed))]

@@ -1,4 +1,4 @@
-"""What makes a run invalid: too much is missing, the judge leans, or it is not the run that was agreed on."""
+"""What makes the numbers of a treatment invalid: too much is missing, or the judge is beyond its limits."""
 
 from __future__ import annotations
 
@@ -8,26 +8,7 @@ from equipoise.arena.result import CaseResult, Measured, Preference
 from equipoise.experiment.definition import Criterion, Limits
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["changed_reasons", "invalid_reasons"]
-
-
-def changed_reasons(
-    *, cases: str, judge: str | None, pinned_cases: str | None, pinned_judge: str | None
-) -> tuple[str, ...]:
-    """Why a run is not the one that was pinned: other cases, or another judge. Digests are hexadecimal.
-
-    A judge that is pinned and not there (None) is another judge. Case does not matter.
-
-    >>> changed_reasons(cases="ab12", judge=None, pinned_cases="AB12", pinned_judge=None)
-    ()
-    """
-    return tuple(
-        f"the {what} changed: their digest is {(found or 'none')[:12]}, and {pinned[:12]} is pinned"
-        if what == "cases"
-        else f"the {what} changed: its digest is {(found or 'none')[:12]}, and {pinned[:12]} is pinned"
-        for what, found, pinned in (("cases", cases, pinned_cases), ("judge", judge, pinned_judge))
-        if pinned is not None and (found is None or found.lower() != pinned.lower())
-    )
+__all__ = ["invalid_reasons"]
 
 
 def invalid_reasons(

@@ -27,8 +27,9 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Walk from hypothesis to verdict on a simulated endpoint with simulated customers."""
+    from equipoise.arena.exporting import to_dict
     from equipoise.arena.report import html_report
-    from equipoise.cli.arena import arena_text
+    from equipoise.cli.arena_text import arena_text
     from equipoise.cli.plan import plan_text
     from equipoise.cli.simulation import scripted, serve
     from equipoise.conduct.gate import gate, record_gate
@@ -91,7 +92,7 @@ def demo(
     tell("\nAll of this was simulated: the difference put in is 5 points of resolution.")
     tell(f"Report: {report}")
     if as_json:
-        emit(_as_json(result.to_dict(), analysis.to_dict(), arena_report, report))
+        emit(_as_json(to_dict(result), analysis.to_dict(), arena_report, report))
     if analysis.verdict.word == "invalid":
         raise typer.Exit(analysis.verdict.exit_code)
 

@@ -56,11 +56,8 @@ def gate(
     opened = _Endpoints(connect, random.Random(seed))  # noqa: S311 - jitter between retries, nothing secret
     return run_arena_sync(
         experiment,
-        answers={
-            name: opened.open(*place, **limits) for name, (place, limits) in _answerers(experiment).items()
-        }
-        or None,
-        judge=[opened.open(*place, **limits) for place, limits in _judges(experiment)],
+        answers={name: opened.open(place) for name, place in _answerers(experiment).items()} or None,
+        judge=[opened.open(place) for place in _judges(experiment)],
         embedder=opened.embedder,
         journal=journal,
         concurrency=concurrency,
@@ -80,22 +77,24 @@ def rehearse_gate(
 ) -> tuple[Rehearsal, Prepared]:
     """What `gate` would ask and cost, without asking anybody; a missing key does not matter here."""
     opened = _Endpoints(connect, random.Random(seed))  # noqa: S311 - nothing is drawn
-
-    def origin(place: tuple[str | None, str]) -> str:
-        return opened.open(*place).origin
-
     return rehearse(
         experiment,
-        answers={name: origin(place) for name, (place, _) in _answerers(experiment).items()} or None,
-        judges=[origin(place) for place, _ in _judges(experiment)],
+        answers={name: opened.open(place).origin for name, place in _answerers(experiment).items()} or None,
+        judges=[opened.open(place).origin for place in _judges(experiment)],
         journal=journal,
         concurrency=concurrency,
         seed=seed,
     )
 
 
-Place = tuple[tuple[str | None, str], Mapping[str, float | None]]
-"""Where somebody is asked (base URL, name of the key), and how often at most."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where somebody is asked (base URL, name of the key), and how often a minute at most."""
+
+    base_url: str | None
+    key_env: str
+    requests: float | None = None
+    tokens: float | None = None
 
 
 def _answerers(experiment: Experiment) -> dict[str, Place]:
@@ -112,7 +111,7 @@ def _answerers(experiment: Experiment) -> dict[str, Place]:
 
 
 def _place(named: Mapping[str, Any]) -> Place:
-    limits: dict[str, float | None] = {}
+    limits: list[float | None] = []
     for key in ("requests_per_minute", "tokens_per_minute"):
         value = named.get(key)
         if value is not None and (
@@ -121,20 +120,14 @@ def _place(named: Mapping[str, Any]) -> Place:
             raise DefinitionError(
                 [Fault(f"{key} is {value!r}", field=f"variants.endpoint.{key}", accepted="a number above 0")]
             )
-        limits[key] = value
-    return (named.get("base_url"), str(named.get("key_env", "OPENAI_API_KEY"))), limits
+        limits.append(value)
+    return Place(named.get("base_url"), str(named.get("key_env", "OPENAI_API_KEY")), *limits)
 
 
 def _judges(experiment: Experiment) -> list[Place]:
     judge = experiment.offline.judge if experiment.offline else None
     return [
-        (
-            (each.base_url, each.key_env),
-            {
-                "requests_per_minute": each.requests_per_minute,
-                "tokens_per_minute": each.tokens_per_minute,
-            },
-        )
+        Place(each.base_url, each.key_env, each.requests_per_minute, each.tokens_per_minute)
         for each in (judge.asked if judge else ())
     ]
 
@@ -147,12 +140,18 @@ class _Endpoints:
     rng: random.Random
     opened: dict[tuple[str, str], OpenAICompatible] = field(default_factory=dict)
 
-    def open(self, url: str | None, key_name: str, **limits: float | None) -> OpenAICompatible:
-        base_url, key = self.connect(url, key_name)
-        known = self.opened.get((base_url, key_name))
+    def open(self, place: Place) -> OpenAICompatible:
+        base_url, key = self.connect(place.base_url, place.key_env)
+        known = self.opened.get((base_url, place.key_env))
         if known is None:
-            known = OpenAICompatible(base_url, api_key=key, rng=self.rng, **limits)
-            self.opened[base_url, key_name] = known
+            known = OpenAICompatible(
+                base_url,
+                api_key=key,
+                rng=self.rng,
+                requests_per_minute=place.requests,
+                tokens_per_minute=place.tokens,
+            )
+            self.opened[base_url, place.key_env] = known
         return known
 
     def embedder(self, url: str | None, key_name: str) -> Embedder:

@@ -149,9 +149,7 @@ _is_embedding = _either(
     _options({"model": _is_words}, base_url=_is_words, key_env=_is_words), _options({"local": _is_words})
 )
 _is_greedy = _either(
-    _options(
-        {"model": _is_words}, base_url=_is_words, key_env=_is_words, of=_one_of("words", "sentences")
-    ),
+    _options({"model": _is_words}, base_url=_is_words, key_env=_is_words, of=_one_of("words", "sentences")),
     _options({"local": _is_words}, of=_one_of("words", "sentences")),
 )
 _is_scale = lambda top: _is_count(top) and 2 <= top <= 10  # noqa: E731 - one line says it

@@ -117,9 +117,7 @@ class Canvas:
         ET.SubElement(root, "title").text = clean(title)
         ET.SubElement(root, "desc").text = clean(description)
         ET.SubElement(root, "rect", {"width": _px(across), "height": _px(down), "fill": PAPER})
-        plot = ET.SubElement(
-            root, "g", {"transform": f"translate({_px(self.left)},{_px(self.top)})"}
-        )
+        plot = ET.SubElement(root, "g", {"transform": f"translate({_px(self.left)},{_px(self.top)})"})
         plot.extend(self.marks)
         return ET.tostring(root, encoding="unicode")
 

@@ -37,7 +37,8 @@ _KEYS = {
 }
 _SHORT = ("contains-json", "is-json", "contains-any", "contains-all", "icontains-any", "icontains-all", "icontains",
           "contains", "starts-with", "equals", "regex", "similar", "llm-rubric", "factuality", "cost", "latency",
-          "rouge-n", "bleu", "g-eval", "python", "javascript", "is-refusal", "model-graded-closedqa", "levenshtein")  # fmt: skip
+          "rouge-n", "bleu", "g-eval", "python", "javascript", "is-refusal", "levenshtein",
+          "model-graded-closedqa")  # fmt: skip
 
 
 def is_promptfoo(path: Path, spec: Cases) -> bool:
