@@ -308,7 +308,8 @@ def junit_xml(result: ArenaResult) -> str:
     root = ET.Element("testsuites", {"name": _xml(f"{result.experiment} gate")})
     for arm in result.gate.arms:
         suite = ET.SubElement(root, "testsuite", {"name": _xml(f"{result.experiment}: {arm.variant}")})
-        tests = [(each.criterion.name, each.decision, each.reason) for each in arm.criteria]
+        tests: list[tuple[str, str, str]] = []
+        tests += [(each.criterion.name, each.decision, each.reason) for each in arm.criteria]
         failing = result.variant(arm.variant).failing
         for reason, cases in failing.items():
             tests += [(f"case {case}", "fail", reason) for case in cases]

@@ -111,8 +111,9 @@ def decide_criterion(
     passes; without an interval it decides nothing. Both of them fail, too, where a one-sided test of the same
     level shows the arm to be worse than control: a harm asks for less proof than a launch. A floor passes
     where the whole interval of the treatment's own mean reaches it, and fails where none of it does; with a
-    floor, both must pass, and what decides worse is told. An arm as good as the bar passes with a chance of at most (1 − level)/2; one as good as control fails
-    `superior` or `not_worse` with at most 1 − level, and one as good as the bar any other with (1 − level)/2.
+    floor, both must pass, and what decides worse is told. An arm as good as the bar passes with a chance of at
+    most (1 − level)/2; one as good as control fails `superior` or `not_worse` with at most 1 − level, and one
+    as good as the bar any other with (1 − level)/2.
 
     Degenerate cases: what is not estimable is inconclusive, and its reason is given.
 

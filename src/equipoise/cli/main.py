@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from equipoise.cli import analyze, arena, demo, init, listing, plan, register, schema, show, size
+from equipoise.cli import analyze, arena, demo, importing, init, listing, plan, register, schema, show, size
 from equipoise.cli.output import fail, note
 from equipoise.errors import EquipoiseError, UsageError, missing_extra
 
@@ -53,6 +53,7 @@ app.command("init")(init.init)
 app.add_typer(size.app, name="size")
 app.command("plan")(plan.plan)
 app.command("arena")(arena.arena)
+app.command("import")(importing.import_definition)
 app.command("register")(register.register)
 app.command("analyze")(analyze.analyze)
 app.command("list")(listing.list_experiments)

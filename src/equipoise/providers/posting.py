@@ -9,15 +9,17 @@ import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import orjson
 from aiolimiter import AsyncLimiter
 from yarl import URL
 
 from equipoise.errors import UpstreamError, UsageError
 from equipoise.providers.messages import Usage
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["Endpoint", "RefusedError", "kind_of", "usage_of"]
 
@@ -70,7 +72,7 @@ class Endpoint:
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
         self._rng = rng
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, 20.0))
+        self._timeout_s = timeout_s
         self._retries = retries
         self._first_wait_s = first_wait_s
         self._longest_wait_s = longest_wait_s
@@ -94,6 +96,9 @@ class Endpoint:
 
         Raises RefusedError for 400 and 422, UpstreamError for every other end without an answer.
         """
+        # Imported where something is asked: a run out of its journal, and a dry run, do without its tenth of a second.
+        import aiohttp
+
         tried = 0
         while True:
             self._open()
@@ -114,7 +119,7 @@ class Endpoint:
                         raise self._refusal(response.status, problem)
                     wait = _retry_after(response.headers)
             except TimeoutError:
-                problem = f"did not answer within {self._timeout.total:g} s"
+                problem = f"did not answer within {self._timeout_s:g} s"
             except aiohttp.ClientError as error:
                 problem = f"could not be reached ({type(error).__name__})"
             if wait is not None:
@@ -138,9 +143,11 @@ class Endpoint:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
+            import aiohttp
+
             # Callers say how much is asked at once. No answer is allowed to set a cookie for the next.
             self._session = aiohttp.ClientSession(
-                timeout=self._timeout,
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=min(self._timeout_s, 20.0)),
                 connector=aiohttp.TCPConnector(limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
