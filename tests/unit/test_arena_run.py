@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import random
 from fractions import Fraction
@@ -12,11 +11,32 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.arena.cases import read_cases
+from equipoise.arena.exporting import to_dict
 from equipoise.arena.report import html_report, markdown_report
 from equipoise.arena.run import run_arena, run_arena_sync
-from equipoise.errors import DataError, DefinitionError, UpstreamError, UsageError
-from equipoise.experiment.definition import Cases, Experiment, Gate, Judge, Offline, Recording, Rubric, Unit
+from equipoise.errors import (
+    BudgetError,
+    DataError,
+    DefinitionError,
+    OutOfReachError,
+    UpstreamError,
+    UsageError,
+)
+from equipoise.experiment.amount import Amount
+from equipoise.experiment.definition import (
+    Cases,
+    Criterion,
+    Experiment,
+    Gate,
+    Judge,
+    Labels,
+    Limits,
+    Offline,
+    Price,
+    Recording,
+    Rubric,
+    Unit,
+)
 from equipoise.experiment.variant import Prompt, Variant
 from equipoise.providers.openai_compatible import OpenAICompatible
 from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint
@@ -28,7 +48,7 @@ A = [(3, 4, 1), (4, 3, 1), (3, 2, 1), (4, 4, 1), (3, 3, 1)]
 B = [(4, 4, 5), (4, 4, 4), (4, 4, 5), (5, 5, 5), (4, 4, 4)]
 
 
-def experiment(folder, *, variants=None, **offline):
+def experiment(folder, *, variants=None, prices=None, **offline):
     variants = variants or (
         Variant(name="control", model="bot", system=Prompt("Be helpful.")),
         Variant(name="b", model="bot", system=Prompt("Cite the policy.")),
@@ -40,7 +60,8 @@ def experiment(folder, *, variants=None, **offline):
         variants=variants,
         allocation={variant.name: Fraction(1, len(variants)) for variant in variants},
         metrics=(),
-        offline=Offline(**{"cases": Cases("cases.jsonl"), **offline}),
+        offline=Offline(**{"cases": Cases(file="cases.jsonl"), **offline}),
+        prices=prices or {},
         digest="0" * 64,
         folder=str(folder),
     )
@@ -89,24 +110,23 @@ class _Reader(HTMLParser):
 
 def test_four_wins_and_a_tie_settle_little(folder):
     """Win rate 90%, inconclusive at margin 0.10, and both reports give the interval and 197 cases."""
-    result = run_arena_sync(
-        experiment(folder, judge=verdicts(folder, [1, 1, 1, 1, 0.5]), gate=Gate(margin=0.10))
-    )
+    result = run_arena_sync(experiment(folder, judge=verdicts(folder, [1, 1, 1, 1, 0.5])))
     b = result.variant("b")
-    assert (b.win_rate.value, b.wins, b.ties, b.losses, b.unscored) == (0.9, 4, 1, 0, 0)
+    seen = b.preference
+    assert (seen.raw.value, seen.wins, seen.ties, seen.losses, seen.unscored) == (0.9, 4, 1, 0, 0)
     assert (result.gate.decision, result.gate.exit_code) == ("inconclusive", 4)
     assert b.decision.cases_to_settle == 197
     expected = win_rate([1, 1, 1, 1, 0.5])
-    assert b.win_rate == expected
-    assert expected.low < 0.4
+    assert seen.raw == expected
     said = (
-        f"b: 5 scored cases settle little: the win rate is 90.0%, and with 95% confidence it lies anywhere from "
-        f"{expected.low:.1%} to {expected.high:.1%} (against an even match p = 0.125). To show that an arm as good as control is no worse by "
-        "more than 10.0 percentage points of win rate, with 80% power, takes 197 cases."
+        f"b, win_rate: the interval {expected.low:.1%} to {expected.high:.1%} includes 40.0%: 5 cases do not settle it. "
+        "About 197 cases would settle it (80% power); there are 5."
     )
     assert said in html_report(result)
     assert said.replace("_", r"\_") in markdown_report(result)
-    assert json.loads(json.dumps(result.to_dict()))["variants"]["b"]["decision"]["cases_to_settle"] == 197
+    plain = json.loads(json.dumps(to_dict(result)))
+    assert plain["gate"]["arms"]["b"]["cases_to_settle"] == 197
+    assert plain["gate"]["arms"]["b"]["criteria"][0]["estimate"]["value"] == 0.9
 
 
 def test_the_worked_rubric_example_from_recorded_grades(folder):
@@ -122,13 +142,15 @@ def test_the_worked_rubric_example_from_recorded_grades(folder):
         grades=Recording(file="grades.jsonl", case="case", variant="variant", value=""),
     )
     result = run_arena_sync(experiment(folder, judge=judge, rubric=Rubric(dict.fromkeys(AXES, "…"))))
-    means = {name: [result.variant(name).rubric[axis].mean for axis in AXES] for name in ("control", "b")}
+    means = {
+        name: [result.variant(name).measures[axis].mean.value for axis in AXES] for name in ("control", "b")
+    }
     assert means["control"] == pytest.approx([3.4, 3.2, 1.0])
     assert means["b"] == pytest.approx([4.2, 4.2, 4.6])
-    assert "| control | 3.4 | 3.2 | 1.0 |\n| b | 4.2 | 4.2 | 4.6 |" in markdown_report(result)
+    assert result.variant("b").measures["policy"].difference.value == pytest.approx(3.6)
 
 
-def test_recorded_answers_checks_and_a_must_pass_rule(folder):
+def test_recorded_answers_rules_and_one_that_must_pass(folder):
     """A leaked address fails the gate, the case is shown, and the length of answers is counted."""
     answers = recorded_answers(
         folder, control=["ok"] * 5, b=["fine", "write to jo@x.example", "fine", "fine", None]
@@ -138,24 +160,24 @@ def test_recorded_answers_checks_and_a_must_pass_rule(folder):
             folder,
             answers=answers,
             judge=verdicts(folder, [1, 1, 1, 1, None]),
-            checks=({"max_chars": 10},),
+            evaluators=({"max_chars": 10},),
             gate=Gate(must_pass=("safety",)),
         )
     )
     b = result.variant("b")
     assert result.gate.decision == "fail"
     assert result.gate.reason == "b: must pass on every case, and does not: safety on 1 of 5 cases"
-    assert (b.answered, b.errored, b.unscored, b.mean_chars) == (4, 1, 1, (4 * 3 + 21) / 4)
-    assert [(check.name, check.passed, check.failed, check.not_run) for check in b.checks] == [
-        ("max_chars", 3, 1, 1),
-        ("safety", 3, 1, 1),
+    assert (b.answered, b.errored, b.preference.unscored, b.mean_chars) == (4, 1, 1, (4 * 3 + 21) / 4)
+    assert [(name, b.measures[name].passed, b.measures[name].failed) for name in ("max_chars", "safety")] == [
+        ("max_chars", 3, 1),
+        ("safety", 3, 1),
     ]
     page = html_report(result)
     assert "fails safety: an e-mail address at character 10" in page
-    assert (
-        result.to_dict()["by_case"][1]["failed_checks"]["b"]["safety"] == "an e-mail address at character 10"
+    assert to_dict(result)["by_case"][1]["scores"]["b"][0]["safety"]["explanation"] == (
+        "an e-mail address at character 10"
     )
-    assert "jo@x.example" not in json.dumps(result.to_dict())
+    assert "jo@x.example" not in json.dumps(to_dict(result))
 
 
 def test_what_models_wrote_stays_text(folder):
@@ -232,10 +254,8 @@ def test_a_live_run_is_resumed_without_asking_twice(folder):
             return SimulatedAnswer(status=500)
         return judge_by_policy(body)
 
-    async def run():
+    async def run(answer_url, judge_url):
         async with (
-            SimulatedEndpoint(answer) as answer_url,
-            SimulatedEndpoint(judge) as judge_url,
             OpenAICompatible(answer_url, rng=random.Random(1), retries=0) as answers,
             OpenAICompatible(judge_url, rng=random.Random(1), retries=0) as judging,
         ):
@@ -245,33 +265,35 @@ def test_a_live_run_is_resumed_without_asking_twice(folder):
                 judge=judging,
                 journal=journal,
                 concurrency=2,
-                on_progress=lambda done, total, what: progress.append((done, total, what)),
+                on_progress=progress.append,
             )
 
     failing = True
-    with pytest.raises(
-        UpstreamError, match=r"5 requests in a row failed, .* answered 500 .* run again to go on"
-    ):
-        asyncio.run(run())
-    assert served["answers"] == 10
-    kept = journal.read_bytes()
-    assert kept.count(b"\n") == 17
-    journal.write_bytes(kept + b'{"key": "torn')
-    failing = False
-    served |= {"answers": 0, "judge": 0}
-    result = asyncio.run(run())
-    assert served == {"answers": 0, "judge": 20 - 7}
-    assert (result.asked, result.replayed) == (13, 17)
-    assert journal.read_bytes().startswith(kept)
-    again = asyncio.run(run())
-    assert (again.asked, again.replayed) == (0, 30)
-    assert again.variants == result.variants
-    b = result.variant("b")
-    assert (b.wins, b.disagreements, b.win_rate.value) == (5, 0, 1.0)
-    assert b.rubric["policy"].mean == 5.0
-    assert result.control.rubric["policy"].mean == 2.0
-    assert progress[-1] == (5, 5, "comparisons")
-    assert {what for _, _, what in progress} == {"answers", "grades", "comparisons"}
+    with SimulatedEndpoint(answer) as answer_url, SimulatedEndpoint(judge) as judge_url:
+        with pytest.raises(
+            OutOfReachError, match=r"requests in a row failed, .* answered 500 .* run again to go on"
+        ):
+            asyncio.run(run(answer_url, judge_url))
+        kept = journal.read_bytes()
+        answered = sum(json.loads(line)["about"]["ask"] == "answer" for line in kept.splitlines())
+        assert kept.count(b"\n") == answered + 7
+        journal.write_bytes(kept + b'{"key": "torn')
+        failing = False
+        served |= {"answers": 0, "judge": 0}
+        result = asyncio.run(run(answer_url, judge_url))
+        # In all: an answer and a grade of each variant, and both orders of the comparison.
+        assert served == {"answers": 10 - answered, "judge": 20 - 7}
+        assert (result.sent, result.replayed) == (30 - answered - 7, answered + 7)
+        assert journal.read_bytes().startswith(kept)
+        again = asyncio.run(run(answer_url, judge_url))
+    assert (again.sent, again.replayed) == (0, 30)
+    assert again == result
+    assert (html_report(again), to_dict(again)) == (html_report(result), to_dict(result))
+    seen = result.variant("b").preference
+    assert (seen.wins, seen.disagreements, seen.raw.value) == (5, 0, 1.0)
+    assert result.variant("b").measures["policy"].mean.value == 5.0
+    assert result.control.measures["policy"].mean.value == 2.0
+    assert (progress[-1].done, progress[-1].total, progress[-1].win_rates) == (5, 5, {"b": 1.0})
     assert "Be helpful" not in journal.read_text()
 
 
@@ -288,9 +310,10 @@ def test_two_equal_variants_are_asked_once_each(folder):
             answers=OpenAICompatible(url, rng=random.Random(1)),
             judge=OpenAICompatible(judge_url, rng=random.Random(1)),
         )
-    b = result.variant("b")
+    seen = result.variant("b").preference
     assert next(counter) == 10
-    assert (b.ties, b.disagreements, b.first_preferred) == (5, 5, 5)
+    assert (seen.ties, seen.disagreements, seen.first_preferred) == (5, 5, 5)
+    assert (seen.lean.value, seen.consistency.value) == (0.5, 0.0)
     assert "on 5 cases the judge changed its mind with the order" in html_report(result)
 
 
@@ -312,10 +335,11 @@ def test_unreadable_verdicts_are_counted_and_invalidate(folder):
                 judge=OpenAICompatible(judge_url, rng=random.Random(1)),
             )
 
-    b = run(judge).variant("b")
-    assert (b.wins, b.losses, b.unscored) == (4, 0, 1)
+    seen = run(judge).variant("b").preference
+    assert (seen.wins, seen.losses, seen.unscored) == (4, 0, 1)
     result = run(lambda body: SimulatedAnswer(text="A is better"))
-    assert (result.gate.decision, result.variant("b").unscored) == ("invalid", 5)
+    assert (result.gate.decision, result.gate.exit_code) == ("invalid", 5)
+    assert result.variant("b").preference.unscored == 5
     assert "holds no readable verdict" in markdown_report(result)
 
 
@@ -326,7 +350,7 @@ def test_an_endpoint_that_never_answers_ends_the_run(folder):
         pytest.raises(UpstreamError) as caught,
     ):
         run_arena_sync(
-            experiment(folder, judge=verdicts(folder, [1] * 5)),
+            experiment(folder, judge=verdicts(folder, [1] * 5), evaluators=({"max_chars": 9},)),
             answers=OpenAICompatible(url, rng=random.Random(1)),
             concurrency=9,
         )
@@ -354,12 +378,12 @@ def test_what_cannot_be_carried_out_is_refused_before_anything_is_asked(folder):
 
     for made, given, kind, words in [
         (experiment(folder, judge=Judge(model="j")), {}, UsageError, "the judge j has to be asked for comparisons, and no endpoint was given"),
-        (experiment(folder, checks=({"max_chars": 9},)), {}, UsageError, "answers are needed, and there is neither"),
-        (experiment(folder, variants=retrieval), {"answers": Nobody()}, UsageError, "'b' differs from control in retrieval.k"),
-        (experiment(folder), {"answers": {"control": Nobody()}}, UsageError, "no endpoint was given for the variant b"),
-        (experiment(folder, variants=(Variant(name="control"), Variant(name="b"))), {"answers": Nobody()}, UsageError, "names no model"),
-        (experiment(folder, checks=({"equals": {"from": "reference"}},)), {"answers": Nobody()}, DataError, "5 of 5 cases have none"),
-        (experiment(folder, checks=({"maxchars": 9},)), {"answers": Nobody()}, DefinitionError, "did you mean 'max_chars'?"),
+        (experiment(folder, evaluators=({"max_chars": 9},)), {}, UsageError, "answers are needed, and there is neither"),
+        (experiment(folder, variants=retrieval, evaluators=({"max_chars": 9},)), {"answers": Nobody()}, UsageError, "'b' differs from control in retrieval.k"),
+        (experiment(folder, evaluators=({"max_chars": 9},)), {"answers": {"control": Nobody()}}, UsageError, "no endpoint was given for the variant b"),
+        (experiment(folder, variants=(Variant(name="control"), Variant(name="b")), evaluators=({"max_chars": 9},)), {"answers": Nobody()}, UsageError, "names no model"),
+        (experiment(folder, evaluators=({"equals": {"from": "reference"}},)), {"answers": Nobody()}, DataError, "no case of cases.jsonl has one"),
+        (experiment(folder, evaluators=({"maxchars": 9},)), {"answers": Nobody()}, DefinitionError, "did you mean 'max_chars'?"),
         (experiment(folder, judge=others), {}, DataError, "are about none of the cases in cases.jsonl"),
     ]:  # fmt: skip
         with pytest.raises(kind) as caught:
@@ -367,20 +391,162 @@ def test_what_cannot_be_carried_out_is_refused_before_anything_is_asked(folder):
         assert words in str(caught.value)
 
 
-def test_without_a_judge_nothing_is_concluded(folder):
-    """Checks alone show no win rate; the gate says what is missing."""
+def test_without_a_judge_the_pass_rate_decides(folder):
+    """Rules alone make a gate: not worse by more than five points, which five cases cannot show."""
     result = run_arena_sync(
         experiment(
             folder,
             answers=recorded_answers(folder, control=["a"] * 5, b=["b"] * 5),
-            checks=({"max_chars": 9},),
+            evaluators=({"max_chars": 9},),
         )
     )
-    assert result.gate.decision == "invalid"
-    assert result.to_dict()["variants"]["b"]["win_rate"] == {
-        "not_estimable": "nothing compares the answers: name a pairwise judge under `offline.judge`"
-    }
+    assert result.gate.decision == "inconclusive"
+    (decided,) = result.gate.arms[0].criteria
+    assert (decided.criterion.of, decided.estimate.value) == ("pass_rate", 0.0)
+    assert decided.cases_to_settle > 100
     html_report(result), markdown_report(result)
+
+
+def many(folder, number):
+    write(folder, "cases.jsonl", [{"id": n, "input": f"Question {n}?"} for n in range(number)])
+
+
+def test_a_run_stops_before_its_limit_and_goes_on_later(folder):
+    """What was paid for is kept; the second run pays for the rest alone."""
+    many(folder, 20)
+    live = experiment(
+        folder,
+        judge=Judge(model="judge"),
+        prices={"bot": Price(1000.0, 1000.0), "judge": Price(1000.0, 1000.0)},
+    )
+    journal = folder / "j.jsonl"
+
+    def run(limit, answer_url, judge_url):
+        return run_arena_sync(
+            live,
+            answers=OpenAICompatible(answer_url, rng=random.Random(1)),
+            judge=OpenAICompatible(judge_url, rng=random.Random(1)),
+            journal=journal,
+            max_cost_usd=limit,
+        )
+
+    answering, judging = SimulatedEndpoint(bot), SimulatedEndpoint(judge_by_policy)
+    with answering as answer_url, judging as judge_url:
+        with pytest.raises(BudgetError, match=r"stopped before the limit of \$3: this run has spent \$"):
+            run(3.0, answer_url, judge_url)
+        paid = answering.served + judging.served
+        assert 0 < paid < 80
+        result = run(None, answer_url, judge_url)
+        assert answering.served + judging.served == 80
+    assert (result.spent.requests, result.sent, result.replayed) == (80, 80 - paid, paid)
+    assert result.spent.cost_usd > 3
+
+
+def test_several_samples_tell_flaky_cases_and_noise(folder):
+    """Three answers a case: pass rates are shares, a case that passes now and then is named."""
+    counter = {"n": 0}
+
+    def moody(body):
+        counter["n"] += 1
+        question = body["messages"][-1]["content"]
+        return SimulatedAnswer(text="long answer" if "1" in question and body["seed"] % 2 else "ok")
+
+    with SimulatedEndpoint(moody) as url:
+        result = run_arena_sync(
+            experiment(folder, samples=3, evaluators=({"max_chars": 5},)),
+            answers=OpenAICompatible(url, rng=random.Random(1)),
+        )
+    assert counter["n"] == 5 * 2 * 3
+    assert result.control.answered == 15
+    assert result.control.flaky == ("1",)
+    assert result.control.measures["pass_rate"].mean.value == pytest.approx((4 + 2 / 3) / 5)
+    assert "1 cases pass on some samples and fail on others (1)" in markdown_report(result)
+
+
+def test_labels_correct_the_judge_and_decide(folder):
+    """From enough labelled cases on, the corrected win rate is what the gate reads; before, nothing is decided."""
+    many(folder, 60)
+    scores = [1.0 if n % 4 else 0.0 for n in range(60)]
+    write(folder, "verdicts.jsonl", [{"case": n, "variant": "b", "p": p} for n, p in enumerate(scores)])
+    write(folder, "labels.jsonl", [{"case": n, "variant": "b", "said": p} for n, p in enumerate(scores[:30])])
+    judge = Judge(pairwise=Recording(file="verdicts.jsonl", case="case", variant="variant", value="p"))
+    labels = Recording(file="labels.jsonl", case="case", variant="variant", value="said")
+
+    def run(at_least, limits=None):
+        gate = Gate(limits=limits or Limits())
+        return run_arena_sync(
+            experiment(folder, judge=judge, labels=Labels(recording=labels, at_least=at_least), gate=gate)
+        )
+
+    result = run(30)
+    seen = result.variant("b").preference
+    assert (seen.decides, seen.labels, seen.kappa.value, seen.agreement.value) == ("corrected", 30, 1.0, 1.0)
+    assert result.gate.arms[0].criteria[0].estimate == seen.corrected
+    assert result.gate.decision == "pass"
+    early = run(50)
+    assert early.gate.decision == "inconclusive"
+    assert "30 of the cases are labelled, and from 50 on the labels decide" in early.gate.reason
+    assert run(30, Limits(kappa=0.4)).gate.decision == "pass"
+
+
+def test_an_application_is_called_with_the_case_and_the_variant(folder):
+    """Retrieval is the application's: the function is told k, and what it retrieved is the context."""
+    (folder / "app.py").write_text(
+        "async def answer(case, variant):\n"
+        "    k = variant['retrieval']['k']\n"
+        "    if case['id'] == '3':\n"
+        "        raise LookupError('no page')\n"
+        "    return {'text': f\"{case['input']} {k} passages\", 'context': ['passage'] * k}\n"
+    )
+    retrieval = (
+        Variant(name="control", retrieval={"k": 3}),
+        Variant(name="b", retrieval={"k": 9}),
+    )
+    result = run_arena_sync(
+        experiment(
+            folder, variants=retrieval, application="app.py:answer", evaluators=({"contains": "9 passages"},)
+        )
+    )
+    b = result.variant("b")
+    assert (b.answered, b.errored, b.measures["contains"].passed) == (4, 1, 4)
+    assert len(result.cases[0].answers["b"][0].context) == 9
+    assert result.cases[2].answers["b"][0].why_not.endswith("raised LookupError: no page")
+
+
+def test_pinned_cases_and_a_judge_that_changes_invalidate(folder):
+    """A gate speaks of the cases and the judge that were agreed on."""
+    judge = verdicts(folder, [1] * 5)
+    digest = run_arena_sync(experiment(folder, judge=judge)).cases_digest
+    for pin, decision in ((digest[:16], "pass"), ("0" * 16, "invalid")):
+        gate = Gate(criteria=(Criterion(of="win_rate", margin=Amount(0.4)),))
+        result = run_arena_sync(
+            experiment(folder, judge=judge, cases=Cases(file="cases.jsonl", sha256=pin), gate=gate)
+        )
+        assert result.gate.decision == decision
+    assert "the cases are not those that are pinned" in result.gate.reason
+
+
+def test_judging_in_steps_stops_when_the_answer_is_clear(folder):
+    """Everything is won: after the first step nothing more is asked, and the calls that were saved are counted."""
+    many(folder, 300)
+    calls = {"n": 0}
+
+    def judge(body):
+        calls["n"] += 1
+        return judge_by_policy(body)
+
+    with SimulatedEndpoint(bot) as url, SimulatedEndpoint(judge) as judge_url:
+        result = run_arena_sync(
+            experiment(folder, judge=Judge(model="judge"), gate=Gate(sequential=True)),
+            answers=OpenAICompatible(url, rng=random.Random(1)),
+            judge=OpenAICompatible(judge_url, rng=random.Random(1)),
+            concurrency=32,
+        )
+    seen = result.variant("b").preference
+    assert result.gate.decision == "pass"
+    assert (seen.judged, seen.saved, seen.steps, seen.unscored) == (30, 270, 1, 0)
+    assert calls["n"] == 60
+    assert "judging stopped after step 1, at 30 cases; 270 were not compared" in markdown_report(result)
 
 
 def test_a_journal_is_one_runs_and_is_a_journal(folder):
@@ -401,59 +567,17 @@ def test_a_journal_is_one_runs_and_is_a_journal(folder):
         assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize(
-    "name, data",
-    [
-        ("c.jsonl", '{"id": 1, "input": "Hi"}\n{"id": "b", "input": [{"role": "user", "content": "x"}]}\n'),
-        ("c.yaml", "- id: 1\n  input: Hi\n- {id: b, input: [{role: user, content: x}]}\n"),
-    ],
-)  # fmt: skip
-def test_cases_are_the_same_out_of_any_file(tmp_path, name, data):
-    """JSON lines and YAML, plain and gzipped, give the same digest; the order does not matter."""
-    spec = Cases(name)
-    (tmp_path / name).write_text(data)
-    found = read_cases(spec, tmp_path)
-    assert [case.id for case in found] == ["1", "b"]
-    assert found.cases[1].messages == ({"role": "user", "content": "x"},)
-    (tmp_path / "r.jsonl.gz").write_bytes(
-        gzip.compress(b'{"id": "b", "input": [{"content": "x", "role": "user"}]}\n{"id": 1, "input": "Hi"}\n')
-    )
-    assert read_cases(Cases("r.jsonl.gz"), tmp_path).digest == found.digest
-
-
-@pytest.mark.parametrize(
-    "name, data, words",
-    [
-        ("c.jsonl", "", "hold no case. Write at least one, with 'id' and 'input'"),
-        ("c.csv", "id,input\n1,a\n1,b\n", "line 3: the id '1' stands on line 2 already. Give every case an id of its own"),
-        ("c.csv", "id,input\n1,\n", "line 2: the column 'input' holds nothing. Accepted: a text, or a list of messages with role and content"),
-        ("c.jsonl", '{"id": 1, "input": [{"role": "user"}]}\n', "line 1: the column 'input' holds a list"),
-        ("c.yaml", "- id: 1\n  input: a\n-\n  id: 2\n  question: b\n", "line 4: there is no 'input'. It has: id, question"),
-        ("c.yaml", "cases: []\n", "are not a list"),
-        ("c.yaml", "- !!python/object:os.system {}\n", "is refused"),
-        ("c.txt", "", "are not of a kind this reads. Accepted: .jsonl, .ndjson or .csv, each also with .gz, or .yaml"),
-    ],
-)  # fmt: skip
-def test_cases_that_cannot_be_read(tmp_path, name, data, words):
-    """One sentence with the file, the line, what is accepted, what to do."""
-    (tmp_path / name).write_text(data)
-    with pytest.raises(DataError) as caught:
-        read_cases(Cases(name), tmp_path)
-    assert words in str(caught.value)
-    assert name in str(caught.value)
-
-
 def test_the_sync_entry_works_inside_a_running_loop(folder):
     """As in a notebook."""
 
     async def cell():
         return run_arena_sync(experiment(folder, judge=verdicts(folder, [1] * 5)))
 
-    assert asyncio.run(cell()).variant("b").wins == 5
+    assert asyncio.run(cell()).variant("b").preference.wins == 5
 
 
 def test_paths_start_at_the_experiments_folder(folder, monkeypatch):
     """The current directory does not matter."""
     made = experiment(folder, judge=verdicts(folder, [0.5] * 5))
     monkeypatch.chdir(Path("/"))
-    assert run_arena_sync(made).variant("b").ties == 5
+    assert run_arena_sync(made).variant("b").preference.ties == 5

@@ -160,7 +160,14 @@ def _definition(
         "offline": offline,
     }
     head = "# Made from a promptfoo config. Its tests are used unchanged; the metric is for a later online test.\n"
-    return head + yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=100)
+    return head + yaml.dump(definition, Dumper=_Plainly, sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Plainly(yaml.SafeDumper):
+    """Writes a value again where it stands again: people read the file, and an alias says nothing to them."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - of no value
+        return True
 
 
 def _differs(key: str, variants: Mapping[str, Mapping[str, Any]]) -> bool:

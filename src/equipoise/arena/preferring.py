@@ -28,6 +28,7 @@ from equipoise.stats.preference.preference import clustered_win_rate, win_rate
 __all__ = ["prefer"]
 
 _SCORE: Mapping[Winner, float] = {"treatment": 1.0, "tie": 0.5, "control": 0.0}
+_TUNED = 50
 _CATEGORIES = ("loss", "tie", "win")
 Maybe = Estimate | NotEstimable
 
@@ -247,7 +248,9 @@ def _people(
     else:
         rest = [score for case, score in scored if treatment not in case.labels]
         arm = JudgedArm(PairMoments.of(said, judged), Moments.of(rest))
-        found.corrected = corrected_mean(arm, level=level, null=0.5)
+        # A weight tuned on few labels promises too much; fixed beforehand at 1 it is plain PPI.
+        weight = None if len(labelled) >= _TUNED else 1.0
+        found.corrected = corrected_mean(arm, judge_weight=weight, level=level, null=0.5)
     return found
 
 

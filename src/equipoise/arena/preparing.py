@@ -87,9 +87,8 @@ def prepare(
     evaluators += _rubric(experiment, offline, judging, judges, folder, seed)
     comparator = _comparator(experiment, offline, judging, judges, folder, seed)
     own = {case.id: read_evaluators(case.evaluators, tools=tools)[0] for case in cases if case.evaluators}
-    asks = any(evaluator.kind != "rule" for evaluator in evaluators)
-    recorded_only = judging.grades is not None and len(evaluators) == 1
-    needed = (bool(evaluators) and not recorded_only) or asks or bool(own) or _compares_live(judging)
+    reads = any(not getattr(evaluator, "recorded", False) for evaluator in evaluators)
+    needed = reads or bool(own) or _compares_live(judging)
     source = _answers(experiment, offline, endpoints.answers, through, needed=needed, seed=seed)
     _require_references(offline, cases)
     _require_filled(source, cases, experiment.variants)

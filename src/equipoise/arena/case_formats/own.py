@@ -36,6 +36,7 @@ def read_own(rows: Rows, spec: Cases) -> Iterator[Case]:
     """Every row as a case. Raises DataError with the line and the column."""
     reference = spec.reference or "reference"
     plural = "inputs" if spec.input == "input" else spec.input
+    lines: dict[str, int] = {}
     for row in rows:
         column = spec.input if spec.input in row.values else plural
         for needed in (spec.id, column, *([spec.reference] if spec.reference else [])):
@@ -47,8 +48,15 @@ def read_own(rows: Rows, spec: Cases) -> Iterator[Case]:
                     f"{', '.join(there) or 'nothing'}" + (f"; {near}" if near else "")
                 )
         apart = {spec.id, column, reference, *KNOWN}
+        name = rows.name(row, spec.id)
+        if name in lines:
+            raise DataError(
+                f"{rows.what} {rows.path}, line {row.line}: the id '{name}' stands on line {lines[name]} already. "
+                "Give every case an id of its own"
+            )
+        lines[name] = row.line
         yield Case(
-            id=rows.name(row, spec.id),
+            id=name,
             input=_input(rows, row, column),
             reference=_text(rows, row, reference, "a text, or nothing where there is no reference"),
             context=_context(rows, row),
