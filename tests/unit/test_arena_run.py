@@ -465,28 +465,31 @@ def test_several_samples_tell_flaky_cases_and_noise(folder):
 
 def test_labels_correct_the_judge_and_decide(folder):
     """From enough labelled cases on, the corrected win rate is what the gate reads; before, nothing is decided."""
-    many(folder, 60)
-    scores = [1.0 if n % 4 else 0.0 for n in range(60)]
+    many(folder, 200)
+    scores = [1.0 if n % 4 else 0.0 for n in range(200)]
+    said = [1.0 - p if n % 10 == 0 else p for n, p in enumerate(scores[:80])]
     write(folder, "verdicts.jsonl", [{"case": n, "variant": "b", "p": p} for n, p in enumerate(scores)])
-    write(folder, "labels.jsonl", [{"case": n, "variant": "b", "said": p} for n, p in enumerate(scores[:30])])
+    write(folder, "labels.jsonl", [{"case": n, "variant": "b", "said": p} for n, p in enumerate(said)])
     judge = Judge(pairwise=Recording(file="verdicts.jsonl", case="case", variant="variant", value="p"))
     labels = Recording(file="labels.jsonl", case="case", variant="variant", value="said")
 
-    def run(at_least, limits=None):
-        gate = Gate(limits=limits or Limits())
+    def run(at_least, **limits):
+        gate = Gate(limits=Limits(**limits))
         return run_arena_sync(
             experiment(folder, judge=judge, labels=Labels(recording=labels, at_least=at_least), gate=gate)
         )
 
-    result = run(30)
+    result = run(80)
     seen = result.variant("b").preference
-    assert (seen.decides, seen.labels, seen.kappa.value, seen.agreement.value) == ("corrected", 30, 1.0, 1.0)
+    assert (seen.decides, seen.labels, seen.agreement.value) == ("corrected", 80, 0.9)
+    assert 0.6 < seen.kappa.value < 0.8
     assert result.gate.arms[0].criteria[0].estimate == seen.corrected
     assert result.gate.decision == "pass"
-    early = run(50)
+    early = run(100)
     assert early.gate.decision == "inconclusive"
-    assert "30 of the cases are labelled, and from 50 on the labels decide" in early.gate.reason
-    assert run(30, Limits(kappa=0.4)).gate.decision == "pass"
+    assert "80 of the cases are labelled, and from 100 on the labels decide" in early.gate.reason
+    strict = run(80, kappa=0.9)
+    assert (strict.gate.decision, "kappa" in strict.gate.reason) == ("invalid", True)
 
 
 def test_an_application_is_called_with_the_case_and_the_variant(folder):
