@@ -72,7 +72,7 @@ def test_identical_variants_rarely_fail() -> None:
     for n in (100, 500):
         for size in (1, 5):
             found = share(gate("superior"), "fail", 600, 11, n, size, 0.8)
-            assert found <= 0.05, (n, size, found)
+            assert found <= 0.04 + tolerance(0.04, 600), (n, size, found)
 
 
 @pytest.mark.long
@@ -80,17 +80,18 @@ def test_identical_variants_rarely_fail() -> None:
 @pytest.mark.parametrize("n", [100, 500])
 @pytest.mark.parametrize("size", [1, 5])
 @pytest.mark.parametrize("base", [0.7, 0.8, 0.9, 0.98])
-def test_identical_variants_fail_at_most_at_half_of_alpha(show: Show, n: int, size: int, base: float) -> None:
-    """4,000 replications: 2.5 % at most, half a point allowed for the normal approximation."""
+def test_identical_variants_fail_in_five_per_cent_at_most(show: Show, n: int, size: int, base: float) -> None:
+    """4,000 replications: planned for 4 %, so that 5 % is not passed."""
     found = share(gate(show), "fail", 4000, 12, n, size, base)
-    assert found <= 0.03 + tolerance(0.03, 4000)
+    assert found <= 0.05
 
 
 @pytest.mark.parametrize("worse, least", [(0.058, 0.75), (0.116, 0.99)])
 def test_a_worse_variant_fails(worse: float, least: float) -> None:
-    """500 cases that pass nine times in ten, 400 replications: 5.8 and 11.6 points less are seen."""
-    found = share(gate("superior"), "fail", 400, 13, 500, 1, 0.9, worse)
-    assert found >= least
+    """500 cases that pass eight or nine times in ten, 400 replications: 5.8 and 11.6 points less are seen."""
+    for base in (0.8, 0.9):
+        found = share(gate("superior"), "fail", 400, 13, 500, 1, base, worse)
+        assert found >= least, (base, found)
 
 
 @pytest.mark.long
@@ -102,7 +103,7 @@ def test_how_often_a_worse_variant_fails(base: float, show: Show) -> None:
     for worse in (0.058, 0.116):
         many = arms(rng, 400_000, 1, base, worse)
         error = float(np.std(many[1] - many[0])) / math.sqrt(500)
-        expected = 0.5 * math.erfc((1.96 - worse / error) / math.sqrt(2))
+        expected = 0.5 * math.erfc((1.751 - worse / error) / math.sqrt(2))  # z of one-sided 4 %
         found = share(gate(show), "fail", 4000, 15, 500, 1, base, worse)
         assert found == pytest.approx(expected, abs=0.015 + tolerance(expected, 4000))
 

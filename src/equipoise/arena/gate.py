@@ -212,6 +212,10 @@ def decide(arms: Sequence[ArmDecision]) -> GateResult:
 
 _WORST_FIRST: tuple[Literal["pass", "fail", "inconclusive"], ...] = ("fail", "inconclusive", "pass")
 
+_HARM = 0.8
+"""The share of 1 − level that a one-sided test for harm may use: at a few hundred cases a test by scores or by t may
+pass its level by a tenth, and an arm equal to control is to fail in no more than 1 − level of runs."""
+
 _ENOUGH = 30
 """With fewer cases than these the spread seen is no guide, and planning assumes the most there can be."""
 
@@ -265,7 +269,7 @@ def _against_control(criterion: Criterion, estimate: Estimate | NotEstimable, ba
 def _worse(estimate: Estimate, bar: float) -> bool:
     """Whether the estimate's own test, one-sided, puts it below the bar."""
     tested = estimate.p_value is not None and estimate.null == bar and estimate.value < bar
-    return tested and (estimate.p_value or 0.0) / 2.0 < 1.0 - estimate.level
+    return tested and (estimate.p_value or 0.0) / 2.0 < _HARM * (1.0 - estimate.level)
 
 
 def _against_floor(criterion: Criterion, own: Estimate | NotEstimable | None, floor: float) -> Decided:
