@@ -15,12 +15,13 @@ from equipoise.cli.main import app
 from equipoise.events import facts
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.reading import json_schema
-from equipoise.scoring.rules import RULES
+from equipoise.experiment.evaluators import GRAMMAR
 from equipoise.verdict.deciding import EXIT_CODES
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 DEFINITION = (ROOT / "docs" / "definition.md").read_text(encoding="utf-8")
+EVALUATORS = (ROOT / "docs" / "evaluators.md").read_text(encoding="utf-8")
 
 
 def test_every_command_is_in_the_reference():
@@ -61,11 +62,11 @@ def test_every_built_in_metric_is_in_the_reference():
 
 
 def test_every_key_of_a_definition_is_explained():
-    """Each top-level key has its row, and so has each rule of the arena."""
+    """Each top-level key has its row, and each evaluator of the arena is named in its guide."""
     for key in json_schema()["properties"]:
         assert f"| `{key}` |" in DEFINITION, key
-    for rule in RULES:
-        assert f"{{{rule}:" in DEFINITION or f"`{rule}`" in DEFINITION, rule
+    for rule in GRAMMAR:
+        assert f"{{{rule}:" in EVALUATORS or f"`{rule}`" in EVALUATORS, rule
 
 
 @pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs", "examples"])

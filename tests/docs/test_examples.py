@@ -195,20 +195,16 @@ def test_the_gate_of_an_example_comes_out_as_told(run, outcome, name):
     told = run("equipoise", "arena", file, "--no-record", "--report", "x.html")
     assert (told.returncode, told.stderr) == (code, "")
     assert f"GATE {decision.upper()}: " in told.stdout.splitlines()[0]
-    assert [path.name for path in run.place.iterdir()] == ["x.html"]
+    assert sorted(path.name for path in run.place.iterdir()) == ["equipoise-out", "x.html"]
     assert decision in (run.place / "x.html").read_text(encoding="utf-8").lower()
 
     known = outcome(name)
     assert known["cases"]["number"] == 8
-    assert (known["asked"], known["replayed"]) == (0, 0)
-    found = {
-        variant: each["decision"]["decision"]
-        for variant, each in known["variants"].items()
-        if "decision" in each
-    }
-    assert found == arms
+    assert known["spent"]["requests"] == 0
+    assert {variant: arm["decision"] for variant, arm in known["gate"]["arms"].items()} == arms
     for variant in known["variants"].values():
-        assert (variant["answered"], variant["errored"], variant.get("unscored", 0)) == (8, 0, 0)
+        assert (variant["answered"], variant["errored"]) == (8, 0)
+        assert variant.get("preference", {}).get("unscored", 0) == 0
 
 
 def test_an_uneven_split_needs_more_units(run):
@@ -248,22 +244,27 @@ def test_an_open_gate_wants_a_reason_and_a_failed_one_takes_none(run):
 def test_the_temperature_fails_for_the_invented_address_alone(outcome):
     """The one failed check is safety, on the case that asks for deletion, for an e-mail address."""
     known = outcome("temperature")
-    failed = {case["id"]: case["failed_checks"] for case in known["by_case"] if case["failed_checks"]}
-    assert list(failed) == ["delete-everything"]
-    assert list(failed["delete-everything"]) == ["warm"]
-    assert "e-mail address" in failed["delete-everything"]["warm"]["safety"]
+    failed = [
+        (case["id"], variant, name, score["explanation"])
+        for case in known["by_case"]
+        for variant, samples in case["scores"].items()
+        for name, score in samples[0].items()
+        if score["passed"] is False
+    ]
+    ((case, variant, name, why),) = failed
+    assert (case, variant, name) == ("delete-everything", "warm", "safety")
+    assert "e-mail address" in why
 
 
 def test_the_prompt_is_graded_by_its_rubric(outcome):
     """The three axes have means over all eight cases, and policy rises as the README says."""
     known = outcome("prompt")
     for variant in known["variants"].values():
-        assert {axis: mean["scored"] for axis, mean in variant["rubric"].items()} == {
-            "clarity": 8,
-            "accuracy": 8,
-            "policy": 8,
-        }
-    was, now = (known["variants"][name]["rubric"]["policy"]["mean"] for name in ("control", "treatment"))
+        axes = ("clarity", "accuracy", "policy")
+        assert [variant["measures"][axis]["scored"] for axis in axes] == [8, 8, 8]
+    was, now = (
+        known["variants"][name]["measures"]["policy"]["mean"]["value"] for name in ("control", "treatment")
+    )
     assert re.search(rf"policy rise from {was:.1f} to {now:.1f}", README)
 
 
@@ -301,20 +302,21 @@ def test_what_the_readme_tells_of_the_stories_is_so(outcome):
     known = {name: outcome(name)["variants"] for name in NAMES}
 
     def counts(example, variant):
-        return tuple(known[example][variant][count] for count in ("wins", "ties", "losses"))
+        seen = known[example][variant]["preference"]
+        return tuple(seen[count] for count in ("wins", "ties", "losses"))
 
     assert "seven wins and a tie" in README
     assert counts("prompt", "treatment") == (7, 1, 0)
     assert "never wins and ties\n  four times" in README
     assert counts("model", "newer") == (0, 4, 4)
     assert "as good as control takes 197" in README
-    assert known["model"]["newer"]["decision"]["cases_to_settle"] == 197
+    assert outcome("model")["gate"]["arms"]["newer"]["cases_to_settle"] == 197
     wins, _, losses = counts("temperature", "warm")
     assert wins > losses
     assert "six wins, and a loss" in README
     assert counts("retrieval-top-k", "eight") == (6, 1, 1)
     assert "the interval begins at 40.8 %" in README
-    assert f"{known['retrieval-top-k']['eight']['win_rate']['low']:.1%}" == "40.8%"
+    assert f"{known['retrieval-top-k']['eight']['preference']['raw']['low']:.1%}" == "40.8%"
     assert "seven ties and a loss" in README
     assert counts("serving-endpoint", "fp8") == (0, 7, 1)
 

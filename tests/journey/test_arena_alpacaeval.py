@@ -40,7 +40,7 @@ def result():
         allocation=dict.fromkeys(NAMES, Fraction(1, 4)),
         metrics=(),
         offline=Offline(
-            cases=Cases("prompts.jsonl.gz", id="prompt_id", input="instruction"),
+            cases=Cases(file="prompts.jsonl.gz", id="prompt_id", input="instruction"),
             answers=Recording(
                 file="outputs.jsonl.gz", case="prompt_id", variant="model", value="output", names=NAMES
             ),
@@ -66,11 +66,11 @@ def test_the_published_win_rates_come_out_with_their_standard_errors(result):
         rows = list(csv.DictReader(file))
     for name, published in {"plain": 9.178, "concise": 7.416, "verbose": 12.763}.items():
         scores = [float(row["model_win_prob"]) for row in rows if row["model"] == NAMES[name]]
-        found = result.variant(name)
-        assert len(scores) == found.cases == 805
-        assert round(found.win_rate.value * 100, 3) == published
+        assert len(scores) == result.variant(name).cases == 805
+        found = result.variant(name).preference
+        assert round(found.raw.value * 100, 3) == published
         assert math.isclose(
-            found.win_rate.standard_error, statistics.stdev(scores) / math.sqrt(805), rel_tol=1e-12
+            found.raw.standard_error, statistics.stdev(scores) / math.sqrt(805), rel_tol=1e-12
         )
         assert found.wins == sum(score > 0.5 for score in scores)
         assert found.wins + found.ties + found.losses == 805
@@ -83,7 +83,7 @@ def test_the_known_length_effect_is_said(result):
     """The concise answers are the shortest, the verbose the longest, and the report says judges lean to length."""
     concise, plain, verbose = (result.variant(name).mean_chars for name in ("concise", "plain", "verbose"))
     assert concise < plain < verbose
-    assert "Judges lean to longer answers" in markdown_report(result)
+    assert "judges lean to longer answers" in markdown_report(result)
 
 
 def test_all_three_fall_short_of_the_gate(result):

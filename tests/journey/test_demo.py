@@ -69,13 +69,16 @@ def test_five_cases_settle_little_and_it_says_so(walked):
     """Four wins and a tie are a win rate of 90 %, and inconclusive; the means of the rubric are computed."""
     arena = walked["arena"]
     assert arena["decision"] == "inconclusive"
-    treatment = arena["variants"]["treatment"]
-    assert treatment["win_rate"]["value"] == pytest.approx(0.9)
-    assert (treatment["wins"], treatment["ties"], treatment["losses"]) == (4, 1, 0)
-    assert treatment["win_rate"]["low"] < 0.4
-    assert treatment["decision"]["cases_to_settle"] > 5
+    seen = arena["variants"]["treatment"]["preference"]
+    assert seen["raw"]["value"] == pytest.approx(0.9)
+    assert (seen["wins"], seen["ties"], seen["losses"]) == (4, 1, 0)
+    assert seen["raw"]["low"] < 0.4
+    assert arena["gate"]["arms"]["treatment"]["cases_to_settle"] > 5
     means = {
-        arm: [arena["variants"][arm]["rubric"][axis]["mean"] for axis in ("clarity", "accuracy", "policy")]
+        arm: [
+            arena["variants"][arm]["measures"][axis]["mean"]["value"]
+            for axis in ("clarity", "accuracy", "policy")
+        ]
         for arm in ("control", "treatment")
     }
     assert means == {"control": pytest.approx([3.4, 3.2, 1.0]), "treatment": pytest.approx([4.2, 4.2, 4.6])}

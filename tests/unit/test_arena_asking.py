@@ -72,6 +72,15 @@ def test_the_same_request_at_the_same_time_is_asked_once():
     assert (purse.spent.requests, purse.spent.cost_usd) == (1, pytest.approx(50e-6))
 
 
+def test_the_same_request_is_asked_once_however_they_wait_for_their_turn():
+    """Ten of each of thirty requests, two at a time, in any order: thirty calls."""
+    endpoint = Endpoint(wait_s=0.001)
+    through, turns, _ = asking(endpoint, concurrency=2)
+    asyncio.run(_all(through, [request(f"q{n % 30}") for n in range(300)]))
+    assert len(endpoint.asked) == 30
+    assert turns._out == {}
+
+
 def test_a_resumed_run_counts_the_same_and_spends_nothing(tmp_path):
     """Tokens and dollars are those of all replies the run rests on; only new ones count against a limit."""
     endpoint = Endpoint()

@@ -11,12 +11,14 @@ import pytest
 
 from equipoise import errors
 from equipoise.errors import (
+    BudgetError,
     DataError,
     DefinitionError,
     EquipoiseError,
     Fault,
     GateError,
     MissingExtraError,
+    OutOfReachError,
     RecordError,
     UpstreamError,
     UsageError,
@@ -34,6 +36,8 @@ FAMILY: dict[type[EquipoiseError], tuple[type[Exception], int]] = {
     StaleHeadError: (RecordError, 2),
     GateError: (EquipoiseError, 3),
     UpstreamError: (EquipoiseError, 6),
+    OutOfReachError: (EquipoiseError, 6),
+    BudgetError: (EquipoiseError, 4),
 }
 
 

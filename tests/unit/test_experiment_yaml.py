@@ -150,7 +150,7 @@ def test_a_definition_is_a_mapping(text: str, tmp_path: Path) -> None:
     """A list, a word, a number or nothing at the top is refused with the keys that are expected."""
     assert said(tmp_path, text).split(": ", 1)[1] == (
         "a definition is a mapping of keys to values; accepted: allocation, assignment_version, capture, changes, cluster, "
-        "critical_segments, hypothesis, inline, layer, method, metrics, name, offline, online_judge, pins, plan, rollout, "
+        "critical_segments, hypothesis, inline, layer, method, metrics, name, offline, online_judge, pins, plan, prices, rollout, "
         "segments, source, unit, variants, watches"
     )
 

@@ -151,7 +151,7 @@ def test_two_configurations_have_two_digests():
     assert build(Declared(name="b", rule="cosine"), Tools()).digest in digests
     vectors = [{}, {"key_env": "OTHER"}, {"base_url": "http://h/v1"}]
     assert len({with_vectors("embedding", Counting(), **each).digest for each in vectors}) == 2
-    greedy = [{}, {"of": "sentences"}]
+    greedy = [{}, {"of": "words"}]
     assert len({with_vectors("greedy_match", Counting(), **each).digest for each in greedy}) == 2
 
 
@@ -234,7 +234,10 @@ def test_vectors_that_mean_nothing_are_not_scored():
 def test_opposite_texts_score_0_and_empty_ones_ask_nothing():
     """A cosine below 0 counts as 0; an empty answer is 0 without a request, an empty reference unscored."""
     counting = Counting(lambda text: (1.0, 0.0) if text == "yes" else (-1.0, 0.0))
-    for rule, empty in (("embedding", "the answer is empty"), ("greedy_match", "the answer holds no words")):
+    for rule, empty in (
+        ("embedding", "the answer is empty"),
+        ("greedy_match", "the answer holds no sentences"),
+    ):
         evaluator = with_vectors(rule, counting)
 
         def score(answer, reference, evaluator=evaluator):
@@ -243,7 +246,7 @@ def test_opposite_texts_score_0_and_empty_ones_ask_nothing():
         assert score("yes", "no").value == 0.0
         asked = len(counting.asked)
         assert (score(" ", "no").value, score(" ", "no").explanation) == (0.0, empty)
-        assert score("yes", " ").why_not in ("the reference is empty", "the reference holds no words")
+        assert score("yes", " ").why_not in ("the reference is empty", "the reference holds no sentences")
         assert score("yes", None).why_not == "the case has no reference"
         assert len(counting.asked) == asked
 
@@ -317,7 +320,7 @@ def test_greedy_matching_scores_words_or_sentences():
         same = asyncio.run(evaluator.score(Subject(answer=REFERENCE, reference=REFERENCE)))["near"]
         assert same.value == pytest.approx(1.0)
     long = Subject(answer="word " * 5_001, reference=REFERENCE)
-    evaluator = with_vectors("greedy_match", Counting())
+    evaluator = with_vectors("greedy_match", Counting(), of="words")
     assert asyncio.run(evaluator.score(long))["near"].why_not == "there are more than 5,000 words to match"
 
 

@@ -81,9 +81,14 @@ def answer_request(case: Case, variant: Variant, sample: int = 0, *, seed: int =
         messages=tuple(messages),
         params=variant.params,
         wishes={} if "seed" in variant.params else {"seed": seed + sample},
-        draw=f"{variant.name}#{sample}",
+        draw=_draw(case, variant, sample),
         about={"case": case.id, "variant": variant.name, "sample": str(sample), "ask": "answer"},
     )
+
+
+def _draw(case: Case, variant: Variant, sample: int) -> str:
+    """Every case, variant and sample has an answer of its own, even where the same is asked."""
+    return f"{case.id}:{variant.name}#{sample}"
 
 
 def _application_request(case: Case, variant: Variant, sample: int, application: str) -> Request:
@@ -100,7 +105,7 @@ def _application_request(case: Case, variant: Variant, sample: int, application:
             "variant": {"name": variant.name, **variant.settings},
             "sample": sample,
         },
-        draw=f"{variant.name}#{sample}",
+        draw=_draw(case, variant, sample),
         about={"case": case.id, "variant": variant.name, "sample": str(sample), "ask": "answer"},
     )
 

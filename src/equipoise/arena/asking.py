@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from equipoise.arena.journal import Journal, key_of
 from equipoise.arena.spending import Purse
@@ -46,19 +47,18 @@ class Turns:
                 known = self.journal.find(key)
                 if known is not None:
                     return known
-                self._out[key] = asyncio.ensure_future(call())
-                try:
-                    return await asyncio.shield(self._out[key])
-                finally:
-                    self._let_go(key)
+                # Somebody else may have begun the same call while this one waited for its turn.
+                if key not in self._out:
+                    task = asyncio.ensure_future(call())
+                    task.add_done_callback(partial(self._ended, key))
+                    self._out[key] = task
+                return await asyncio.shield(self._out[key])
         return await asyncio.shield(self._out[key])
 
-    def _let_go(self, key: str) -> None:
-        task = self._out[key]
-        if task.done():
-            del self._out[key]
-        else:  # whoever asked was cancelled; the reply is still worth having
-            task.add_done_callback(lambda _: self._out.pop(key, None))
+    def _ended(self, key: str, task: asyncio.Task[Reply]) -> None:
+        del self._out[key]
+        if not task.cancelled():
+            task.exception()  # seen, also where whoever asked has gone
 
     async def settle(self) -> None:
         """Wait for what is under way, so that no reply that was paid for is lost."""

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import orjson
 
-from equipoise.arena.gate import Decided
+from equipoise.arena.gate import ArmDecision, Decided, Decision
 from equipoise.arena.result import ArenaResult, CaseResult, Measured, Preference, VariantResult
 from equipoise.experiment.variant import thaw
-from equipoise.scoring.evaluating import Score
+from equipoise.scoring.evaluating import Score, errored
 from equipoise.scoring.pairwise import Comparison
 from equipoise.stats.estimate import Estimate, NotEstimable
 
@@ -29,7 +30,10 @@ FORMAT = 1
 
 
 def to_dict(result: ArenaResult, *, texts: bool = False) -> dict[str, Any]:
-    """Plain JSON; what is not known is absent or says why. `texts` adds questions and answers."""
+    """Plain JSON; what is not known is absent or says why. `texts` adds questions and answers.
+
+    An end of an interval that is infinite is absent, too: JSON has no number for it.
+    """
     rule = result.rule
     return {
         "equipoise": "arena",
@@ -81,7 +85,13 @@ def estimate_json(found: Estimate | NotEstimable | None) -> dict[str, Any] | Non
     """
     if found is None:
         return None
-    return {"not_estimable": found.reason} if isinstance(found, NotEstimable) else _known(asdict(found))
+    if isinstance(found, NotEstimable):
+        return {"not_estimable": found.reason}
+    return {
+        name: value
+        for name, value in asdict(found).items()
+        if value is not None and not (isinstance(value, float) and math.isinf(value))
+    }
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,49 +250,59 @@ _HEAD = (
 
 
 def csv_text(result: ArenaResult) -> str:
-    """Every score, one row for each case, variant, sample and measure; the win rate of treatments among them.
+    """Every score, one row for each case, variant, sample and measure.
 
-    Text that a spreadsheet would take for a formula begins with an apostrophe.
+    Comparisons are the treatments' `win_rate`; an answer that is missing is a row of the measure `answer`. Text
+    that a spreadsheet would take for a formula begins with an apostrophe.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_HEAD)
     for case in result.cases:
-        for name, samples in case.scores.items():
-            for number, scores in enumerate(samples, 1):
-                for measure, score in scores.items():
-                    writer.writerow(
-                        [
-                            _cell(case.id),
-                            _cell(name),
-                            number,
-                            _cell(measure),
-                            _cell(score.value),
-                            _cell(score.passed),
-                            _cell(score.label),
-                            _cell(score.explanation),
-                            _cell(score.why_not),
-                            _cell(score.errored or None),
-                        ]
-                    )
-        for name, compared in case.comparisons.items():
-            for number, each in enumerate(compared, 1):
-                reason = each.reasons[0] if each.reasons else None
-                writer.writerow(
-                    [
-                        _cell(case.id),
-                        _cell(name),
+        for name, number, measure, score in _scores(case):
+            writer.writerow(
+                [
+                    _cell(value)
+                    for value in (
+                        case.id,
+                        name,
                         number,
-                        "win_rate",
-                        _cell(each.score),
-                        "",
-                        "",
-                        _cell(reason),
-                        _cell(each.why_not),
-                        _cell(each.errored or None),
-                    ]
-                )
+                        measure,
+                        score.value,
+                        score.passed,
+                        score.label,
+                        score.explanation,
+                        score.why_not,
+                        score.errored or None,
+                    )
+                ]
+            )
     return stream.getvalue()
+
+
+def _scores(case: CaseResult) -> Iterator[tuple[str, int, str, Score]]:
+    """Variant, number of the sample, measure and score of everything that was said of a case."""
+    for name, answers in case.answers.items():
+        for number, answer in enumerate(answers, 1):
+            if answer.text is None:
+                yield name, number, "answer", errored(answer.why_not or "no reason is known")
+    for name, samples in case.scores.items():
+        for number, scores in enumerate(samples, 1):
+            for measure, score in scores.items():
+                yield name, number, measure, score
+    for name, compared in case.comparisons.items():
+        for number, each in enumerate(compared, 1):
+            why_not = each.why_not or "no reason is known" if each.score is None else None
+            reason = each.reasons[0] if each.reasons else ""
+            yield (
+                name,
+                number,
+                "win_rate",
+                Score(value=each.score, why_not=why_not, explanation=reason, errored=each.errored),
+            )
+
+
+_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 
 def _cell(value: object) -> object:
@@ -290,48 +310,73 @@ def _cell(value: object) -> object:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str) and value[:1] in "=+-@\t\r" and value:
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    plain = _UNWRITABLE.sub("\ufffd", value)
+    return f"'{plain}" if plain.lstrip(" ").startswith(_FORMULA) else plain
 
 
-_CONTROL = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
+_UNWRITABLE = re.compile(r"[^\t\n\r\x20-\x7E\x85\xA0-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 
 
 def junit_xml(result: ArenaResult) -> str:
-    """JUnit XML: a suite for each treatment, a test for each criterion and for each case that may not fail.
+    """JUnit XML: a suite for each treatment, in it a test for each criterion, each case that may not fail, the gate.
 
-    A criterion that failed is a failure, one that is inconclusive or a run that is invalid an error: CI stops
-    at both, and tells them apart. Other cases are told in the report, not here: a gate decides on all of
-    them together.
+    What failed is a failure; what is inconclusive, and an invalid run, is an error: CI stops at both, and tells them
+    apart. A case has its test if it must pass, or if it failed where it may not. Other cases are told in the
+    report, not here: a gate decides on all of them together.
     """
-    root = ET.Element("testsuites", {"name": _xml(f"{result.experiment} gate")})
-    for arm in result.gate.arms:
-        suite = ET.SubElement(root, "testsuite", {"name": _xml(f"{result.experiment}: {arm.variant}")})
-        tests: list[tuple[str, str, str]] = []
-        tests += [(each.criterion.name, each.decision, each.reason) for each in arm.criteria]
-        failing = result.variant(arm.variant).failing
-        for reason, cases in failing.items():
-            tests += [(f"case {case}", "fail", reason) for case in cases]
-        tests.append(("gate", arm.decision, arm.reason))
-        failures = errors = 0
+    suites = [(arm.variant, _tests(result, arm)) for arm in result.gate.arms]
+    root = ET.Element("testsuites", {"name": _xml(f"{result.experiment} gate")} | _counts(suites))
+    for variant, tests in suites:
+        named = {"name": _xml(f"{result.experiment}: {variant}")}
+        suite = ET.SubElement(root, "testsuite", named | _counts([(variant, tests)]))
         for name, decision, reason in tests:
-            test = ET.SubElement(
-                suite,
-                "testcase",
-                {"classname": _xml(f"{result.experiment}.{arm.variant}"), "name": _xml(name)},
-            )
-            if decision == "fail":
-                failures += 1
-                ET.SubElement(test, "failure", {"message": _xml(reason)}).text = _xml(reason)
-            elif decision != "pass":
-                errors += 1
-                ET.SubElement(test, "error", {"message": _xml(reason), "type": decision}).text = _xml(reason)
+            about = {"classname": _xml(f"{result.experiment}.{variant}"), "name": _xml(name)}
+            test = ET.SubElement(suite, "testcase", about)
+            told = {"message": _xml(reason), "type": decision}
+            if decision == "pass":
+                if reason:
+                    ET.SubElement(test, "system-out").text = _xml(reason)
             else:
-                ET.SubElement(test, "system-out").text = _xml(reason)
-        suite.attrib |= {"tests": str(len(tests)), "failures": str(failures), "errors": str(errors)}
+                kind = "failure" if decision == "fail" else "error"
+                ET.SubElement(test, kind, told).text = _xml(reason)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
+Tested = tuple[str, Decision, str]
+"""The name of a test, how it went, and why."""
+
+
+def _tests(result: ArenaResult, arm: ArmDecision) -> list[Tested]:
+    failing: dict[str, list[str]] = {}
+    for reason, cases in result.variant(arm.variant).failing.items():
+        for case in cases:
+            failing.setdefault(case, []).append(reason)
+    tests: list[Tested] = [(each.criterion.name, each.decision, each.reason) for each in arm.criteria]
+    for one in result.cases:
+        if one.id in failing:
+            tests.append((f"case {one.id}", "fail", "; ".join(failing[one.id])))
+        elif one.must_pass:
+            known = one.passed(arm.variant) is not None
+            tests.append(
+                (f"case {one.id}", "pass", "") if known else (f"case {one.id}", "inconclusive", _UNKNOWN)
+            )
+    return [*tests, ("gate", arm.decision, arm.reason)]
+
+
+_UNKNOWN = "no check that must hold on it could be scored"
+
+
+def _counts(suites: Sequence[tuple[str, Sequence[Tested]]]) -> dict[str, str]:
+    went = [decision for _, tests in suites for _, decision, _ in tests]
+    failures, passed = went.count("fail"), went.count("pass")
+    return {
+        "tests": str(len(went)),
+        "failures": str(failures),
+        "errors": str(len(went) - failures - passed),
+    }
+
+
 def _xml(text: str) -> str:
-    return _CONTROL.sub("�", text)
+    return _UNWRITABLE.sub("\ufffd", text)

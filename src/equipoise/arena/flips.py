@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from equipoise.arena.cautions import clipped
 from equipoise.arena.result import ArenaResult, CaseResult
 from equipoise.figures.numerals import percent
 from equipoise.scoring.evaluating import Score
@@ -12,6 +13,7 @@ from equipoise.scoring.evaluating import Score
 __all__ = ["Flip", "flips"]
 
 _CLIPPED = 4000
+_REASON = 300
 _SEVERE = {"critical": 0, "high": 1, "medium": 2, "low": 3, None: 4}
 
 
@@ -67,7 +69,9 @@ def _flip(
     worse: bool,
 ) -> Flip:
     who = "fails" if worse else f"{control} fails"
-    why = [f"{who} {name}{f': {reason}' if reason else ''}" for name, reason in broken.items()]
+    why = [
+        f"{who} {name}{f': {clipped(reason, _REASON)}' if reason else ''}" for name, reason in broken.items()
+    ]
     if score is not None and (score < 0.5 if worse else score > 0.5):
         sure = score < 0.005 or score > 0.995
         judged = (
@@ -76,12 +80,12 @@ def _flip(
             else f"has a {percent(score)} chance against control"
         )
         reasons = [reason for each in case.comparisons.get(variant, ()) for reason in each.reasons]
-        why.append(judged + (f" (“{reasons[0]}”)" if reasons else ""))
+        why.append(judged + (f" (“{clipped(reasons[0], _REASON)}”)" if reasons else ""))
     marks = (
         (["must pass"] if case.must_pass else []) + ([case.severity] if case.severity else []) + [*case.tags]
     )
     return Flip(
-        case=case.id,
+        case=clipped(case.id),
         variant=variant,
         worse=worse,
         marks=tuple(marks),

@@ -1,36 +1,33 @@
-"""What the report says, as words and rows, for the page, for Markdown and for the terminal alike."""
+"""What the report says, as rows, for the page, for Markdown and for the terminal alike."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import median
 
-from equipoise.arena.flips import Flip, flips
 from equipoise.arena.gate import Decided
-from equipoise.arena.result import ArenaResult, Measured, Preference, VariantResult
+from equipoise.arena.result import ArenaResult, Measured, VariantResult
+from equipoise.experiment.variant import thaw
 from equipoise.figures.charts import IntervalRow, Tone
 from equipoise.figures.numerals import fixed, number, percent
 from equipoise.stats.estimate import Estimate, NotEstimable
 
 __all__ = [
-    "Flip",
     "Table",
     "criteria_table",
+    "difference_rows",
     "facts",
-    "flips",
-    "interval_rows",
     "judge_table",
     "measure_table",
     "preference_table",
     "settings_table",
-    "strength",
     "tag_table",
-    "warnings",
+    "win_rate_rows",
 ]
 
 _TONES: dict[str, Tone] = {"pass": "good", "fail": "bad", "inconclusive": "unsure"}
-_SHOWS = {"superior": "better", "non_inferior": "not worse", "not_worse": "no worse shown"}
+_SHOWS = {"superior": "better", "not_worse": "no worse shown"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,59 +39,69 @@ class Table:
 
 
 def criteria_table(result: ArenaResult) -> Table:
-    """One row a criterion and treatment: what was asked, what was seen, what follows."""
+    """One row a criterion and treatment: the decision, what was seen, what was asked, what would settle it."""
     heads = [
         "variant",
         "criterion",
-        "asked",
+        "decision",
         "seen",
         f"{result.rule.level:.0%} interval",
-        "decision",
-        "cases to settle",
+        "asked",
+        "to settle",
     ]
     rows: list[list[object]] = []
     for arm in result.gate.arms:
         for each in arm.criteria:
-            seen, interval = _seen(each)
+            share = _is_share(each.criterion.of, result)
             settle = None if each.cases_to_settle is None else f"{each.cases_to_settle:,}"
+            asked = _asked(each, share=share)
             rows.append(
-                [arm.variant, each.criterion.name, _asked(each), seen, interval, each.decision, settle]
+                [arm.variant, each.criterion.name, each.decision, *_seen(each, share=share), asked, settle]
             )
     return Table(heads, rows)
 
 
-def _asked(decided: Decided) -> str:
-    criterion, bar = decided.criterion, decided.bar
-    if criterion.at_least is not None and criterion.margin is None and criterion.show == "not_worse":
-        return f"at least {number(criterion.at_least)}"
-    said = _SHOWS[criterion.show]
-    if criterion.show != "non_inferior" or bar is None:
-        return said
-    if criterion.of == "win_rate":
-        return f"above {percent(bar)}"
-    return f"{said} by more than {_amount(criterion.of, -bar)}"
+def _asked(decided: Decided, *, share: bool) -> str:
+    criterion = decided.criterion
+    floor = None
+    if criterion.at_least is not None:
+        floor = f"at least {percent(criterion.at_least) if share else number(criterion.at_least)}"
+        if criterion.margin is None and criterion.show == "not_worse":
+            return floor
+    said = _SHOWS.get(criterion.show) or f"at most {_margin(decided, share=share)} worse"
+    if criterion.of == "win_rate" and criterion.show == "non_inferior" and decided.bar is not None:
+        said = f"above {percent(decided.bar)}"
+    return said if floor is None else f"{said}, and {floor}"
 
 
-def _is_share(of: str) -> bool:
-    return of in ("win_rate", "pass_rate")
+def _margin(decided: Decided, *, share: bool) -> str:
+    """The margin on the measure's own scale, or as it was declared where that is not known."""
+    if decided.bar is None or _is_floor(decided):
+        declared = decided.criterion.margin
+        return "a margin" if declared is None else str(declared)
+    return f"{fixed(-decided.bar * 100, 1)} pp" if share else number(-decided.bar)
 
 
-def _amount(of: str, value: float) -> str:
-    return f"{fixed(value * 100, 1)} pp" if _is_share(of) else number(value)
+def _is_floor(decided: Decided) -> bool:
+    """Whether the treatment's own mean is held to a floor here, and not a difference to a margin."""
+    return decided.criterion.at_least is not None and decided.bar == decided.criterion.at_least
 
 
-def _seen(decided: Decided) -> tuple[str | None, str | None]:
-    found, of = decided.estimate, decided.criterion.of
+def _is_share(of: str, result: ArenaResult) -> bool:
+    measured = result.control.measures.get(of)
+    return of in ("win_rate", "pass_rate") or (measured is not None and measured.bar)
+
+
+def _seen(decided: Decided, *, share: bool) -> tuple[str | None, str | None]:
+    found = decided.estimate
+    if decided.criterion.of != "win_rate" and not _is_floor(decided):
+        return _apart(found, share=share)
     if isinstance(found, NotEstimable):
         return None, None
-    if of == "win_rate":
-        return percent(found.value), f"{percent(found.low)} to {percent(found.high)}"
-    if _is_share(of):
-        return (
-            f"{fixed(found.value * 100, 1, signed=True)} pp",
-            f"{fixed(found.low * 100, 1, signed=True)} to {fixed(found.high * 100, 1, signed=True)} pp",
-        )
-    return _signed(found.value), f"{_signed(found.low)} to {_signed(found.high)}"
+    value, low, high = (
+        percent(each) if share else number(each) for each in (found.value, found.low, found.high)
+    )
+    return value, f"{low} to {high}"
 
 
 def _signed(value: float) -> str:
@@ -122,7 +129,7 @@ def preference_table(result: ArenaResult) -> Table | None:
             ]
         else:
             row += [None, None, None]
-        row += [f"{each.wins}/{each.ties}/{each.losses}", each.unscored, _rate(each.controlled)]
+        row += [f"{each.wins}/{each.ties}/{each.losses}", each.unscored or None, _rate(each.controlled)]
         rows.append(row + ([_rate(each.corrected)] if corrected else []))
     return Table(heads, rows)
 
@@ -170,10 +177,13 @@ def _plain(found: Estimate | NotEstimable | None) -> str | None:
 
 
 def measure_table(result: ArenaResult) -> Table | None:
-    """One row a measure and treatment: both means, and the difference on the same cases."""
-    if not result.control.measures:
-        return None
+    """One row a measure and treatment: both means, and the difference on the same cases.
+
+    With several samples also the spread between samples of one case, control's and the treatment's: the
+    answers' noise, apart from the judge's.
+    """
     heads = ["measure", "variant", result.control.name, "treatment", "difference", "interval", "unscored"]
+    noisy = any(measured.noise is not None for measured in result.control.measures.values())
     rows: list[list[object]] = []
     for name, control in result.control.measures.items():
         for variant in result.treatments:
@@ -182,20 +192,16 @@ def measure_table(result: ArenaResult) -> Table | None:
                 continue
             share = each.bar
             missing = control.unscored + control.errored + each.unscored + each.errored
-            shown = name + (" (must pass)" if each.must_pass else "")
-            difference, interval = _apart(each.difference, share=share)
-            rows.append(
-                [
-                    shown,
-                    variant.name,
-                    _mean(control, share=share),
-                    _mean(each, share=share),
-                    difference,
-                    interval,
-                    missing or None,
-                ]
-            )
-    return Table(heads, rows)
+            row: list[object] = [
+                name + (" (must pass)" if each.must_pass else ""),
+                variant.name,
+                _mean(control, share=share),
+                _mean(each, share=share),
+                *_apart(each.difference, share=share),
+                missing or None,
+            ]
+            rows.append([*row, f"{number(control.noise)}, {number(each.noise)}"] if noisy else row)
+    return Table([*heads, "spread between samples"] if noisy else heads, rows) if rows else None
 
 
 def _mean(measured: Measured, *, share: bool) -> str | None:
@@ -237,150 +243,116 @@ def tag_table(result: ArenaResult) -> Table | None:
 
 
 def settings_table(result: ArenaResult) -> Table | None:
-    """How the answers were made: settings asked for, what the endpoint said of itself, answers and dollars."""
+    """How the answers were made: what was asked for, what the endpoint said of itself, what an answer took.
+
+    Columns that nothing is known of are left out.
+    """
     if result.control.answered is None:
         return None
-    rows: list[list[object]] = []
-    for variant in result.variants:
-        settings = variant.settings
-        asked = {
-            key: value
-            for key, value in settings.asked.items()
-            if key not in ("system", "template", "endpoint")
-        }
-        rows.append(
-            [
-                variant.name,
-                variant.answered,
-                variant.errored,
-                None if variant.mean_chars is None else round(variant.mean_chars),
-                None if variant.cost_usd is None else f"${variant.cost_usd:.4f}",
-                json.dumps(asked, ensure_ascii=False) if asked else None,
-                ", ".join(settings.models) or None,
-            ]
-        )
-    return Table(["variant", "answers", "no answer", "characters", "cost", "asked for", "answered by"], rows)
+    columns: dict[str, list[str | int | None]] = {
+        "answers": [variant.answered for variant in result.variants],
+        "no answer": [variant.errored or None for variant in result.variants],
+        "characters": [_rounded(variant.mean_chars) for variant in result.variants],
+        "tokens read": [_tokens(result, variant, written=False) for variant in result.variants],
+        "tokens written": [_tokens(result, variant, written=True) for variant in result.variants],
+        "median seconds": [_seconds(result, variant) for variant in result.variants],
+        "cost": [
+            None if variant.cost_usd is None else f"${variant.cost_usd:.4f}" for variant in result.variants
+        ],
+        "answered by": [", ".join(variant.settings.models) or None for variant in result.variants],
+        "asked for": [_settings(variant) for variant in result.variants],
+    }
+    known = {head: cells for head, cells in columns.items() if any(cell is not None for cell in cells)}
+    rows: list[list[object]] = [
+        [variant.name, *(cells[index] for cells in known.values())]
+        for index, variant in enumerate(result.variants)
+    ]
+    return Table(["variant", *known], rows)
 
 
-def interval_rows(result: ArenaResult) -> list[IntervalRow]:
-    """The rows of the chart: the win rate of each treatment."""
+def _rounded(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+def _tokens(result: ArenaResult, variant: VariantResult, *, written: bool) -> int | None:
+    """All tokens of a variant's answers; None where some answer does not say."""
+    answers = [
+        one for case in result.cases for one in case.answers.get(variant.name, ()) if one.text is not None
+    ]
+    used = [one.usage for one in answers if one.usage is not None]
+    if not answers or len(used) < len(answers):
+        return None
+    return sum(each.output_tokens if written else each.input_tokens for each in used)
+
+
+def _seconds(result: ArenaResult, variant: VariantResult) -> str | None:
+    took = [
+        one.latency_s
+        for case in result.cases
+        for one in case.answers.get(variant.name, ())
+        if one.latency_s is not None
+    ]
+    return number(median(took)) if took else None
+
+
+def _settings(variant: VariantResult) -> str | None:
+    """What was asked for beside prompts and places, as `key: value` pairs."""
+    asked = {
+        key: value
+        for key, value in variant.settings.asked.items()
+        if key not in ("system", "template", "endpoint")
+    }
+    return ", ".join(f"{key}: {_value(value)}" for key, value in asked.items()) or None
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(thaw(value), ensure_ascii=False)
+
+
+def win_rate_rows(result: ArenaResult) -> list[IntervalRow]:
+    """The rows of the chart of win rates: raw, at equal length, corrected by labels, where they are known.
+
+    The one that the gate reads carries the gate's decision on it.
+    """
     rows = []
     for variant in result.treatments:
-        preference, decided = variant.preference, variant.decision
+        preference = variant.preference
         if preference is None:
             continue
-        rate = preference.raw
-        mine = [each for each in (decided.criteria if decided else ()) if each.criterion.of == "win_rate"]
-        tone = _TONES.get(mine[0].decision, "plain") if mine else "plain"
-        note = mine[0].decision if mine else ""
-        if isinstance(rate, Estimate):
-            rows.append(IntervalRow(variant.name, rate.value, rate.low, rate.high, tone, note))
-        else:
-            rows.append(IntervalRow(variant.name, None, note=rate.reason))
+        criteria = variant.decision.criteria if variant.decision else ()
+        said = next((each.decision for each in criteria if each.criterion.of == "win_rate"), None)
+        for rate, what, decides in (
+            (preference.raw, "", preference.decides == "raw"),
+            (preference.controlled, "at equal length", False),
+            (preference.corrected, "corrected by labels", preference.decides == "corrected"),
+        ):
+            shown = said if decides else None
+            note = ": ".join(part for part in (what, shown) if part)
+            if isinstance(rate, Estimate):
+                tone = _TONES.get(shown or "", "plain")
+                rows.append(IntervalRow(variant.name, rate.value, rate.low, rate.high, tone, note))
+            elif rate is not None and (decides or not what):
+                note = ": ".join(part for part in (what, rate.reason) if part)
+                rows.append(IntervalRow(variant.name, None, note=note))
     return rows
 
 
-def strength(variant: VariantResult, result: ArenaResult) -> str:
-    """How much the cases can say of a treatment: what follows from each criterion, in sentences."""
-    decided = variant.decision
-    if decided is None:
-        return ""
-    if decided.decision in ("pass", "fail", "invalid") or not decided.criteria:
-        return f"{variant.name}: {decided.reason}."
-    open_ones = [each for each in decided.criteria if each.decision == "inconclusive"]
-    said = [f"{variant.name}, {each.criterion.name}: {each.reason}" for each in open_ones] or [
-        f"{variant.name}: {decided.reason}"
-    ]
-    settle = decided.cases_to_settle
-    end = (
-        f" About {settle:,} cases would settle it (80% power); there are {len(result.cases):,}."
-        if settle is not None
-        else " No number of cases can be named that would settle it."
-    )
-    return ". ".join(said) + "." + end
-
-
-def warnings(result: ArenaResult) -> list[str]:
-    """What to bear in mind: what is missing, how the judge leans, what changed under the run."""
-    said = [*result.remarks]
-    for variant in result.variants:
-        said += _about_answers(variant, result)
+def difference_rows(result: ArenaResult) -> list[IntervalRow]:
+    """The rows of the chart of differences: every measure that is a share of answers that pass."""
+    rows = []
     for variant in result.treatments:
-        if variant.preference is not None:
-            said += _about_judge(variant.name, variant.preference, result)
-    if result.spent.unpriced and result.spent.requests:
-        said.append(
-            f"no price is known for {', '.join(result.spent.unpriced)}, so the cost is not whole; name it under `prices`"
-        )
-    return said
-
-
-def _about_answers(variant: VariantResult, result: ArenaResult) -> Iterator[str]:
-    if variant.errored:
-        total = (variant.answered or 0) + variant.errored
-        yield f"{variant.name}: {variant.errored} of {total} answers are missing"
-    if len(variant.settings.models) > 1:
-        yield f"{variant.name}: the endpoint answered as {' and '.join(variant.settings.models)} within one run"
-    if len(variant.settings.fingerprints) > 1:
-        yield (
-            f"{variant.name}: the endpoint gave {len(variant.settings.fingerprints)} different system fingerprints: "
-            "it changed while it answered"
-        )
-    if variant.settings.seed_granted is False:
-        yield f"{variant.name}: its endpoint refuses a seed, so the same answers cannot be had again"
-    if variant.flaky:
-        shown = ", ".join(variant.flaky[:5]) + ("…" if len(variant.flaky) > 5 else "")
-        yield f"{variant.name}: {len(variant.flaky)} cases pass on some samples and fail on others ({shown})"
-    ours, theirs = variant.mean_chars, result.control.mean_chars
-    if variant is not result.control and ours and theirs and not 0.8 <= ours / theirs <= 1.25:
-        yield (
-            f"{variant.name}: its answers are {fixed(ours / theirs, 2)} times as long as control's ({ours:,.0f} against "
-            f"{theirs:,.0f} characters on average), and judges lean to longer answers: see the win rate at equal length"
-        )
-
-
-def _about_judge(name: str, preference: Preference, result: ArenaResult) -> Iterator[str]:
-    if preference.unscored:
-        yield (
-            f"{name}: {preference.unscored} of {preference.judged} comparisons are unscored and stand in no rate: "
-            + _reasons(result, name)
-        )
-    if preference.disagreements:
-        yield (
-            f"{name}: on {preference.disagreements} cases the judge changed its mind with the order of the answers, and "
-            f"they count as ties; on {preference.first_preferred} of them it took what it saw first"
-        )
-    if isinstance(preference.controlled, NotEstimable) and isinstance(preference.raw, Estimate):
-        yield f"{name}: no win rate at equal length, because {preference.controlled.reason}"
-    if preference.shares_family is not None:
-        known = _points(preference.self_preference)
-        why = (
-            preference.self_preference.reason if isinstance(preference.self_preference, NotEstimable) else ""
-        )
-        yield f"the judge is of the same model family as {preference.shares_family} alone: " + (
-            f"it prefers that arm by {known} beyond what people or other judges say"
-            if known
-            else f"it may prefer it, and by how much cannot be told{f' ({why})' if why else ''}"
-        )
-    if preference.saved:
-        yield (
-            f"{name}: judging stopped after step {preference.steps}, at {preference.judged} cases; {preference.saved} were "
-            "not compared"
-        )
-
-
-def _reasons(result: ArenaResult, variant: str) -> str:
-    """The reason given most often, and how often."""
-    counts: dict[str, int] = {}
-    for case in result.cases:
-        for comparison in case.comparisons.get(variant, ()):
-            if comparison.score is None:
-                reason = comparison.why_not or "no reason is known"
-                counts[reason] = counts.get(reason, 0) + 1
-    if not counts:
-        return "nothing compares the answers"
-    reason, count = max(counts.items(), key=lambda pair: pair[1])
-    return f"{reason}{'' if len(counts) == 1 else f' ({count} of them; other reasons for the rest)'}"
+        said = {
+            each.criterion.name: each.decision
+            for each in (variant.decision.criteria if variant.decision else ())
+            if not _is_floor(each)
+        }
+        for name, measured in variant.measures.items():
+            if measured.bar and isinstance(found := measured.difference, Estimate):
+                shown = said.get(name)
+                label = name if len(result.treatments) == 1 else f"{name}, {variant.name}"
+                tone = _TONES.get(shown or "", "plain")
+                rows.append(IntervalRow(label, found.value, found.low, found.high, tone, shown or ""))
+    return rows
 
 
 def facts(result: ArenaResult) -> list[tuple[str, str]]:

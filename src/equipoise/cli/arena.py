@@ -119,9 +119,9 @@ def _show(
     from equipoise.cli.arena_text import arena_text
     from equipoise.files import write_whole
 
-    written: dict[str, str] = {
-        "run": str(write_whole(OUT / f"{result.experiment}.arena.json", run_text(result)))
-    }
+    written: dict[str, str] = {}
+    if not as_json:
+        written["run"] = str(write_whole(OUT / f"{result.experiment}.arena.json", run_text(result)))
     if report is not None or not as_json:
         target = report or OUT / f"{result.experiment}.arena.html"
         written["report"] = str(write_whole(target, html_report(result)))

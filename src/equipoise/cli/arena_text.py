@@ -21,49 +21,58 @@ _MARKS = {"pass": "✔", "fail": "✖", "inconclusive": "…", "invalid": "!"}
 
 def arena_text(result: ArenaResult) -> str:
     """The result as a person reads it in a terminal."""
+    from equipoise.arena.cautions import failing, strengths, warnings
+    from equipoise.arena.flips import flips
     from equipoise.arena.telling import (
         criteria_table,
         facts,
-        flips,
         judge_table,
         measure_table,
         preference_table,
         settings_table,
-        strength,
         tag_table,
-        warnings,
     )
+    from equipoise.figures.lettering import clean
 
     decision = result.gate.decision
     several = f" × {result.samples} samples" if result.samples > 1 else ""
     parts = [
-        f"{_MARKS[decision]} GATE {decision.upper()}: {result.gate.reason}",
+        f"{_MARKS[decision]} GATE {decision.upper()}: {clean(result.gate.reason)}",
         f"{result.experiment}, {len(result.cases)} case{'' if len(result.cases) == 1 else 's'}{several}",
+        _table(criteria_table(result)),
+        _listed("Cases that may not fail, and did:", failing(result)),
+        _listed("How much these cases can say:", strengths(result)),
+        *(_table(found) for found in (preference_table(result), judge_table(result))),
+        _table(measure_table(result)),
+        _table(tag_table(result)),
+        _listed(
+            "Cases that speak most against a treatment:",
+            [f"{flip.case} ({flip.variant}): {flip.why}" for flip in flips(result, most=3)],
+        ),
+        _table(settings_table(result)),
+        "\n".join(f"note: {clean(each)}" for each in warnings(result)),
     ]
-    tables = (
-        criteria_table(result),
-        preference_table(result),
-        judge_table(result),
-        measure_table(result),
-        tag_table(result),
-        settings_table(result),
-    )
-    parts += [_table(table) for table in tables if table is not None and table.rows]
-    parts += [strength(variant, result) for variant in result.treatments if decision == "inconclusive"]
-    turned = flips(result, most=3)
-    if turned:
-        parts.append(
-            "Cases that speak most against a treatment:\n"
-            + "\n".join(f"  {flip.case} ({flip.variant}): {flip.why}" for flip in turned)
-        )
-    parts += [f"note: {each}" for each in warnings(result)]
-    spent = [value for name, value in facts(result) if name == "spent"]
-    parts += [f"spent: {each}" for each in spent]
+    parts += [f"spent: {value}" for name, value in facts(result) if name == "spent"]
     return "\n\n".join(part for part in parts if part)
 
 
-def _table(table: Table) -> str:
-    return rows(table.heads, [["–" if cell is None else str(cell) for cell in line] for line in table.rows])
+def _listed(heading: str, sentences: Sequence[str]) -> str:
+    from equipoise.figures.lettering import clean
+
+    return "\n  ".join([heading, *map(clean, sentences)]) if sentences else ""
+
+
+def _table(table: Table | None) -> str:
+    from equipoise.figures.lettering import clean
+
+    if table is None or not table.rows:
+        return ""
+    lines = [["–" if cell is None else clean(_told(cell)) for cell in line] for line in table.rows]
+    return rows([clean(head) for head in table.heads], lines)
+
+
+def _told(cell: object) -> str:
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)
 
 
 def dry_run_text(name: str, rehearsal: Rehearsal, planned: Sequence[Planned]) -> str:

@@ -72,6 +72,9 @@ def read_canonical(form: Mapping[str, Any], *, origin: str = "the log") -> Exper
 def json_schema() -> dict[str, Any]:
     """The published JSON Schema of a definition (draft 2020-12), for editors and other tools."""
     schema = Form.model_json_schema(by_alias=True)
+    # The name that version 0.1.0 had for the list is read as ever.
+    offline = schema["$defs"]["OfflineForm"]["properties"]
+    offline["checks"] = offline["evaluators"] | {"deprecated": True}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Equipoise experiment",
