@@ -14,8 +14,8 @@ from typer.main import get_command
 from equipoise.cli.main import app
 from equipoise.events import facts
 from equipoise.experiment.catalogue import CATALOGUE
-from equipoise.experiment.reading import json_schema
 from equipoise.experiment.evaluators import GRAMMAR
+from equipoise.experiment.reading import json_schema
 from equipoise.verdict.deciding import EXIT_CODES
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from equipoise.arena.case_formats.promptfoo import read_promptfoo
-from equipoise.arena.case_formats.reading_rows import read_plain
+from equipoise.arena.case_formats.reading_rows import read_theirs
 from equipoise.arena.templates import fields, render
 from equipoise.errors import DataError
 from equipoise.experiment.definition import Cases
@@ -70,7 +70,7 @@ def import_promptfoo(path: Path, *, cases_path: str) -> Imported:
     are and are used unchanged. The gate asks that the pass rate be not worse by five points. Raises
     DataError.
     """
-    config, _, _ = read_plain(path)
+    config = read_theirs(path)
     if not isinstance(config, Mapping) or "prompts" not in config:
         raise DataError(
             f"{path} is no config of promptfoo: it has no `prompts`. Name a promptfooconfig.yaml or .json"

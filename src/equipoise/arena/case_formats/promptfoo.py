@@ -15,7 +15,7 @@ import orjson
 
 from equipoise.arena.case import Case
 from equipoise.arena.case_formats.assertions import translate
-from equipoise.arena.case_formats.reading_rows import WHAT, read_plain
+from equipoise.arena.case_formats.reading_rows import WHAT, read_theirs
 from equipoise.arena.templates import fields, render
 from equipoise.errors import DataError
 from equipoise.experiment.definition import Cases
@@ -45,7 +45,12 @@ def is_promptfoo(path: Path, spec: Cases) -> bool:
     """Whether a file looks like promptfoo's: a config with tests, a list of tests, or their CSV."""
     name = path.name.lower()
     if name.endswith((".yaml", ".yml", ".json")):
-        data = read_plain(path)[0]
+        try:
+            data = read_theirs(path)
+        except DataError:
+            if spec.format is not None:
+                raise
+            return False  # whoever reads it as our own says better what is wrong
         if isinstance(data, Mapping):
             return "tests" in data or "scenarios" in data
         return (
@@ -74,11 +79,11 @@ def read_promptfoo(path: Path, spec: Cases) -> tuple[list[Case], tuple[str, ...]
     if path.suffix.lower() == ".csv":
         tests = list(_csv(_text(path)))
     else:
-        data, _, _ = read_plain(path)
+        data = read_theirs(path)
         if isinstance(data, Mapping):
             default = data.get("defaultTest") or {}
             if isinstance(default, str):
-                default = read_plain(path.parent / default.removeprefix("file://"))[0]
+                default = read_theirs(path.parent / default.removeprefix("file://"))
             if "scenarios" in data:
                 remarks["scenarios are not carried over"] += 1
             tests = list(_tests(data.get("tests") or [], path.parent))
@@ -126,7 +131,7 @@ def _tests(listed: Any, folder: Path) -> Iterator[Mapping[str, Any]]:
             elif path.suffix.lower() == ".jsonl":
                 yield from (orjson.loads(line) for line in _text(path).splitlines() if line.strip())
             else:
-                data = read_plain(path)[0]
+                data = read_theirs(path)
                 yield from _tests(data if isinstance(data, list) else [data], path.parent)
 
 
@@ -190,7 +195,7 @@ def _value(value: Any, folder: Path) -> Any:
         return value
     path = folder / value.removeprefix("file://")
     if path.suffix.lower() in (".yaml", ".yml", ".json"):
-        return read_plain(path)[0]
+        return read_theirs(path)
     if path.suffix.lower() in (".js", ".py", ".mjs", ".ts"):
         raise DataError(
             f"{WHAT}: the variable {value} is a program, which is not run here. Write its value down"
@@ -257,7 +262,7 @@ def _flat(listed: list[Any], folder: Path, remarks: Counter[str]) -> Iterator[Ma
     """Assertions, those of sets one by one."""
     for each in listed:
         if isinstance(each, str) and each.startswith("file://"):
-            inner = read_plain(folder / each.removeprefix("file://"))[0]
+            inner = read_theirs(folder / each.removeprefix("file://"))
             yield from _flat(inner if isinstance(inner, list) else [inner], folder, remarks)
         elif isinstance(each, Mapping) and each.get("type") == "assert-set":
             if each.get("threshold") is not None:

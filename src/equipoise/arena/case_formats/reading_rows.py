@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import orjson
+import yaml
 
 from equipoise.errors import DataError, DefinitionError, MissingExtraError
 from equipoise.experiment.document import read_document
 from equipoise.providers.rows import Row, Rows, kind_of, read_bytes, read_rows
 
-__all__ = ["ACCEPTED", "WHAT", "read_case_rows", "read_plain"]
+__all__ = ["ACCEPTED", "WHAT", "read_case_rows", "read_plain", "read_theirs"]
 
 WHAT = "the golden cases"
 ACCEPTED = ".jsonl, .csv, .json, .yaml (each also with .gz) or .parquet"
@@ -51,6 +53,38 @@ def read_plain(path: Path) -> tuple[Any, Any, str]:
     except DefinitionError as error:
         raise DataError(f"{WHAT}: {error}") from None
     return document.data, document.line, digest
+
+
+class _Core(yaml.SafeLoader):
+    """YAML as JavaScript's readers take it: only true and false are booleans, and a date stays text."""
+
+
+_Core.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Core.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+
+
+def read_theirs(path: Path) -> Any:
+    """A YAML or JSON file that another tool reads, as that tool reads it. Raises DataError."""
+    raw, _ = read_bytes(path, what=WHAT)
+    try:
+        return yaml.load(raw.decode("utf-8-sig"), Loader=_Core)  # noqa: S506 - a SafeLoader
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{WHAT} {path} are not UTF-8 text, see line {line}. Save the file as UTF-8"
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        said = getattr(error, "problem", None) or "it cannot be read"
+        raise DataError(f"{WHAT} {path}{where} are not YAML: {said}. Mend the file") from None
+    except RecursionError:
+        raise DataError(f"{WHAT} {path} are nested too deeply to be read") from None
 
 
 def _suffix(path: Path) -> str:
