@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "assign", "ingest", "boundaries", "sequential", "readout")
+ALL = ("startup", "assign", "ingest", "boundaries", "sequential", "readout", "arena")
 
 
 def main() -> None:

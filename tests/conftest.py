@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,7 @@ from equipoise.scoring.evaluating import Score, errored, fails, passes, unscored
 from equipoise.scoring.pairwise import Comparison
 
 EVIL = "<script>document.title='ran'</script> <img src=x onerror=alert(1)> & ```` ` | [x](javascript:y) `"
-RIGHT_TO_LEFT = "‏שלום, איך אפשר להחזיר את המוצר?"
+RIGHT_TO_LEFT = "\u200fשלום, איך אפשר להחזיר את המוצר?"
 UNBROKEN = "averylongunbrokenstring" * 40
 CONTROL, SHORT, LONG = "control", "brief", "careful-and-thorough-with-a-name-that-goes-on-and-on"
 _INFOS = {
@@ -164,8 +165,6 @@ def arena_result(cases: int = 40, samples: int = 2) -> ArenaResult:
 
 
 def _with_settings(variant, answers):
-    from dataclasses import replace
-
     given = [answer for samples in answers for answer in samples if answer.text is not None]
     return replace(
         variant,

@@ -1,7 +1,7 @@
 """Equipoise: from a written hypothesis to a defended verdict on a change to an LLM feature.
 
 An experiment says what we believe (`load_experiment`); its design says how we will know (`plan`);
-the arena tries it on golden cases before anybody sees it (`Arena`);
+the arena tries it on golden cases before anybody sees it (`run_arena`, `GateResult`);
 a router decides who sees what (`Router`, `Assignment`);
 the log keeps what happened (`open_log`, `Exposure`, `Turn`, `Outcome`, `Score`);
 `analyze` counts it, checks its health first, and shows effects with honest intervals (`Analysis`);
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from equipoise.arena.gate import GateResult
+    from equipoise.arena.result import ArenaResult
+    from equipoise.arena.run import run_arena, run_arena_sync
     from equipoise.conduct.analyze import analyze
     from equipoise.design.plan import Plan, plan
     from equipoise.errors import EquipoiseError
@@ -33,6 +35,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Analysis": "verdict.analysis",
+    "ArenaResult": "arena.result",
     "Assignment": "sdk.assignment",
     "EquipoiseError": "errors",
     "EventLog": "events.log",
@@ -51,10 +54,13 @@ _HOMES = {
     "load_experiment": "experiment.reading",
     "open_log": "events.opening",
     "plan": "design.plan",
+    "run_arena": "arena.run",
+    "run_arena_sync": "arena.run",
 }
 
 __all__ = [
     "Analysis",
+    "ArenaResult",
     "Assignment",
     "EquipoiseError",
     "EventLog",
@@ -73,6 +79,8 @@ __all__ = [
     "load_experiment",
     "open_log",
     "plan",
+    "run_arena",
+    "run_arena_sync",
 ]
 
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from equipoise import load_experiment
+from equipoise.arena.report import html_report
 from equipoise.clock import ManualClock
 from equipoise.conduct.look import look
 from equipoise.conduct.register import register
 from equipoise.events.facts import Exposure, Outcome, Turn
 from equipoise.events.log import MemoryLog
+from equipoise.files import write_whole
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -143,5 +145,45 @@ def test_the_report_opens_quietly_says_its_verdict_and_fits(browser, addresses, 
         assert tab.locator("img").count() == tab.locator("script").count() == 0
         charts = tab.locator("figure svg:visible").count()
         assert charts == {"ship": 4, "hold": 4, "roll back": 4, "keep running": 1, "invalid": 0}[word]
+    finally:
+        context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_the_arena_opens_quietly_says_its_decision_and_fits(browser, hard_result, tmp_path, width, scheme):
+    """Hostile, right-to-left and unbroken texts stay within the page, whole and folded open; nothing is asked for."""
+    address = write_whole(tmp_path / "arena.html", html_report(hard_result)).as_uri()
+    context = browser.new_context(viewport={"width": width, "height": 740}, color_scheme=scheme)
+    try:
+        tab = context.new_page()
+        asked: list[str] = []
+        said: list[str] = []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("dialog", lambda dialog: said.append(dialog.message))
+        tab.goto(address)
+        tab.wait_for_load_state("load")
+        assert [url for url in asked if not url.startswith("data:")] == [address]
+        assert said == []
+        assert tab.title() == "Prompt Arena: support-bot"
+        assert tab.locator(".gate .word").inner_text() == "Fail"
+        assert tab.locator("img, script, iframe, a").count() == 0
+        assert tab.locator("figure svg:visible").count() == 2
+        folded = tab.locator("details:not([open]) > summary")
+        for _ in range(folded.count()):
+            folded.first.click()
+        assert tab.locator("details:not([open])").count() == 0
+        assert tab.locator("pre:visible").count() == 2 * tab.locator("details").count()
+        reached, room = tab.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert reached <= room == width
+        inner, outer = tab.evaluate(
+            "[Math.max(...[...document.querySelectorAll('pre, summary, li, .why')].map(e => e.scrollWidth - e.clientWidth)),"
+            " 1]"
+        )
+        assert inner <= outer
     finally:
         context.close()

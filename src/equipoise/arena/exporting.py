@@ -66,7 +66,7 @@ def to_dict(result: ArenaResult, *, texts: bool = False) -> dict[str, Any]:
         "evaluators": [_known(asdict(each)) for each in result.evaluators],
         "variants": {variant.name: _variant(variant) for variant in result.variants},
         "by_case": [_case(case, texts=texts) for case in result.cases],
-        "spent": _known(asdict(result.spent)),
+        "spent": _known(asdict(result.spent)) | {"unpriced": list(result.spent.unpriced)},
         "remarks": list(result.remarks),
         "seed": result.seed,
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from statistics import median
 
 from equipoise.arena.gate import Decided
 from equipoise.arena.result import ArenaResult, Measured, VariantResult
@@ -255,7 +254,7 @@ def settings_table(result: ArenaResult) -> Table | None:
         "characters": [_rounded(variant.mean_chars) for variant in result.variants],
         "tokens read": [_tokens(result, variant, written=False) for variant in result.variants],
         "tokens written": [_tokens(result, variant, written=True) for variant in result.variants],
-        "median seconds": [_seconds(result, variant) for variant in result.variants],
+        # No seconds: they differ from run to run, and a run that was resumed has the report of one that was not.
         "cost": [
             None if variant.cost_usd is None else f"${variant.cost_usd:.4f}" for variant in result.variants
         ],
@@ -283,16 +282,6 @@ def _tokens(result: ArenaResult, variant: VariantResult, *, written: bool) -> in
     if not answers or len(used) < len(answers):
         return None
     return sum(each.output_tokens if written else each.input_tokens for each in used)
-
-
-def _seconds(result: ArenaResult, variant: VariantResult) -> str | None:
-    took = [
-        one.latency_s
-        for case in result.cases
-        for one in case.answers.get(variant.name, ())
-        if one.latency_s is not None
-    ]
-    return number(median(took)) if took else None
 
 
 def _settings(variant: VariantResult) -> str | None:
