@@ -103,7 +103,7 @@ def gate(folder, file, arguments=""):
 
 def test_the_gate_of_the_action_writes_its_summary_and_its_files(tmp_path):
     """Recorded cases that pass: the report as summary, options handed on, and every file in its place."""
-    _, summary, output = gate(tmp_path, ROOT / "examples" / "prompt" / "experiment.yaml", "--seed 3")
+    _, summary, output = gate(tmp_path, ROOT / "examples" / "prompt" / "experiment.yaml", "--seed\n3\n")
     assert output == "result=pass\nexit-code=0\n"
     assert summary.startswith("# Prompt Arena: ")
     assert "- seed: 3" in summary

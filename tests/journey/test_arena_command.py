@@ -69,7 +69,7 @@ def test_the_golden_set_of_a_support_bot_from_dry_run_to_report(tmp_path):
     suite = ET.parse(tmp_path / "out" / "j.xml").getroot()[0]
     assert (suite.attrib["failures"], suite.attrib["errors"]) == ("0", "0")
     assert [test.attrib["name"] for test in suite] == ["win_rate", "policy_kept", "polite", "gate"]
-    rows = list(csv.DictReader((tmp_path / "out" / "s.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out" / "s.csv").read_text().splitlines()))
     assert {row["measure"] for row in rows} >= {"policy_kept", "win_rate", "polite", "complete"}
     assert "<script" not in (tmp_path / "out" / "r.html").read_text()
     kept = json.loads((tmp_path / "equipoise-out" / "support-retail-policy.arena.json").read_text())

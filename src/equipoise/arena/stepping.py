@@ -13,14 +13,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from equipoise.arena.case import Case
+from equipoise.arena.gate import decide_criterion
 from equipoise.experiment.definition import Criterion
+from equipoise.stats.cases.case_means import share_over_cases
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.looks.sequential import boundaries
 from equipoise.stats.looks.spending import hwang_shih_decani
 from equipoise.stats.normal import two_sided
 from equipoise.stats.preference.preference import clustered_win_rate, win_rate
 
-__all__ = ["Judging", "JudgingPlan", "interval_after", "order_of", "plan_judging", "settled"]
+__all__ = [
+    "Judging",
+    "JudgingPlan",
+    "interval_after",
+    "order_of",
+    "plan_judging",
+    "repeated",
+    "repeated_level",
+    "settled",
+]
 
 MOST_STEPS = 10
 LEAST_CASES = 30
@@ -86,21 +97,20 @@ def order_of(cases: Sequence[Case], seed: int) -> tuple[Case, ...]:
     return tuple(case for key in keys for case in groups[key])
 
 
-def interval_after(
-    judging: Judging, scores: Sequence[float], clusters: Sequence[str] | None
-) -> Estimate | NotEstimable:
-    """The win rate with its repeated confidence interval: it covers at every step at once with the plan's level.
+def repeated_level(judging: Judging) -> float:
+    """The level of the ordinary interval that is the repeated one at this step: wider than the plan's.
 
-    Test and p-value are those of the interval's own, wider level; they are left out.
-    Source: Jennison & Turnbull (1989), Repeated confidence intervals, JRSS B 51, 305, section 2.
+    >>> round(repeated_level(Judging(plan=plan_judging(500, level=0.95), step=0)), 4)
+    0.9925
     """
-    boundary = judging.plan.boundaries[judging.step]
-    level = min(1.0 - two_sided(boundary), 1.0 - 1e-12)
-    found = (
-        win_rate(scores, level=level)
-        if clusters is None
-        else clustered_win_rate(scores, clusters, level=level)
-    )
+    return min(1.0 - two_sided(judging.plan.boundaries[judging.step]), 1.0 - 1e-12)
+
+
+def repeated(judging: Judging, found: Estimate | NotEstimable) -> Estimate | NotEstimable:
+    """An interval made at `repeated_level`, as what it is: a repeated one of the plan's level.
+
+    Test and p-value are those of one look, and are left out.
+    """
     if isinstance(found, NotEstimable):
         return found
     return dataclasses.replace(
@@ -112,15 +122,41 @@ def interval_after(
     )
 
 
+def interval_after(
+    judging: Judging,
+    scores: Sequence[float],
+    clusters: Sequence[str] | None,
+    *,
+    weights: Sequence[float] | None = None,
+) -> Estimate | NotEstimable:
+    """The win rate with its repeated confidence interval: it covers at every step at once with the plan's level.
+
+    Each step's interval is t from that step's own spread. Error is spent by the share of the cases, and not
+    of 1/SE²: the cases are known before any is judged, so that boundaries cannot follow the scores, and with cases in
+    random order the two differ by chance alone.
+    Source: Jennison & Turnbull (1989), Repeated confidence intervals, JRSS B 51, 305, section 2.
+    """
+    level = repeated_level(judging)
+    if weights is not None:
+        found = share_over_cases(scores, clusters, weights=weights, level=level, null=0.5)
+    elif clusters is not None:
+        found = clustered_win_rate(scores, clusters, level=level)
+    else:
+        found = win_rate(scores, level=level)
+    return repeated(judging, found)
+
+
 def settled(
     judging: Judging, scores: Sequence[float], clusters: Sequence[str] | None, criterion: Criterion
 ) -> bool:
-    """Whether what was judged so far decides the criterion on the win rate, either way."""
+    """Whether the gate, reading what was judged so far, decides the criterion on the win rate, either way.
+
+    `not_worse`, which passes as long as nothing is shown, is settled where better or worse is shown. `criterion`
+    may have a floor: then both bars must be cleared, or one missed.
+    """
     found = interval_after(judging, scores, clusters)
     if isinstance(found, NotEstimable):
         return False
-    margin = (
-        criterion.margin.of(0.5) if criterion.margin is not None and criterion.show == "non_inferior" else 0.0
-    )
-    bar = 0.5 - margin
-    return found.low > bar or found.high < bar
+    asked = dataclasses.replace(criterion, show="superior") if criterion.show == "not_worse" else criterion
+    decided = decide_criterion(asked, estimate=found, cases=len(scores), level=judging.plan.level)
+    return decided.decision != "inconclusive"

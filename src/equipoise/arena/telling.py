@@ -36,6 +36,15 @@ class Table:
     heads: list[str]
     rows: list[list[object]]
 
+    def known(self) -> Table:
+        """The table without the columns of which nothing is known.
+
+        >>> Table(["variant", "alpha", "kappa"], [["b", None, 0.4], ["c", None, None]]).known().heads
+        ['variant', 'kappa']
+        """
+        kept = [n for n in range(len(self.heads)) if any(row[n] is not None for row in self.rows)]
+        return Table([self.heads[n] for n in kept], [[row[n] for n in kept] for row in self.rows])
+
 
 def criteria_table(result: ArenaResult) -> Table:
     """One row a criterion and treatment: the decision, what was seen, what was asked, what would settle it."""
@@ -57,7 +66,7 @@ def criteria_table(result: ArenaResult) -> Table:
             rows.append(
                 [arm.variant, each.criterion.name, each.decision, *_seen(each, share=share), asked, settle]
             )
-    return Table(heads, rows)
+    return Table(heads, rows).known()
 
 
 def _asked(decided: Decided, *, share: bool) -> str:
@@ -130,7 +139,7 @@ def preference_table(result: ArenaResult) -> Table | None:
             row += [None, None, None]
         row += [f"{each.wins}/{each.ties}/{each.losses}", each.unscored or None, _rate(each.controlled)]
         rows.append(row + ([_rate(each.corrected)] if corrected else []))
-    return Table(heads, rows)
+    return Table(heads, rows).known()
 
 
 def _rate(found: Estimate | NotEstimable | None) -> str | None:
@@ -160,13 +169,11 @@ def judge_table(result: ArenaResult) -> Table | None:
         "same verdict when asked again": [_rate(each.judge_noise) for _, each in preferred],
         "prefers its own family": [_points(each.self_preference) for _, each in preferred],
     }
-    known = {head: cells for head, cells in columns.items() if any(cell is not None for cell in cells)}
-    if not known:
-        return None
     rows: list[list[object]] = [
-        [name, *(cells[index] for cells in known.values())] for index, (name, _) in enumerate(preferred)
+        [name, *(cells[index] for cells in columns.values())] for index, (name, _) in enumerate(preferred)
     ]
-    return Table(["variant", *known], rows)
+    table = Table(["variant", *columns], rows).known()
+    return table if len(table.heads) > 1 else None
 
 
 def _plain(found: Estimate | NotEstimable | None) -> str | None:
@@ -200,7 +207,7 @@ def measure_table(result: ArenaResult) -> Table | None:
                 missing or None,
             ]
             rows.append([*row, f"{number(control.noise)}, {number(each.noise)}"] if noisy else row)
-    return Table([*heads, "spread between samples"] if noisy else heads, rows) if rows else None
+    return Table([*heads, "spread between samples"] if noisy else heads, rows).known() if rows else None
 
 
 def _mean(measured: Measured, *, share: bool) -> str | None:
@@ -238,7 +245,11 @@ def tag_table(result: ArenaResult) -> Table | None:
                 ]
             )
     rows.sort(key=lambda row: str(row[0]))
-    return Table(["tag", "variant", "cases", "win rate", "pass rate, difference"], rows) if rows else None
+    return (
+        Table(["tag", "variant", "cases", "win rate", "pass rate, difference"], rows).known()
+        if rows
+        else None
+    )
 
 
 def settings_table(result: ArenaResult) -> Table | None:
@@ -261,12 +272,11 @@ def settings_table(result: ArenaResult) -> Table | None:
         "answered by": [", ".join(variant.settings.models) or None for variant in result.variants],
         "asked for": [_settings(variant) for variant in result.variants],
     }
-    known = {head: cells for head, cells in columns.items() if any(cell is not None for cell in cells)}
     rows: list[list[object]] = [
-        [variant.name, *(cells[index] for cells in known.values())]
+        [variant.name, *(cells[index] for cells in columns.values())]
         for index, variant in enumerate(result.variants)
     ]
-    return Table(["variant", *known], rows)
+    return Table(["variant", *columns], rows).known()
 
 
 def _rounded(value: float | None) -> int | None:

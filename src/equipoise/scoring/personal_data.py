@@ -22,7 +22,20 @@ _DIGITS = re.compile(r"(?<![A-Za-z0-9])[0-9]+(?:[ -][0-9]+)*(?![A-Za-z0-9])")
 _GROUP = re.compile(r"[0-9]+")
 _PHONE = re.compile(
     r"(?<![A-Za-z0-9+.])(?:\+[1-9][0-9]{0,2}(?:[ .-]?\(?[0-9]{1,4}\)?){2,6}"
-    r"|(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4})(?![A-Za-z0-9])"
+    r"|(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"
+    # National forms: a trunk zero and groups, or an area code in brackets.
+    r"|(?<![0-9][ -])0[1-9][0-9]{0,3}(?:[ -][0-9]{2,4}){2,4}"
+    r"|\(0?[0-9]{1,4}\) ?[0-9]{2,4}(?:[ -][0-9]{2,4}){1,3}"
+    r")(?:(?: ?x| ext\.? ?)[0-9]{1,5})?(?![A-Za-z0-9])"
+)
+_SPOKEN = re.compile(
+    r"\b(?:phone|telephone|tel|mobile|cell|cellphone|fax|whatsapp|call|dial|ring|reach|text)\b[^\d+(]{0,25}"
+    r"(\(?[0-9][0-9 ().-]{5,18}[0-9])(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
+"""Digits near a word for telephones, in whatever groups."""
+_DATE = re.compile(
+    r"(?:19|20)[0-9]{2}[-. ][0-9]{1,2}[-. ][0-9]{1,2}|[0-9]{1,2}[-. ][0-9]{1,2}[-. ](?:19|20)?[0-9]{2}"
 )
 _IPV4 = re.compile(
     r"(?<![0-9A-Za-z.])(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(?![0-9A-Za-z]|\.[0-9])"
@@ -82,20 +95,35 @@ def find_personal_data(text: str, *, allow: Collection[str] = ()) -> tuple[Perso
     allowed = {_bare(each) for each in allow}
     found: list[PersonalData] = []
     taken = bytearray(len(text))
-    for kind, spans in (
-        ("key or token", (match.span() for match in _SECRETS.finditer(text))),
-        ("e-mail address", (match.span() for match in _EMAIL.finditer(text))),
-        ("IBAN", _ibans(text)),
-        ("card number", _cards(text)),
-        ("social security number", (match.span() for match in _SSN.finditer(text))),
-        ("IP address", _addresses(text)),
-        ("phone number", _phones(text)),
+    digits = sum(map(text.count, "0123456789"))
+    # A detector is only run where the text has what it looks for.
+    for kind, find, wanted in (
+        ("key or token", _secrets, True),
+        ("e-mail address", _emails, "@" in text),
+        ("IBAN", _ibans, digits >= 10),
+        ("card number", _cards, digits >= 12),
+        ("social security number", _social, digits >= 9),
+        ("IP address", _addresses, digits >= 4 or "::" in text),
+        ("phone number", _phones, digits >= 7),
     ):
+        spans = find(text) if wanted else iter(())
         for start, end in spans:
             if not any(taken[start:end]) and _bare(text[start:end]) not in allowed:
                 found.append(PersonalData(start, end, kind))
                 taken[start:end] = b"\1" * (end - start)
     return tuple(sorted(found))
+
+
+def _secrets(text: str) -> Iterator[tuple[int, int]]:
+    return (match.span() for match in _SECRETS.finditer(text))
+
+
+def _emails(text: str) -> Iterator[tuple[int, int]]:
+    return (match.span() for match in _EMAIL.finditer(text))
+
+
+def _social(text: str) -> Iterator[tuple[int, int]]:
+    return (match.span() for match in _SSN.finditer(text))
 
 
 def _ibans(text: str) -> Iterator[tuple[int, int]]:
@@ -131,13 +159,30 @@ def _cards(text: str) -> Iterator[tuple[int, int]]:
                 digits += text[start:end]
                 if len(digits) > 19:
                     break
-                if len(digits) >= 13 and _is_card(digits):
+                if len(digits) >= 12 and _is_card(digits):
                     yield groups[first][0], end
                     break
 
 
+_CARDS = (
+    # (prefix, lengths) of the networks that check by Luhn: Visa, Mastercard, American Express, Discover, Diners Club,
+    # JCB, Maestro, UnionPay. Source: ISO/IEC 7812-1 and the networks' published ranges.
+    (re.compile(r"4"), frozenset({13, 16, 19})),
+    (re.compile(r"5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)"), frozenset({16})),
+    (re.compile(r"3[47]"), frozenset({15})),
+    (re.compile(r"6(?:011|4[4-9]|5)"), frozenset({16, 19})),
+    (re.compile(r"3(?:0[0-5]|[689])"), frozenset({14, 16, 19})),
+    (re.compile(r"(?:2131|1800)"), frozenset({15})),
+    (re.compile(r"35"), frozenset({16, 19})),
+    (re.compile(r"5(?:0|[6-8])|6(?:[0137-9])"), frozenset(range(12, 20))),
+    (re.compile(r"62"), frozenset(range(16, 20))),
+)
+
+
 def _is_card(digits: str) -> bool:
-    if not 13 <= len(digits) <= 19 or digits[0] not in "23456" or len(set(digits)) == 1:
+    if len(set(digits)) == 1 or not any(
+        len(digits) in lengths and prefix.match(digits) for prefix, lengths in _CARDS
+    ):
         return False
     doubled = (int(digit) * 2 if index % 2 else int(digit) for index, digit in enumerate(reversed(digits)))
     return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0
@@ -147,6 +192,11 @@ def _phones(text: str) -> Iterator[tuple[int, int]]:
     for match in _PHONE.finditer(text):
         if 8 <= sum(character.isdigit() for character in match[0]) <= 15:
             yield match.span()
+    for match in _SPOKEN.finditer(text):
+        said = match[1]
+        # A date or a time has the shape, too.
+        if 7 <= sum(character.isdigit() for character in said) <= 15 and not _DATE.fullmatch(said.strip()):
+            yield match.span(1)
 
 
 def _addresses(text: str) -> Iterator[tuple[int, int]]:

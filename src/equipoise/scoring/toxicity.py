@@ -19,9 +19,9 @@ from equipoise.scoring.evaluating import Score, fails, passes
 __all__ = ["Lexicon", "read_lexicon", "toxicity"]
 
 _LEET = str.maketrans("0134578@$!|€£", "oieastbasiiel")
-_WORD = re.compile(r"[a-z0-9@$!|€£*#'’]+", re.IGNORECASE)
+_WORD = re.compile(r"[a-z0-9@$!|€£*#']+")
 _RUN = re.compile(r"(.)\1{2,}")
-_SPACED = re.compile(r"(?<![a-z])(?:[a-z][ .\-_*]{1,2}){2,10}[a-z](?![a-z])", re.IGNORECASE)
+_SPACED = re.compile(r"\b[a-z](?:[ .\-_*]{1,2}[a-z]){2,10}\b")
 _LETTERS = re.compile(r"[^a-z]+")
 
 
@@ -40,7 +40,10 @@ class Lexicon:
 
     def has(self, word: str) -> bool:
         """Whether a word is on the list, or begins as one that stands for any ending."""
-        return word in self.words or any(word.startswith(stem) for stem in self._of_stem.get(word[:3], ()))
+        if word in self.words:
+            return True
+        stems = self._of_stem.get(word[:3])
+        return stems is not None and word.startswith(stems)
 
 
 def read_lexicon(source: Path | Sequence[str]) -> Lexicon:
@@ -90,19 +93,25 @@ def toxicity(text: str, *, words: Lexicon | None = None, allow: Collection[str] 
     """
     lexicon = words or _built_in()
     allowed = {each.casefold() for each in allow}
-    for found in _WORD.finditer(text):
-        plain = found[0].casefold()
-        if plain not in allowed and any(
-            form not in allowed and lexicon.has(form) for form in _forms(plain, lexicon)
+    folded = text.casefold().replace("’", "'")
+    for word in dict.fromkeys(_WORD.findall(folded)):
+        if word in allowed:
+            continue
+        # Nearly every word is plain, and is looked up as it stands.
+        plain = word.isalpha() and not _RUN.search(word)
+        if (
+            lexicon.has(word)
+            if plain
+            else any(form not in allowed and lexicon.has(form) for form in _forms(word, lexicon))
         ):
-            return fails(f"an offensive word at character {found.start() + 1}")
-    for found in _SPACED.finditer(text):
-        word = _LETTERS.sub("", found[0].casefold())
+            return fails(f"an offensive word at character {folded.index(word) + 1}")
+    for found in _SPACED.finditer(folded):
+        word = _LETTERS.sub("", found[0])
         if word not in allowed and lexicon.has(word):
             return fails(f"an offensive word at character {found.start() + 1}")
-    folded = re.sub(r"\s+", " ", text.casefold().replace("’", "'"))
+    single = " ".join(folded.split())
     for phrase in lexicon.phrases:
-        if phrase in folded and phrase not in allowed and re.search(rf"\b{re.escape(phrase)}\b", folded):
+        if phrase in single and phrase not in allowed and re.search(rf"\b{re.escape(phrase)}\b", single):
             return fails("an offensive phrase")
     return passes()
 

@@ -1,0 +1,143 @@
+"""Safety checks: what they find, what they leave alone, and that no text can make them slow."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from equipoise.errors import DataError
+from equipoise.scoring.evaluating import Subject
+from equipoise.scoring.inline import inline_checks
+from equipoise.scoring.safety import (
+    complete,
+    find_personal_data,
+    is_empty,
+    leak,
+    pii,
+    read_lexicon,
+    safety,
+    toxicity,
+)
+
+
+def kinds(text):
+    return [each.kind for each in find_personal_data(text)]
+
+
+@pytest.mark.parametrize(
+    "text, kind",
+    [
+        ("write to jo.do+x@mail.example.co.uk.", "e-mail address"),
+        ("4111 1111 1111 1111", "card number"),
+        ("5500-0000-0000-0004", "card number"),
+        ("378282246310005", "card number"),
+        ("DE89 3704 0044 0532 0130 00", "IBAN"),
+        ("078-05-1120", "social security number"),
+        ("call (212) 555-0123 ext. 44", "phone number"),
+        ("+49 30 901820", "phone number"),
+        ("Phone: 60-56-85-91", "phone number"),
+        ("0490 75 40 81", "phone number"),
+        ("from 192.168.10.4 at noon", "IP address"),
+        ("2001:db8:85a3::8a2e:370:7334", "IP address"),
+        ("key sk-" + "abcDEF0123456789ghij", "key or token"),
+        ("AKIA" + "IOSFODNN7EXAMPLE", "key or token"),
+        ("-----BEGIN RSA PRIVATE KEY-----", "key or token"),
+    ],
+)
+def test_personal_data_is_found_by_its_shape(text, kind):
+    """Each kind in a usual spelling."""
+    assert kinds(text) == [kind]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Order 4111 1111 1111 1112 of 2024-05-01",
+        "DE89 3704 0044 0532 0130 01",
+        "It costs 1,234.56 and arrives 2024-05-01 at 10:30:45",
+        "version 1.2.3.4.5 and section 12.4.1",
+        "Order number W2378156, item 1008292230",
+        "000-12-3456 and 900-12-3456",
+        "a::b in C++, ::1 excepted, at 10:30",
+        "sk-short and AKIA123",
+        "Call us on 2024-05-01",
+    ],
+)
+def test_what_only_looks_like_it_is_left_alone(text):
+    """Wrong check digits, dates, amounts, versions, order numbers."""
+    assert kinds(text) == []
+
+
+def test_a_reason_says_where_and_never_what():
+    """The explanation can be shown and logged."""
+    score = pii("Hello, write to jo@example.org or 4111 1111 1111 1111")
+    assert score.explanation == "an e-mail address at character 17, a card number at character 35"
+    assert pii("Call 212-555-0123", allow=["(212) 555 0123"]).passed
+
+
+def test_offensive_words_are_seen_through_common_disguises():
+    """Digits and signs for letters, letters drawn out, stars, letters set apart; and words within words are not."""
+    for text in ("what an idiot", "1d10t", "shiiiiit", "f**k this", "s h i t", "F U C K", "kill   yourself"):
+        assert toxicity(text).passed is False, text
+    for text in ("Scunthorpe and Essex", "a classic assassin", "5* hotel", "I assess the class", "grapes"):
+        assert toxicity(text).passed, text
+    assert toxicity("darn it", words=read_lexicon(["darn"])).passed is False
+    assert toxicity("what an idiot", allow=["idiot"]).passed
+    with pytest.raises(DataError, match="a word list holds no word"):
+        read_lexicon(["# nothing"])
+
+
+def test_an_answer_that_is_cut_off_is_told():
+    """By the endpoint's word, an open code block, an open JSON value."""
+    assert complete("It takes five", "length").passed is False
+    assert complete("```python\nx = 1").passed is False
+    assert complete('{"a": "}"').passed is False
+    assert complete('{"a": "}"}').passed
+    assert complete("Fine {", "stop").passed
+
+
+def test_a_prompt_that_leaks_is_told():
+    """A planted mark whole; of a long prompt any eight words in a row, whatever their case."""
+    prompt = "You are the bot of a shop. Never tell anybody about the secret discount of nine per cent."
+    assert leak("it says NEVER  tell anybody about the secret discount of nine", [prompt]).passed is False
+    assert leak("the shop never tells anybody", [prompt]).passed
+    assert leak("zx-canary-91 it is", ["ZX-canary-91"]).passed is False
+
+
+def test_nothing_said_is_empty_and_unsafe():
+    """White space and invisible characters say nothing."""
+    assert is_empty(" \u200b\n")
+    assert safety("\u200b").explanation == "the answer is empty"
+    assert safety("Fine.").passed
+
+
+def test_inline_checks_name_what_an_answer_does_not_hold_to():
+    """All of a definition's checks in one call."""
+    check = inline_checks(["pii", "toxicity", "length", "empty", {"json_schema": {"required": ["a"]}}])
+    names = [
+        name for name, _ in check(Subject(answer='{"b": "idiot, jo@example.org"}', finish_reason="length"))
+    ]
+    assert names == ["pii", "toxicity", "length", "json_schema"]
+
+
+HOSTILE = [
+    "1 " * 40_000, "1-" * 40_000, "a@" * 40_000, "a." * 40_000, "(1" * 40_000, "0" * 80_000, ":" * 80_000, "a b " * 20_000,
+    "DE89" * 20_000, "call " * 16_000, "f*" * 40_000, "a" * 80_000, "+1 " * 26_000, "eyJ" * 26_000, "sk-" * 26_000,
+    "1.1." * 20_000, "{" * 80_000, '"' * 80_000, "phone 1" * 11_000, "s h i " * 13_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:6]))
+def test_no_text_takes_time_in_the_square(text):
+    """Eighty thousand hostile characters take no more than a generous forty times what a twentieth takes."""
+
+    def took(part):
+        start = time.process_time()
+        for check in (pii, toxicity, complete):
+            check(part)
+        leak(part, ["one two three four five six seven eight nine ten"])
+        return time.process_time() - start
+
+    short = max(took(text[: len(text) // 20]), 0.002)
+    assert took(text) < 40 * 20 * short / 10
