@@ -30,7 +30,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup.sh
 
 pins: setup            ## resolve the pins anew, for all platforms, without addresses
 	$(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --universal \
-	  --python-version 3.11 --all-extras --no-emit-package equipoise -o constraints.txt pyproject.toml
+	  --python-version 3.11 --extra all --extra dev --no-emit-package equipoise -o constraints.txt pyproject.toml
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache equipoise-out

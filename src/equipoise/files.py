@@ -14,13 +14,14 @@ __all__ = ["write_whole"]
 def write_whole(path: Path, text: str) -> Path:
     """Write UTF-8 text so that a reader sees the old file or the new one, never a part; returns the path.
 
-    Makes the folder where it is missing. Raises UsageError where the place cannot be written.
+    Half a surrogate pair, which UTF-8 cannot say, becomes a question mark. Makes the folder where it is missing.
+    Raises UsageError where the place cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as stream:
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())

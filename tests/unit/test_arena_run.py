@@ -584,3 +584,28 @@ def test_paths_start_at_the_experiments_folder(folder, monkeypatch):
     made = experiment(folder, judge=verdicts(folder, [0.5] * 5))
     monkeypatch.chdir(Path("/"))
     assert run_arena_sync(made).variant("b").preference.ties == 5
+
+
+def test_half_a_surrogate_pair_breaks_nothing(folder):
+    """An application or a judge may send what UTF-8 cannot say; the run is written all the same."""
+    from equipoise.arena.exporting import csv_text, junit_xml, run_text
+    from equipoise.files import write_whole
+
+    (folder / "app.py").write_text(
+        "def answer(case, variant):\n    return 'half \\ud800 ' + variant['name']\n"
+    )
+    with SimulatedEndpoint(
+        lambda body: SimulatedAnswer(text='{"reason": "odd \\ud83d here", "winner": "A"}')
+    ) as url:
+        result = run_arena_sync(
+            experiment(folder, application="app.py:answer", judge=Judge(model="judge")),
+            judge=OpenAICompatible(url, rng=random.Random(1)),
+        )
+    assert result.variant("b").preference.ties == 5
+    for name, text in (
+        ("r.html", html_report(result)),
+        ("r.json", run_text(result)),
+        ("r.csv", csv_text(result)),
+        ("r.xml", junit_xml(result)),
+    ):
+        assert write_whole(folder / name, text).stat().st_size > 0

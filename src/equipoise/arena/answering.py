@@ -112,7 +112,8 @@ def _application_request(case: Case, variant: Variant, sample: int, application:
 
 def _answered(reply: Reply) -> Answered:
     return Answered(
-        text=reply.text,
+        # Half a surrogate pair, as an application may return, can be written nowhere.
+        text=reply.text.encode("utf-8", "replace").decode(),
         context=reply.context,
         latency_s=reply.latency_s,
         cost_usd=reply.cost_usd,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,7 +75,11 @@ def to_dict(result: ArenaResult, *, texts: bool = False) -> dict[str, Any]:
 
 def run_text(result: ArenaResult) -> str:
     """The run as it is kept beside its report, texts and all, for comparing it later."""
-    return orjson.dumps(to_dict(result, texts=True), option=orjson.OPT_INDENT_2).decode() + "\n"
+    plain = to_dict(result, texts=True)
+    try:
+        return orjson.dumps(plain, option=orjson.OPT_INDENT_2).decode() + "\n"
+    except TypeError:  # half a surrogate pair in what a judge wrote; JSON can say it, UTF-8 cannot
+        return json.dumps(plain, indent=2) + "\n"
 
 
 def estimate_json(found: Estimate | NotEstimable | None) -> dict[str, Any] | None:

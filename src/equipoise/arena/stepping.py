@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from equipoise.arena.case import Case
 from equipoise.arena.gate import decide_criterion
 from equipoise.experiment.definition import Criterion
-from equipoise.stats.cases.case_means import share_over_cases
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.looks.sequential import boundaries
 from equipoise.stats.looks.spending import hwang_shih_decani
 from equipoise.stats.normal import two_sided
-from equipoise.stats.preference.preference import clustered_win_rate, win_rate
+from equipoise.stats.preference.score_rate import score_win_rate
 
 __all__ = [
     "Judging",
@@ -131,18 +130,12 @@ def interval_after(
 ) -> Estimate | NotEstimable:
     """The win rate with its repeated confidence interval: it covers at every step at once with the plan's level.
 
-    Each step's interval is t from that step's own spread. Error is spent by the share of the cases, and not
+    Each step's interval is a score interval with that step's own spread. Error is spent by the share of the cases, and not
     of 1/SE²: the cases are known before any is judged, so that boundaries cannot follow the scores, and with cases in
     random order the two differ by chance alone.
     Source: Jennison & Turnbull (1989), Repeated confidence intervals, JRSS B 51, 305, section 2.
     """
-    level = repeated_level(judging)
-    if weights is not None:
-        found = share_over_cases(scores, clusters, weights=weights, level=level, null=0.5)
-    elif clusters is not None:
-        found = clustered_win_rate(scores, clusters, level=level)
-    else:
-        found = win_rate(scores, level=level)
+    found = score_win_rate(scores, clusters, weights=weights, level=repeated_level(judging))
     return repeated(judging, found)
 
 

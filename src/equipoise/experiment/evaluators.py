@@ -138,9 +138,7 @@ def _one_of(*accepted: Any) -> Callable[[Any], bool]:
 
 
 _is_allowance = _either(_is_true, _options({"allow": _is_texts}))
-_is_toxicity = _either(
-    _is_true, _options({}, words=_either(_is_texts, _is_words), allow=_is_texts, threshold=_is_positive)
-)
+_is_toxicity = _either(_is_true, _options({}, words=_either(_is_texts, _is_words), allow=_is_texts))
 _is_cosine = _either(
     _is_true,
     _options({}, of=_one_of("characters", "words"), n=lambda n: _is_count(n) and 1 <= n <= 10),
@@ -196,7 +194,7 @@ GRAMMAR: Mapping[str, EvaluatorForm] = {
     "not_empty": EvaluatorForm("true", _is_true, bare=True),
     "not_regex": EvaluatorForm("a regular expression of Python", _is_pattern),
     "pii": EvaluatorForm(_ALLOW, _is_allowance, bare=True),
-    "python": EvaluatorForm("an expression of Python, or FILE.py:FUNCTION", _is_words),
+    "python": EvaluatorForm("an expression of Python, or FILE.py:FUNCTION", _is_words, scored=True),
     "refusal": EvaluatorForm(
         "true (no answer may refuse), or `expected` (every answer must)", _one_of(True, "expected"), bare=True
     ),

@@ -12,7 +12,7 @@ from equipoise.experiment.variant import thaw
 from equipoise.scoring.evaluating import Score, Subject, graded, unscored
 from equipoise.scoring.evaluators import AskedJudge
 from equipoise.scoring.judging import Asked, ask_json, identity
-from equipoise.scoring.panel import together
+from equipoise.scoring.panel import members, together
 
 __all__ = ["JudgeEvaluator"]
 
@@ -77,23 +77,23 @@ class JudgeEvaluator:
         asked = await asyncio.gather(
             *(
                 ask_json(
-                    judge.provider,
-                    judge.model,
+                    judge,
                     system=self.prompt,
                     parts=parts,
                     schema=self.schema,
-                    params=judge.params,
                     about={**subject.about, "ask": self.name},
                     wishes=self.wishes,
                 )
                 for judge in self.judges
             )
         )
-        scores = {
-            judge.model: graded(_read(self.read, each), self.declared)
-            for judge, each in zip(self.judges, asked, strict=True)
-        }
-        return {self.name: together(scores)}
+        scores = [_read(self.read, each) for each in asked]
+        if self.declared.threshold is not None:  # the bar is for the panel's mean
+            score = together(dict(zip(members(self.models), scores, strict=True)))
+            return {self.name: graded(score, self.declared)}
+        # Each is turned round by itself, so that a panel that is split passes neither a check nor its opposite.
+        votes = [graded(score, self.declared) for score in scores]
+        return {self.name: together(dict(zip(members(self.models), votes, strict=True)))}
 
 
 def _read(read: Callable[[Asked], Score], asked: Asked) -> Score:

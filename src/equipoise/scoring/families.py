@@ -7,27 +7,32 @@ from collections.abc import Iterable, Mapping
 
 __all__ = ["family_of", "sharing"]
 
-_FAMILIES: tuple[tuple[str, str], ...] = (
-    (r"(?:chat)?gpt|o[134](?:-|$)|davinci|text-davinci|gpt-oss", "openai"),
-    (r"claude", "anthropic"),
-    (r"gemini|gemma|palm|text-bison|chat-bison", "google"),
-    (r"(?:meta-)?llama|codellama", "meta"),
-    (r"mistral|mixtral|codestral|ministral|pixtral|magistral|devstral", "mistral"),
-    (r"qwen|qwq", "qwen"),
-    (r"deepseek", "deepseek"),
-    (r"command|aya|c4ai", "cohere"),
-    (r"grok", "xai"),
-    (r"phi-?\d|wizardlm", "microsoft"),
-    (r"nova|titan", "amazon"),
-    (r"glm|chatglm", "zhipu"),
-    (r"kimi|moonshot", "moonshot"),
-    (r"yi-", "01.ai"),
-    (r"falcon", "tii"),
-    (r"granite", "ibm"),
-    (r"jamba|j2-", "ai21"),
-    (r"nemotron", "nvidia"),
+_FAMILIES: Mapping[str, str] = {
+    "eleutherai": r"gpt-?(?:neo|j)|pythia",  # before the other GPTs
+    "openai": r"(?:chat)?gpt|o[134](?!\d)|(?:text-|code-)?davinci",
+    "anthropic": r"claude",
+    "google": r"gemini|gemma|palm|(?:text|chat)-bison",
+    "meta": r"(?:meta-)?llama|codellama",
+    "mistral": r"mistral|mixtral|codestral|ministral|pixtral|magistral|devstral",
+    "qwen": r"qwen|qwq",
+    "deepseek": r"deepseek",
+    "cohere": r"command|aya|c4ai",
+    "xai": r"grok",
+    "microsoft": r"phi|wizardlm",
+    "amazon": r"nova|titan",
+    "zhipu": r"(?:chat)?glm",
+    "moonshot": r"kimi|moonshot",
+    "01.ai": r"yi",
+    "tii": r"falcon",
+    "ibm": r"granite",
+    "ai21": r"jamba|j2",
+    "nvidia": r"nemotron",
+}
+_KNOWN = tuple(
+    # A name goes on with a number or a sign, not with more letters: `novak-bot` is nobody's.
+    (re.compile(rf"(?:{pattern})(?![a-z])", re.IGNORECASE), family)
+    for family, pattern in _FAMILIES.items()
 )
-_KNOWN = tuple((re.compile(pattern, re.IGNORECASE), family) for pattern, family in _FAMILIES)
 
 
 def family_of(model: str) -> str | None:
@@ -35,11 +40,10 @@ def family_of(model: str) -> str | None:
 
     >>> family_of("gpt-4.1-mini"), family_of("openrouter/meta-llama/Llama-3.1-8B"), family_of("my-bot")
     ('openai', 'meta', None)
-    >>> family_of("us.anthropic.claude-3-5-haiku-20241022-v1:0")
-    'anthropic'
+    >>> family_of("us.anthropic.claude-3-5-haiku-20241022-v1:0"), family_of("ft:gpt-4o-mini:acme::7p")
+    ('anthropic', 'openai')
     """
-    bare = model.rsplit("/", 1)[-1]
-    for part in (bare, *bare.split(".")):
+    for part in re.split(r"[.:]", model.rsplit("/", 1)[-1]):
         for pattern, family in _KNOWN:
             if pattern.match(part):
                 return family

@@ -25,6 +25,8 @@ Follow the steps, where some are given. Then end with one JSON object, and write
 {"reason": "one or two sentences", "score": number}"""
 _TOP = 5
 _LIKELY = 20
+_SCORE = re.compile(r'"score"\s*:\s*"?(\d{1,2})(?![\d.eE])')
+_AROUND = ' ":,}\n'
 
 Likely = Sequence[Sequence[tuple[str, float]]]
 
@@ -59,7 +61,7 @@ def build(declared: Declared, tools: Tools) -> Evaluator:
             "type": "object",
             "properties": {
                 "reason": {"type": "string"},
-                "score": {"type": "integer", "minimum": 1, "maximum": top},
+                "score": {"type": "integer", "enum": list(range(1, top + 1))},
             },
             "required": ["reason", "score"],
             "additionalProperties": False,
@@ -76,47 +78,67 @@ def _read(asked: Asked, top: int) -> Score:
     plain = asked.value.get("score")
     if isinstance(plain, bool) or not isinstance(plain, int | float) or not 1 <= plain <= top:
         return Score(why_not=f"the judge gave no score from 1 to {top}", cost_usd=asked.cost_usd)
-    reason = str(asked.value.get("reason", ""))
-    likely = asked.reply.likely if asked.reply is not None else None
-    weighed = expected_score(likely, top) if likely else None
+    weighed, reply = None, asked.reply
+    # The last score that the text holds is the verdict's own, unless the object is of another make than asked for.
+    if reply is not None and reply.likely and [float(s) for s in _SCORE.findall(reply.text)][-1:] == [plain]:
+        weighed = expected_score(reply.likely, top, text=reply.text)
     return Score(
         value=float(plain) if weighed is None else weighed,
         label="not probability-weighted" if weighed is None else "probability-weighted",
-        explanation=reason,
+        explanation=str(asked.value.get("reason", "")),
         cost_usd=asked.cost_usd,
     )
 
 
-def expected_score(likely: Likely, top: int) -> float | None:
-    """The expectation of the score, Σ s·p(s) over 1 to `top`, at the token after the last `"score":`.
+def expected_score(likely: Likely, top: int, *, text: str | None = None) -> float | None:
+    """The expectation of the score, Σ s·p(s) over 1 to `top`, at the token that holds the last score of a reply.
 
-    `likely` holds for each token of the reply its alternatives with natural log-probabilities, the token
-    that was written first. Only alternatives that are a whole number from 1 to `top` count, and their
-    probabilities are scaled to add up to 1. None where no such token is found.
+    `likely` holds for each token of the reply what might have stood there, with natural log-probabilities;
+    `text` is the reply, without it what is listed first was written. Only alternatives that are a whole number from
+    1 to `top` count, and their probabilities are scaled to add up to 1. None where the token is not found or
+    holds only part of the score: with a `top` of 10, a 1 may be the beginning of 10, so that both must be
+    seen as tokens of their own.
     Source: Liu et al. (2023), G-Eval (arXiv 2303.16634), eq. (1).
 
     >>> tokens = [[('{"score":', 0.0)], [(" ", 0.0)], [("4", -0.105), ("5", -2.303)], [("}", 0.0)]]
     >>> round(expected_score(tokens, 5), 3)
     4.1
     """
-    written = [alternatives[0][0] if alternatives else "" for alternatives in likely]
-    text = "".join(written)
-    marks = [match.end() for match in re.finditer(r'"score"\s*:', text)]
+    if text is None:
+        text = "".join(alternatives[0][0] for alternatives in likely if alternatives)
+    marks = list(_SCORE.finditer(text))
     if not marks:
         return None
-    at = 0
-    for token, alternatives in zip(written, likely, strict=True):
-        start, at = at, at + len(token)
-        if at <= marks[-1] or not token.strip():
-            continue
-        inside = token[max(0, marks[-1] - start) :]
-        if not inside.strip(' "'):
-            continue
-        chances: dict[int, float] = {}
-        for alternative, log in alternatives:
-            number = alternative.strip(' ":}')
-            if number.isdecimal() and 1 <= int(number) <= top:
-                chances[int(number)] = chances.get(int(number), 0.0) + math.exp(log)
-        total = math.fsum(chances.values())
-        return math.fsum(score * chance for score, chance in chances.items()) / total if total > 0 else None
+    start, end = marks[-1].span(1)
+    found = _token_over(likely, text, start, end)
+    if found is None:
+        return None
+    numbers = {str(number): number for number in range(1, top + 1)}
+    chances: dict[int, float] = {}
+    for alternative, log in found:
+        number = numbers.get(alternative.strip(_AROUND))
+        if number is not None:
+            chances[number] = chances.get(number, 0.0) + math.exp(log)
+    if top >= 10 and 1 in chances and 10 not in chances:
+        return None
+    total = math.fsum(chances.values())
+    return math.fsum(score * chance for score, chance in chances.items()) / total if total > 0 else None
+
+
+def _token_over(likely: Likely, text: str, start: int, end: int) -> Sequence[tuple[str, float]] | None:
+    """The alternatives at the token that covers the text from `start` to `end`, followed back from its end.
+
+    From the end, because tokens of the reason may be pieces of letters that are no text by themselves.
+    """
+    at = len(text)
+    for alternatives in reversed(likely):
+        token = next((each for each, _ in alternatives if each and text.endswith(each, 0, at)), None)
+        if token is None:
+            if at == len(text):  # the sign that a reply ends is no part of it
+                continue
+            return None
+        begin = at - len(token)
+        if begin < end:
+            return alternatives if begin <= start and end <= at else None
+        at = begin
     return None

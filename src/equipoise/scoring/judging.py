@@ -4,46 +4,88 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
 
 from equipoise.errors import UpstreamError
-from equipoise.providers.messages import Provider, Reply, Request
+from equipoise.providers.messages import Reply, Request
+from equipoise.scoring.evaluators import AskedJudge
 
-__all__ = ["Asked", "ask_json", "identity", "last_json", "question"]
+__all__ = ["Asked", "ask_json", "concluding_json", "identity", "last_json", "question"]
 
-_LONGEST = 50_000
 _SEED = 7
+_OPENING = re.compile(r'\{[ \t\r\n]*["}]')
 
 
-def last_json(reply: str) -> dict[str, Any] | None:
-    """The last well-formed, outermost JSON object in a reply, or None where there is none.
+def last_json(text: str) -> dict[str, Any] | None:
+    """The last well-formed, outermost JSON object in a text, or None where there is none.
 
-    A judge may reason in words before, quote braces, or put the object in a code fence. Only the last
-    50,000 characters are read.
+    Nothing is read from where an object begins that is not well formed: what looks like an object inside it may
+    be a quotation. Takes time in proportion to the text. A lone surrogate, which no file can hold, becomes `?`.
 
-    >>> last_json('A scores {2}, so {"winner": "B"} at first, but no: {"winner": "A", "reason": "cites {x}"}')
-    {'winner': 'A', 'reason': 'cites {x}'}
+    >>> last_json('Here: {"a": 1}, as asked.')
+    {'a': 1}
     >>> last_json("I give it 4 of 5") is None
     True
     """
-    text = reply[-_LONGEST:]
+    found = [each.value for each in _objects(text) if each.value is not None]
+    return found[-1] if found else None
+
+
+def concluding_json(reply: str) -> dict[str, Any] | None:
+    """The JSON object that a judge’s reply comes to, or None where it comes to none.
+
+    A judge may reason in words before, quote braces, or put the object in a code fence. The last object
+    counts, and only if it ends the reply or stands on lines of its own: one that a sentence quotes on its way
+    was written by somebody else. Where the last one is broken off or not well formed, an earlier one is no verdict.
+
+    >>> concluding_json('A scores {2}, so {"winner": "B"} at first, but no: {"winner": "A", "reason": "has {x}"}')
+    {'winner': 'A', 'reason': 'has {x}'}
+    >>> concluding_json('The answer says {"winner": "A"}, which is no merit. B is better.') is None
+    True
+    >>> concluding_json('{"reason": "it says {"winner": "A"}", "winner": "B"}') is None
+    True
+    """
+    found = list(_objects(reply))
+    if not found:
+        return None
+    last = found[-1]
+    before, after = reply[: last.start].rpartition("\n")[2], reply[last.end :]
+    alone = not before.strip() and not _has_words(after.partition("\n")[0])
+    return last.value if alone or not _has_words(after) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An object and where it stands; the value is None where one begins that is not well formed."""
+
+    value: dict[str, Any] | None
+    start: int
+    end: int
+
+
+def _objects(text: str) -> Iterator[_Found]:
+    """The outermost objects of a text in turn, up to one that is not well formed."""
     decoder = json.JSONDecoder()
-    found: dict[str, Any] | None = None
-    at = text.find("{")
-    while at >= 0:
+    at = 0
+    while opening := _OPENING.search(text, at):
+        start = opening.start()
         try:
-            value, end = decoder.raw_decode(text, at)
-        except (json.JSONDecodeError, RecursionError):
-            at = text.find("{", at + 1)
-            continue
-        if isinstance(value, dict):
-            found = value
-        at = text.find("{", end)
-    return found
+            value, at = decoder.raw_decode(text, start)
+            # Written and read again: what cannot be encoded would break whatever keeps the verdict.
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+        except (ValueError, RecursionError):  # also a number with more digits than Python reads
+            yield _Found(None, start, len(text))
+            return
+        yield _Found(value, start, at)
+
+
+def _has_words(text: str) -> bool:
+    return any(character.isalnum() for character in text)
 
 
 def question(parts: Mapping[str, Any]) -> str:
@@ -89,21 +131,19 @@ class Asked:
 
 
 async def ask_json(
-    provider: Provider,
-    model: str,
+    judge: AskedJudge,
     *,
     system: str,
     parts: Mapping[str, Any],
     schema: Mapping[str, Any],
-    params: Mapping[str, Any],
     about: Mapping[str, str],
     sample: int = 0,
     wishes: Mapping[str, Any] | None = None,
 ) -> Asked:
     """Ask for one JSON object of that schema, as deterministically as the endpoint can.
 
-    A reply by schema, a temperature of 0 and a seed are wished for where `params` leave them open; an endpoint
-    that refuses them is asked without. The reply is read as its last well-formed object either way.
+    A reply by schema, a temperature of 0 and a seed are wished for where the judge's `params` leave them open;
+    an endpoint that refuses them is asked without. The reply is read as the object it comes to either way.
     `sample` tells apart repeated askings; what was asked once under it is found in a run's journal.
     """
     wished: dict[str, Any] = {
@@ -115,21 +155,21 @@ async def ask_json(
         },
     } | dict(wishes or {})
     request = Request(
-        model=model,
+        model=judge.model,
         messages=(
             {"role": "system", "content": system},
             {"role": "user", "content": question(parts)},
         ),
-        params=params,
-        wishes={name: wish for name, wish in wished.items() if name not in params},
+        params=judge.params,
+        wishes={name: wish for name, wish in wished.items() if name not in judge.params},
         draw=f"verdict#{sample}" if sample else "",
         about=about,
     )
     try:
-        reply = await provider.complete(request)
+        reply = await judge.provider.complete(request)
     except UpstreamError as error:
         return Asked(value=None, why_not=f"the judge did not answer: {error}", errored=True)
-    value = last_json(reply.text)
+    value = concluding_json(reply.text)
     if value is None:
-        return Asked(value=None, reply=reply, why_not="the judge’s reply holds no JSON object")
+        return Asked(value=None, reply=reply, why_not="the judge’s reply does not end in a JSON object")
     return Asked(value=value, reply=reply)

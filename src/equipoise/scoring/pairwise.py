@@ -14,7 +14,7 @@ from equipoise.experiment.definition import Judge, Rubric
 from equipoise.scoring.evaluating import Subject
 from equipoise.scoring.evaluators import AskedJudge
 from equipoise.scoring.judging import Asked, ask_json, identity
-from equipoise.scoring.panel import cost_of
+from equipoise.scoring.panel import cost_of, members
 
 __all__ = ["Comparator", "Comparison", "PairwiseJudge", "combine", "pairwise_comparator", "read_winner"]
 
@@ -142,7 +142,7 @@ class PairwiseJudge:
         found = await asyncio.gather(*(self._judged(judge, treatment, control) for judge in self.judges))
         if len(found) == 1:
             return found[0]
-        return _panel(dict(zip(self.models, found, strict=True)))
+        return _panel(dict(zip(members(self.models), found, strict=True)))
 
     async def _judged(self, judge: AskedJudge, treatment: Subject, control: Subject) -> Comparison:
         found = await asyncio.gather(
@@ -153,7 +153,8 @@ class PairwiseJudge:
     async def _once(self, judge: AskedJudge, treatment: Subject, control: Subject, sample: int) -> Comparison:
         orders = {"treatment first": (treatment, control), "control first": (control, treatment)}
         if not self.both_orders:
-            lot = random.Random(f"{self.seed}:{treatment.about}:{sample}").randrange(2)  # noqa: S311
+            about = [treatment.about.get(key, "") for key in ("case", "variant", "sample")]
+            lot = random.Random(f"{self.seed}:{about}:{sample}").randrange(2)  # noqa: S311 - nothing secret
             orders = dict([list(orders.items())[lot]])
         asked = dict(
             zip(
@@ -178,8 +179,7 @@ class PairwiseJudge:
         self, judge: AskedJudge, first: Subject, second: Subject, order: str, treatment: Subject, sample: int
     ) -> Asked:
         return await ask_json(
-            judge.provider,
-            judge.model,
+            judge,
             system=_PROMPT,
             parts={
                 "request": treatment.input,
@@ -189,7 +189,6 @@ class PairwiseJudge:
                 "answer_B": second.answer,
             },
             schema=_SCHEMA,
-            params=judge.params,
             about={**treatment.about, "ask": "pairwise", "order": order},
             sample=sample,
         )

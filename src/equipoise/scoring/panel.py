@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from equipoise.scoring.evaluating import Score
 
-__all__ = ["cost_of", "together"]
+__all__ = ["cost_of", "members", "together"]
+
+
+def members(models: Sequence[str]) -> tuple[str, ...]:
+    """A name for each judge: its model, numbered from the second of the same model on.
+
+    >>> members(["gpt", "claude", "gpt"])
+    ('gpt', 'claude', 'gpt #2')
+    """
+    met: Counter[str] = Counter()
+    names = []
+    for model in models:
+        met[model] += 1
+        names.append(model if met[model] == 1 else f"{model} #{met[model]}")
+    return tuple(names)
 
 
 def cost_of(costs: Sequence[float | None]) -> float | None:
@@ -18,7 +33,7 @@ def cost_of(costs: Sequence[float | None]) -> float | None:
 def together(scores: Mapping[str, Score]) -> Score:
     """The mean of the judges' values, passed by the majority; usable where at least half of them are.
 
-    `label` says what each judge gave. A tie between passing and failing does not pass.
+    `label` says what each judge gave, and how. A tie between passing and failing does not pass.
 
     >>> together({"a": Score(value=4.0), "b": Score(value=5.0), "c": Score(why_not="no JSON")}).value
     4.5
@@ -36,7 +51,10 @@ def together(scores: Mapping[str, Score]) -> Score:
     return Score(
         value=math.fsum(values) / len(values),
         passed=2 * sum(votes) > len(votes) if votes else None,
-        label=", ".join(f"{name} {score.value:g}" for name, score in usable.items()),
+        label=", ".join(
+            f"{name} {score.value:g}{f' ({score.label})' if score.label else ''}"
+            for name, score in usable.items()
+        ),
         explanation=next((score.explanation for score in usable.values() if score.explanation), ""),
         cost_usd=cost,
     )

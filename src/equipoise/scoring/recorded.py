@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -116,16 +116,18 @@ def recorded_comparator(recording: Recording, folder: Path, *, variants: Sequenc
     if recording.first is None:
         rows = read_rows(folder / recording.file, columns=columns, what=_WHAT)
         single: dict[Key, Comparison] = {}
-        for row, case, variant in _wanted(rows, recording, variants, seen={}):
+        for row, case, variant, _ in _wanted(rows, recording, variants):
             score = _number(rows, row, recording.value, 0.0, 1.0)
             why = None if score is not None else f"{Path(recording.file).name} has no verdict"
             single[case, variant] = Comparison(score=score, why_not=why)
         return _comparator(recording, rows, single, variants, both_orders=False)
     rows = read_rows(folder / recording.file, columns=(*columns, recording.first), what=_WHAT)
     orders: dict[Key, dict[str, float | None]] = {}
-    seen: dict[tuple[str, ...], int] = {}
-    for row, case, variant in _wanted(rows, recording, variants, seen=seen, apart=recording.first):
-        order = _order(rows, row, recording, variant)
+
+    def order_of(row: Row, variant: str) -> str:
+        return _order(rows, row, recording, variant)
+
+    for row, case, variant, order in _wanted(rows, recording, variants, order=order_of):
         orders.setdefault((case, variant), {})[order] = _number(rows, row, recording.value, 0.0, 1.0)
     paired = {key: _of_orders(found, Path(recording.file).name) for key, found in orders.items()}
     return _comparator(recording, rows, paired, variants, both_orders=True)
@@ -194,7 +196,7 @@ def recorded_grades(
         what="the recorded grades",
     )
     grades: dict[Key, Mapping[str, float | None]] = {}
-    for row, case, variant in _wanted(rows, recording, variants, seen={}):
+    for row, case, variant, _ in _wanted(rows, recording, variants):
         grades[case, variant] = {axis: _number(rows, row, axis, 1.0, float(rubric.top)) for axis in axes}
     _require(rows, recording, variants, {variant for _, variant in grades})
     return RecordedGrades(
@@ -205,7 +207,8 @@ def recorded_grades(
 def read_labels(labels: Labels, folder: Path, *, variants: Sequence[str]) -> dict[Key, float]:
     """What people said, by case and treatment: 1 the treatment is better, 0.5 neither, 0 control is.
 
-    An empty cell is a label that was not given. Raises DataError.
+    An empty cell is a label that was not given. A treatment may be without labels, but not all of them. Raises
+    DataError.
     """
     recording = labels.recording
     rows = read_rows(
@@ -214,10 +217,14 @@ def read_labels(labels: Labels, folder: Path, *, variants: Sequence[str]) -> dic
         what="the labels",
     )
     found: dict[Key, float] = {}
-    for row, case, variant in _wanted(rows, recording, variants, seen={}):
+    about: set[str] = set()
+    for row, case, variant, _ in _wanted(rows, recording, variants):
+        about.add(variant)
         value = _number(rows, row, recording.value, 0.0, 1.0)
         if value is not None:
             found[case, variant] = value
+    if not about:
+        _require(rows, recording, variants, about)
     return found
 
 
@@ -226,26 +233,25 @@ def _wanted(
     recording: Recording,
     variants: Sequence[str],
     *,
-    seen: dict[tuple[str, ...], int],
-    apart: str | None = None,
-) -> Iterable[tuple[Row, str, str]]:
-    """The rows about these variants; one row for each case and variant (and value of the column `apart`)."""
+    order: Callable[[Row, str], str] | None = None,
+) -> Iterable[tuple[Row, str, str, str]]:
+    """The rows about these variants with case, variant and order ("" without one); one row for each of them."""
     called: dict[str, list[str]] = {}
     for variant in variants:
         called.setdefault(recording.names.get(variant, variant), []).append(variant)
+    seen: dict[tuple[str, str, str], int] = {}
     for row in rows:
         case, theirs = rows.name(row, recording.case), rows.name(row, recording.variant)
-        if theirs not in called:
-            continue
-        key = (case, theirs, *([str(row.values[apart])] if apart else []))
-        if key in seen:
-            raise DataError(
-                f"{rows.what} {rows.path}, line {row.line}: case '{case}' of '{theirs}' stands on line "
-                f"{seen[key]} already. Keep one row for each case and variant{f' and {apart}' if apart else ''}"
-            )
-        seen[key] = row.line
-        for variant in called[theirs]:
-            yield row, case, variant
+        for variant in called.get(theirs, ()):
+            shown = order(row, variant) if order else ""
+            first = seen.setdefault((case, variant, shown), row.line)
+            if first != row.line:
+                raise DataError(
+                    f"{rows.what} {rows.path}, line {row.line}: case '{case}' of '{theirs}'"
+                    f"{f' with {shown}' if shown else ''} stands on line {first} already. "
+                    f"Keep one row for each case and variant{' and order' if shown else ''}"
+                )
+            yield row, case, variant, shown
 
 
 def _require(rows: Rows, recording: Recording, variants: Sequence[str], present: set[str]) -> None:

@@ -13,7 +13,7 @@ from equipoise.experiment.evaluators import Kind
 from equipoise.scoring.evaluating import Evaluator, Score, Subject
 from equipoise.scoring.evaluators import AskedJudge
 from equipoise.scoring.judging import Asked, ask_json, identity
-from equipoise.scoring.panel import together
+from equipoise.scoring.panel import members, together
 
 __all__ = ["RubricEvaluator", "read_grades", "rubric_evaluator"]
 
@@ -83,11 +83,7 @@ class RubricEvaluator:
         asked = await asyncio.gather(
             *(self._ask(judge, subject, sample) for judge in self.judges for sample in range(self.samples))
         )
-        names = [
-            f"{judge.model}{f' #{sample + 1}' if self.samples > 1 else ''}"
-            for judge in self.judges
-            for sample in range(self.samples)
-        ]
+        names = members([judge.model for judge in self.judges for _ in range(self.samples)])
         grades = [read_grades(each, axes=self.measures, top=self.rubric.top) for each in asked]
         return {
             axis: together({name: grade[axis] for name, grade in zip(names, grades, strict=True)})
@@ -103,8 +99,7 @@ class RubricEvaluator:
             "additionalProperties": False,
         }
         return await ask_json(
-            judge.provider,
-            judge.model,
+            judge,
             system=_PROMPT,
             parts={
                 "request": subject.input,
@@ -120,7 +115,6 @@ class RubricEvaluator:
                 "required": axes,
                 "additionalProperties": False,
             },
-            params=judge.params,
             about={**subject.about, "ask": "rubric"},
             sample=sample,
         )
