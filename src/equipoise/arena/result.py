@@ -157,7 +157,7 @@ class Preference:
     `length_lean` is by how much it prefers the longer answer. `kappa` and `agreement` are with people's labels.
     `shares_family` names an arm that alone is of the judge's model family, `self_preference` by how much
     the judge prefers that arm beyond people or the rest of a panel. `judge_noise` is how often the judge,
-    asked the same twice, says the same. `saved` counts the calls that sequential judging did without.
+    asked the same twice, says the same. `saved` counts the cases that judging in steps did without.
     """
 
     raw: Estimate | NotEstimable

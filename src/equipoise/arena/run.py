@@ -200,7 +200,8 @@ class Run:
     async def carry_out(self) -> tuple[tuple[CaseResult, ...], dict[str, Judging]]:
         """All cases in their order, and how far judging in steps went."""
         prepared = self._prepared
-        steps = prepared.gate.sequential and prepared.comparator is not None
+        # Where people's labels decide, the judge's own rate must not stop the judging.
+        steps = prepared.gate.sequential and prepared.comparator is not None and not prepared.labels
         self._tell("answers and scores" if prepared.answers.gives else "verdicts")
         await each(
             [partial(self._case, case, compare=not steps) for case in prepared.cases],
