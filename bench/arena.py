@@ -210,7 +210,7 @@ def kills(seed: int = 0) -> None:
     """Killed at random moments and resumed: what was paid twice, and whether the report is the same."""
     draw = random.Random(seed)
     with prepared() as (server, place):
-        outputs = ("--json", "--report", "report.html")
+        outputs = ("--report", "report.html")
         command(place, server, "--journal", "whole.jsonl", *outputs)
         whole = reports(place)
         paid = server.served

@@ -609,3 +609,21 @@ def test_half_a_surrogate_pair_breaks_nothing(folder):
         ("r.xml", junit_xml(result)),
     ):
         assert write_whole(folder / name, text).stat().st_size > 0
+
+
+def test_a_new_revision_of_the_rubric_starts_a_new_series_of_verdicts(folder):
+    """The words stay, the number changes: every verdict is asked anew, the answers are not."""
+    journal = folder / "j.jsonl"
+
+    def run(revision, answer_url, judge_url):
+        rubric = Rubric(dict.fromkeys(AXES, "…"), revision=revision)
+        return run_arena_sync(
+            experiment(folder, judge=Judge(model="judge"), rubric=rubric),
+            answers=OpenAICompatible(answer_url, rng=random.Random(1)),
+            judge=OpenAICompatible(judge_url, rng=random.Random(1)),
+            journal=journal,
+        )
+
+    with SimulatedEndpoint(bot) as answer_url, SimulatedEndpoint(judge_by_policy) as judge_url:
+        sent = [run(revision, answer_url, judge_url).sent for revision in (1, 1, 2)]
+    assert sent == [30, 0, 20]

@@ -82,6 +82,7 @@ class JudgeEvaluator:
                     parts=parts,
                     schema=self.schema,
                     about={**subject.about, "ask": self.name},
+                    revision=self.revision,
                     wishes=self.wishes,
                 )
                 for judge in self.judges

@@ -138,13 +138,15 @@ async def ask_json(
     schema: Mapping[str, Any],
     about: Mapping[str, str],
     sample: int = 0,
+    revision: int = 1,
     wishes: Mapping[str, Any] | None = None,
 ) -> Asked:
     """Ask for one JSON object of that schema, as deterministically as the endpoint can.
 
     A reply by schema, a temperature of 0 and a seed are wished for where the judge's `params` leave them open;
     an endpoint that refuses them is asked without. The reply is read as the object it comes to either way.
-    `sample` tells apart repeated askings; what was asked once under it is found in a run's journal.
+    `sample` tells apart repeated askings, and `revision` a series of verdicts from the one before; what was asked
+    once under both is found in a run's journal.
     """
     wished: dict[str, Any] = {
         "temperature": 0,
@@ -162,7 +164,7 @@ async def ask_json(
         ),
         params=judge.params,
         wishes={name: wish for name, wish in wished.items() if name not in judge.params},
-        draw=f"verdict#{sample}" if sample else "",
+        draw=f"verdict {revision}#{sample}",
         about=about,
     )
     try:

@@ -191,6 +191,7 @@ class PairwiseJudge:
             schema=_SCHEMA,
             about={**treatment.about, "ask": "pairwise", "order": order},
             sample=sample,
+            revision=self.revision,
         )
 
 

@@ -117,6 +117,7 @@ class RubricEvaluator:
             },
             about={**subject.about, "ask": "rubric"},
             sample=sample,
+            revision=self.rubric.revision,
         )
 
     def _turned(self, subject: Subject) -> list[str]:
