@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from hypothesis import settings
 
 from equipoise.arena.deciding import conclude_variants
 from equipoise.arena.measuring import MeasureInfo
@@ -16,6 +17,10 @@ from equipoise.experiment.definition import Criterion, Gate, Labels, Recording
 from equipoise.providers.messages import Usage
 from equipoise.scoring.evaluating import Score, errored, fails, passes, unscored
 from equipoise.scoring.pairwise import Comparison
+
+# A law holds or does not, however long an import or a busy machine takes over it.
+settings.register_profile("laws", deadline=None)
+settings.load_profile("laws")
 
 EVIL = "<script>document.title='ran'</script> <img src=x onerror=alert(1)> & ```` ` | [x](javascript:y) `"
 RIGHT_TO_LEFT = "\u200fשלום, איך אפשר להחזיר את המוצר?"
