@@ -46,7 +46,7 @@ def test_an_answer_longer_than_the_csv_modules_limit_is_read(tmp_path):
 @pytest.mark.parametrize(
     "name, data, words",
     [
-        ("a.jsonl.gz", gzip.compress(b'{"id": 1}\n' * 900)[:40], "is a truncated gzip file. Copy or download it again"),
+        ("a.jsonl.gz", gzip.compress(b'{"id": 1}\n' * 900, mtime=0)[:40], "is a truncated gzip file. Copy or download it again"),
         ("a.jsonl.gz", b"plain", "is not a sound gzip file: Not a gzipped file (b'pl'). Copy or download it again"),
         ("a.jsonl", b'{"id": 1, "arm": "a", "text": ""}\n{"id": 2,\n', "line 2 is not JSON"),
         ("a.jsonl", b"[1]\n", "line 1 holds a list. Accepted: one JSON object on each line"),
