@@ -60,13 +60,18 @@ def test_personal_data_is_found_as_the_guide_says():
         ]
 
 
-def test_offensive_words_are_found_as_the_guide_says():
-    """1,000 comments, half of them toxic as people see it."""
+@pytest.mark.parametrize(
+    "name, part",
+    [("offensive words", slice(None)), ("offensive words, every second comment", slice(1, None, 2))],
+    ids=["all", "every second"],
+)
+def test_offensive_words_are_found_as_the_guide_says(name, part):
+    """1,000 comments, half of them toxic as people see it; and every second of them alone."""
     with gzip.open(DATA / "guard_toxicity" / "comments.csv.gz", "rt", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))[part]
     flagged = [(each["toxic"] == "1", toxicity(each["text"]).passed is False) for each in rows]
     hits = sum(toxic and alarm for toxic, alarm in flagged)
     alarms, toxic = sum(alarm for _, alarm in flagged), sum(is_toxic for is_toxic, _ in flagged)
-    assert row("offensive words") == [
+    assert row(name) == [
         str(toxic), str(hits), str(alarms - hits), f"{hits / alarms:.2f}", f"{hits / toxic:.2f}",
     ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import time
 
 import pytest
 
@@ -32,12 +32,17 @@ def kinds(text):
         ("4111 1111 1111 1111", "card number"),
         ("5500-0000-0000-0004", "card number"),
         ("378282246310005", "card number"),
+        ("501800000009", "card number"),
+        ("180000000000002", "card number"),
         ("DE89 3704 0044 0532 0130 00", "IBAN"),
         ("078-05-1120", "social security number"),
         ("call (212) 555-0123 ext. 44", "phone number"),
         ("+49 30 901820", "phone number"),
         ("Phone: 60-56-85-91", "phone number"),
         ("0490 75 40 81", "phone number"),
+        ("(089) 901 820 33", "phone number"),
+        ("reach me at 555 0123", "phone number"),
+        ("Tel.: 72 128 827", "phone number"),
         ("from 192.168.10.4 at noon", "IP address"),
         ("2001:db8:85a3::8a2e:370:7334", "IP address"),
         ("key sk-" + "abcDEF0123456789ghij", "key or token"),
@@ -62,6 +67,15 @@ def test_personal_data_is_found_by_its_shape(text, kind):
         "a::b in C++, ::1 excepted, at 10:30",
         "sk-short and AKIA123",
         "Call us on 2024-05-01",
+        "Delivered on 05-12-2024, ordered 01 12 2024",
+        "call between 10.00 - 12.00 or on 24.12.2024",
+        "Smith (2019) 12 345-367 and Jones (2001) 114 5678-5689",
+        "We want to reach 10 000 000 people, or call 1 000 000 of them",
+        "mobile revenue of 1 250 000, cell 12345678 of the sheet",
+        "order number 0123 456 789, invoice 01-2024-0045, part 04-123-4567",
+        "Phone the shop about order 10428877",
+        "scores (12) 10 20 30",
+        "parcel 612345678905 and 581822471860662",
     ],
 )
 def test_what_only_looks_like_it_is_left_alone(text):
@@ -78,9 +92,25 @@ def test_a_reason_says_where_and_never_what():
 
 def test_offensive_words_are_seen_through_common_disguises():
     """Digits and signs for letters, letters drawn out, stars, letters set apart; and words within words are not."""
-    for text in ("what an idiot", "1d10t", "shiiiiit", "f**k this", "s h i t", "F U C K", "kill   yourself"):
+    for text in (
+        "what an idiot",
+        "1d10t",
+        "shiiiiit",
+        "f**k this",
+        "s h i t",
+        "F U C K",
+        "kill   yourself",
+        "#idiot",
+    ):
         assert toxicity(text).passed is False, text
-    for text in ("Scunthorpe and Essex", "a classic assassin", "5* hotel", "I assess the class", "grapes"):
+    for text in (
+        "Scunthorpe and Essex",
+        "a classic assassin",
+        "5* hotel",
+        "I assess the class",
+        "grapes",
+        "# #1",
+    ):
         assert toxicity(text).passed, text
     assert toxicity("darn it", words=read_lexicon(["darn"])).passed is False
     assert toxicity("what an idiot", allow=["idiot"]).passed
@@ -122,24 +152,22 @@ def test_inline_checks_name_what_an_answer_does_not_hold_to():
 
 
 HOSTILE = [
-    "1 " * 40_000, "1-" * 40_000, "a@" * 40_000, "a." * 40_000, "(1" * 40_000, "0" * 80_000, ":" * 80_000, "a b " * 20_000,
-    "DE89" * 20_000, "call " * 16_000, "f*" * 40_000, "a" * 80_000, "+1 " * 26_000, "eyJ" * 26_000, "sk-" * 26_000,
-    "1.1." * 20_000, "{" * 80_000, '"' * 80_000, "phone 1" * 11_000, "s h i " * 13_000,
+    "1 ", "1-", "a@", "a.", "(1", "0", ":", "a b ", "DE89", "DE89 1" + " " * 200, "call ", "call me at ", "f*", "a*b ", "a", "+1 ",
+    "eyJ", "eyJaaaaaaaa.", "sk-", "1.1.", "{", '"', "phone 1", "s h i ", "01 22 ", "#", "tel(1-", "order 01 22 33 44 ",
 ]  # fmt: skip
 
 
-@pytest.fixture
-def half_a_minute():
-    """What grows with the square takes hours here; what does not, a fraction of a second."""
-    signal.alarm(30)
-    yield
-    signal.alarm(0)
+@pytest.mark.parametrize("check", [pii, toxicity, complete], ids=lambda check: check.__name__)
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:14]))
+def test_no_text_takes_time_in_the_square(check, text):
+    """Two hundred thousand hostile characters are read to their end; what grows with the square takes minutes."""
+    started = time.perf_counter()
+    check((text * 200_000)[:200_000])
+    assert time.perf_counter() - started < 30
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:6]))
-@pytest.mark.usefixtures("half_a_minute")
-def test_no_text_takes_time_in_the_square(text):
-    """Eight hundred thousand hostile characters are read to their end."""
-    for check in (pii, toxicity, complete):
-        check(text * 10)
-    leak(text * 10, ["one two three four five six seven eight nine ten"])
+def test_a_long_answer_is_searched_for_leaks_in_linear_time():
+    """The words of a canary that nearly match, over and over."""
+    started = time.perf_counter()
+    leak("one two three four five six seven " * 6000, ["one two three four five six seven eight nine ten"])
+    assert time.perf_counter() - started < 30

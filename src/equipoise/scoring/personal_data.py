@@ -23,20 +23,38 @@ _GROUP = re.compile(r"[0-9]+")
 _PHONE = re.compile(
     r"(?<![A-Za-z0-9+.])(?:\+[1-9][0-9]{0,2}(?:[ .-]?\(?[0-9]{1,4}\)?){2,6}"
     r"|(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"
-    # National forms: a trunk zero and groups, or an area code in brackets.
-    r"|(?<![0-9][ -])0[1-9][0-9]{0,3}(?:[ -][0-9]{2,4}){2,4}"
-    r"|\(0?[0-9]{1,4}\) ?[0-9]{2,4}(?:[ -][0-9]{2,4}){1,3}"
     r")(?:(?: ?x| ext\.? ?)[0-9]{1,5})?(?![A-Za-z0-9])"
 )
+"""International and North American forms, which little else looks like."""
+_NATIONAL = re.compile(
+    r"(?<![A-Za-z0-9+.,/-])(?<![0-9] )(?:0[1-9][0-9]{0,3}(?:[ -][0-9]{2,4}){2,4}"
+    r"|\(0?[0-9]{1,4}\) ?[0-9]{2,4}(?:[ -][0-9]{2,4}){1,3})(?![A-Za-z0-9]|[.,/-][0-9])"
+)
+"""A trunk zero and groups, or an area code in brackets; dates, citations and order numbers look like it, too."""
+_LINK = (
+    r"(?:[ :,.=#-]{0,3}\b(?:number|no|nr|is|me|us|him|her|them|back|at|on|my|our|your|his|their|line|phone|mobile|"
+    r"home|work|office|fax|or)\b)"
+)
 _SPOKEN = re.compile(
-    r"\b(?:phone|telephone|tel|mobile|cell|cellphone|fax|whatsapp|call|dial|ring|reach|text)\b[^\d+(]{0,25}"
-    r"(\(?[0-9][0-9 ().-]{5,18}[0-9])(?![A-Za-z0-9])",
+    rf"\b(?:(?:phone|telephone|tel|mobile|cellphone|fax|whatsapp|call|dial){_LINK}{{0,5}}"
+    rf"|(?:cell|ring|reach|text){_LINK}{{1,5}})[\s:,.=#-]{{0,3}}"
+    r"(\(?[0-9](?:(?:[ .-]|\) ?| \()?[0-9]){6,14})(?![A-Za-z0-9]|[.,/:][0-9])",
     re.IGNORECASE,
 )
-"""Digits near a word for telephones, in whatever groups."""
-_DATE = re.compile(
-    r"(?:19|20)[0-9]{2}[-. ][0-9]{1,2}[-. ][0-9]{1,2}|[0-9]{1,2}[-. ][0-9]{1,2}[-. ](?:19|20)?[0-9]{2}"
+"""Digits, in whatever groups, that a word for telephones leads to."""
+_OTHER_NUMBER = re.compile(
+    r"\b(?:order|invoice|item|part|article|ticket|case|ref|reference|account|customer|policy|tracking|parcel|isbn|issn|"
+    r"serial|version|id|model|voucher|code)s?\b[^0-9\n]{0,12}$",
+    re.IGNORECASE,
 )
+"""What stands before a number that says it is another one."""
+_DATE = re.compile(
+    r"(?<![0-9])(?:(?:19|20)[0-9]{2}[-. ](?:0?[1-9]|1[0-2])[-. ](?:0?[1-9]|[12][0-9]|3[01])"
+    r"|(?:0?[1-9]|[12][0-9]|3[01])[-. ](?:0?[1-9]|[12][0-9]|3[01])[-. ](?:19|20)[0-9]{2})(?![0-9])"
+)
+_YEAR_IN_BRACKETS = re.compile(r"\((?:1[5-9]|20)[0-9]{2}\)")
+_AMOUNT = re.compile(r"[0-9](?:[ .][0-9]{3})+|[0-9]{1,3}(?:[ .][0-9]{3})*[ .]000|[1-9][0-9]*0{5}")
+"""Millions in groups, or a round number."""
 _IPV4 = re.compile(
     r"(?<![0-9A-Za-z.])(?:(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})\.){3}(?:25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(?![0-9A-Za-z]|\.[0-9])"
 )
@@ -174,7 +192,7 @@ _CARDS = (
     (re.compile(r"3(?:0[0-5]|[689])"), frozenset({14, 16, 19})),
     (re.compile(r"(?:2131|1800)"), frozenset({15})),
     (re.compile(r"35"), frozenset({16, 19})),
-    (re.compile(r"5(?:0|[6-8])|6(?:[0137-9])"), frozenset(range(12, 20))),
+    (re.compile(r"50(?:18|20|38)|5893|6304|67(?:59|6[1-3])"), frozenset(range(12, 20))),
     (re.compile(r"62"), frozenset(range(16, 20))),
 )
 
@@ -190,13 +208,25 @@ def _is_card(digits: str) -> bool:
 
 def _phones(text: str) -> Iterator[tuple[int, int]]:
     for match in _PHONE.finditer(text):
-        if 8 <= sum(character.isdigit() for character in match[0]) <= 15:
+        if 8 <= _digits_of(match[0]) <= 15:
             yield match.span()
+    if "0" in text or "(" in text:
+        for match in _NATIONAL.finditer(text):
+            before = text[max(0, match.start() - 40) : match.start()]
+            if (
+                9 <= _digits_of(match[0]) <= 15
+                and not _DATE.search(match[0])
+                and not _YEAR_IN_BRACKETS.match(match[0])
+                and not _OTHER_NUMBER.search(before)
+            ):
+                yield match.span()
     for match in _SPOKEN.finditer(text):
-        said = match[1]
-        # A date or a time has the shape, too.
-        if 7 <= sum(character.isdigit() for character in said) <= 15 and not _DATE.fullmatch(said.strip()):
+        if not _DATE.search(match[1]) and not _AMOUNT.fullmatch(match[1]):
             yield match.span(1)
+
+
+def _digits_of(text: str) -> int:
+    return sum(character.isdigit() for character in text)
 
 
 def _addresses(text: str) -> Iterator[tuple[int, int]]:

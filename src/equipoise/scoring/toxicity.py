@@ -83,7 +83,7 @@ def toxicity(text: str, *, words: Lexicon | None = None, allow: Collection[str] 
     """Fails where a text holds a word or phrase of the list, plainly or disguised.
 
     Disguises that are seen through: digits and signs for letters (`sh1t`), letters drawn out (`shiiit`), stars
-    inside a word (`f**k`), and letters set apart (`s h i t`). `words` takes the place of the built-in
+    inside a word (`f**k`), hashtags, and letters set apart (`s h i t`). `words` takes the place of the built-in
     English list; `allow` lists words that may be said. Linear in the length of the text.
 
     >>> toxicity("You are a wonderful 1d10t").explanation
@@ -120,6 +120,9 @@ def _forms(word: str, lexicon: Lexicon) -> list[str]:
     """What a word may be meant as."""
     forms = [word.strip("'’")]
     if not word.isalpha():
+        if word[0] == "#":
+            # A hashtag; within a word the sign stands for a letter.
+            return _forms(bare, lexicon) if (bare := word.lstrip("#")) else []
         if "*" in word or "#" in word:
             return [*forms, *_starred(word, lexicon)]
         bare = word.strip("!|'’")
