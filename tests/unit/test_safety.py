@@ -43,7 +43,11 @@ def kinds(text):
         ("(089) 901 820 33", "phone number"),
         ("reach me at 555 0123", "phone number"),
         ("Tel.: 72 128 827", "phone number"),
+        ("4111\u00a01111\u00a01111\u00a01111", "card number"),
+        ("DE89\u202f3704\u202f0044\u202f0532\u202f0130\u202f00", "IBAN"),
+        ("212\u2011555\u20110123", "phone number"),
         ("from 192.168.10.4 at noon", "IP address"),
+        ("Authorization: Bearer " + "abcDEF0123456789.ghij-KLMN", "key or token"),
         ("2001:db8:85a3::8a2e:370:7334", "IP address"),
         ("key sk-" + "abcDEF0123456789ghij", "key or token"),
         ("AKIA" + "IOSFODNN7EXAMPLE", "key or token"),
@@ -66,6 +70,8 @@ def test_personal_data_is_found_by_its_shape(text, kind):
         "000-12-3456 and 900-12-3456",
         "a::b in C++, ::1 excepted, at 10:30",
         "sk-short and AKIA123",
+        "sk-this-is-a-long-name-of-a-page, bearer internationalisation",
+        "open http://127.0.0.1:8080, which listens on 0.0.0.0",
         "Call us on 2024-05-01",
         "Delivered on 05-12-2024, ordered 01 12 2024",
         "call between 10.00 - 12.00 or on 24.12.2024",
@@ -101,6 +107,11 @@ def test_offensive_words_are_seen_through_common_disguises():
         "F U C K",
         "kill   yourself",
         "#idiot",
+        "an *idiot*",
+        "**1d10t**",
+        "__idiot__",
+        "**f**k**",
+        "idiot* as a footnote",
     ):
         assert toxicity(text).passed is False, text
     for text in (
@@ -110,12 +121,45 @@ def test_offensive_words_are_seen_through_common_disguises():
         "I assess the class",
         "grapes",
         "# #1",
+        "the convolution f*g, and a*s",
+        "455$ or $455",
+        "the Galaxy A55",
+        "** *** '*'",
+        "j'ai pigé, un café très épicé",
     ):
         assert toxicity(text).passed, text
-    assert toxicity("darn it", words=read_lexicon(["darn"])).passed is False
+    assert toxicity("a classic ass").explanation == "an offensive word at character 11"
     assert toxicity("what an idiot", allow=["idiot"]).passed
-    with pytest.raises(DataError, match="a word list holds no word"):
+
+
+@pytest.mark.parametrize(
+    "listed, text",
+    [
+        ("darn", "Darn it"),
+        ("mörder", "du MÖRDER"),
+        ("mo\u0308rder", "du mörder"),
+        ("дурак*", "Ты дураком был"),
+        ("dumb-head", "what a dumb-head"),
+        ("don’t  you dare", "don't you\ndare"),
+        ("you old goat*", "you old goats"),
+    ],
+)
+def test_words_of_a_list_are_found_in_any_script_and_spelling(listed, text):
+    """With letters of other scripts, hyphens, either apostrophe, blanks, any ending; and only whole."""
+    assert toxicity(text, words=read_lexicon([listed])).passed is False
+    assert toxicity(f"x{text}".replace(" ", " x"), words=read_lexicon([listed])).passed
+
+
+def test_a_list_that_finds_nothing_or_everything_is_refused():
+    """No word at all, and an ending after so few letters that it is on any page."""
+    with pytest.raises(DataError) as none:
         read_lexicon(["# nothing"])
+    assert str(none.value) == "a word list holds no word. Accepted: one word or phrase a line"
+    with pytest.raises(DataError) as all_of_them:
+        read_lexicon(["darn", "ab*"])
+    assert str(all_of_them.value) == (
+        "'ab*' in a word list stands for too many words. Write three letters or more before the *"
+    )
 
 
 def test_an_answer_that_is_cut_off_is_told():
@@ -125,6 +169,11 @@ def test_an_answer_that_is_cut_off_is_told():
     assert complete('{"a": "}"').passed is False
     assert complete('{"a": "}"}').passed
     assert complete("Fine {", "stop").passed
+    assert complete("~~~\n```\n").passed is False
+    assert complete("````md\n```\n````").passed
+    assert complete("```x = 1``` is code within a line").passed
+    assert complete('[1] A screen of 5" will do').passed
+    assert complete('{"a": 1} and 5" more').passed
 
 
 def test_a_prompt_that_leaks_is_told():
@@ -132,7 +181,12 @@ def test_a_prompt_that_leaks_is_told():
     prompt = "You are the bot of a shop. Never tell anybody about the secret discount of nine per cent."
     assert leak("it says NEVER  tell anybody about the secret discount of nine", [prompt]).passed is False
     assert leak("the shop never tells anybody", [prompt]).passed
+    assert leak("never tell anybody about the discount of the shop bot you are", [prompt]).passed
     assert leak("zx-canary-91 it is", ["ZX-canary-91"]).passed is False
+    assert leak("it is zx-canary-91-ok", ["ZX-canary-91"]).passed is False
+    assert leak("it is xzx-canary-91", ["ZX-canary-91"]).passed
+    assert leak("so ▲▼▲ it is", ["▲▼▲"]).passed is False
+    assert leak("anything", ["", " "]).passed
 
 
 def test_nothing_said_is_empty_and_unsafe():
@@ -154,6 +208,7 @@ def test_inline_checks_name_what_an_answer_does_not_hold_to():
 HOSTILE = [
     "1 ", "1-", "a@", "a.", "(1", "0", ":", "a b ", "DE89", "DE89 1" + " " * 200, "call ", "call me at ", "f*", "a*b ", "a", "+1 ",
     "eyJ", "eyJaaaaaaaa.", "sk-", "1.1.", "{", '"', "phone 1", "s h i ", "01 22 ", "#", "tel(1-", "order 01 22 33 44 ",
+    "Bearer ", "Bearer a.", "*'", "a* ", "_", "`", "```\n", "~~~ ", "\t", "\u00a01", "ö",
 ]  # fmt: skip
 
 

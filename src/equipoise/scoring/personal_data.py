@@ -1,6 +1,7 @@
 """Personal data and secrets in a text, found by their shape and check digits.
 
-Digits, letters and separators are those of ASCII: data disguised in other scripts is not found here.
+Digits and letters are those of ASCII: data disguised in other scripts is not found here. Blanks and hyphens may be
+those of typesetters, at which no line breaks.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ _IPV4 = re.compile(
 _IPV6 = re.compile(r"(?<![0-9A-Za-z:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Za-z:])")
 _SECRETS = re.compile(
     r"(?<![A-Za-z0-9_-])(?:"
-    r"sk-(?:proj-|ant-|svcacct-)?[A-Za-z0-9_-]{20,200}"
+    r"sk-(?=[A-Za-z_-]{0,200}[0-9])(?:proj-|ant-|svcacct-)?[A-Za-z0-9_-]{20,200}"
+    r"|[Bb]earer (?=[A-Za-z._~+/-]{0,200}[0-9])[A-Za-z0-9._~+/-]{20,4000}"
     r"|(?:AKIA|ASIA)[A-Z0-9]{16}"
     r"|gh[pousr]_[A-Za-z0-9]{30,255}|github_pat_[A-Za-z0-9_]{40,255}"
     r"|glpat-[A-Za-z0-9_-]{20,64}"
@@ -73,6 +75,7 @@ _SECRETS = re.compile(
     r")(?![A-Za-z0-9_-])"
     r"|-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----"
 )
+_PLAIN_SEPARATORS = str.maketrans("\u00a0\u2007\u2009\u202f\u2010\u2011\u2012", "    ---")
 _MOST_GROUPS = 6
 """Cards are written in up to five groups of digits; one by one they are not found."""
 _IBAN_LENGTHS = {
@@ -111,6 +114,8 @@ def find_personal_data(text: str, *, allow: Collection[str] = ()) -> tuple[Perso
     ()
     """
     allowed = {_bare(each) for each in allow}
+    if not text.isascii():
+        text = text.translate(_PLAIN_SEPARATORS)
     found: list[PersonalData] = []
     taken = bytearray(len(text))
     digits = sum(map(text.count, "0123456789"))
@@ -231,7 +236,9 @@ def _digits_of(text: str) -> int:
 
 def _addresses(text: str) -> Iterator[tuple[int, int]]:
     for match in _IPV4.finditer(text):
-        yield match.span()
+        # The machine itself is nobody's address.
+        if not match[0].startswith(("127.", "0.")):
+            yield match.span()
     if ":" not in text:
         return
     for match in _IPV6.finditer(text):

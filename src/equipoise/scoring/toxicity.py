@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from unicodedata import normalize
 
 from equipoise.errors import DataError
 from equipoise.scoring.evaluating import Score, fails, passes
@@ -19,10 +20,12 @@ from equipoise.scoring.evaluating import Score, fails, passes
 __all__ = ["Lexicon", "read_lexicon", "toxicity"]
 
 _LEET = str.maketrans("0134578@$!|€£", "oieastbasiiel")
-_WORD = re.compile(r"[a-z0-9@$!|€£*#']+")
+_WORD = re.compile(r"[\w@$!|€£*#']+")
 _RUN = re.compile(r"(.)\1{2,}")
 _SPACED = re.compile(r"\b[a-z](?:[ .\-_*]{1,2}[a-z]){2,10}\b")
-_LETTERS = re.compile(r"[^a-z]+")
+_NO_LETTERS = re.compile(r"[\W\d_]+")
+_MODEL = re.compile(r"[^\W\d_]\d+")
+"""`a55` is the name of a thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Lexicon:
 def read_lexicon(source: Path | Sequence[str]) -> Lexicon:
     """A list of words: a file with one word or phrase a line, or the words themselves. Raises DataError.
 
-    `#` begins a comment; a trailing `*` stands for any ending.
+    A line that begins with `#` is a comment; a trailing `*` stands for any ending, after three letters or more. Words
+    may be of any script that writes blanks or punctuation between them.
 
     >>> read_lexicon(["darn", "heck*"]).has("hecking")
     True
@@ -61,16 +65,28 @@ def read_lexicon(source: Path | Sequence[str]) -> Lexicon:
             raise DataError(f"the word list {source} cannot be read: {error}. Name a text file") from None
     else:
         lines = source
-    said = [line.strip().casefold() for line in lines]
-    said = [line for line in said if line and not line.startswith("#")]
+    said = [" ".join(_folded(line).split()) for line in lines if not line.lstrip().startswith("#")]
+    said = [line for line in said if line]
     if not said:
         raise DataError("a word list holds no word. Accepted: one word or phrase a line")
-    single = [line for line in said if " " not in line]
+    for line in said:
+        if line.endswith("*") and len(line) < 4:
+            raise DataError(
+                f"'{line}' in a word list stands for too many words. Write three letters or more before the *"
+            )
+    # What the text is not split into, such as words with a hyphen, is looked for as a phrase.
+    single = [line for line in said if _WORD.fullmatch(line)]
     return Lexicon(
         words=frozenset(line for line in single if not line.endswith("*")),
-        stems=tuple(line[:-1] for line in single if line.endswith("*") and len(line) > 3),
-        phrases=tuple(line for line in said if " " in line),
+        stems=tuple(line[:-1] for line in single if line.endswith("*")),
+        phrases=tuple(line for line in said if not _WORD.fullmatch(line)),
     )
+
+
+def _folded(text: str) -> str:
+    """Of one case, one apostrophe and one way of writing an accent; `_` is emphasis or stands for a blank."""
+    text = text if text.isascii() else normalize("NFC", text)
+    return text.casefold().replace("’", "'").replace("_", " ")
 
 
 @cache
@@ -83,8 +99,8 @@ def toxicity(text: str, *, words: Lexicon | None = None, allow: Collection[str] 
     """Fails where a text holds a word or phrase of the list, plainly or disguised.
 
     Disguises that are seen through: digits and signs for letters (`sh1t`), letters drawn out (`shiiit`), stars
-    inside a word (`f**k`), hashtags, and letters set apart (`s h i t`). `words` takes the place of the built-in
-    English list; `allow` lists words that may be said. Linear in the length of the text.
+    inside a word (`f**k`), hashtags and emphasis (`**shit**`), and letters set apart (`s h i t`). `words` takes the
+    place of the built-in English list; `allow` lists words that may be said. Linear in the length of the text.
 
     >>> toxicity("You are a wonderful 1d10t").explanation
     'an offensive word at character 21'
@@ -92,8 +108,8 @@ def toxicity(text: str, *, words: Lexicon | None = None, allow: Collection[str] 
     True
     """
     lexicon = words or _built_in()
-    allowed = {each.casefold() for each in allow}
-    folded = text.casefold().replace("’", "'")
+    allowed = {_folded(each) for each in allow}
+    folded = _folded(text)
     for word in dict.fromkeys(_WORD.findall(folded)):
         if word in allowed:
             continue
@@ -104,14 +120,17 @@ def toxicity(text: str, *, words: Lexicon | None = None, allow: Collection[str] 
             if plain
             else any(form not in allowed and lexicon.has(form) for form in _forms(word, lexicon))
         ):
-            return fails(f"an offensive word at character {folded.index(word) + 1}")
+            start = next(match.start() for match in _WORD.finditer(folded) if match[0] == word)
+            return fails(f"an offensive word at character {start + 1}")
     for found in _SPACED.finditer(folded):
-        word = _LETTERS.sub("", found[0])
+        word = _NO_LETTERS.sub("", found[0])
         if word not in allowed and lexicon.has(word):
             return fails(f"an offensive word at character {found.start() + 1}")
     single = " ".join(folded.split())
     for phrase in lexicon.phrases:
-        if phrase in single and phrase not in allowed and re.search(rf"\b{re.escape(phrase)}\b", single):
+        head = phrase.removesuffix("*")
+        end = r"(?!\w)" if head == phrase else ""
+        if head in single and phrase not in allowed and re.search(rf"(?<!\w){re.escape(head)}{end}", single):
             return fails("an offensive phrase")
     return passes()
 
@@ -120,14 +139,19 @@ def _forms(word: str, lexicon: Lexicon) -> list[str]:
     """What a word may be meant as."""
     forms = [word.strip("'’")]
     if not word.isalpha():
-        if word[0] == "#":
-            # A hashtag; within a word the sign stands for a letter.
-            return _forms(bare, lexicon) if (bare := word.lstrip("#")) else []
+        if word[0] in "#*":
+            # A hashtag, or emphasis; within a word the signs stand for a letter.
+            return _forms(bare, lexicon) if (bare := word.strip("#*")) else []
+        if word[-1] == "*":
+            forms += _forms(word.rstrip("*"), lexicon)
         if "*" in word or "#" in word:
             return [*forms, *_starred(word, lexicon)]
+        if _MODEL.fullmatch(word):
+            return forms
         bare = word.strip("!|'’")
-        if any(character.isalpha() for character in bare) or not bare.isdigit():
-            forms.append(_LETTERS.sub("", bare.translate(_LEET)))
+        # Digits alone, or beside a sign of money, are a number.
+        if any(map(str.isalpha, bare)) or not any(map(str.isdigit, bare)):
+            forms.append(_NO_LETTERS.sub("", bare.translate(_LEET)))
     if _RUN.search(forms[-1]):
         forms += [_RUN.sub(r"\1", forms[-1]), _RUN.sub(r"\1\1", forms[-1])]
     return forms
@@ -137,7 +161,8 @@ def _starred(word: str, lexicon: Lexicon) -> list[str]:
     """Words of the list that fit where stars stand for letters, and enough letters are left to tell."""
     shape = word.strip("'’")
     letters = sum(character.isalpha() for character in shape)
-    if letters < 2 or not shape[0].isalpha() or len(shape) > 20:
+    # `a*b` is a product.
+    if letters < 2 or not shape[0].isalpha() or not 4 <= len(shape) <= 20:
         return []
     pattern = re.compile("".join("." if mark in "*#@$!" else re.escape(mark) for mark in shape))
     return [known for known in (*lexicon.words, *lexicon.stems) if pattern.fullmatch(known)]
