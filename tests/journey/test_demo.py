@@ -95,10 +95,11 @@ def test_the_log_holds_the_whole_way(walked, place):
         "gate",
         "registration",
         "transition",
+        "allocation",
         "look",
         "decision",
     ]
-    gate, registration, transition, look, decision = told["ledger"]
+    gate, registration, transition, _, look, decision = told["ledger"]
     assert gate["decision"] == "inconclusive"
     assert registration["reason"] == transition["reason"] != ""
     assert transition["evidence"]["overridden"] == ["the offline gate was inconclusive"]

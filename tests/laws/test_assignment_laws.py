@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from equipoise.assignment.assigning import Splitter, cut_points
 from equipoise.assignment.hashing import MAX_UNIT, SPACE, point, prefix, salt, unit_bytes
+from equipoise.assignment.splitting import Splitter, cut_points
 from equipoise.errors import UsageError
 from equipoise.experiment.reading import read_canonical
 from equipoise.sdk.router import Router
@@ -108,16 +108,15 @@ def test_a_draw_is_a_pure_function(name: str, unit: str, shares: list[Fraction],
     allocation = {("control" if not index else f"arm-{index}"): share for index, share in enumerate(shares)}
     one = Splitter(salt(name), allocation, coverage)
     two = Splitter(salt(name), dict(reversed(allocation.items())), coverage)
-    two.draw("somebody else")
-    drawn = one.draw(unit)
-    assert drawn == two.draw(unit) == one.draw(unit)
-    if drawn.variant is None:
-        assert (drawn.reason, drawn.probability) == ("not_covered", None)
-    else:
-        assert (drawn.reason, drawn.probability) == ("split", float(allocation[drawn.variant]))
-    everybody = Splitter(salt(name), allocation).draw(unit)
-    assert everybody.variant is not None
-    assert drawn.variant in (None, everybody.variant)
+    two.arm("somebody else")
+    arm = one.arm(unit)
+    assert arm == two.arm(unit) == one.arm(unit)
+    assert one.arms == two.arms
+    place = one.place(unit.encode())
+    assert arm == (None if place < 0 else one.arms[place])
+    everybody = Splitter(salt(name), allocation).arm(unit)
+    assert everybody is not None
+    assert arm in (None, everybody)
 
 
 @quiet

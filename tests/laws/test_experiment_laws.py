@@ -122,9 +122,33 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
     ]
     measured = draw(metrics())
     weights = draw(st.lists(st.integers(1, 1000), min_size=len(arms), max_size=len(arms)))
+    place = st.sampled_from(["header:x-user", "cookie:sid", "body:metadata.user"])
+    endpoint = st.fixed_dictionaries({}, optional={
+        "base_url": st.sampled_from(["http://127.0.0.1:1/v1", "https://api.example.org"]), "key_env": st.just("A_KEY"),
+        "retries": st.integers(0, 5), "timeouts": st.fixed_dictionaries({}, optional={"total": st.sampled_from(["2m", 60])}),
+        "fallback": st.fixed_dictionaries({"model": words}),
+    })  # fmt: skip
+    test = (
+        words
+        | st.booleans()
+        | st.integers(-9, 9)
+        | st.fixed_dictionaries(
+            {"at_least": st.integers(-9, 9)}, optional={"not_in": st.just(["a", 1, True])}
+        )
+    )
+    attributes = draw(
+        st.dictionaries(
+            names,
+            place | st.fixed_dictionaries({"type": st.sampled_from(["text", "number", "boolean"])}),
+            max_size=3,
+        )
+    )
+    conditions = (
+        st.dictionaries(st.sampled_from(sorted(attributes)), test, max_size=2) if attributes else st.just({})
+    )
     variant = st.fixed_dictionaries({}, optional={
         "model": words, "system": st.text(st.characters(exclude_categories=["Cs"]), max_size=30), "params": plain,
-        "retrieval": plain, "endpoint": plain, "serving": plain, "config": plain,
+        "retrieval": plain, "endpoint": endpoint, "serving": plain, "config": plain,
     })  # fmt: skip
     metric = st.sampled_from(sorted(measured))
     segments = draw(st.lists(st.from_regex(r"[A-Za-z0-9_.-]{1,8}", fullmatch=True), max_size=3, unique=True))
@@ -146,6 +170,8 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
             "must_pass": st.lists(st.sampled_from(["safety", "pii", "not_empty"]), max_size=2, unique=True), "level": rates,
         }),
     })  # fmt: skip
+    # A win rate needs somebody who compares.
+    offline = offline.filter(lambda each: "judge" in each or "win_rate" not in each.get("gate", {}))
     coverage = st.fixed_dictionaries({"coverage": shares})
     result: dict[str, Any] = {
         "name": draw(names),
@@ -153,16 +179,26 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
         "changes": ["model", "system", "params", "retrieval", "endpoint", "serving", "config"],
         "unit": draw(
             st.sampled_from(["session", "user"])
-            | st.fixed_dictionaries({"type": st.just("slot")}, optional={"from": words})
+            | st.fixed_dictionaries(
+                {"type": st.just("slot")},
+                optional={
+                    "from": place,
+                    "every": durations.filter(lambda each: float(each.rstrip("mshdw")) > 0),
+                },
+            )
         ),
         "variants": {arm: draw(variant) for arm in arms},
         "allocation": {arm: f"{weight}/{sum(weights)}" for arm, weight in zip(arms, weights, strict=True)},
         "metrics": measured,
         "segments": segments,
+        "attributes": attributes,
+        "target": draw(conditions),
+        "traffic": draw(conditions),
     }
     return result | draw(st.fixed_dictionaries({}, optional={
         "method": st.sampled_from(["ab", "bandit", "interleaving", "switchback"]),
-        "cluster": words, "layer": names, "assignment_version": st.integers(1, 10**9),
+        "cluster": words, "layer": names | st.fixed_dictionaries({"name": names, "range": st.just(["1/4", "1/2"])}),
+        "holdouts": st.dictionaries(names, shares, max_size=2), "assignment_version": st.integers(1, 10**9),
         "plan": st.fixed_dictionaries({}, optional={
             "alpha": rates, "power": rates, "looks": st.sets(rates, max_size=3).map(lambda some: [*sorted(some), 1]),
             "spending": st.sampled_from(["obrien_fleming", "pocock"]), "burn_in": durations, "cycle": durations, "units_per_day": positive,

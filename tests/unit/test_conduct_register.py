@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from equipoise.clock import ManualClock
-from equipoise.conduct.ledger import LEDGER, state_of
+from equipoise.conduct.ledger import state_of
 from equipoise.conduct.register import Registered, register
 from equipoise.errors import GateError, RecordError, UsageError
-from equipoise.events.facts import Decision, Exposure, Gate, Look, Registration, Transition
+from equipoise.events.facts import Allocation, Decision, Exposure, Gate, Look, Registration, Transition
 from equipoise.events.log import EventLog, MemoryLog, StaleHeadError
 from equipoise.events.opening import open_log
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical, read_definition
+from equipoise.rollout.stages import LEDGER
 
 BASE: dict[str, Any] = {
     "name": "demo",
@@ -55,11 +56,11 @@ def judged(log: EventLog, of: Experiment, verdict: str) -> None:
 
 
 def test_registering_freezes_the_definition_and_opens_the_experiment(log: EventLog) -> None:
-    """Two facts in one delivery: the definition with its plan, and the move from offline to ab."""
+    """Three facts in one delivery: the definition with its plan, the move from offline to ab, and the first epoch."""
     drawn = experiment()
     done = register(log, drawn, by="ann", clock=ManualClock(50.0))
     assert (done.experiment, done.stage, done.already, done.overridden) == (drawn.identity, "ab", False, ())
-    registration, transition = (record.fact for record in log.read_since())
+    registration, transition, allocation = (record.fact for record in log.read_since())
     assert isinstance(registration, Registration)
     assert (registration.digest, registration.by, registration.reason, registration.happened) == (
         drawn.digest,
@@ -76,6 +77,10 @@ def test_registering_freezes_the_definition_and_opens_the_experiment(log: EventL
         "ann",
         {"overridden": []},
     )
+    assert allocation == Allocation(
+        experiment="demo", happened=50.0, event_id=allocation.event_id, digest=drawn.digest, epoch=0, starts=50.0,
+        shares={"control": "1/2", "treatment": "1/2"}, coverage="1", by="ann",
+    )  # fmt: skip
     state = state_of(log, "demo")
     assert (state.stage, state.digest, state.finished) == ("ab", drawn.digest, False)
 
@@ -99,7 +104,11 @@ def test_registering_again_changes_nothing(log: EventLog) -> None:
         (GATED, None, "the offline gate has not been run for this definition"),
         (GATED, "inconclusive", "the offline gate was inconclusive"),
         (STAGED, None, "the stage shadow comes before ab"),
-        (STAGED | {"offline": GATED["offline"]}, None, "the offline gate has not been run for this definition; the stage shadow comes before ab"),
+        (
+            STAGED | {"offline": GATED["offline"]},
+            None,
+            "the offline gate has not been run for this definition; the stage shadow comes before ab",
+        ),
     ],
 )  # fmt: skip
 def test_what_a_person_may_decide_needs_a_reason(
@@ -112,16 +121,16 @@ def test_what_a_person_may_decide_needs_a_reason(
     head = log.head()
     for reason in (None, "", "  "):
         with pytest.raises(GateError) as refused:
-            register(log, drawn, by="ann", reason=reason)
+            register(log, drawn, by="ann", reason=reason, stage="ab")
         assert str(refused.value) == (
             f"{drawn.identity} may not go live yet: {sentence}. "
             "Run `equipoise arena` with this log first, or give the reason for going on with --reason"
         )
         assert refused.value.exit_code == 3
     assert log.head() == head
-    done = register(log, drawn, by="ann", reason="five cases settle little")
+    done = register(log, drawn, by="ann", reason="five cases settle little", stage="ab")
     assert "; ".join(done.overridden) == sentence
-    transition = [record.fact for record in log.read_since()][-1]
+    transition = [record.fact for record in log.read_since()][-2]
     assert isinstance(transition, Transition)
     assert transition.reason == "five cases settle little"
     assert transition.evidence == {"overridden": list(done.overridden)}
@@ -219,6 +228,9 @@ def test_somebody_elses_decision_outdates_this_one(kind: str) -> None:
         "registration": Registration(**common, definition={}, plan={}, by="bob"),
         "gate": Gate(**common, decision="fail", evidence={}),
         "transition": Transition(**common, origin="ab", stage="rolled back", by="bob"),
+        "allocation": Allocation(
+            **common, epoch=0, starts=1.0, shares={"control": "1"}, coverage="1", by="bob"
+        ),
         "look": Look(**common, number=1, fraction=1.0, boundary=1.0, statistic=None, final=True, evidence={}),
         "decision": Decision(**common, look="l", verdict="hold", because=""),
     }
@@ -239,7 +251,7 @@ def test_traffic_and_neighbours_do_not_outdate_a_registration() -> None:
         ]
     )  # fmt: skip
     assert not register(log, experiment(), by="ann").already
-    assert log.head() == 4
+    assert log.head() == 5
 
 
 def test_of_two_operators_one_registers(log: EventLog) -> None:
@@ -262,9 +274,9 @@ def test_of_two_operators_one_registers(log: EventLog) -> None:
         thread.join()
     won = sum(isinstance(result, Registered) for result in results)
     assert won >= 1
-    assert log.head() == 2 * won
+    assert log.head() == 3 * won
     kinds = [record.fact.kind for record in log.read_since()]
-    assert kinds == ["registration", "transition"] * won
+    assert kinds == ["registration", "transition", "allocation"] * won
 
 
 @pytest.mark.parametrize(

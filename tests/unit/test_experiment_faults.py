@@ -23,7 +23,7 @@ metrics:
 
 FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
     "unknown key": ("varaints: {}", [
-        "10: varaints: unknown key 'varaints'; accepted: allocation, assignment_version, capture, changes, cluster, critical_segments, hypothesis, inline, layer, method, metrics, name, offline, online_judge, pins, plan, prices, rollout, segments, source, unit, variants, watches; did you mean 'variants'?",
+        "10: varaints: unknown key 'varaints'; accepted: allocation, assignment_version, attributes, capture, changes, cluster, critical_segments, holdouts, hypothesis, inline, layer, method, metrics, name, offline, online_judge, pins, plan, prices, rollout, segments, source, target, traffic, unit, variants, watches; did you mean 'variants'?",
     ]),
     "unknown key in a section": ("plan: {alhpa: 0.05}", [
         "10: plan.alhpa: unknown key 'alhpa'; accepted: alpha, boundaries, burn_in, cycle, looks, power, spending, units_per_day; did you mean 'alpha'?",
@@ -74,7 +74,7 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
     ]),
     "a number where text belongs": ("cluster: 5\nlayer: 1.5", [
         "10: cluster: 5: text is expected here",
-        "11: layer: 1.5: text is expected here",
+        "11: layer: 1.5: a mapping of keys to values is expected here",
     ]),
     "a boolean where a number belongs": ("assignment_version: true", [
         "10: assignment_version: true: a whole number is expected here",

@@ -92,6 +92,7 @@ def test_every_command_takes_json_and_says_what_it_is_for():
         "list",
         "plan",
         "register",
+        "rollout",
         "schema",
         "show",
         "size",
@@ -136,7 +137,7 @@ def test_stdout_holds_nothing_but_the_result(tmp_path):
     )
     assert [each["name"] for each in told["list"]] == ["support-policy-prompt"]
     assert told["register"]["overridden"] == ["the offline gate has not been run for this definition"]
-    assert [entry["kind"] for entry in told["show"]["ledger"]] == ["registration", "transition"]
+    assert [entry["kind"] for entry in told["show"]["ledger"]] == ["registration", "transition", "allocation"]
 
 
 def test_a_reader_that_goes_away_is_no_success():

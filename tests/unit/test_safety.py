@@ -198,10 +198,9 @@ def test_nothing_said_is_empty_and_unsafe():
 
 def test_inline_checks_name_what_an_answer_does_not_hold_to():
     """All of a definition's checks in one call."""
-    check = inline_checks(["pii", "toxicity", "length", "empty", {"json_schema": {"required": ["a"]}}])
-    names = [
-        name for name, _ in check(Subject(answer='{"b": "idiot, jo@example.org"}', finish_reason="length"))
-    ]
+    inline = inline_checks(["pii", "toxicity", "length", "empty", {"json_schema": {"required": ["a"]}}])
+    answer = Subject(answer='{"b": "idiot, jo@example.org"}', finish_reason="length")
+    names = [check.name for check, _ in inline.of_response(answer)]
     assert names == ["pii", "toxicity", "length", "json_schema"]
 
 

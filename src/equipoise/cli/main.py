@@ -8,7 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
-from equipoise.cli import analyze, arena, demo, importing, init, listing, plan, register, schema, show, size
+from equipoise.cli import (
+    analyze,
+    arena,
+    demo,
+    importing,
+    init,
+    listing,
+    plan,
+    register,
+    rollout,
+    schema,
+    serve,
+    show,
+    size,
+)
 from equipoise.cli.output import fail, note
 from equipoise.errors import EquipoiseError, UsageError, missing_extra
 
@@ -55,6 +69,8 @@ app.command("plan")(plan.plan)
 app.command("arena")(arena.arena)
 app.command("import")(importing.import_definition)
 app.command("register")(register.register)
+app.command("serve")(serve.serve)
+app.command("rollout")(rollout.rollout)
 app.command("analyze")(analyze.analyze)
 app.command("list")(listing.list_experiments)
 app.command("show")(show.show)

@@ -50,7 +50,11 @@ def _line(entry: dict[str, Any]) -> str:
     if kind == "registration":
         return f"registered {entry['digest'][:12]} by {entry['by']}{reason}"
     if kind == "transition":
-        return f"{entry['origin']} -> {entry['stage']} by {entry['by']}{reason}"
+        service = f", service {entry['service']}" if entry.get("service") not in (None, "open") else ""
+        return f"{entry['origin']} -> {entry['stage']}{service} by {entry['by']}{reason}"
+    if kind == "allocation":
+        shares = ", ".join(f"{arm} {share}" for arm, share in entry["shares"].items())
+        return f"epoch {entry['epoch']}: {shares} of {entry['coverage']} by {entry['by']}{reason}"
     if kind == "gate":
         return f"offline gate: {entry['decision']}"
     if kind == "look":

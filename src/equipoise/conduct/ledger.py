@@ -7,12 +7,9 @@ from equipoise.events.facts import Registration
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
-from equipoise.rollout.stages import State, fold
+from equipoise.rollout.stages import LEDGER, State, fold
 
-__all__ = ["LEDGER", "names", "registered", "state_of"]
-
-LEDGER = ("registration", "gate", "transition", "look", "decision")
-"""The kinds of fact an experiment's state is folded from."""
+__all__ = ["names", "registered", "state_of"]
 
 
 def state_of(log: EventLog, name: str) -> State:

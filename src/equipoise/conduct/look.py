@@ -8,13 +8,13 @@ from equipoise.analysis.analysing import analyse
 from equipoise.analysis.findings import describe
 from equipoise.analysis.looks import PastLook
 from equipoise.clock import Clock, SystemClock
-from equipoise.conduct.ledger import LEDGER, registered
+from equipoise.conduct.ledger import registered
 from equipoise.errors import RecordError
 from equipoise.events.facts import Decision, Look
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.measuring import measure_log, measure_table
-from equipoise.rollout.stages import State
+from equipoise.rollout.stages import LEDGER, State
 from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.analysis import Analysis
 from equipoise.verdict.deciding import decide

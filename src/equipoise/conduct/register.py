@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
+from equipoise.assignment.epochs import LEAD
 from equipoise.clock import Clock, SystemClock
-from equipoise.conduct.ledger import LEDGER, state_of
+from equipoise.conduct.clashes import refuse_clashes
+from equipoise.conduct.ledger import state_of
 from equipoise.design.plan import Plan, plan
 from equipoise.errors import GateError, RecordError, UsageError
-from equipoise.events.facts import Registration, Transition
+from equipoise.events.facts import Allocation, Registration, Transition
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.identity import canonical
-from equipoise.rollout.stages import State, may_enter
+from equipoise.rollout.stages import LEDGER, State, may_enter
 
-__all__ = ["Registered", "register"]
+__all__ = ["Registered", "coverage_of", "register"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,15 @@ class Registered:
 
 
 def register(
-    log: EventLog, experiment: Experiment, *, by: str, reason: str | None = None, clock: Clock | None = None
+    log: EventLog,
+    experiment: Experiment,
+    *,
+    by: str,
+    reason: str | None = None,
+    stage: str | None = None,
+    clock: Clock | None = None,
 ) -> Registered:
-    """Freeze the definition and move it to the stage `ab`.
+    """Freeze the definition and move it to its first stage, or to `stage`.
 
     Registering the same definition again changes nothing. What stands in the way and a person may
     decide (a gate not run or inconclusive, a stage skipped) needs `reason`, which is recorded. Raises
@@ -49,8 +58,13 @@ def register(
     if state.digest == experiment.digest:
         return Registered(experiment.identity, state.stage or "offline", drawn, already=True)
     _refuse_taken_name(state, experiment)
+    refuse_clashes(log, experiment)
+    stage = stage or next(
+        (each for each in experiment.rollout.stages if each not in experiment.rollout.skip), "ab"
+    )
+    _refuse_moving_units(state, experiment, coverage_of(stage, experiment))
     blocks = may_enter(
-        "ab",
+        stage,
         digest=experiment.digest,
         declared=experiment.rollout.stages,
         skipped=experiment.rollout.skip,
@@ -68,6 +82,7 @@ def register(
             "Run `equipoise arena` with this log first, or give the reason for going on with --reason"
         )
     now = clock.now()
+    kept = state.allocations if state.version == experiment.assignment_version else ()
     overridden = tuple(block.because for block in blocks)
     log.append_if(
         [
@@ -85,17 +100,57 @@ def register(
                 happened=now,
                 digest=experiment.digest,
                 origin="offline",
-                stage="ab",
+                stage=stage,
                 by=by,
                 reason=reason,
                 evidence={"overridden": list(overridden)},
+                service="open",
+            ),
+            Allocation(
+                experiment=experiment.name,
+                happened=now,
+                digest=experiment.digest,
+                epoch=len(kept),
+                # Units are in already: every gateway must have heard of the new shares before they begin.
+                starts=max(now + LEAD, kept[-1].starts) if kept else now,
+                shares={name: str(share) for name, share in experiment.allocation.items()},
+                coverage=str(coverage_of(stage, experiment)),
+                by=by,
+                reason=reason,
             ),
         ],
         head,
-        experiment=experiment.name,
+        # Of two experiments that want the same place in a layer, one is to see the other.
+        experiment=experiment.name if experiment.layer is None else None,
         kinds=LEDGER,
     )
-    return Registered(experiment.identity, "ab", drawn, already=False, overridden=overridden)
+    return Registered(experiment.identity, stage, drawn, already=False, overridden=overridden)
+
+
+def coverage_of(stage: str, experiment: Experiment) -> Fraction:
+    """The share of units that a stage enrols; none in shadow, so that whoever began then is not in a canary."""
+    if stage == "shadow":
+        return Fraction(0)
+    return experiment.rollout.canary_coverage if stage == "canary" else experiment.rollout.ab_coverage
+
+
+def _refuse_moving_units(state: State, experiment: Experiment, coverage: Fraction) -> None:
+    if state.version != experiment.assignment_version or not state.allocations or experiment.remembers:
+        return
+    shares = {name: str(share) for name, share in experiment.allocation.items()}
+    if dict(state.allocations[-1].shares) != shares:
+        raise UsageError(
+            f"other shares would move units of {experiment.name} that are exposed: it cannot be told when they "
+            "entered. Keep the allocation, set `unit: {id: uuid7}`, `unit: {id: token}` or `pins: required` "
+            "before the experiment starts, or reshuffle everybody with a new `assignment_version`"
+        )
+    before = Fraction(state.allocations[-1].coverage)
+    if coverage < before:
+        raise UsageError(
+            f"a coverage of {float(coverage):.2%} instead of {float(before):.2%} would take exposed units out of "
+            f"{experiment.name}: it cannot be told when they entered. Cover as many as before, or reshuffle "
+            "everybody with a new `assignment_version`"
+        )
 
 
 def _refuse_taken_name(state: State, experiment: Experiment) -> None:

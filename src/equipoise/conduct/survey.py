@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from equipoise.conduct.ledger import LEDGER, names, registered
+from equipoise.conduct.ledger import names, registered
 from equipoise.events.facts import Exposure
 from equipoise.events.log import EventLog
+from equipoise.rollout.stages import LEDGER
 
 __all__ = ["Overview", "history", "survey"]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
@@ -17,18 +18,23 @@ from equipoise.errors import RecordError, UsageError
 from equipoise.events.ids import new_id
 
 __all__ = [
+    "Allocation",
     "Decision",
+    "Encoded",
     "Exposure",
     "Fact",
     "Gate",
     "Look",
+    "Loss",
     "Outcome",
     "Registration",
     "Score",
+    "Shadow",
     "Transition",
     "Turn",
     "decode",
     "encode",
+    "encoded",
 ]
 
 
@@ -69,7 +75,11 @@ class Gate(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition(Fact):
-    """The experiment moved from one stage to another: who, why, on what evidence."""
+    """The experiment moved from one stage to another, or its service changed: who, why, on what evidence.
+
+    `service` is `open`, `paused` (nobody new enters) or `redirected` (everyone is served control); None
+    leaves it as it was. `variant` is the arm that ships.
+    """
 
     kind: ClassVar[str] = "transition"
 
@@ -79,6 +89,26 @@ class Transition(Fact):
     by: str
     reason: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    service: str | None = None
+    variant: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation(Fact):
+    """An epoch of the allocation log: from `starts` (seconds since 1970 UTC) on, who enters gets these shares.
+
+    `shares` and `coverage` are exact fractions as text. A unit keeps the epoch in which it entered.
+    """
+
+    kind: ClassVar[str] = "allocation"
+
+    digest: str
+    epoch: int
+    starts: float
+    shares: Mapping[str, str]
+    coverage: str
+    by: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,32 +130,90 @@ class Exposure(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn(Fact):
-    """One call and its answer; what was not measured is absent (None), not zero."""
+    """One call and its answer; what was not measured is absent (None), not zero.
+
+    Times are in seconds: `latency_s` from the request to the end of the reply, `ttft_s` to the first token of
+    content, `tpot_s` per token after it, `itl_…_s` between neighbouring pieces of content, `overhead_s` what
+    the gateway itself took. `variant` is the arm the unit belongs to, or None with the `reason` why it
+    belongs to none; `redirected` says that it was served control all the same, `fallback` that another model
+    answered. `cancelled` turns and those cut by a timeout are right-censored. `checks` holds `passed`,
+    `failed` or `skipped` for each inline check.
+    """
 
     kind: ClassVar[str] = "turn"
 
-    unit: str
+    unit: str | None = None
+    digest: str | None = None
+    variant: str | None = None
+    epoch: int | None = None
+    reason: str | None = None
+    trace: str | None = None
     latency_s: float | None = None
     ttft_s: float | None = None
+    tpot_s: float | None = None
+    itl_p50_s: float | None = None
+    itl_p95_s: float | None = None
+    itl_max_s: float | None = None
+    overhead_s: float | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cached_tokens: int | None = None
     cost_usd: float | None = None
     safe: bool | None = None
     error: bool | None = None
     empty: bool | None = None
+    blocked: bool | None = None
+    cancelled: bool | None = None
+    redirected: bool | None = None
+    fallback: bool | None = None
+    retries: int | None = None
+    warm: bool | None = None
+    stream: bool | None = None
+    status: int | None = None
+    finish_reason: str | None = None
+    tool_calls: int | None = None
+    retrieved_documents: int | None = None
+    retrieved_tokens: int | None = None
     model: str | None = None
+    fingerprint: str | None = None
     sent_digest: str | None = None
+    checks: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow(Turn):
+    """A call that nobody saw: what `variant` would have answered to the turn of the same `trace`."""
+
+    kind: ClassVar[str] = "shadow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss(Fact):
+    """What could not be kept while the log was away, told when it was back: how many facts of which kind.
+
+    A lost `exposure` is a unit that was served unenrolled, a request at a time.
+    """
+
+    kind: ClassVar[str] = "loss"
+
+    since: float
+    facts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome(Fact):
-    """What became of a unit: a named value (true or false, or a number)."""
+    """What became of a unit: a named value (true or false, or a number), or words about it (`comment`).
+
+    `trace` names the turn it is about, where it is about one.
+    """
 
     kind: ClassVar[str] = "outcome"
 
     unit: str
     name: str
     value: float | bool
+    trace: str | None = None
+    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +260,20 @@ class Decision(Fact):
 
 _KINDS: dict[str, type[Fact]] = {
     each.kind: each
-    for each in (Registration, Gate, Transition, Exposure, Turn, Outcome, Score, Look, Decision)
+    for each in (
+        Registration,
+        Gate,
+        Transition,
+        Allocation,
+        Exposure,
+        Turn,
+        Shadow,
+        Loss,
+        Outcome,
+        Score,
+        Look,
+        Decision,
+    )
 }
 _FIELDS = {kind: tuple(entry.name for entry in fields(each)) for kind, each in _KINDS.items()}
 _UNSAID = {
@@ -181,6 +282,9 @@ _UNSAID = {
 }
 """What is None in a fact and therefore absent from its body."""
 _COLUMNS = {"experiment", "happened", "event_id"}
+_BODY = {kind: tuple(name for name in names if name not in _COLUMNS) for kind, names in _FIELDS.items()}
+_WITHIN = (float, dict, list, tuple, MappingProxyType)
+"""What may hold a number that is not finite."""
 
 
 def encode(fact: Fact) -> bytes:
@@ -189,19 +293,35 @@ def encode(fact: Fact) -> bytes:
     Raises UsageError for what JSON cannot hold and give back: NaN and infinity would come back as
     "not measured", which is something else.
     """
-    body = {
-        name: value
-        for name in _FIELDS[fact.kind]
-        if name not in _COLUMNS and (value := getattr(fact, name)) is not None
-    }
+    body = {name: value for name in _BODY[fact.kind] if (value := getattr(fact, name)) is not None}
     try:
         # Columns are text and a time; encoding them here refuses the same things in every log.
         orjson.dumps([fact.event_id, fact.experiment])
-        if not all(map(_finite, (fact.happened, *body.values()))):
+        if not math.isfinite(fact.happened):
             raise TypeError("a number in it is not finite")
+        for value in body.values():
+            if type(value) in _WITHIN and not _finite(value):
+                raise TypeError("a number in it is not finite")
         return orjson.dumps(body, default=_plain)
     except TypeError as error:
         raise UsageError(f"this {fact.kind} cannot be kept: {error}") from None
+
+
+class Encoded(NamedTuple):
+    """A fact as a log keeps it, made once and checked: what `append` takes beside facts."""
+
+    event_id: str
+    kind: str
+    experiment: str
+    happened: float
+    body: bytes
+
+
+def encoded(fact: Fact | Encoded) -> Encoded:
+    """A fact made ready to be kept; UsageError for one that no log can keep."""
+    if isinstance(fact, Encoded):
+        return fact
+    return Encoded(fact.event_id, fact.kind, fact.experiment, float(fact.happened), encode(fact))
 
 
 def _finite(value: Any) -> bool:

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
-from equipoise.events.facts import Fact, decode, encode
+from equipoise.events.facts import Encoded, Fact, decode, encoded
 
 __all__ = ["EventLog", "MemoryLog", "Receipt", "Recorded", "StaleHeadError"]
 
@@ -55,7 +55,7 @@ class StaleHeadError(RecordError):
 class EventLog(Protocol):
     """An append-only record. Re-delivering a fact is harmless: its `event_id` is accepted once."""
 
-    def append(self, facts: Iterable[Fact]) -> Receipt:
+    def append(self, facts: Iterable[Fact | Encoded]) -> Receipt:
         """Keep the facts, all or none; returns once they are durable."""
         ...
 
@@ -100,7 +100,7 @@ class MemoryLog:
         self._records: list[Recorded] = []
         self._ids: set[str] = set()
 
-    def append(self, facts: Iterable[Fact]) -> Receipt:
+    def append(self, facts: Iterable[Fact | Encoded]) -> Receipt:
         with self._changed:
             return self._append(tuple(facts))
 
@@ -118,19 +118,19 @@ class MemoryLog:
                 raise StaleHeadError(head, newer.position)
             return self._append(tuple(facts))
 
-    def _append(self, facts: tuple[Fact, ...]) -> Receipt:
+    def _append(self, facts: tuple[Fact | Encoded, ...]) -> Receipt:
         with self._changed:
             accepted = 0
             # Kept as a log on disk would give them back: what cannot be kept is refused before anything is.
             kept = [
                 decode(
-                    fact.kind,
-                    event_id=fact.event_id,
-                    experiment=fact.experiment,
-                    happened=float(fact.happened),
-                    body=encode(fact),
+                    row.kind,
+                    event_id=row.event_id,
+                    experiment=row.experiment,
+                    happened=row.happened,
+                    body=row.body,
                 )
-                for fact in facts
+                for row in map(encoded, facts)
             ]
             received = self._clock.now()
             for fact in kept:

@@ -1,4 +1,4 @@
-"""Opening a log by its name: a path, or `memory:`."""
+"""Opening a log by its name: a path, the address of a PostgreSQL database, or `memory:`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ __all__ = ["open_log"]
 
 
 def open_log(where: str | Path, *, create: bool = True) -> EventLog:
-    """The log at a path (SQLite; created where absent unless told not to), or `memory:` for a passing one.
+    """The log at a path (SQLite), at `postgresql://…` (for several machines), or `memory:` for a passing one.
 
-    Raises RecordError where the file is something else, cannot be opened, or is absent and not to be
-    created.
+    It is created where absent, unless told not to. Raises RecordError where the place holds something else,
+    cannot be opened, or holds nothing and nothing is to be created; MissingExtraError for an address of
+    PostgreSQL without the `postgres` extra.
 
     >>> open_log("memory:").head()
     0
     """
     if where == "memory:":
         return MemoryLog()
+    if isinstance(where, str) and where.startswith(("postgresql://", "postgres://")):
+        from equipoise.events.postgres import PostgresLog
+
+        return PostgresLog(where, create=create)
     from equipoise.events.sqlite import SQLiteLog
 
     return SQLiteLog(where, create=create)

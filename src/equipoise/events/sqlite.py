@@ -6,11 +6,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
-from equipoise.events.facts import Fact, decode, encode
+from equipoise.events.facts import Encoded, Fact, decode, encoded
 from equipoise.events.log import Receipt, Recorded, StaleHeadError
 
 __all__ = ["FORMAT", "SQLiteLog"]
@@ -33,6 +34,7 @@ CREATE INDEX events_by_experiment ON events (experiment, kind, position);
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {FORMAT};
 """
+_TOGETHER = (256, 64, 16, 4, 1)
 _PAGE = 2_000
 _POLL = 0.02
 _PATIENCE = 10.0
@@ -107,7 +109,7 @@ class SQLiteLog:
     def _tables(self) -> bool:
         return bool(self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone())
 
-    def append(self, facts: Iterable[Fact]) -> Receipt:
+    def append(self, facts: Iterable[Fact | Encoded]) -> Receipt:
         return self._append(facts, None)
 
     def append_if(
@@ -121,10 +123,10 @@ class SQLiteLog:
         return self._append(facts, (head, experiment, kinds))
 
     def _append(
-        self, facts: Iterable[Fact], unless: tuple[int, str | None, Sequence[str] | None] | None
+        self, facts: Iterable[Fact | Encoded], unless: tuple[int, str | None, Sequence[str] | None] | None
     ) -> Receipt:
         # Encoded before the transaction begins: a fact that cannot be encoded leaves nothing behind.
-        rows = [(f.event_id, f.kind, f.experiment, f.happened, encode(f)) for f in facts]
+        rows = [encoded(fact) for fact in facts]
         with self._lock:
             run = self._connection.execute
             try:
@@ -140,13 +142,7 @@ class SQLiteLog:
                             raise StaleHeadError(unless[0], newer)
                     received = self._clock.now()
                     start = head
-                    for event_id, kind, experiment, happened, body in rows:
-                        head += run(
-                            # Only a repeated id is harmless; any other conflict is an error.
-                            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?) "
-                            "ON CONFLICT (event_id) DO NOTHING",
-                            (event_id, head + 1, kind, experiment, happened, received, body),
-                        ).rowcount
+                    head = self._insert(rows, head, received)
                     run("COMMIT")
                 except BaseException:
                     # A full disk has rolled back already.
@@ -156,6 +152,30 @@ class SQLiteLog:
             except sqlite3.Error as error:
                 raise RecordError(f"the log {self.path} could not be written: {error}") from None
             return Receipt(head - start, len(rows) - (head - start), head)
+
+    def _insert(self, rows: list[Encoded], head: int, received: float) -> int:
+        """Insert in one go, as if nothing were repeated; where something is, one by one. Returns the head."""
+        places = [
+            (row.event_id, place, row.kind, row.experiment, row.happened, received, row.body)
+            for place, row in enumerate(rows, head + 1)
+        ]
+        run = self._connection.execute
+        run("SAVEPOINT together")
+        inserted = start = 0
+        # Many rows a statement: each statement gives up the interpreter's lock once, and a thread that serves
+        # requests takes its time to give it back.
+        for size in _TOGETHER:
+            while len(places) - start >= size:
+                block = places[start : start + size]
+                inserted += run(_insert(size), [value for place in block for value in place]).rowcount
+                start += size
+        if inserted == len(places):
+            run("RELEASE together")
+            return head + inserted
+        run("ROLLBACK TO together")
+        for event_id, _, *others in places:
+            head += run(_insert(1), (event_id, head + 1, *others)).rowcount
+        return head
 
     def read_since(
         self, position: int = 0, *, experiment: str | None = None, kinds: Sequence[str] | None = None
@@ -201,6 +221,13 @@ class SQLiteLog:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+@cache
+def _insert(rows: int) -> str:
+    # Only a repeated id is harmless; any other conflict is an error.
+    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)
+    return f"INSERT INTO events VALUES {values} ON CONFLICT (event_id) DO NOTHING"
 
 
 def _matching(

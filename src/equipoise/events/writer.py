@@ -6,18 +6,23 @@ for nothing and a burst shares one flush of the disk.
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Self
 
 from equipoise.errors import UsageError
-from equipoise.events.facts import Fact, encode
+from equipoise.events.facts import Encoded, Fact, encoded
 from equipoise.events.log import EventLog
 
 __all__ = ["LogWriter"]
 
 _BATCH = 500
+_RETRY = 0.5
+
+Told = Future[None] | Callable[[Exception | None], None] | None
+"""Whom to tell when a fact is durable, or why it is not."""
 
 
 class LogWriter:
@@ -25,7 +30,11 @@ class LogWriter:
 
     The future of a submitted fact is done when it is durable, or holds the error that kept it from
     being so. At most `backlog` facts wait; beyond that `submit` waits, because losing facts silently
-    is worse than being slow. Closing writes what is left.
+    is worse than being slow. Closing writes what is left. `log` may be a function that opens the log: it is
+    asked again for each delivery until it does, and what it opened is closed with the writer.
+
+    A `patient` writer keeps the facts that nobody waits for while the log does not take them in, and tries
+    again every half second; `trouble` then holds the error.
 
     >>> from .log import MemoryLog
     >>> from .facts import Outcome
@@ -36,38 +45,90 @@ class LogWriter:
     (1, None)
     """
 
-    def __init__(self, log: EventLog, *, backlog: int = 10_000) -> None:
-        self._log = log
-        self._queue: queue.Queue[tuple[Fact, Future[None]] | None] = queue.Queue(backlog)
+    def __init__(
+        self, log: EventLog | Callable[[], EventLog], *, backlog: int = 10_000, patient: bool = False
+    ) -> None:
+        self._log: EventLog | None = None if callable(log) else log
+        self._open: Callable[[], EventLog] | None = log if callable(log) else None
+        self._backlog = backlog
+        self._patient = patient
+        self._waiting: deque[tuple[Encoded, Told]] = deque()
+        self._writing: list[tuple[Encoded, Told]] = []
+        self._changed = threading.Condition()
         self._closed = False
-        self._closing = threading.Lock()
         self.failed = 0
+        self.dropped = 0
         self.error: Exception | None = None
+        self.trouble: Exception | None = None
+        """Why the last batch was not written; None after one that was."""
         self._thread = threading.Thread(target=self._run, name="equipoise-log-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, fact: Fact) -> Future[None]:
-        """Queue a fact. Raises UsageError after `close`, and for a fact that no log can keep."""
+    def submit(self, fact: Fact, *, wait: bool = True) -> Future[None]:
+        """Queue a fact. Raises UsageError after `close`, and for a fact that no log can keep.
+
+        With `wait`, waits while the backlog is full; without, the fact is taken in all the same, so callers
+        bound what they submit.
+        """
         # Tried here, so that whoever made such a fact hears of it and not those whose facts travel with it.
-        encode(fact)
+        row = encoded(fact)
         future: Future[None] = Future()
-        with self._closing:
+        # It will be written whether or not the caller still waits: cancelling it is not possible.
+        future.set_running_or_notify_cancel()
+        with self._changed:
+            if wait:
+                self._changed.wait_for(lambda: self._closed or self.waiting < self._backlog)
             if self._closed:
                 raise UsageError("this writer is closed; make another to go on writing")
-            self._queue.put((fact, future))
+            self._waiting.append((row, future))
+            self._changed.notify_all()
         return future
+
+    def hand_over(self, rows: Sequence[Encoded], told: Callable[[Exception | None], None]) -> None:
+        """Queue facts that somebody waits for, without waiting for room; `told` is called once, in the writer's
+        thread, when the last of them is durable or has failed. Raises UsageError after `close`.
+        """
+        with self._changed:
+            if self._closed:
+                raise UsageError("this writer is closed; make another to go on writing")
+            self._waiting.extend((row, _quietly) for row in rows[:-1])
+            self._waiting.append((rows[-1], told))
+            self._changed.notify_all()
+
+    def offer(self, fact: Fact | Encoded) -> bool:
+        """Queue a fact that nobody waits for, without ever waiting; see `offer_all`."""
+        return self.offer_all([encoded(fact)])
+
+    def offer_all(self, rows: Sequence[Encoded]) -> bool:
+        """Queue facts that nobody waits for, all or none; False, and counted as `dropped`, where the backlog is
+        full or the writer closed: for callers that serve and may not stand still.
+        """
+        with self._changed:
+            if self._closed or self.waiting + len(rows) > self._backlog:
+                self.dropped += len(rows)
+                return False
+            self._waiting.extend((row, None) for row in rows)
+            self._changed.notify_all()
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """How many facts are not written yet."""
+        return len(self._waiting) + len(self._writing)
 
     def flush(self) -> None:
         """Return once everything submitted so far is written or has failed."""
-        self._queue.join()
+        with self._changed:
+            self._changed.wait_for(lambda: not self.waiting or not self._thread.is_alive())
 
     def close(self) -> None:
         """Write what is left and stop; harmless to call twice."""
-        with self._closing:
-            if not self._closed:
-                self._closed = True
-                self._queue.put(None)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
         self._thread.join()
+        if self._open is not None and self._log is not None:
+            self._log.close()
 
     def __enter__(self) -> Self:
         return self
@@ -76,33 +137,50 @@ class LogWriter:
         self.close()
 
     def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch = [first]
-            last = False
-            while len(batch) < _BATCH:
-                try:
-                    following = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if following is None:
-                    last = True
-                    break
-                batch.append(following)
-            self._write(batch)
-            for _ in batch:
-                self._queue.task_done()
-            if last:
-                break
-        self._queue.task_done()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if not self._waiting:
+                    return
+                self._writing = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
+            self._write(self._writing)
+            with self._changed:
+                self._writing = []
+                self._changed.notify_all()
+                if self.trouble is not None and self._patient and not self._closed:
+                    # Whoever submits meanwhile is waited on no longer than until the next try.
+                    self._changed.wait_for(lambda: self._closed, _RETRY)
 
-    def _write(self, batch: list[tuple[Fact, Future[None]]]) -> None:
+    def _write(self, batch: list[tuple[Encoded, Told]]) -> None:
         try:
-            self._log.append([fact for fact, _ in batch])
+            if self._log is None:
+                assert self._open is not None
+                self._log = self._open()
+            self._log.append([row for row, _ in batch])
         except Exception as error:  # noqa: BLE001 - whatever it is, each waiting caller must hear of it
-            self.failed += len(batch)
-            self.error = error
-            for _, future in batch:
-                future.set_exception(error)
+            self.error = self.trouble = error
+            kept = [each for each in batch if each[1] is None] if self._patient and not self._closed else []
+            self.failed += len(batch) - len(kept)
+            if kept:
+                with self._changed:
+                    self._waiting.extendleft(reversed(kept))
+            _tell(batch, error)
         else:
-            for _, future in batch:
-                future.set_result(None)
+            self.trouble = None
+            _tell(batch, None)
+
+
+def _quietly(error: Exception | None) -> None:
+    """Somebody else is told of this fact."""
+
+
+def _tell(batch: list[tuple[Encoded, Told]], error: Exception | None) -> None:
+    for _, told in batch:
+        if told is None:
+            continue
+        if not isinstance(told, Future):
+            told(error)
+        elif error is None:
+            told.set_result(None)
+        else:
+            told.set_exception(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from equipoise.errors import DefinitionError, Fault
 from equipoise.experiment.amount import Amount
+from equipoise.experiment.audience import Attribute, Layer
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.definition import (
     Capture,
@@ -42,7 +44,7 @@ from equipoise.experiment.form import (
     CriterionForm,
     Form,
     GateForm,
-    JsonSchemaCheckForm,
+    InlineForm,
     JudgeForm,
     LabelsForm,
     MetricForm,
@@ -54,6 +56,7 @@ from equipoise.experiment.form import (
     RubricFileForm,
     RubricForm,
     SpendingForm,
+    SystemForm,
     VariantForm,
 )
 from equipoise.experiment.metric import PRIORITIES, Metric, PerUnit, Tier
@@ -94,9 +97,15 @@ def build(
         hypothesis=form.hypothesis,
         method=form.method,
         changes=tuple(sorted(set(form.changes))),
-        unit=Unit(form.unit.type, form.unit.from_),
+        unit=Unit(form.unit.type, form.unit.from_, form.unit.id, form.unit.every),
         cluster=form.cluster,
-        layer=form.layer,
+        attributes=MappingProxyType(
+            {name: Attribute(each.type, each.from_) for name, each in sorted(form.attributes.items())}
+        ),
+        traffic=form.traffic,
+        target=form.target,
+        layer=None if form.layer is None else Layer(form.layer.name, *form.layer.range),
+        holdouts=MappingProxyType(dict(sorted(form.holdouts.items()))),
         assignment_version=form.assignment_version,
         variants=variants,
         allocation=MappingProxyType({variant.name: allocation[variant.name] for variant in variants}),
@@ -134,7 +143,10 @@ def build(
         rollout=_rollout(form.rollout),
         pins=form.pins,
         prices=MappingProxyType(
-            {model: Price(price.input, price.output) for model, price in sorted(form.prices.items())}
+            {
+                model: Price(price.input, price.output, price.cached)
+                for model, price in sorted(form.prices.items())
+            }
         ),
         source=None
         if form.source is None
@@ -254,13 +266,34 @@ class _Builder:
             self._fault(path, "a prompt has either text or a file", "a text, or {file: PATH}")
             return None
         if form.file is not None:
-            return Prompt(self._text(form.file, path, "the prompt file") or "", form.file)
-        return Prompt(form.text or "")
+            prompt = Prompt(self._text(form.file, path, "the prompt file") or "", form.file)
+        else:
+            prompt = Prompt(form.text or "")
+        if isinstance(form, SystemForm):
+            prompt = replace(prompt, mode=form.mode, variables=tuple(sorted(set(form.variables))))
+        return prompt
 
-    def inline(self, check: str | JsonSchemaCheckForm, index: int) -> Any:
+    def inline(self, check: str | InlineForm, index: int) -> Any:
         if isinstance(check, str):
             return check
-        schema = check.json_schema
+        if (check.check is None) == (check.json_schema is None):
+            self._fault(
+                ("inline", index), "an inline check is one thing", "{check: NAME} or {json_schema: FILE}"
+            )
+        if check.json_schema is not None and check.on != "response":
+            self._fault(("inline", index, "on"), "a JSON Schema is a check on responses", "on: response")
+        special = {
+            key: value
+            for key, value, usual in (
+                ("on", check.on, "response"),
+                ("buffer", check.buffer, False),
+                ("fallback", check.fallback, None),
+            )
+            if value != usual
+        }
+        if check.json_schema is None:
+            return freeze({"check": check.check} | special) if special else check.check
+        schema: Any = check.json_schema
         if isinstance(schema, str):
             import orjson
 
@@ -274,7 +307,7 @@ class _Builder:
             if not isinstance(schema, dict):
                 self._fault(path, f"{check.json_schema} holds no JSON object", "a JSON Schema, such as {…}")
                 schema = {}
-        return freeze({"json_schema": schema})
+        return freeze({"json_schema": schema} | special)
 
     def offline(self, form: OfflineForm) -> Offline:
         answers = form.answers

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from equipoise.errors import Fault, nearest
+from equipoise.experiment.audience_checks import audience_faults
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.definition import Experiment, Recording
 from equipoise.experiment.document import Document
@@ -31,7 +32,16 @@ def inconsistencies(
     `variants` are those of the form with their prompt files read, so that two files with one text agree.
     Unless `changes:` could be read (`declared`), nobody can say which differences are missing there.
     """
-    checks = (_variants, _allocation, metric_faults, _looks, _named, _source, offline_faults)
+    checks = (
+        _variants,
+        _allocation,
+        metric_faults,
+        _looks,
+        _named,
+        _source,
+        offline_faults,
+        audience_faults,
+    )
     return [
         *(found for check in checks for found in check(form, document)),
         *_change_names(form, document),

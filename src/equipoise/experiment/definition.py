@@ -9,7 +9,9 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from equipoise.experiment.amount import Amount, Bound
+from equipoise.experiment.audience import Attribute, Condition, Layer
 from equipoise.experiment.metric import Metric
+from equipoise.experiment.prices import Price
 from equipoise.experiment.variant import Difference, Prompt, Variant, differences
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
 
 Method = Literal["ab", "bandit", "interleaving", "switchback"]
 UnitType = Literal["request", "session", "conversation", "user", "cluster", "slot"]
+UnitId = Literal["any", "uuid7", "token"]
 Spending = Literal["obrien_fleming", "pocock", "hwang_shih_decani", "kim_demets"]
 Stage = Literal["shadow", "canary", "ab"]
 Action = Literal["alert", "review", "pause", "rollback"]
@@ -55,10 +58,17 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What is randomised, and where its identity comes from (`header:x-conversation-id`)."""
+    """What is randomised, and where its identity comes from (`header:x-conversation-id`).
+
+    `id` says how it is known when a unit began, which re-weighting needs: `uuid7` (the id is a UUIDv7 and
+    carries its time), `token` (a signed token travels with the unit), or `any` (not at all). A time slot is
+    `every` seconds long.
+    """
 
     type: UnitType
     source: str | None = None
+    id: UnitId = "any"
+    every: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,14 +271,6 @@ class Offline:
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
-    """What a model costs, in US dollars per million tokens."""
-
-    input: float
-    output: float
-
-
-@dataclass(frozen=True, slots=True)
 class Capture:
     """Whether prompt and answer text is kept, and what is redacted from it."""
 
@@ -328,7 +330,11 @@ class Experiment:
     changes: tuple[str, ...] = ()
     unit: Unit
     cluster: str | None = None
-    layer: str | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=lambda: MappingProxyType({}))
+    traffic: tuple[Condition, ...] = ()
+    target: tuple[Condition, ...] = ()
+    layer: Layer | None = None
+    holdouts: Mapping[str, Fraction] = field(default_factory=lambda: MappingProxyType({}))
     assignment_version: int = 1
     variants: tuple[Variant, ...]
     allocation: Mapping[str, Fraction]
@@ -352,6 +358,11 @@ class Experiment:
     def identity(self) -> str:
         """`name@` and the first twelve hexadecimal digits of the digest."""
         return f"{self.name}@{self.digest[:12]}"
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it can be told when a unit entered; without, the experiment can ramp and nothing else."""
+        return self.unit.id != "any" or self.pins == "required"
 
     @property
     def control(self) -> Variant:

@@ -21,8 +21,17 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from equipoise.experiment.amount import Amount, Bound, parse_amount, parse_bound, parse_duration, parse_share
-from equipoise.experiment.definition import Action, CaseFormat, Method, Severity, Stage, UnitType
+from equipoise.experiment.audience import (
+    TESTS,
+    AttributeType,
+    Condition,
+    Source,
+    parse_conditions,
+    parse_source,
+)
+from equipoise.experiment.definition import Action, CaseFormat, Method, Severity, Stage, UnitId, UnitType
 from equipoise.experiment.metric import Better, Kind, PerUnit, Priority, Quantity, Tier
+from equipoise.experiment.variant import PromptMode
 
 __all__ = ["Form"]
 
@@ -49,6 +58,18 @@ def _quantity(value: object) -> Quantity:
     return Quantity.parse(value)
 
 
+def _place(value: object) -> Source:
+    if not isinstance(value, str):
+        raise TypeError
+    return parse_source(value)
+
+
+def _tests(value: object) -> tuple[Condition, ...]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return parse_conditions(value)
+
+
 _amount, _amount_schema = _reads(
     parse_amount, "a number, '10%' (relative) or '1pp' (percentage points)", type=["number", "string"]
 )
@@ -68,10 +89,22 @@ _of, _of_schema = _reads(
     pattern=r"^(outcome|turn|score)\.[A-Za-z0-9_]+$",
 )
 
+_source, _source_schema = _reads(
+    _place, "header:NAME, cookie:NAME or body:PATH", type="string", pattern="^(header|cookie|body):.+$"
+)
+_conditions, _conditions_schema = _reads(
+    _tests,
+    "conditions by attribute: a value, a list of values, or tests such as {at_least: 18}; tests are "
+    + ", ".join(TESTS),
+    type="object",
+)
+
 AmountField = Annotated[Amount, _amount, _amount_schema]
 ShareField = Annotated[Fraction, _share, _share_schema]
 DurationField = Annotated[float, _duration, _duration_schema]
 BoundField = Annotated[Bound, _bound, _bound_schema]
+SourceField = Annotated[Source, _source, _source_schema]
+ConditionsField = Annotated[tuple[Condition, ...], _conditions, _conditions_schema]
 QuantityField = Annotated[Quantity, _of, _of_schema]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -93,6 +126,14 @@ def _unit(value: object) -> object:
     return {"type": value} if isinstance(value, str) else value
 
 
+def _from(value: object) -> object:
+    return {"from": value} if isinstance(value, str) else value
+
+
+def _named(value: object) -> object:
+    return {"name": value} if isinstance(value, str) else value
+
+
 def _file_or_text(value: object) -> object:
     return {"text": value} if isinstance(value, str) else value
 
@@ -108,6 +149,18 @@ def _bare(value: object) -> object:
 class UnitForm(Section):
     type: UnitType
     from_: Words | None = Field(None, alias="from")
+    id: UnitId = "any"
+    every: DurationField = 3600.0
+
+
+class AttributeForm(Section):
+    type: AttributeType = "text"
+    from_: SourceField | None = Field(None, alias="from")
+
+
+class LayerForm(Section):
+    name: Name
+    range: Annotated[list[ShareField], Field(min_length=2, max_length=2)] = [Fraction(0), Fraction(1)]
 
 
 class PromptForm(Section):
@@ -115,10 +168,15 @@ class PromptForm(Section):
     file: Words | None = None
 
 
+class SystemForm(PromptForm):
+    mode: PromptMode = "replace"
+    variables: list[Words] = []
+
+
 class VariantForm(Section):
     model: Words | None = None
     system: (
-        Annotated[PromptForm, BeforeValidator(_file_or_text, json_schema_input_type=str | PromptForm)] | None
+        Annotated[SystemForm, BeforeValidator(_file_or_text, json_schema_input_type=str | SystemForm)] | None
     ) = None
     template: (
         Annotated[PromptForm, BeforeValidator(_file_or_text, json_schema_input_type=str | PromptForm)] | None
@@ -288,10 +346,18 @@ class OfflineForm(Section):
 class PriceForm(Section):
     input: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     output: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    cached: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
-class JsonSchemaCheckForm(Section):
-    json_schema: Words | dict[str, Any]
+InlineCheck = Literal["pii", "toxicity", "length", "empty"]
+
+
+class InlineForm(Section):
+    check: InlineCheck | None = None
+    json_schema: Words | dict[str, Any] | None = None
+    on: Literal["request", "response", "both"] = "response"
+    buffer: bool = False
+    fallback: str | None = None
 
 
 class CaptureForm(Section):
@@ -344,7 +410,13 @@ class Form(Section):
     changes: list[str] = []
     unit: Annotated[UnitForm, BeforeValidator(_unit, json_schema_input_type=UnitType | UnitForm)]
     cluster: Words | None = None
-    layer: Name | None = None
+    attributes: dict[
+        Name, Annotated[AttributeForm, BeforeValidator(_from, json_schema_input_type=str | AttributeForm)]
+    ] = {}
+    traffic: ConditionsField = ()
+    target: ConditionsField = ()
+    layer: Annotated[LayerForm, BeforeValidator(_named, json_schema_input_type=str | LayerForm)] | None = None
+    holdouts: dict[Name, ShareField] = {}
     assignment_version: Annotated[int, Field(ge=1)] = 1
     variants: Annotated[dict[Name, VariantForm], Field(min_length=2)]
     allocation: dict[str, ShareField] | None = None
@@ -353,7 +425,7 @@ class Form(Section):
     segments: list[Words] = []
     critical_segments: list[CriticalSegmentForm] = []
     offline: OfflineForm | None = None
-    inline: list[Literal["pii", "toxicity", "length", "empty"] | JsonSchemaCheckForm] = []
+    inline: list[InlineCheck | InlineForm] = []
     watches: list[WatchForm] = []
     capture: CaptureForm = CaptureForm()
     online_judge: OnlineJudgeForm | None = None

@@ -16,6 +16,7 @@ from fractions import Fraction
 from typing import Any
 
 from equipoise.experiment.amount import Amount, Bound
+from equipoise.experiment.audience import Attribute, Condition, Layer
 from equipoise.experiment.definition import Experiment, Gate, Judge, PlanSettings, Recording, Rollout
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.experiment.variant import thaw
@@ -41,7 +42,14 @@ def canonical(experiment: Experiment) -> dict[str, Any]:
             "method": (experiment.method, "ab"),
             "changes": (list(experiment.changes), []),
             "cluster": (experiment.cluster, None),
-            "layer": (experiment.layer, None),
+            "attributes": (
+                {name: _attribute(attribute) for name, attribute in experiment.attributes.items()},
+                {},
+            ),
+            "traffic": (_conditions(experiment.traffic), {}),
+            "target": (_conditions(experiment.target), {}),
+            "layer": (_layer(experiment.layer), None),
+            "holdouts": ({name: str(share) for name, share in experiment.holdouts.items()}, {}),
             "assignment_version": (experiment.assignment_version, 1),
             "plan": (_plan(experiment.plan), {}),
             "segments": (list(experiment.segments), []),
@@ -131,7 +139,33 @@ def _plan(settings: PlanSettings) -> dict[str, Any]:
 
 def _unit(experiment: Experiment) -> dict[str, Any]:
     unit = experiment.unit
-    return {"type": unit.type} | ({"from": unit.source} if unit.source else {})
+    return {"type": unit.type} | _given(
+        {
+            "from": (unit.source, None),
+            "id": (unit.id, "any"),
+            "every": (f"{Decimal(repr(unit.every)):f}s", "3600.0s"),
+        }
+    )
+
+
+def _attribute(attribute: Attribute) -> dict[str, Any]:
+    source = None if attribute.source is None else str(attribute.source)
+    return {"type": attribute.type} | _given({"from": (source, None)})
+
+
+def _conditions(conditions: tuple[Condition, ...]) -> dict[str, Any]:
+    form: dict[str, Any] = {}
+    for each in conditions:
+        form.setdefault(each.attribute, {})[each.test] = thaw(each.value)
+    return form
+
+
+def _layer(layer: Layer | None) -> str | dict[str, Any] | None:
+    if layer is None:
+        return None
+    if layer == Layer(layer.name):
+        return layer.name
+    return {"name": layer.name, "range": [str(layer.start), str(layer.end)]}
 
 
 def _metric(metric: Metric) -> dict[str, Any]:

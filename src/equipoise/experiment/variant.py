@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["CHANGEABLE", "Difference", "Prompt", "Variant", "differences", "freeze", "thaw"]
 
 JSON = Any
+PromptMode = Literal["replace", "prepend"]
 
 
 def _nothing() -> Mapping[str, JSON]:
@@ -22,10 +23,16 @@ CHANGEABLE = ("model", "system", "template", "params", "retrieval", "endpoint", 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A system prompt: its text, and the file it was read from (which is not part of its identity)."""
+    """A prompt: its text, and the file it was read from (which is not part of its identity).
+
+    A system prompt may stand before the caller's own instead of replacing it (`mode`), and `{{NAME}}` in it
+    stands for the attribute of that name where NAME is among `variables`.
+    """
 
     text: str
     file: str | None = field(default=None, compare=False)
+    mode: PromptMode = "replace"
+    variables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +78,12 @@ def freeze(value: JSON) -> JSON:
 
 
 def thaw(value: JSON) -> JSON:
-    """The inverse of `freeze`; a prompt becomes its text."""
+    """The inverse of `freeze`; a plain prompt becomes its text."""
     if isinstance(value, Prompt):
-        return value.text
+        special = {} if value.mode == "replace" else {"mode": value.mode}
+        if value.variables:
+            special["variables"] = list(value.variables)  # type: ignore[assignment]
+        return {"text": value.text} | special if special else value.text
     if isinstance(value, Mapping):
         return {key: thaw(item) for key, item in value.items()}
     if isinstance(value, tuple):

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from equipoise.events.facts import Decision, Fact, Gate, Look, Registration, Transition
+from equipoise.events.facts import Allocation, Decision, Fact, Gate, Look, Registration, Transition
 
-__all__ = ["Blocked", "State", "fold", "may_enter"]
+__all__ = ["LEDGER", "Blocked", "State", "fold", "may_enter"]
+
+LEDGER = ("registration", "gate", "transition", "allocation", "look", "decision")
+"""The kinds of fact an experiment's state is folded from."""
 
 FINAL = ("ship", "hold", "roll back")
 """Verdicts after which an experiment is over."""
@@ -28,8 +31,20 @@ class State:
     gates: Mapping[str, Gate] = field(default_factory=dict)
     looks: tuple[Look, ...] = ()
     decision: Decision | None = None
+    allocations: tuple[Allocation, ...] = ()
+    """The epochs of the revision's `assignment_version`, oldest first."""
+    service: str = "open"
+    """`open`, `paused` (nobody new enters) or `redirected` (everyone is served control)."""
+    service_since: float = 0.0
+    shipped: str | None = None
+    """The arm that is everyone's default."""
     spent: int = 0
     """The highest `assignment_version` of a revision that was judged to its end; 0 where none was."""
+
+    @property
+    def version(self) -> int:
+        """The `assignment_version` of the registered revision; 0 where there is none."""
+        return 0 if self.registration is None else _version(self.registration)
 
     @property
     def finished(self) -> bool:
@@ -39,6 +54,10 @@ class State:
             and self.decision.digest == self.digest
             and self.decision.verdict in FINAL
         )
+
+
+def _version(registration: Registration) -> int:
+    return int(registration.definition.get("assignment_version", 1))
 
 
 def fold(facts: Iterable[Fact], state: State | None = None) -> State:
@@ -52,19 +71,24 @@ def fold(facts: Iterable[Fact], state: State | None = None) -> State:
                     digest=fact.digest,
                     registration=fact,
                     gates=state.gates,
+                    # The same units, hashed the same way: when they entered still says what they get.
+                    allocations=state.allocations if _version(fact) == state.version else (),
                     spent=state.spent,
                 )
             case Gate():
                 state = replace(state, gates={**state.gates, fact.digest: fact})
             case Transition() if fact.digest == state.digest:
-                state = replace(state, stage=fact.stage)
+                state = replace(state, stage=fact.stage, shipped=fact.variant or state.shipped)
+                if fact.service is not None:
+                    state = replace(state, service=fact.service, service_since=fact.happened)
+            case Allocation() if fact.digest == state.digest:
+                state = replace(state, allocations=(*state.allocations, fact))
             case Look() if fact.digest == state.digest:
                 state = replace(state, looks=(*state.looks, fact))
             case Decision() if fact.digest == state.digest:
                 state = replace(state, decision=fact)
-                if state.finished and state.registration is not None:
-                    version = int(state.registration.definition.get("assignment_version", 1))
-                    state = replace(state, spent=max(state.spent, version))
+                if state.finished:
+                    state = replace(state, spent=max(state.spent, state.version))
             case _:
                 pass
     return state

@@ -1,8 +1,9 @@
-"""Checks that may block an answer before it ships: what a definition lists under `inline`."""
+"""Checks that may block an answer before it ships, or a request before it is sent: what `inline` lists."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,39 +12,94 @@ from equipoise.scoring.evaluating import Score, Subject
 from equipoise.scoring.safety import complete, not_empty, pii, toxicity
 from equipoise.scoring.structured import schema_check
 
-__all__ = ["Inline", "inline_checks"]
+__all__ = ["Inline", "InlineCheck", "inline_checks"]
 
-Inline = Callable[[Subject], tuple[tuple[str, Score], ...]]
+Check = Callable[[Subject], Score]
 
-_PLAIN: Mapping[str, Callable[[Subject], Score]] = {
+_PLAIN: Mapping[str, Check] = {
     "empty": lambda subject: not_empty(subject.answer),
     "length": lambda subject: complete(subject.answer, subject.finish_reason),
     "pii": lambda subject: pii(subject.answer),
     "toxicity": lambda subject: toxicity(subject.answer),
 }
+_UNSAFE = frozenset({"pii", "toxicity"})
+"""What says that an answer is not safe; the other checks are about its form."""
+
+
+@dataclass(frozen=True, slots=True)
+class InlineCheck:
+    """One check: what it looks at, whether a streamed answer waits for it whole, and what is said instead."""
+
+    name: str
+    run: Check
+    on_request: bool
+    on_response: bool
+    buffer: bool
+    fallback: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """All checks of a definition; everything is computed here, and nothing is asked of anybody."""
+
+    checks: tuple[InlineCheck, ...]
+
+    @property
+    def buffers(self) -> bool:
+        """Whether a streamed answer is held until it is whole."""
+        return any(each.buffer for each in self.checks)
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """The checks that can stop a stream while it is written."""
+        return frozenset(each.name for each in self.checks if each.on_response) & _UNSAFE
+
+    def of_request(self, text: str) -> tuple[tuple[InlineCheck, Score], ...]:
+        """What a request does not hold to."""
+        subject = Subject(answer=text)
+        found = ((each, each.run(subject)) for each in self.checks if each.on_request)
+        return tuple((each, score) for each, score in found if score.passed is False)
+
+    def of_response(self, subject: Subject) -> tuple[tuple[InlineCheck, Score], ...]:
+        """What an answer does not hold to.
+
+        >>> inline = inline_checks(["pii", "empty", {"json_schema": {"type": "object"}}])
+        >>> [check.name for check, _ in inline.of_response(Subject(answer="Write to jo@example.org"))]
+        ['pii', 'json_schema']
+        >>> inline.of_response(Subject(answer='{"answer": "It takes five days."}'))
+        ()
+        """
+        found = ((each, each.run(subject)) for each in self.checks if each.on_response)
+        return tuple((each, score) for each, score in found if score.passed is False)
+
+    @staticmethod
+    def unsafe(failing: tuple[tuple[InlineCheck, Score], ...]) -> bool:
+        """Whether what fails says that the text is not safe."""
+        return any(each.name in _UNSAFE for each, _ in failing)
 
 
 def inline_checks(declared: Sequence[str | Mapping[str, Any]]) -> Inline:
-    """One function for all checks of a definition: the names and scores of those an answer does not hold to.
+    """The checks of a definition, ready to run. Schemas are compiled once; DataError for one that is none.
 
-    Schemas are compiled once. Everything is computed here, in microseconds, and nothing is asked of anybody.
-    Raises DataError for a schema that cannot be used.
-
-    >>> check = inline_checks(["pii", "empty", {"json_schema": {"type": "object"}}])
-    >>> [name for name, _ in check(Subject(answer="Write to jo@example.org"))]
-    ['pii', 'json_schema']
-    >>> check(Subject(answer='{"answer": "It takes five days."}'))
-    ()
+    A JSON Schema needs the whole answer, so a streamed one waits for it.
     """
-    checks: list[tuple[str, Callable[[Subject], Score]]] = []
+    checks: list[InlineCheck] = []
     for each in declared:
-        if isinstance(each, str):
-            checks.append((each, _PLAIN[each]))
+        said: Mapping[str, Any] = {"check": each} if isinstance(each, str) else each
+        on = said.get("on", "response")
+        if "json_schema" in said:
+            name, run = "json_schema", schema_check(thaw(said["json_schema"]), Path())[0]
         else:
-            checks.append(("json_schema", schema_check(thaw(each["json_schema"]), Path())[0]))
-
-    def run(subject: Subject) -> tuple[tuple[str, Score], ...]:
-        found = ((name, check(subject)) for name, check in checks)
-        return tuple((name, score) for name, score in found if score.passed is False)
-
-    return run
+            name = said["check"]
+            run = _PLAIN[name]
+        checks.append(
+            InlineCheck(
+                name,
+                run,
+                on in ("request", "both"),
+                on in ("response", "both"),
+                bool(said.get("buffer")) or name == "json_schema",
+                said.get("fallback"),
+            )
+        )
+    return Inline(tuple(checks))

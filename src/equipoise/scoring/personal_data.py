@@ -75,6 +75,10 @@ _SECRETS = re.compile(
     r")(?![A-Za-z0-9_-])"
     r"|-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY-----"
 )
+_MARKS = (
+    "sk-", "earer ", "AKIA", "ASIA", "_", "glpat-", "xox", "AIza", "eyJ", "-----BEGIN",
+)  # fmt: skip
+"""Every secret has one of these in it."""
 _PLAIN_SEPARATORS = str.maketrans("\u00a0\u2007\u2009\u202f\u2010\u2011\u2012", "    ---")
 _MOST_GROUPS = 6
 """Cards are written in up to five groups of digits; one by one they are not found."""
@@ -121,7 +125,7 @@ def find_personal_data(text: str, *, allow: Collection[str] = ()) -> tuple[Perso
     digits = sum(map(text.count, "0123456789"))
     # A detector is only run where the text has what it looks for.
     for kind, find, wanted in (
-        ("key or token", _secrets, True),
+        ("key or token", _secrets, any(mark in text for mark in _MARKS)),
         ("e-mail address", _emails, "@" in text),
         ("IBAN", _ibans, digits >= 10),
         ("card number", _cards, digits >= 12),

@@ -84,6 +84,8 @@ def complete(text: str, finish_reason: str | None = None) -> Score:
 
 def _in_code_block(text: str) -> bool:
     """Whether the last fence that was opened is not closed: by its own mark, as many times or more (CommonMark 4.5)."""
+    if "```" not in text and "~~~" not in text:
+        return False
     opened = ""
     for fence in _FENCE.finditer(text):
         marks, rest = fence[1], fence[2]

@@ -7,7 +7,7 @@ it. It is a first line before an answer ships; what it finds and misses is measu
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -17,7 +17,7 @@ from unicodedata import normalize
 from equipoise.errors import DataError
 from equipoise.scoring.evaluating import Score, fails, passes
 
-__all__ = ["Lexicon", "read_lexicon", "toxicity"]
+__all__ = ["Lexicon", "built_in", "read_lexicon", "toxicity"]
 
 _LEET = str.maketrans("0134578@$!|€£", "oieastbasiiel")
 _WORD = re.compile(r"[\w@$!|€£*#']+")
@@ -28,7 +28,11 @@ _MODEL = re.compile(r"[^\W\d_]\d+")
 """`a55` is the name of a thing."""
 
 
-@dataclass(frozen=True, slots=True)
+_BETWEEN = {mark: " " for mark in range(128) if not _WORD.match(chr(mark))}
+_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Lexicon:
     """Words and phrases, in lower case; `stems` stand for any ending."""
 
@@ -36,10 +40,35 @@ class Lexicon:
     stems: tuple[str, ...]
     phrases: tuple[str, ...]
     _of_stem: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _pieces: list[frozenset[str]] = field(default_factory=list, repr=False, compare=False)
+    _harmless: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for stem in self.stems:
             self._of_stem[stem[:3]] = (*self._of_stem.get(stem[:3], ()), stem)
+        for phrase in self.phrases:
+            # The last word of `some word*` may go on.
+            pieces = _WORD.findall(phrase.removesuffix("*"))
+            self._pieces.append(frozenset(pieces[:-1] if phrase.endswith("*") else pieces))
+
+    def strangers(self, words: set[str]) -> list[str]:
+        """Those of these words that are not plain and harmless: listed, drawn out, or with signs and digits.
+
+        What was found harmless before is not looked at again: a language has fewer words than its texts.
+        """
+        found = []
+        for word in words.difference(self._harmless):
+            if word.isalpha() and not self.has(word) and not _RUN.search(word):
+                if len(self._harmless) >= _REMEMBERED:
+                    self._harmless.clear()
+                self._harmless.add(word)
+            else:
+                found.append(word)
+        return found
+
+    def may_hold_a_phrase(self, words: set[str]) -> bool:
+        """Whether the words of any phrase are all among these."""
+        return any(map(words.issuperset, self._pieces))
 
     def has(self, word: str) -> bool:
         """Whether a word is on the list, or begins as one that stands for any ending."""
@@ -90,7 +119,8 @@ def _folded(text: str) -> str:
 
 
 @cache
-def _built_in() -> Lexicon:
+def built_in() -> Lexicon:
+    """The English list that is used where none is given."""
     text = files("equipoise.scoring").joinpath("words", "toxic.txt").read_text("utf-8")
     return read_lexicon(text.splitlines())
 
@@ -107,10 +137,11 @@ def toxicity(text: str, *, words: Lexicon | None = None, allow: Collection[str] 
     >>> toxicity("Scunthorpe is in England").passed
     True
     """
-    lexicon = words or _built_in()
+    lexicon = words or built_in()
     allowed = {_folded(each) for each in allow}
     folded = _folded(text)
-    for word in dict.fromkeys(_WORD.findall(folded)):
+    looked_at, apart, phrases = _worth_a_look(folded, lexicon)
+    for word in looked_at:
         if word in allowed:
             continue
         # Nearly every word is plain, and is looked up as it stands.
@@ -122,17 +153,45 @@ def toxicity(text: str, *, words: Lexicon | None = None, allow: Collection[str] 
         ):
             start = next(match.start() for match in _WORD.finditer(folded) if match[0] == word)
             return fails(f"an offensive word at character {start + 1}")
-    for found in _SPACED.finditer(folded):
+    for found in _SPACED.finditer(folded) if apart else ():
         word = _NO_LETTERS.sub("", found[0])
         if word not in allowed and lexicon.has(word):
             return fails(f"an offensive word at character {found.start() + 1}")
-    single = " ".join(folded.split())
-    for phrase in lexicon.phrases:
+    single = " ".join(folded.split()) if phrases else ""
+    for phrase in lexicon.phrases if phrases else ():
         head = phrase.removesuffix("*")
         end = r"(?!\w)" if head == phrase else ""
         if head in single and phrase not in allowed and re.search(rf"(?<!\w){re.escape(head)}{end}", single):
             return fails("an offensive phrase")
     return passes()
+
+
+def _worth_a_look(folded: str, lexicon: Lexicon) -> tuple[Iterable[str], bool, bool]:
+    """The words to look at one by one; whether letters may be set apart; whether a phrase may stand there.
+
+    Every answer of a service comes through here. Most are plain words of which none is listed, and that is told in
+    a few passes over all of them at once.
+    """
+    if not folded.isascii():
+        return dict.fromkeys(_WORD.findall(folded)), True, True
+    words = folded.translate(_BETWEEN).split()
+    distinct = set(words)
+    apart = "*" in folded or _set_apart(list(map(len, words)))
+    strangers = lexicon.strangers(distinct)
+    if len(strangers) > 1:
+        # In the order of the text, as they would be found one by one.
+        strangers.sort(key=words.index)
+    return strangers, apart, bool(strangers) or lexicon.may_hold_a_phrase(distinct)
+
+
+def _set_apart(lengths: list[int]) -> bool:
+    """Whether three words in a row are a letter each."""
+    at = -1
+    for _ in range(lengths.count(1) - 2):
+        at = lengths.index(1, at + 1)
+        if lengths[at : at + 3] == [1, 1, 1]:
+            return True
+    return False
 
 
 def _forms(word: str, lexicon: Lexicon) -> list[str]:

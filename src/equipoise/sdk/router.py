@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+# ruff: noqa: SLF001 - a router makes its assignments, on a path where each call counts.
 import math
-import threading
 import warnings
-from collections import OrderedDict
-from collections.abc import Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
-from equipoise.assignment.assigning import Splitter
+from equipoise.assignment.assigning import Assigner, Draw
+from equipoise.assignment.configuration import Configuration
+from equipoise.assignment.epochs import LEASE, Epoch, History
+from equipoise.assignment.exposing import Exposed
+from equipoise.assignment.following import Following
 from equipoise.assignment.hashing import HASH_VERSION, salt
+from equipoise.assignment.pins import PinStore
+from equipoise.assignment.tokens import Signer
 from equipoise.clock import Clock, SystemClock
-from equipoise.errors import UsageError
+from equipoise.errors import RecordError, UsageError
 from equipoise.events.facts import Exposure, Fact, Outcome, Turn
 from equipoise.events.log import EventLog
 from equipoise.events.writer import LogWriter
 from equipoise.experiment.definition import Experiment
-from equipoise.experiment.variant import freeze
 from equipoise.sdk.assignment import Assignment
 
 __all__ = ["Router"]
 
-_REMEMBERED = 50_000
+_NONE: Mapping[str, Any] = MappingProxyType({})
+_OURS = {"unit", "digest", "variant", "epoch", "reason", "redirected", "checks"}
 _MEASURED = {
     entry.name: str(entry.type).split(" |", maxsplit=1)[0]
     for entry in fields(Turn)
-    if entry.name not in {"unit", *(base.name for base in fields(Fact))}
+    if entry.name not in _OURS | {base.name for base in fields(Fact)}
 }
 _TYPES = {
     "float": "a finite number",
@@ -46,7 +50,11 @@ class Router:
 
     `experiment` is a definition, or the path of one. `log` keeps exposures and outcomes (see
     `open_log`); without it the router assigns and records nothing. `coverage` is the share of units to
-    enrol; None takes the definition's. Raising it later enrols more units and moves none.
+    enrol; None takes the definition's. Raising it later enrols more units and moves none. `forced` maps
+    units of testers to variants: they are served and never counted. `secret` signs tokens (see
+    `Assignment.token`); `pins` keeps the epochs of units for definitions with `pins: required`.
+
+    `Router.follow` serves what is registered in a log instead, and hears of every ramp, pause and rollback.
 
     A router is safe to share between threads. Use it as a context manager, or `close` it, so that
     everything handed over is written; the log stays open, it belongs to the caller.
@@ -58,6 +66,9 @@ class Router:
         *,
         log: EventLog | None = None,
         coverage: Fraction | float | None = None,
+        forced: Mapping[str, str] | None = None,
+        secret: str | None = None,
+        pins: PinStore | None = None,
         clock: Clock | None = None,
     ) -> None:
         if not isinstance(experiment, Experiment):
@@ -68,92 +79,193 @@ class Router:
             raise UsageError(
                 f"this router splits by `method: ab`, and {experiment.identity} is a {experiment.method}"
             )
-        self.experiment = experiment
         self._clock = clock or SystemClock()
-        self._writer = LogWriter(log) if log is not None else None
         share = experiment.rollout.ab_coverage if coverage is None else _share(coverage)
-        self._splitter = Splitter(
-            salt(experiment.name, experiment.assignment_version), experiment.allocation, share
-        )
-        self._configs = {variant.name: freeze(variant.settings) for variant in experiment.variants}
-        self._default = self._configs[experiment.control.name]
-        self._exposed: OrderedDict[tuple[str, str], Future[None] | None] = OrderedDict()
-        self._remembering = threading.Lock()
+        history = History([Epoch(0, 0.0, experiment.allocation, share)], clock=self._clock)
+        self._start(Assigner(experiment, history, forced=forced or {}), log, secret, pins)
+
+    def _start(
+        self,
+        assigner: Assigner,
+        log: EventLog | Callable[[], EventLog] | None,
+        secret: str | None,
+        pins: PinStore | None,
+    ) -> None:
+        experiment = assigner.experiment
+        if experiment.pins == "required" and pins is None:
+            raise UsageError(
+                f"{experiment.identity} says `pins: required`; give the router a store, such as "
+                "pins=open_pins('pins.db')"
+            )
+        if experiment.unit.id == "token" and secret is None:
+            raise UsageError(
+                f"{experiment.identity} says `unit: {{id: token}}`; give the router the secret to sign tokens with"
+            )
+        self._assigner = assigner
+        self._signer = None if secret is None else Signer(secret)
+        self._pins = pins if experiment.pins == "required" else None
+        self._writer = None if log is None else LogWriter(log)
+        self._exposed = Exposed()
+        self._following: Following | None = None
+        self._direct = self._pins is None
         self._closed = False
 
-    def assign(self, unit: str) -> Assignment:
+    @classmethod
+    def follow(
+        cls,
+        name: str,
+        log: EventLog | Callable[[], EventLog],
+        *,
+        last_good: str | Path | None = None,
+        forced: Mapping[str, str] | None = None,
+        secret: str | None = None,
+        pins: PinStore | None = None,
+        clock: Clock | None = None,
+    ) -> Self:
+        """A router for the experiment registered under a name, as it stands at any moment.
+
+        Stages, ramps, pauses and rollbacks are heard of within half a second. While the log is away for longer
+        than its lease, exposed units keep their variant and nobody new enters (reason `stale`); nothing is
+        raised. `last_good` is a file that keeps the configuration, so that a restart without the log is
+        possible. `log` may be a function that opens it. Raises RecordError where no such experiment is
+        registered and no last good configuration holds it.
+        """
+        from equipoise.experiment.reading import read_canonical
+
+        router = cls.__new__(cls)
+        router._clock = clock or SystemClock()
+        following = Following(
+            log, read_canonical, last_good=None if last_good is None else Path(last_good), clock=router._clock
+        )
+        running = following.configuration.experiments.get(name)
+        if running is None:
+            following.close()
+            known = ", ".join(following.configuration.experiments) or "none"
+            raise RecordError(
+                f"no experiment called '{name}' is known; the log holds: {known}"
+                + (f". The log said: {following.trouble}" if following.trouble else "")
+            )
+        assigner = running.assigner(router._clock, forced)
+        router._start(assigner, log, secret, pins)
+        router._following, router._forced, router._served = following, forced, following.configuration
+        router._direct = False
+        return router
+
+    _following: Following | None
+    _forced: Mapping[str, str] | None
+    _served: Configuration
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment, in the revision that is served now."""
+        return self._assigner.experiment
+
+    def assign(
+        self, unit: str, attributes: Mapping[str, Any] = _NONE, *, token: str | None = None
+    ) -> Assignment:
         """The variant of a unit. The same unit gets the same answer in every process, at any time.
+
+        `attributes` are what is known of the unit (targeting asks for them; segments and the cluster are
+        kept with its exposure). `token` is what an earlier `Assignment.token` was.
 
         Raises UsageError for None, empty or non-string units: they are refused, never bucketed.
         """
-        draw = self._splitter.draw(unit)
-        return Assignment(
-            experiment=self.experiment.identity,
-            unit=unit,
-            variant=draw.variant,
-            reason=draw.reason,
-            probability=draw.probability,
-            config=self._default if draw.variant is None else self._configs[draw.variant],
-            hash_version=HASH_VERSION,
-            recorder=self,
+        assignment = _new(Assignment)
+        if self._direct and token is None:
+            assignment._draw = self._assigner.draw(unit, attributes)
+        else:
+            assignment._draw = self._drawn(unit, attributes, token)
+        assignment._unit = unit
+        assignment._attributes = attributes
+        assignment._recorder = self
+        return assignment
+
+    def _drawn(self, unit: str, attributes: Mapping[str, Any], token: str | None) -> Draw:
+        assigner = self._current()
+        entered = self._entered(unit, token, assigner)
+        draw = assigner.draw(unit, attributes, entered=entered)
+        if draw.variant is None and draw.reason in ("paused", "stale"):
+            # Whoever was served before is not new.
+            known = assigner.draw(unit, attributes, known=True)
+            if known.counts and self._exposed.knows(known, unit):
+                return known
+        if self._pins is not None and draw.counts and entered is None:
+            try:
+                kept = self._pins.pin(_salt(assigner.experiment), unit, draw.epoch)
+            except RecordError:
+                return draw if self._exposed.knows(draw, unit) else assigner.outside("unrecorded")
+            return draw if kept == draw.epoch else assigner.draw(unit, attributes, entered=kept)
+        return draw
+
+    def _current(self) -> Assigner:
+        """The assigner of this moment: made anew when the configuration is, closed when that is stale."""
+        following = self._following
+        if following is None:
+            return self._assigner
+        served = following.configuration
+        if served is not self._served:
+            running = served.experiments.get(self._assigner.experiment.name)
+            # Nothing but its age has changed most of the time.
+            if running is not None and running is not self._served.experiments.get(running.experiment.name):
+                # A revision without the variant that testers were forced to serves them like anybody else.
+                names = {variant.name for variant in running.experiment.variants}
+                forced = {unit: name for unit, name in (self._forced or {}).items() if name in names}
+                self._assigner = running.assigner(self._clock, forced)
+            self._served = served
+        return self._assigner.closing("stale", served.as_of + LEASE) if following.stale else self._assigner
+
+    def _entered(self, unit: str, token: str | None, assigner: Assigner) -> int | None:
+        if token is not None and self._signer is not None:
+            said = self._signer.read("assignment", token)
+            if said is not None and said[:2] == [_salt(assigner.experiment), unit]:
+                return int(said[2])
+        if self._pins is not None:
+            try:
+                return self._pins.find(_salt(assigner.experiment), unit)
+            except RecordError:
+                return None
+        return None
+
+    def token_of(self, assignment: Assignment) -> str | None:
+        """Part of `Assignment.token`."""
+        if self._signer is None or not assignment.enrolled:
+            return None
+        return self._signer.sign(
+            "assignment", [_salt(assignment._draw.experiment), assignment.unit, assignment.epoch]
         )
 
-    def record_exposure(self, assignment: Assignment, attributes: Mapping[str, str], wait: bool) -> bool:
+    def record_exposure(self, assignment: Assignment, attributes: Mapping[str, Any], wait: bool) -> bool:
         """Part of `Assignment.expose`."""
         writer = self._recording()
-        variant = assignment.variant
-        if variant is None or assignment.probability is None:
+        draw, unit = assignment._draw, assignment.unit
+        if draw.variant is None or draw.probability is None:
             return False
-        key = (assignment.unit, variant)
-        durable: Future[None] = Future()
-        with self._remembering:
-            first = key not in self._exposed
-            if first:
-                self._exposed[key] = durable
-            else:
-                self._exposed.move_to_end(key)
-            if len(self._exposed) > _REMEMBERED:
-                # Forgetting is safe: an exposure told twice is counted once by the analysis.
-                self._exposed.popitem(last=False)
-            told = self._exposed[key]
+        first, durable = self._exposed.begin(draw, unit)
         if first:
             fact = Exposure(
-                experiment=self.experiment.name,
+                experiment=draw.experiment.name,
                 happened=self._clock.now(),
-                digest=self.experiment.digest,
-                unit=assignment.unit,
-                unit_type=self.experiment.unit.type,
-                variant=variant,
-                probability=assignment.probability,
-                reason=assignment.reason,
-                epoch=assignment.epoch,
-                hash_version=assignment.hash_version,
-                attributes=dict(attributes),
+                digest=draw.experiment.digest,
+                unit=unit,
+                unit_type=draw.experiment.unit.type,
+                variant=draw.variant,
+                probability=draw.probability,
+                reason=draw.reason,
+                epoch=draw.epoch,
+                hash_version=HASH_VERSION,
+                attributes={**assignment.attributes, **attributes},
             )
             try:
                 writer.submit(fact).add_done_callback(
-                    lambda done: self._settle(key, durable, done.exception())
+                    lambda done: self._exposed.settle(draw, unit, done.exception())
                 )
             except BaseException as error:
-                self._settle(key, durable, error)
+                self._exposed.settle(draw, unit, error)
                 raise
-        if wait and told is not None:
+        if wait and durable is not None:
             # Whoever comes second waits for the first one's fact: it is the same promise.
-            told.result()
+            durable.result()
         return first
-
-    def _settle(self, key: tuple[str, str], durable: Future[None], error: BaseException | None) -> None:
-        """An exposure is durable, or lost; a lost one is forgotten, so that the next call tells it again."""
-        with self._remembering:
-            if self._exposed.get(key) is durable:
-                if error is None:
-                    self._exposed[key] = None
-                else:
-                    del self._exposed[key]
-        if error is None:
-            durable.set_result(None)
-        else:
-            durable.set_exception(error)
 
     def record_outcome(self, assignment: Assignment, name: str, value: float | bool, wait: bool) -> None:
         """Part of `Assignment.track`."""
@@ -182,6 +294,11 @@ class Router:
                 experiment=self.experiment.name,
                 happened=self._clock.now(),
                 unit=assignment.unit,
+                digest=assignment._draw.experiment.digest,
+                variant=assignment.variant,
+                epoch=assignment.epoch,
+                reason=assignment.reason,
+                redirected=assignment.reason in ("redirected", "removed") or None,
                 **{name: _measured(name, value) for name, value in measured.items()},
             )
         )
@@ -207,6 +324,8 @@ class Router:
 
     def close(self) -> None:
         """Write what is left and stop; warns of facts that could not be written, if there were any."""
+        if self._following is not None:
+            self._following.close()
         if self._writer and not self._closed:
             self._closed = True
             self._writer.close()
@@ -224,6 +343,13 @@ class Router:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+_new = Assignment.__new__
+
+
+def _salt(experiment: Experiment) -> str:
+    return salt(experiment.name, experiment.assignment_version)
 
 
 def _share(coverage: object) -> Fraction:

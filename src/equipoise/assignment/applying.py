@@ -1,0 +1,102 @@
+"""What a variant makes of a request: model, system prompt and parameters, whoever sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal
+
+import orjson
+
+from equipoise.assignment.assigning import Draw
+from equipoise.errors import UsageError
+from equipoise.experiment.variant import Prompt, thaw
+
+__all__ = ["API", "Applied", "apply", "clashing"]
+
+API = Literal["chat", "responses", "embeddings"]
+_SYSTEM = ("system", "developer")
+_OURS = frozenset({"model", "messages", "input", "stream"})
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A body with the variant in it, and the digest of what the variant decides: of that as it is sent."""
+
+    body: dict[str, Any]
+    sent_digest: str
+
+
+def apply(
+    draws: tuple[Draw, ...], body: Mapping[str, Any], api: API, attributes: Mapping[str, Any]
+) -> Applied:
+    """The request with what the draws serve written into it; fields they do not speak of stay as they are.
+
+    Raises UsageError where the request names no model and no variant does.
+    """
+    sent = dict(body)
+    for draw in draws:
+        variant = draw.experiment.variant(draw.serves)
+        if variant.model is not None:
+            sent["model"] = variant.model
+        if variant.system is not None and api != "embeddings":
+            _instruct(sent, variant.system, api, attributes)
+        for name, value in variant.params.items():
+            if name not in _OURS:
+                sent[name] = thaw(value)
+    model = sent.get("model")
+    if not isinstance(model, str) or not model or model.startswith("experiment/"):
+        names = ", ".join(draw.experiment.name for draw in draws)
+        raise UsageError(
+            f"no variant of {names} names a model, and neither does the request: set `model:` in the definition"
+        )
+    return Applied(sent, _digest(draws, sent, api))
+
+
+def clashing(one: Draw, other: Draw) -> str | None:
+    """What two experiments would both set on one request, if anything; the second then cannot take part."""
+    for part in ("model", "system"):
+        if any(getattr(each, part) is not None for each in one.experiment.variants) and any(
+            getattr(each, part) is not None for each in other.experiment.variants
+        ):
+            return part
+    ours = {name for each in one.experiment.variants for name in each.params}
+    theirs = {name for each in other.experiment.variants for name in each.params}
+    return next(iter(sorted(ours & theirs)), None)
+
+
+def _instruct(sent: dict[str, Any], prompt: Prompt, api: API, attributes: Mapping[str, Any]) -> None:
+    text = prompt.text
+    for name in prompt.variables:
+        text = text.replace(f"{{{{{name}}}}}", _said(attributes.get(name)))
+    if api == "responses":
+        given = sent.get("instructions")
+        keeps = prompt.mode == "prepend" and isinstance(given, str) and given
+        sent["instructions"] = f"{text}\n\n{given}" if keeps else text
+        return
+    messages = sent.get("messages")
+    if not isinstance(messages, list):
+        return
+    if prompt.mode == "replace":
+        messages = [each for each in messages if not (isinstance(each, dict) and each.get("role") in _SYSTEM)]
+    sent["messages"] = [{"role": "system", "content": text}, *messages]
+
+
+def _said(value: object) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _digest(draws: tuple[Draw, ...], sent: Mapping[str, Any], api: API) -> str:
+    decided: list[Any] = [sent.get("model")]
+    for draw in draws:
+        variant = draw.experiment.variant(draw.serves)
+        if variant.system is not None:
+            if api == "responses":
+                decided.append(sent.get("instructions"))
+            elif isinstance(messages := sent.get("messages"), list) and messages:
+                decided.append(messages[0])
+        decided += [[name, sent.get(name)] for name in sorted(variant.params)]
+    return sha256(orjson.dumps(decided)).hexdigest()[:32]

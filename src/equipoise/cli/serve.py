@@ -1,0 +1,85 @@
+"""`equipoise serve`: the gateway, an OpenAI-compatible endpoint that puts each conversation into its variant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from equipoise.cli.output import emit, note
+from equipoise.errors import UsageError
+
+__all__ = ["serve"]
+
+_PARTS = ("gateway",)
+
+
+def serve(
+    only: Annotated[str, typer.Option(help="Which part to serve: gateway.")] = "gateway",
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on; 0 for any.")] = 8080,
+    log: Annotated[
+        str | None,
+        typer.Option(help="The event log: a file or postgresql://…; EQUIPOISE_LOG, or equipoise.db."),
+    ] = None,
+    state: Annotated[
+        Path, typer.Option(help="A folder for the last good configuration, pins and the secret.")
+    ] = Path("equipoise-state"),
+    upstream: Annotated[
+        str | None,
+        typer.Option(
+            help="The base URL of models that no variant places; EQUIPOISE_BASE_URL, OPENAI_BASE_URL."
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes share the port.")] = 1,
+    drain: Annotated[float, typer.Option(min=0, help="Seconds to finish what is under way.")] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Say where it listens as JSON.")] = False,
+    worker: Annotated[int, typer.Option(hidden=True)] = -1,
+) -> None:
+    """Serve the registered experiments: point an OpenAI client's base_url here.
+
+    Keys come from the environment: EQUIPOISE_KEY is what clients must show (needed beyond this machine),
+    OPENAI_API_KEY the upstream's, EQUIPOISE_SECRET signs tokens (else one is kept in the state folder).
+    """
+    if only not in _PARTS:
+        raise UsageError(f"there is no part '{only}' to serve; accepted: {', '.join(_PARTS)}")
+    from equipoise import settings
+
+    if workers > 1 and worker < 0:
+        if port == 0:
+            raise UsageError("several workers share one port: name it with --port")
+        from equipoise.gateway.serving import supervise
+
+        sys.exit(supervise([sys.executable, *sys.argv], workers))
+    from equipoise.gateway.serving import Serving
+    from equipoise.gateway.serving import serve as carry_out
+
+    base_url, base_key = settings.upstream(upstream)
+
+    def ready(found: int) -> None:
+        where = f"http://{f'[{host}]' if ':' in host else host}:{found}/v1"
+        if as_json:
+            emit({"base_url": where, "worker": max(worker, 0)})
+        elif worker <= 0:
+            note(f"serving at {where} (Ctrl-C stops it)")
+        sys.stdout.flush()
+
+    carry_out(
+        Serving(
+            host=host,
+            port=port,
+            log=log or str(settings.default_log()),
+            state=state,
+            base_url=base_url,
+            base_key=base_key,
+            access_key=settings.variable("EQUIPOISE_KEY"),
+            secret=settings.variable("EQUIPOISE_SECRET"),
+            keys=settings.variable,
+            drain=drain,
+            worker=max(worker, 0),
+            shared_port=workers > 1,
+            ready=ready,
+        )
+    )

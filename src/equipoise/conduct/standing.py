@@ -1,0 +1,71 @@
+"""Standing: how a registered experiment is served now, its epochs, and whom it has exposed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from equipoise.conduct.ledger import registered
+from equipoise.events.facts import Exposure
+from equipoise.events.log import EventLog
+
+__all__ = ["EpochLine", "Standing", "standing"]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLine:
+    """One epoch: from `starts` (seconds since 1970 UTC) on, these shares of this coverage, and who came in."""
+
+    epoch: int
+    starts: float
+    shares: dict[str, str]
+    coverage: str
+    exposed: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The stage, the service (`open`, `paused`, `redirected`), the arm that shipped, and every epoch."""
+
+    experiment: str
+    stage: str
+    service: str
+    shipped: str | None
+    exposed: dict[str, int]
+    epochs: tuple[EpochLine, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def standing(log: EventLog, name: str) -> Standing:
+    """How an experiment stands. Units count once, in the arm and epoch of their first exposure to this revision."""
+    experiment, _, state = registered(log, name)
+    first: dict[str, tuple[str, int]] = {}
+    for record in log.read_since(0, experiment=name, kinds=("exposure",)):
+        fact = record.fact
+        if isinstance(fact, Exposure) and fact.digest == experiment.digest:
+            first.setdefault(fact.unit, (fact.variant, fact.epoch))
+    counts = Counter(first.values())
+    arms = sorted(
+        {variant.name for variant in experiment.variants} | {arm for arm, _ in counts},
+        key=lambda arm: (arm != "control", arm),
+    )
+    return Standing(
+        experiment=experiment.identity,
+        stage=state.stage or "offline",
+        service=state.service,
+        shipped=state.shipped,
+        exposed={arm: sum(n for (of, _), n in counts.items() if of == arm) for arm in arms},
+        epochs=tuple(
+            EpochLine(
+                each.epoch,
+                each.starts,
+                dict(each.shares),
+                each.coverage,
+                {arm: counts[arm, each.epoch] for arm in arms},
+            )
+            for each in state.allocations
+        ),
+    )

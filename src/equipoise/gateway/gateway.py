@@ -1,0 +1,586 @@
+"""The gateway of one process: what it serves, what it counts, and where everything meets."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import random
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import orjson
+
+from equipoise.assignment.applying import API
+from equipoise.assignment.assigning import Assigner
+from equipoise.assignment.configuration import Configuration
+from equipoise.assignment.following import Following
+from equipoise.assignment.pins import PinStore
+from equipoise.assignment.tokens import Signer
+from equipoise.clock import Clock, SystemClock
+from equipoise.errors import RecordError
+from equipoise.events.ids import id_time, new_id
+from equipoise.events.log import EventLog
+from equipoise.experiment.endpoint import Timeouts
+from equipoise.experiment.prices import cost_usd, price_of
+from equipoise.gateway.feedback import Feedback
+from equipoise.gateway.host import Swept
+from equipoise.gateway.http1 import Exchange, Limits, Server, error_body
+from equipoise.gateway.metrics import Counts
+from equipoise.gateway.proxying import Proxied
+from equipoise.gateway.recording import Recorder
+from equipoise.gateway.routing import Part, Route, Routes, without_clashes
+from equipoise.gateway.shadowing import Shadows
+from equipoise.gateway.turn import Turn
+from equipoise.gateway.upstream import Address, Call, Pool, address
+from equipoise.providers.hearing import Heard
+
+__all__ = ["Gateway", "GatewaySettings"]
+
+_SWEEP = 0.05
+_WARM = 60.0
+_PATHS: Mapping[str, tuple[API, str]] = {
+    "/v1/chat/completions": ("chat", "/chat/completions"),
+    "/v1/responses": ("responses", "/responses"),
+    "/v1/embeddings": ("embeddings", "/embeddings"),
+}
+_TRACES = 20_000
+_logger = logging.getLogger("equipoise.gateway")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """How a gateway is set up.
+
+    `base_url` and `base_key` are the upstream of requests whose variant names none. `access_key` is what clients
+    must show. `secret` signs tokens. `keys` finds the value of an environment variable by its name. `forced` maps
+    experiments to testers' units and their variants.
+    """
+
+    base_url: str
+    base_key: str | None = None
+    access_key: str | None = None
+    secret: str | None = None
+    keys: Callable[[str], str | None] = lambda _: None
+    last_good: Path | None = None
+    forced: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    backlog: int = 20_000
+    worker: int = 0
+
+
+class Gateway:
+    """Serves requests in one event loop. `following` gives what runs, `log` keeps what happens."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        log: EventLog | None,
+        read: Callable[[Mapping[str, Any]], Any],
+        follow: EventLog | Callable[[], EventLog] | None,
+        pins: PinStore | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.settings = settings
+        self.loop = loop
+        self.clock = clock or SystemClock()
+        self.server = Server(self.handle, loop, settings.limits)
+        self.pool = Pool(loop)
+        self.recorder = Recorder(log, loop, self.clock, backlog=settings.backlog)
+        self.counts = Counts()
+        self.turns: set[Swept] = set()
+        self.routes: Routes = Routes(Configuration(), self.clock)
+        self.signer: Signer | None = None if settings.secret is None else Signer(settings.secret)
+        self.traces: dict[str, tuple[tuple[str, str], ...]] = {}
+        self.log = log
+        self._pins = pins
+        self._access = None if settings.access_key is None else f"Bearer {settings.access_key}"
+        self._prefixes: dict[tuple[str | None, str | None, API], tuple[Address, bytes]] = {}
+        self._asked_last: dict[tuple[str, str], float] = {}
+        self._closed: dict[str, tuple[Assigner, Assigner]] = {}
+        self._unrecorded: set[Exchange] = set()
+        self._feedback = Feedback(self)
+        self._shadows = Shadows(self)
+        self._stale = False
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.following: Following | None = (
+            None
+            if follow is None
+            else Following(
+                follow,
+                read,
+                last_good=settings.last_good,
+                changed=self._heard,
+                clock=self.clock,
+            )
+        )
+        if self.following is not None:
+            self.configure(self.following.configuration)
+        self._sweep()
+
+    def _heard(self, configuration: Configuration) -> None:
+        # From the thread that follows; a loop that is closing serves nobody.
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.configure, configuration)
+
+    def configure(self, configuration: Configuration) -> None:
+        """Serve this from now on; turns under way end as they began."""
+        self.routes = Routes(configuration, self.clock, forced=self.settings.forced, former=self.routes)
+        self._closed.clear()
+        for name, why in self.routes.unusable.items():
+            _logger.error("%s cannot be served: %s", name, why)
+
+    def _sweep(self) -> None:
+        now = monotonic()
+        self._stale = self.following is not None and self.following.stale
+        self.pool.sweep(now)
+        self.server.sweep(now)
+        for turn in tuple(self.turns):
+            turn.sweep(now)
+        self._sweeper = self.loop.call_later(_SWEEP, self._sweep)
+
+    # Requests.
+
+    def handle(self, exchange: Exchange) -> None:
+        """Answer a request; whatever goes wrong in here is this request's error and nobody else's."""
+        try:
+            self._handle(exchange)
+        except Exception:
+            _logger.exception("a request to %s failed", exchange.path)
+            self.counts.errors += 1
+            if not exchange.started:
+                exchange.answer(500, error_body("the gateway failed at this request", "internal_error"))
+            else:
+                exchange.abort()
+
+    def _handle(self, exchange: Exchange) -> None:
+        path = exchange.path
+        if path == "/healthz":
+            self._feedback.health(exchange)
+            return
+        if exchange.method == "OPTIONS" and path == "/v1/feedback":
+            self._feedback.preflight(exchange)
+            return
+        if path == "/v1/feedback" and exchange.method == "POST" and not self.authorised(exchange):
+            # A browser has no key: its token says what it may speak of.
+            self._feedback.from_browser(exchange)
+            return
+        if not self.authorised(exchange):
+            exchange.answer(
+                401,
+                error_body(
+                    "this gateway wants its key: Authorization: Bearer …",
+                    "authentication_error",
+                    "invalid_api_key",
+                ),
+                b"www-authenticate: Bearer\r\n",
+            )
+            return
+        found = _PATHS.get(path)
+        if found is None:
+            self._feedback.other(exchange)
+            return
+        if exchange.method != "POST":
+            exchange.answer(
+                405, error_body(f"{path} is asked with POST", "invalid_request_error"), b"allow: POST\r\n"
+            )
+            return
+        self._complete(exchange, found[0])
+
+    def authorised(self, exchange: Exchange) -> bool:
+        """Whether the request shows the gateway's key, where it has one."""
+        if self._access is None:
+            return True
+        said = exchange.headers.get("authorization", "")
+        return hmac.compare_digest(said.encode("latin-1", "replace"), self._access.encode())
+
+    def body_of(self, exchange: Exchange) -> dict[str, Any] | None:
+        """The JSON object of a request; None, and answered, where it holds none."""
+        if exchange.headers.get("content-encoding", "identity") != "identity":
+            exchange.answer(415, error_body("send the body uncompressed", "invalid_request_error"))
+            return None
+        try:
+            body = orjson.loads(exchange.body)
+        except orjson.JSONDecodeError as error:
+            exchange.answer(400, error_body(f"the body is not JSON: {error}", "invalid_request_error"))
+            return None
+        if not isinstance(body, dict):
+            exchange.answer(400, error_body("the body must be a JSON object", "invalid_request_error"))
+            return None
+        return body
+
+    def _complete(self, exchange: Exchange, api: API) -> None:
+        body = self.body_of(exchange)
+        if body is None:
+            return
+        model = body.get("model")
+        routes = self.routes.of(model, exchange, body)
+        if routes is None:
+            known = ", ".join(f"experiment/{name}" for name in self.routes.by_name) or "none"
+            exchange.answer(
+                404,
+                error_body(
+                    f"there is no {model} here; this gateway serves: {known}",
+                    "invalid_request_error",
+                    "model_not_found",
+                ),
+            )
+            return
+        trace = _trace_of(exchange)
+        if not routes:
+            Proxied(self, exchange, api, trace).begin(exchange.body)
+            return
+        if self._pins is not None and any(route.running.experiment.pins == "required" for route in routes):
+            task = self.loop.create_task(self._pinned(exchange, api, body, routes, trace))
+            task.add_done_callback(lambda done: self._pinning_failed(done, exchange))
+            return
+        parts = [self.part(route, exchange, body) for route in routes]
+        self._serve(exchange, api, body, parts, trace)
+
+    def _serve(
+        self, exchange: Exchange, api: API, body: dict[str, Any], parts: list[Part], trace: str
+    ) -> None:
+        if len(parts) > 1:
+            kept = {id(draw) for draw in without_clashes([part.draw for part in parts])}
+            self.counts.clashes += len(parts) - len(kept)
+            parts = [part for part in parts if id(part.draw) in kept]
+        Turn(self, exchange, api, body, trace).begin(tuple(parts))
+
+    def part(
+        self,
+        route: Route,
+        exchange: Exchange,
+        body: Mapping[str, Any],
+        *,
+        pinned: int | None = None,
+    ) -> Part:
+        """What one experiment means for a request."""
+        experiment = route.running.experiment
+        attributes = route.attributes_of(exchange, body)
+        assigner = self._assigner(route)
+        forced = exchange.headers.get("x-equipoise-force")
+        if forced is not None:
+            name, _, variant = forced.partition("=")
+            if name == route.name and variant in route.endpoints:
+                unit = route.unit_of(exchange, body)
+                return Part(route, unit, attributes, assigner.force(variant), fresh=False)
+        unit = route.unit_of(exchange, body)
+        if unit is None:
+            if experiment.unit.type == "request":
+                unit = new_id()
+            elif experiment.unit.type == "slot":
+                unit = _slot(self.clock.now(), experiment.unit.every)
+            else:
+                self.counts.no_unit += 1
+                return Part(route, None, attributes, assigner.outside("no_unit"), fresh=False)
+        entered = (
+            pinned
+            if pinned is not None
+            else self._entered(route, unit, exchange.headers.get("x-equipoise-token"))
+        )
+        return self._drawn(route, assigner, unit, attributes, entered)
+
+    def part_of(self, route: Route, unit: str, attributes: Mapping[str, Any], token: object) -> Part:
+        """As `part`, for a unit that is named outright. UsageError for what cannot name one."""
+        entered = self._entered(route, unit, token if isinstance(token, str) else None)
+        return self._drawn(route, self._assigner(route), unit, attributes, entered)
+
+    def _drawn(
+        self,
+        route: Route,
+        assigner: Assigner,
+        unit: str,
+        attributes: Mapping[str, Any],
+        entered: int | None,
+    ) -> Part:
+        experiment = route.running.experiment
+        draw = assigner.draw(unit, attributes, entered=entered)
+        exposed = self.recorder.exposed
+        if draw.variant is None and draw.reason in ("paused", "stale"):
+            # Whoever was served before is not new.
+            known = assigner.draw(unit, attributes, known=True)
+            if known.counts and exposed.knows(known, unit):
+                return Part(route, unit, attributes, known, fresh=False)
+        if not draw.counts or exposed.knows(draw, unit):
+            return Part(route, unit, attributes, draw, fresh=False)
+        if self.recorder.down:
+            if entered is not None or self._began_before(unit, experiment.unit.id):
+                return Part(route, unit, attributes, draw, fresh=False)
+            self.counts.unrecorded += 1
+            self.recorder.unrecorded(route.name)
+            return Part(route, unit, attributes, assigner.outside("unrecorded"), fresh=False)
+        return Part(route, unit, attributes, draw, fresh=True)
+
+    def _began_before(self, unit: str, kind: str) -> bool:
+        """Whether a unit is known to have been served before the record went down, by the time in its id."""
+        if kind != "uuid7":
+            return False
+        try:
+            return id_time(unit) < self.recorder.down_since
+        except ValueError:
+            return False
+
+    def _assigner(self, route: Route) -> Assigner:
+        if not self._stale or self.following is None:
+            return route.assigner
+        kept = self._closed.get(route.name)
+        if kept is None or kept[0] is not route.assigner:
+            closed = route.assigner.closing("stale", self.following.configuration.as_of)
+            kept = self._closed[route.name] = (route.assigner, closed)
+        return kept[1]
+
+    def _entered(self, route: Route, unit: str, token: str | None) -> int | None:
+        if token is None or self.signer is None:
+            return None
+        for each in token.split(","):
+            said = self.signer.read("assignment", each.strip())
+            if said is not None and said[:2] == [route.salt, unit] and isinstance(said[2], int):
+                return int(said[2])
+        return None
+
+    async def _pinned(
+        self,
+        exchange: Exchange,
+        api: API,
+        body: dict[str, Any],
+        routes: tuple[Route, ...],
+        trace: str,
+    ) -> None:
+        """Ask the pins first, away from the loop: only definitions that need them pay for them."""
+        parts = []
+        for route in routes:
+            part = self.part(route, exchange, body)
+            if (
+                route.running.experiment.pins == "required"
+                and part.unit is not None
+                and self._pins is not None
+            ):
+                try:
+                    epoch = await self.loop.run_in_executor(None, self._pin, route, part)
+                except RecordError:
+                    self.counts.unrecorded += 1
+                    self.recorder.unrecorded(route.name)
+                    part = Part(
+                        route, part.unit, part.attributes, route.assigner.outside("unrecorded"), fresh=False
+                    )
+                else:
+                    if epoch is not None and epoch != part.draw.epoch:
+                        part = self.part(route, exchange, body, pinned=epoch)
+            parts.append(part)
+        if not exchange.done:
+            self._serve(exchange, api, body, parts, trace)
+
+    def _pin(self, route: Route, part: Part) -> int | None:
+        assert self._pins is not None
+        assert part.unit is not None
+        if part.draw.counts:
+            return self._pins.pin(route.salt, part.unit, part.draw.epoch)
+        return self._pins.find(route.salt, part.unit)
+
+    def _pinning_failed(self, done: asyncio.Task[None], exchange: Exchange) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            _logger.error("a request failed at its pins", exc_info=error)
+            if not exchange.started:
+                exchange.answer(500, error_body("the gateway failed at this request", "internal_error"))
+
+    def serve_unrecorded(self, exchange: Exchange, api: API, parts: tuple[Part, ...], trace: str) -> None:
+        """Serve the default after all: the exposure of a unit could not be kept."""
+        if exchange.done:
+            return
+        body = self.body_of(exchange)
+        if body is None:
+            return
+        for part in parts:
+            if part.fresh:
+                self.counts.unrecorded += 1
+                self.recorder.unrecorded(part.route.name)
+        plain = tuple(
+            Part(
+                part.route, part.unit, part.attributes, part.route.assigner.outside("unrecorded"), fresh=False
+            )
+            if part.fresh
+            else part
+            for part in parts
+        )
+        Turn(self, exchange, api, body, trace).begin(plain)
+
+    # What turns ask for.
+
+    @property
+    def worker(self) -> int:
+        """Which process of several this is."""
+        return self.settings.worker
+
+    def upstream(self, base_url: str | None, key_env: str | None, api: API) -> tuple[Address, bytes]:
+        """Where a request goes, and the head of it up to the client's own headers; kept by endpoint."""
+        named = (base_url, key_env, api)
+        found = self._prefixes.get(named)
+        if found is None:
+            where = address(base_url or self.settings.base_url)
+            # A key belongs to an endpoint: the one of the gateway's own upstream goes nowhere else.
+            key = self.settings.keys(key_env) if key_env else None if base_url else self.settings.base_key
+            path = next(path for kind, path in _PATHS.values() if kind == api)
+            said = (
+                f"POST {where.prefix}{path} HTTP/1.1\r\nhost: {where.authority}\r\n"
+                "content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
+                "accept-encoding: identity\r\n"
+            )
+            if key:
+                said += f"authorization: Bearer {key}\r\n"
+            found = self._prefixes[named] = where, said.encode("latin-1")
+        return found
+
+    def warmth(self, where: Address, model: str, now: float) -> bool:
+        """Whether the model was asked within the last minute; it now was."""
+        key = (where.origin, model)
+        last = self._asked_last.get(key)
+        self._asked_last[key] = now
+        return last is not None and now - last < _WARM
+
+    def tokens(self, parts: tuple[Part, ...], trace: str) -> list[tuple[str, str]]:
+        """The signed words that travel with a reply."""
+        signer = self.signer
+        if signer is None:
+            return []
+        said: list[tuple[str, str]] = []
+        about = [
+            [part.route.name, part.unit] for part in parts if part.unit is not None and part.draw.variant
+        ]
+        if about:
+            token = signer.sign("feedback", [about, trace, int(self.clock.now())])
+            said.append(("feedback", token))
+        entered = [
+            signer.sign("assignment", [part.route.salt, part.unit, part.draw.epoch])
+            for part in parts
+            if part.draw.counts and part.route.running.experiment.unit.id == "token"
+        ]
+        if entered:
+            said.append(("token", ", ".join(entered)))
+        return said
+
+    def finished(
+        self,
+        parts: tuple[Part, ...],
+        measured: dict[str, Any],
+        exchange: Exchange,
+        heard: Heard | None,
+        body: Mapping[str, Any],
+        api: API,
+    ) -> None:
+        """A turn is over: its facts, its counts, and perhaps its shadow."""
+        measured |= _told(exchange)
+        about = []
+        for part in parts:
+            draw, route = part.draw, part.route
+            facts: dict[str, Any] = measured | {
+                "unit": part.unit,
+                "digest": draw.experiment.digest,
+                "variant": draw.variant,
+                "epoch": draw.epoch if draw.variant is not None else None,
+                "reason": draw.reason,
+                "redirected": True if draw.reason in ("redirected", "removed") else None,
+                "cost_usd": self._cost(route.prices, heard, body),
+            }
+            self.recorder.keep("turn", route.name, facts)
+            self.counts.turn(route.name, draw.variant, draw.reason, facts)
+            if part.unit is not None and draw.variant is not None:
+                about.append((route.name, part.unit))
+            if route.shadow is not None:
+                self._shadows.consider(part, exchange, api, measured)
+        if about:
+            if len(self.traces) >= _TRACES:
+                self.traces.pop(next(iter(self.traces)))
+            self.traces[measured["trace"]] = tuple(about)
+
+    @staticmethod
+    def _cost(prices: Mapping[str, Any], heard: Heard | None, body: Mapping[str, Any]) -> float | None:
+        if heard is None or heard.input_tokens is None:
+            return None
+        # By the name the reply gives, which may carry a date, or else by the one that was asked for.
+        for model in (heard.model, body.get("model")):
+            price = price_of(model, prices) if isinstance(model, str) else None
+            if price is not None:
+                return cost_usd(price, heard.input_tokens, heard.output_tokens or 0, heard.cached_tokens or 0)
+        return None
+
+    def list_models(self, exchange: Exchange, ours: list[dict[str, Any]]) -> None:
+        """Our experiments, and what the upstream has, if it says."""
+        where, prefix = self.upstream(None, None, "chat")
+        payload = prefix.replace(
+            f"POST {where.prefix}/chat/completions".encode(), f"GET {where.prefix}/models".encode(), 1
+        )
+        pieces: list[bytes] = []
+
+        def tell(*_: object) -> None:
+            try:
+                theirs = orjson.loads(b"".join(pieces))["data"]
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                theirs = []
+            exchange.answer(200, orjson.dumps({"object": "list", "data": [*ours, *theirs]}))
+
+        call = Call(
+            where,
+            payload + b"\r\n",
+            Timeouts(first_byte=5, total=10),
+            lambda *_: None,
+            pieces.append,
+            tell,
+            tell,
+        )
+        exchange.on_lost = call.cancel
+        self.pool.start(call)
+
+    # The end.
+
+    def drain(self) -> None:
+        """Take no more, and let what is under way come to its end."""
+        self.server.drain()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn, an exposure or a shadow is under way."""
+        return bool(self.turns) or self.server.exchanges > 0 or self._shadows.busy
+
+    def close(self) -> None:
+        """Hang up, write what is left, stop following."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._shadows.close()
+        self.pool.close()
+        self.recorder.close()
+        if self.following is not None:
+            self.following.close()
+
+
+def _trace_of(exchange: Exchange) -> str:
+    """The trace id of an incoming `traceparent` (W3C Trace Context), or a new one."""
+    parent = exchange.headers.get("traceparent", "")
+    parts = parent.split("-")
+    if len(parts) >= 4 and len(parts[1]) == 32 and parts[0] != "ff":
+        try:
+            if int(parts[1], 16):
+                return parts[1].lower()
+        except ValueError:
+            pass
+    return f"{random.getrandbits(128) or 1:032x}"
+
+
+def _told(exchange: Exchange) -> dict[str, Any]:
+    """What the application tells of its retrieval."""
+    found: dict[str, Any] = {}
+    for name in ("retrieved_documents", "retrieved_tokens"):
+        said = exchange.headers.get(f"x-equipoise-{name.replace('_', '-')}")
+        if said is not None and said.isdigit() and len(said) < 10:
+            found[name] = int(said)
+    return found
+
+
+def _slot(now: float, every: float) -> str:
+    """The time slot of a moment, named by its start in whole seconds since 1970 UTC."""
+    return f"{int(now // every * every)}"

@@ -1,0 +1,221 @@
+"""The gateway's side of the record: what must be durable before a byte is read, and what may wait a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+import orjson
+
+from equipoise.assignment.assigning import Draw
+from equipoise.assignment.exposing import Exposed
+from equipoise.assignment.hashing import HASH_VERSION
+from equipoise.clock import Clock
+from equipoise.errors import UsageError
+from equipoise.events.facts import Encoded, Fact, Loss
+from equipoise.events.ids import new_id
+from equipoise.events.log import EventLog
+from equipoise.events.writer import LogWriter
+
+__all__ = ["Recorder"]
+
+_GATHER = 0.05
+_SLOW = 2.0
+_logger = logging.getLogger("equipoise.gateway")
+
+
+class Recorder:
+    """Writes facts for a process that may not stand still.
+
+    Exposures are handed over at once, and whoever serves them is told when they are durable. Turns gather for
+    50 ms. While the log does not take facts in, turns wait in memory up to a bound and are dropped, counted,
+    beyond it; units that are not known are served unenrolled (`unrecorded`). What was lost is written into the
+    record as soon as that is possible.
+    """
+
+    def __init__(
+        self,
+        log: EventLog | None,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        *,
+        backlog: int = 20_000,
+        remembered: int = 20_000,
+    ) -> None:
+        self.exposed = Exposed(remembered)
+        self._loop, self._clock = loop, clock
+        self._writer = None if log is None else LogWriter(log, backlog=backlog, patient=True)
+        self._gathered: list[Encoded] = []
+        self._pending: dict[object, float] = {}
+        self._exposing: list[tuple[tuple[Draw, str], Encoded]] = []
+        self._telling: dict[tuple[Draw, str], list[Callable[[bool], None]]] = {}
+        self._lost: dict[str, Counter[str]] = {}
+        self._lost_since = 0.0
+        self._alarmed = False
+        self._down_since = 0.0
+
+    @property
+    def down_since(self) -> float:
+        """When the record was last known to be up (seconds since 1970 UTC); now, where it is."""
+        return self._down_since or self._clock.now()
+
+    @property
+    def down(self) -> bool:
+        """Whether the log takes nothing in: it refused, or somebody has waited for it for two seconds."""
+        down = self._is_down()
+        if not down:
+            self._down_since = 0.0
+        elif not self._down_since:
+            self._down_since = self._clock.now() - _SLOW
+        return down
+
+    def _is_down(self) -> bool:
+        writer = self._writer
+        if writer is None:
+            return True
+        if writer.trouble is not None:
+            return True
+        if self._pending:
+            oldest = next(iter(self._pending.values()))
+            return monotonic() - oldest > _SLOW
+        return False
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the log takes nothing in, in a sentence."""
+        if self._writer is None:
+            return "there is no log"
+        if self._writer.trouble is not None:
+            return str(self._writer.trouble)
+        return f"the log took more than {_SLOW:g} s" if self.down else None
+
+    @property
+    def waiting(self) -> int:
+        """Facts that are not written yet."""
+        return 0 if self._writer is None else self._writer.waiting
+
+    @property
+    def dropped(self) -> int:
+        """Facts that were lost since the process began."""
+        return 0 if self._writer is None else self._writer.dropped + self._writer.failed
+
+    def expose(
+        self, draw: Draw, unit: str, attributes: Mapping[str, Any], done: Callable[[bool], None]
+    ) -> None:
+        """Tell of an exposure; `done` is called in the loop with whether it is durable.
+
+        What a turn of the loop has to tell goes into one commit.
+        """
+        key = (draw, unit)
+        if (waiting := self._telling.get(key)) is not None:
+            # The same unit twice at once: it is the same promise.
+            waiting.append(done)
+            return
+        self._telling[key] = [done]
+        experiment = draw.experiment
+        body = {
+            "digest": experiment.digest,
+            "unit": unit,
+            "unit_type": experiment.unit.type,
+            "variant": draw.variant,
+            "probability": draw.probability,
+            "reason": draw.reason,
+            "epoch": draw.epoch,
+            "hash_version": HASH_VERSION,
+            "attributes": dict(attributes),
+        }
+        row = Encoded(new_id(), "exposure", experiment.name, self._clock.now(), orjson.dumps(body))
+        if not self._exposing:
+            self._loop.call_soon(self._hand_over)
+        self._exposing.append((key, row))
+
+    def _hand_over(self) -> None:
+        group, self._exposing = self._exposing, []
+        mark = object()
+        self._pending[mark] = monotonic()
+
+        def told(error: Exception | None) -> None:
+            # In the writer's thread. A loop that is closed has nobody left who waits.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(settle, error is None)
+
+        def settle(ok: bool) -> None:
+            self._pending.pop(mark, None)
+            for (draw, unit), _ in group:
+                if ok:
+                    self.exposed.remember(draw, unit)
+                for done in self._telling.pop((draw, unit), ()):
+                    done(ok)
+
+        if self._writer is None:
+            settle(ok=False)
+            return
+        try:
+            self._writer.hand_over([row for _, row in group], told)
+        except UsageError:
+            settle(ok=False)
+
+    def keep(self, kind: str, experiment: str, body: dict[str, Any]) -> None:
+        """A fact nobody waits for, given as its body; what is None in it is left out."""
+        if self._writer is None:
+            return
+        said = {name: value for name, value in body.items() if value is not None}
+        self._gather(Encoded(new_id(), kind, experiment, self._clock.now(), orjson.dumps(said)))
+
+    def tell(self, fact: Fact, done: Callable[[bool], None]) -> None:
+        """A fact whose teller waits until it is durable."""
+        if self._writer is None:
+            self._loop.call_soon(done, False)
+            return
+        self._writer.submit(fact, wait=False).add_done_callback(
+            lambda future: self._loop.call_soon_threadsafe(done, future.exception() is None)
+        )
+
+    def _gather(self, row: Encoded) -> None:
+        self._gathered.append(row)
+        if len(self._gathered) == 1:
+            self._loop.call_later(_GATHER, self.flush)
+        elif len(self._gathered) >= 500:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over what has gathered."""
+        rows, self._gathered = self._gathered, []
+        if rows and self._writer is not None and not self._writer.offer_all(rows):
+            for row in rows:
+                self._lose(row.experiment, row.kind)
+        if self._lost and not self.down:
+            self._confess()
+
+    def unrecorded(self, experiment: str) -> None:
+        """A unit was served unenrolled because its exposure could not be kept."""
+        self._lose(experiment, "exposure")
+
+    def _lose(self, experiment: str, kind: str) -> None:
+        if not self._lost:
+            self._lost_since = self._clock.now()
+        self._lost.setdefault(experiment, Counter())[kind] += 1
+        if not self._alarmed:
+            self._alarmed = True
+            _logger.error("the record is down, facts are being lost: %s", self.trouble)
+
+    def _confess(self) -> None:
+        lost, self._lost, self._alarmed = self._lost, {}, False
+        now = self._clock.now()
+        for experiment, kinds in lost.items():
+            fact = Loss(experiment=experiment, happened=now, since=self._lost_since, facts=dict(kinds))
+            if self._writer is None or not self._writer.offer(fact):
+                self._lost = lost
+                return
+        _logger.warning("the record is up again; what was lost is in it")
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.flush()
+        if self._writer is not None:
+            self._writer.close()

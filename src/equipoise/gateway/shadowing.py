@@ -1,0 +1,231 @@
+"""Shadow traffic: some of control's requests also go to a treatment, off the request path, and nobody sees it."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any
+
+import orjson
+
+from equipoise.assignment.applying import API, Applied, apply
+from equipoise.errors import EquipoiseError
+from equipoise.experiment.prices import cost_usd, price_of
+from equipoise.gateway.host import Host
+from equipoise.gateway.http1 import Exchange
+from equipoise.gateway.routing import Part
+from equipoise.gateway.upstream import Call, Failure
+from equipoise.providers.hearing import Heard
+from equipoise.providers.sse import DONE, Frames
+from equipoise.providers.timing import Timing
+from equipoise.scoring.evaluating import Subject
+
+__all__ = ["Shadows"]
+
+_AT_ONCE = 8
+_QUEUED = 100
+_DAY = 86_400.0
+
+
+class Shadows:
+    """Draws the sample, keeps to the budget of a day, and asks no more than eight at a time.
+
+    The draw is random and independent of the turn, with the share the definition says; what finds the queue full
+    or the budget spent is counted and left out. A day is one of UTC; the budget is that of this process.
+    """
+
+    def __init__(self, gateway: Host) -> None:
+        self._gateway = gateway
+        self._random = random.Random()  # noqa: S311 - a sample, not a secret
+        self._queue: deque[_Shadow] = deque()
+        self._running: set[_Shadow] = set()
+        self._spent: dict[tuple[str, int], float] = {}
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._running or self._queue)
+
+    def consider(self, part: Part, exchange: Exchange, api: API, measured: Mapping[str, Any]) -> None:
+        """Perhaps send this turn to the treatment as well, now that it is over."""
+        route = part.route
+        rollout = route.running.experiment.rollout
+        if (
+            part.draw.serves != "control"
+            or part.draw.reason in ("forced", "redirected", "removed", "paused", "stale", "unrecorded")
+            or measured.get("cancelled")
+            or measured.get("error")
+            or measured.get("blocked")
+            or self._random.random() >= rollout.shadow_share
+        ):
+            return
+        counts = self._gateway.counts
+        budget = rollout.shadow_budget_usd_per_day
+        day = int(self._gateway.clock.now() // _DAY)
+        if budget is not None and self._spent.get((route.name, day), 0.0) >= budget:
+            counts.shadows_over_budget += 1
+            return
+        if len(self._queue) >= _QUEUED:
+            counts.shadows_dropped += 1
+            return
+        try:
+            body = orjson.loads(exchange.body)
+            assert route.shadow is not None
+            draw = route.assigner.force(route.shadow)
+            applied = apply((draw,), body, api, part.attributes)
+        except (EquipoiseError, orjson.JSONDecodeError):
+            return
+        counts.shadows += 1
+        self._queue.append(_Shadow(self, self._gateway, part, applied, api, str(measured["trace"]), day))
+        # After what is being written has gone out.
+        self._gateway.loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        while self._queue and len(self._running) < _AT_ONCE:
+            shadow = self._queue.popleft()
+            self._running.add(shadow)
+            shadow.begin()
+
+    def over(self, shadow: _Shadow, cost: float | None) -> None:
+        """A shadow is done, and cost so much."""
+        self._running.discard(shadow)
+        if cost is not None:
+            key = (shadow.name, shadow.day)
+            self._spent = {each: spent for each, spent in self._spent.items() if each[1] == shadow.day}
+            self._spent[key] = self._spent.get(key, 0.0) + cost
+        self._next()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._queue.clear()
+        for each in tuple(self._running):
+            each.cancel()
+
+
+class _Shadow:
+    def __init__(
+        self,
+        shadows: Shadows,
+        gateway: Host,
+        part: Part,
+        applied: Applied,
+        api: API,
+        trace: str,
+        day: int,
+    ) -> None:
+        self.name, self.day = part.route.name, day
+        self._shadows, self._gateway, self._part = shadows, gateway, part
+        self._applied, self._api, self._trace = applied, api, trace
+        self._call: Call | None = None
+        self._heard = Heard(api)
+        self._frames: Frames | None = None
+        self._reply: list[bytes] = []
+        self._timing = Timing(0.0)
+        self._status = 0
+        self._warm: bool | None = None
+
+    def begin(self) -> None:
+        route = self._part.route
+        assert route.shadow is not None
+        endpoint = route.endpoints[route.shadow]
+        body = self._applied.body
+        if body.get("stream") is True and self._api == "chat":
+            body["stream_options"] = {"include_usage": True}
+        where, prefix = self._gateway.upstream(endpoint.base_url, endpoint.key_env, self._api)
+        now = monotonic()
+        self._timing = Timing(now)
+        self._warm = self._gateway.warmth(where, str(body.get("model")), now)
+        data = orjson.dumps(body)
+        self._call = Call(
+            where,
+            b"%bcontent-length: %d\r\n\r\n%b" % (prefix, len(data), data),
+            endpoint.timeouts,
+            self._on_head,
+            self._on_body,
+            self._on_end,
+            self._on_fail,
+        )
+        self._gateway.pool.start(self._call)
+
+    def cancel(self) -> None:
+        if self._call is not None:
+            self._call.cancel()
+
+    def _on_head(self, status: int, headers: dict[str, str]) -> None:
+        self._status = status
+        if headers.get("content-type", "").startswith("text/event-stream"):
+            self._frames = Frames()
+
+    def _on_body(self, data: bytes) -> None:
+        if self._frames is None:
+            self._reply.append(data)
+            return
+        for frame in self._frames.feed(data):
+            said = frame.data
+            if said is None or said == DONE:
+                continue
+            try:
+                if self._heard.piece(orjson.loads(said)):
+                    self._timing.content(monotonic())
+            except orjson.JSONDecodeError:
+                continue
+
+    def _on_end(self) -> None:
+        if self._frames is None:
+            try:
+                self._heard.whole(orjson.loads(b"".join(self._reply)))
+            except orjson.JSONDecodeError:
+                self._heard.errored = True
+        self._keep(error=self._status >= 400 or self._heard.errored)
+
+    def _on_fail(self, kind: Failure, said: str) -> None:  # noqa: ARG002 - nobody is told: nobody asked
+        self._keep(error=True)
+
+    def _keep(self, *, error: bool) -> None:
+        route, heard, call = self._part.route, self._heard, self._call
+        gaps = self._timing.gaps()
+        failing = (
+            route.inline.of_response(Subject(answer=heard.text, finish_reason=heard.finish_reason))
+            if not error and heard.text
+            else ()
+        )
+        cost = None
+        if heard.input_tokens is not None:
+            price = price_of(heard.model or "", route.prices) or price_of(
+                str(self._applied.body.get("model")), route.prices
+            )
+            if price is not None:
+                cost = cost_usd(price, heard.input_tokens, heard.output_tokens or 0, heard.cached_tokens or 0)
+        self._gateway.recorder.keep(
+            "shadow",
+            route.name,
+            {
+                "unit": self._part.unit,
+                "digest": route.running.experiment.digest,
+                "variant": route.shadow,
+                "reason": "shadow",
+                "trace": self._trace,
+                "latency_s": monotonic() - call.began if call is not None else None,
+                "ttft_s": self._timing.ttft,
+                "tpot_s": self._timing.per_token(heard.output_tokens),
+                "itl_p50_s": gaps[0] if gaps else None,
+                "itl_p95_s": gaps[1] if gaps else None,
+                "itl_max_s": gaps[2] if gaps else None,
+                "input_tokens": heard.input_tokens,
+                "output_tokens": heard.output_tokens,
+                "cached_tokens": heard.cached_tokens,
+                "cost_usd": cost,
+                "error": error,
+                "status": self._status or None,
+                "safe": None if error else not route.inline.unsafe(failing),
+                "empty": None if error else not heard.text and not heard.tool_calls,
+                "finish_reason": heard.finish_reason,
+                "tool_calls": heard.tool_calls or None,
+                "model": heard.model,
+                "fingerprint": heard.fingerprint,
+                "warm": self._warm,
+                "sent_digest": self._applied.sent_digest,
+            },
+        )
+        self._shadows.over(self, cost)

@@ -1,0 +1,603 @@
+"""One turn: from a request to its answer and its facts. Callbacks all the way, no task: a turn costs microseconds."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any
+
+import orjson
+
+from equipoise.assignment.applying import API, apply
+from equipoise.assignment.assigning import Draw
+from equipoise.errors import UpstreamError, UsageError
+from equipoise.experiment.endpoint import Endpoint
+from equipoise.gateway.blocking import blocked_end, blocked_reply
+from equipoise.gateway.host import Host
+from equipoise.gateway.http1 import Exchange, error_body
+from equipoise.gateway.routing import Part
+from equipoise.gateway.streaming import Stream
+from equipoise.gateway.upstream import Call, Failure
+from equipoise.providers.hearing import Heard
+from equipoise.scoring.evaluating import Subject
+from equipoise.scoring.holding import Holding
+from equipoise.scoring.inline import Inline, InlineCheck
+
+__all__ = ["Turn", "passed_back", "passed_on"]
+
+_AGAIN = frozenset({429, 500, 502, 503, 504})
+_LONGEST_REPLY = 64 * 1024 * 1024
+_NO_CHECKS = Inline(())
+_TOLD: dict[Draw, str] = {}
+"""The headers of a draw: there is one draw for all units that get the same."""
+_MOST_TOLD = 1_000
+_PASSED_BACK = frozenset(
+    {"x-request-id", "retry-after", "openai-processing-ms", "openai-organization", "openai-version"}
+)
+
+
+class Turn:
+    """The life of one request, driven by what the client, the upstream and the record do.
+
+    The upstream is called as soon as the exposures of new units are handed to the record; the first byte goes to
+    the client when they are durable, which the model's own latency usually hides.
+    """
+
+    __slots__ = (
+        "_after",
+        "_api",
+        "_asked",
+        "_blocked",
+        "_body",
+        "_call",
+        "_checks",
+        "_endpoint",
+        "_exchange",
+        "_fallback",
+        "_gateway",
+        "_head",
+        "_held",
+        "_inline",
+        "_kind",
+        "_more",
+        "_over",
+        "_parts",
+        "_reply",
+        "_retries",
+        "_safe",
+        "_sent",
+        "_started",
+        "_status",
+        "_stream",
+        "_trace",
+        "_waiting",
+        "_wants_stream",
+        "_warm",
+    )
+
+    def __init__(self, gateway: Host, exchange: Exchange, api: API, body: dict[str, Any], trace: str) -> None:
+        self._gateway, self._exchange = gateway, exchange
+        self._api, self._body, self._trace = api, body, trace
+        self._parts: tuple[Part, ...] = ()
+        self._inline: Inline = _NO_CHECKS
+        self._endpoint = Endpoint()
+        self._call: Call | None = None
+        self._stream: Stream | None = None
+        self._reply: list[bytes] = []
+        self._head: bytes | None = None
+        self._kind = b"application/json"
+        self._more = b""
+        self._after: Callable[[], None] | None = None
+        self._held: list[bytes] = []
+        self._waiting = 0
+        self._asked = self._started = 0.0
+        self._retries = 0
+        self._status = 0
+        self._fallback = self._over = self._blocked = False
+        self._safe: bool | None = None
+        self._warm: bool | None = None
+        self._checks: dict[str, str] = {}
+        self._sent: str | None = None
+        self._wants_stream = body.get("stream") is True
+
+    # Before the upstream.
+
+    def begin(self, parts: tuple[Part, ...]) -> None:
+        """Serve the request as its experiments say."""
+        self._parts = parts
+        exchange, gateway = self._exchange, self._gateway
+        exchange.on_lost = self._lost
+        exchange.on_room = self._room
+        checks = [check for part in parts for check in part.route.inline.checks]
+        if len(parts) == 1:
+            self._inline = parts[0].route.inline
+        elif checks:
+            self._inline = Inline(tuple({each.name: each for each in checks}.values()))
+        for part in parts:
+            found = part.route.endpoints[part.draw.serves]
+            if found.base_url is not None or len(parts) == 1:
+                self._endpoint = found
+        if any(each.on_request for each in self._inline.checks) and (
+            failing := self._inline.of_request(_asked(self._body, self._api))
+        ):
+            self._refuse(failing)
+            return
+        attributes = parts[0].attributes if len(parts) == 1 else _merged(parts)
+        try:
+            applied = apply(tuple(part.draw for part in parts), self._body, self._api, attributes)
+        except UsageError as error:
+            self._fail(400, str(error), "invalid_request_error")
+            return
+        self._body, self._sent = applied.body, applied.sent_digest
+        hide_usage = False
+        if self._wants_stream and self._api == "chat":
+            options = self._body.get("stream_options")
+            wanted = isinstance(options, dict) and options.get("include_usage") is True
+            if not wanted:
+                # Tokens are counted in any case; the client sees only what it asked for.
+                hide_usage = True
+                self._body["stream_options"] = (options if isinstance(options, dict) else {}) | {
+                    "include_usage": True
+                }
+        if self._wants_stream:
+            watched = self._inline.watched
+            self._stream = Stream(
+                "responses" if self._api == "responses" else "chat",
+                exchange.arrived,
+                hide_usage=hide_usage,
+                holding=Holding(watched) if watched else None,
+                buffer=self._inline.buffers,
+            )
+        for part in parts:
+            if part.fresh:
+                assert part.unit is not None
+                self._waiting += 1
+                gateway.recorder.expose(part.draw, part.unit, part.attributes, self._durable)
+        gateway.turns.add(self)
+        self._ask()
+
+    def _refuse(self, failing: tuple[tuple[InlineCheck, Any], ...]) -> None:
+        """The request itself does not hold to a check: the model is not asked."""
+        self._blocked = True
+        self._safe = not Inline.unsafe(failing) and None
+        self._checks = {
+            each.name: "failed" if each.name in {check.name for check, _ in failing} else "skipped"
+            for each in self._inline.checks
+        }
+        said = next((check.fallback for check, _ in failing if check.fallback is not None), "")
+        self._started = monotonic()
+        self._gateway.turns.add(self)
+        heard = Heard("responses" if self._api == "responses" else "chat")
+        self._status = 200
+        if self._wants_stream:
+            head = self._exchange.begin(200, self._headers(), kind=b"text/event-stream")
+            self._exchange.write(head, blocked_end(self._api, self._trace, heard, said, usage=False))
+            self._exchange.end()
+        else:
+            body = blocked_reply(self._api, self._trace, _word(self._body.get("model")), said)
+            self._exchange.answer(200, body, self._headers())
+        self._finish(heard=heard)
+
+    # The call.
+
+    def _ask(self) -> None:
+        gateway = self._gateway
+        now = monotonic()
+        if not self._asked:
+            self._asked = now
+        endpoint, body = self._endpoint, self._body
+        fallback = endpoint.fallback if self._fallback else None
+        base_url, key_env = endpoint.base_url, endpoint.key_env
+        if fallback is not None:
+            base_url = fallback.base_url or base_url
+            key_env = fallback.key_env or (None if fallback.base_url else key_env)
+            if fallback.model is not None:
+                body = body | {"model": fallback.model}
+        where, prefix = gateway.upstream(base_url, key_env, self._api)
+        self._warm = gateway.warmth(where, str(body.get("model")), now)
+        data = orjson.dumps(body)
+        self._call = Call(
+            where,
+            b"%b%bcontent-length: %d\r\n\r\n%b"
+            % (prefix, passed_on(self._exchange, self._trace), len(data), data),
+            endpoint.timeouts,
+            self._on_head,
+            self._on_body,
+            self._on_end,
+            self._on_fail,
+        )
+        gateway.pool.start(self._call)
+
+    def _on_head(self, status: int, headers: dict[str, str]) -> None:
+        self._status = status
+        if status in _AGAIN and self._try_again(None):
+            return
+        kind = headers.get("content-type", "application/json")
+        streams = status == 200 and self._stream is not None and kind.startswith("text/event-stream")
+        self._more = passed_back(headers)
+        self._kind = kind.encode("latin-1")
+        if streams:
+            said = b"%b%bcache-control: no-cache\r\n" % (self._headers(), self._more)
+            self._head = self._exchange.begin(200, said, kind=self._kind)
+        else:
+            self._stream = None
+            self._reply = []
+
+    def _on_body(self, data: bytes) -> None:
+        stream = self._stream
+        if stream is None:
+            self._reply.append(data)
+            if len(self._reply) > 64 and sum(map(len, self._reply)) > _LONGEST_REPLY:
+                self._on_fail("protocol", "the reply is longer than 64 MiB")
+            return
+        try:
+            out = stream.feed(data, monotonic())
+        except UpstreamError as error:
+            self._on_fail("protocol", str(error))
+            return
+        if out:
+            self._write(out)
+        if stream.failed is not None:
+            self._stop(stream.failed)
+
+    def _write(self, data: bytes) -> None:
+        """Send a piece, once the exposures of this turn are durable."""
+        if self._waiting:
+            self._held.append(data)
+            return
+        head, self._head = self._head, None
+        self._exchange.write(head or b"", data)
+
+    def _durable(self, ok: bool) -> None:
+        if self._over:
+            return
+        if not ok:
+            self._unrecord()
+            return
+        self._waiting -= 1
+        if self._waiting:
+            return
+        held, self._held = self._held, []
+        if held:
+            self._write(b"".join(held))
+        if self._after is not None:
+            self._after()
+
+    def _unrecord(self) -> None:
+        """The exposure could not be kept: nothing of the variant was shown, and the default is served instead."""
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+        self._gateway.turns.discard(self)
+        self._over = True
+        self._exchange.on_lost = self._exchange.on_room = None
+        self._gateway.serve_unrecorded(self._exchange, self._api, self._parts, self._trace)
+
+    # The end.
+
+    def _on_end(self) -> None:
+        if self._over:
+            return
+        if self._waiting:
+            self._after = self._on_end
+            return
+        if self._stream is not None:
+            self._end_stream(self._stream)
+            return
+        heard = Heard(self._api)
+        raw = self._reply[0] if len(self._reply) == 1 else b"".join(self._reply)
+        if self._status == 200:
+            try:
+                heard.whole(orjson.loads(raw))
+            except orjson.JSONDecodeError:
+                heard.errored = True
+            failing = self._examine(heard)
+            if failing:
+                self._blocked = True
+                said = next((check.fallback for check, _ in failing if check.fallback is not None), "")
+                raw = blocked_reply(self._api, self._trace, heard.model, said)
+        self._exchange.answer(self._status, raw, self._headers() + self._more, kind=self._kind)
+        self._finish(heard=heard)
+
+    def _examine(self, heard: Heard) -> tuple[tuple[InlineCheck, Any], ...]:
+        """The checks on the whole answer."""
+        if not self._inline.checks or self._api == "embeddings":
+            return ()
+        text = heard.text
+        if not text and heard.tool_calls:
+            # Nothing was said: a call of tools is looked at by whoever runs them.
+            self._checks = {each.name: "skipped" for each in self._inline.checks}
+            return ()
+        failing = self._inline.of_response(Subject(answer=text, finish_reason=heard.finish_reason))
+        failed = {check.name for check, _ in failing}
+        self._checks = {
+            each.name: "failed" if each.name in failed else "passed" if each.on_response else "skipped"
+            for each in self._inline.checks
+        }
+        self._safe = not Inline.unsafe(failing)
+        return failing
+
+    def _end_stream(self, stream: Stream) -> None:
+        out = stream.unterminated(monotonic())
+        heard = stream.heard
+        failing = self._examine(heard)
+        stops = next(
+            (check for check, _ in failing if check.buffer or check.name in self._inline.watched), None
+        )
+        if stops is not None and self._inline.buffers:
+            self._stop(stops.name)
+            return
+        self._write(out + stream.rest())
+        self._exchange.end()
+        self._finish(heard=heard)
+
+    def _stop(self, name: str) -> None:
+        """A check does not hold any more: hang up on the model, and end the answer as filtered."""
+        stream = self._stream
+        assert stream is not None
+        if self._call is not None:
+            self._call.cancel()
+        self._blocked = True
+        if not self._checks:
+            self._checks = {
+                each.name: "failed" if each.name == name else "skipped" for each in self._inline.checks
+            }
+        self._safe = False if name in self._inline.watched else self._safe
+        said = next((each.fallback for each in self._inline.checks if each.name == name), None)
+        self._write(blocked_end(self._api, self._trace, stream.heard, said, usage=not stream.hides_usage))
+        if self._waiting:
+            self._after = self._close
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self._exchange.end()
+        self._finish(heard=self._stream.heard if self._stream is not None else None)
+
+    def _on_fail(self, kind: Failure, said: str) -> None:
+        if self._over:
+            return
+        if self._call is not None:
+            self._call.cancel()
+        if self._try_again(kind):
+            return
+        heard = self._stream.heard if self._stream is not None else None
+        if self._exchange.started:
+            # Half an answer must not look like a whole one.
+            data = error_body(said, "upstream_error", kind)
+            self._exchange.write(b"", b"data: %b\n\n" % data)
+            self._exchange.abort()
+        else:
+            self._status = 504 if kind in ("first_byte", "total", "between_chunks") else 502
+            self._exchange.answer(self._status, error_body(said, "upstream_error", kind), self._headers())
+        self._finish(heard=heard, error=True, why=kind)
+
+    def _try_again(self, kind: Failure | None) -> bool:
+        """Another try in the same arm, or the fallback, if there is one left. Nothing was sent to the client."""
+        if kind in ("between_chunks", "total") or self._exchange.started or self._held:
+            return False
+        endpoint = self._endpoint
+        if self._retries < endpoint.retries:
+            self._retries += 1
+            delay = min(0.1 * 2 ** (self._retries - 1), 2.0) * random.uniform(0.5, 1.0)  # noqa: S311
+        elif endpoint.fallback is not None and not self._fallback:
+            self._fallback = True
+            delay = 0.0
+        else:
+            return False
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        self._status = 0
+        self._reply, self._head = [], None
+        self._gateway.loop.call_later(delay, self._once_more)
+        return True
+
+    def _once_more(self) -> None:
+        if not self._over:
+            self._ask()
+
+    def _fail(self, status: int, said: str, kind: str) -> None:
+        self._status = status
+        self._exchange.answer(status, error_body(said, kind), self._headers())
+        self._finish(heard=None, error=True)
+
+    # What happens on the way.
+
+    def _lost(self) -> None:
+        """The client went away: so does the call, at once."""
+        if self._over:
+            return
+        if self._call is not None:
+            self._call.cancel()
+        heard = self._stream.heard if self._stream is not None else None
+        self._finish(heard=heard, cancelled=True)
+
+    def _room(self, room: bool) -> None:
+        if self._call is not None:
+            self._call.pause(room)
+
+    def sweep(self, now: float) -> None:
+        """Let go of what was held back for long enough."""
+        if self._stream is not None and (out := self._stream.overdue(now)):
+            self._write(out)
+
+    # The record.
+
+    def _headers(self) -> bytes:
+        """What the reply says of its experiments, as lines."""
+        said = [f"x-equipoise-trace: {self._trace}\r\n"]
+        parts = self._parts
+        if len(parts) == 1:
+            draw = parts[0].draw
+            if (told := _TOLD.get(draw)) is None:
+                if len(_TOLD) > _MOST_TOLD:
+                    _TOLD.clear()
+                told = _TOLD[draw] = _told(draw.variant, draw.experiment.identity, draw.reason)
+            said.append(told)
+        elif parts:
+            arms = ", ".join(part.draw.variant or "none" for part in parts)
+            names = ", ".join(part.draw.experiment.identity for part in parts)
+            said.append(_told(arms, names, ", ".join(part.draw.reason for part in parts)))
+        tokens = self._gateway.tokens(parts, self._trace)
+        said += [f"x-equipoise-{name}: {value}\r\n" for name, value in tokens]
+        return "".join(said).encode("latin-1")
+
+    def _finish(
+        self,
+        *,
+        heard: Heard | None,
+        error: bool = False,
+        cancelled: bool = False,
+        why: str | None = None,
+    ) -> None:
+        """The turn is over: its facts."""
+        if self._over:
+            return
+        self._over = True
+        gateway = self._gateway
+        gateway.turns.discard(self)
+        now = monotonic()
+        call = self._call
+        if self._status >= 400 or (heard is not None and heard.errored):
+            error = True
+        timing = self._stream.timing if self._stream is not None else None
+        gaps = timing.gaps() if timing is not None else None
+        text = heard.text if heard is not None else ""
+        answered = heard is not None and not error and not cancelled
+        asked = self._asked or now
+        spent = (call.heard - asked) if call is not None and call.heard > asked else 0.0
+        output = heard.output_tokens if heard is not None else None
+        measured: dict[str, Any] = {
+            "trace": self._trace,
+            "latency_s": now - self._exchange.arrived,
+            "overhead_s": max(now - self._exchange.arrived - spent, 0.0),
+            "error": error if not cancelled else None,
+            "cancelled": cancelled or None,
+            "status": self._status or None,
+            "stream": self._wants_stream or None,
+            "retries": self._retries or None,
+            "fallback": self._fallback or None,
+            "warm": self._warm,
+            "blocked": self._blocked or None,
+            "safe": self._safe,
+            "empty": (not text and not heard.tool_calls)
+            if answered and heard and self._api != "embeddings"
+            else None,
+            "sent_digest": self._sent,
+            "checks": self._checks or None,
+            "finish_reason": "content_filter" if self._blocked else why,
+        }
+        if timing is not None and timing.ttft is not None:
+            measured["ttft_s"] = timing.ttft
+            measured["tpot_s"] = timing.per_token(output)
+            if gaps is not None:
+                measured["itl_p50_s"], measured["itl_p95_s"], measured["itl_max_s"] = gaps
+        if heard is not None:
+            measured |= {
+                "input_tokens": heard.input_tokens,
+                "output_tokens": output,
+                "cached_tokens": heard.cached_tokens,
+                "model": heard.model,
+                "fingerprint": heard.fingerprint,
+                "tool_calls": heard.tool_calls or None,
+            }
+            if not self._blocked and why is None:
+                measured["finish_reason"] = heard.finish_reason
+        gateway.finished(self._parts, measured, self._exchange, heard, self._body, self._api)
+
+
+_KEPT_BACK = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "api-key",
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "traceparent",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+        "x-api-key",
+        "x-goog-api-key",
+        "x-real-ip",
+    }
+)
+_OURS = ("x-equipoise-", "x-forwarded-")
+
+
+def passed_on(exchange: Exchange, trace: str) -> bytes:
+    """The client's headers that the upstream is to see: none of its credentials, and nothing of the hop."""
+    said = [
+        f"{name}: {value}\r\n"
+        for name, value in exchange.headers.items()
+        if name not in _KEPT_BACK and not name.startswith(_OURS)
+    ]
+    # One span further down the same trace; its id need not be unguessable.
+    said.append(f"traceparent: 00-{trace}-{random.getrandbits(64) or 1:016x}-01\r\n")
+    return "".join(said).encode("latin-1", "replace")
+
+
+def passed_back(headers: Mapping[str, str]) -> bytes:
+    """The upstream's headers that the client is to see, as lines."""
+    said = [
+        f"{name}: {value}\r\n"
+        for name, value in headers.items()
+        if name in _PASSED_BACK or name.startswith("x-ratelimit-")
+    ]
+    return "".join(said).encode("latin-1") if said else b""
+
+
+def _told(variant: str | None, experiment: str, reason: str) -> str:
+    arm = "" if variant is None else f"x-equipoise-variant: {variant}\r\n"
+    return f"{arm}x-equipoise-experiment: {experiment}\r\nx-equipoise-reason: {reason}\r\n"
+
+
+def _merged(parts: tuple[Part, ...]) -> dict[str, Any]:
+    return {name: value for part in parts for name, value in part.attributes.items()}
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _asked(body: Mapping[str, Any], api: API) -> str:
+    """What the user says in this turn: the text of the last user message, or the input."""
+    if api == "chat":
+        messages = body.get("messages")
+        if isinstance(messages, list):
+            for message in reversed(messages):
+                if isinstance(message, dict) and message.get("role") == "user":
+                    return _text(message.get("content"))
+        return ""
+    given = body.get("input")
+    if isinstance(given, list):
+        for item in reversed(given):
+            if isinstance(item, dict) and item.get("role") == "user":
+                return _text(item.get("content"))
+        return "\n".join(each for each in given if isinstance(each, str))
+    return _text(given)
+
+
+def _text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    return "\n".join(
+        part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
+    )
