@@ -9,7 +9,7 @@ from equipoise.assignment.assigning import Draw
 
 __all__ = ["Exposed"]
 
-_REMEMBERED = 20_000
+_REMEMBERED = 10_000
 
 
 class Exposed:
@@ -25,17 +25,18 @@ class Exposed:
     def __init__(self, remembered: int = _REMEMBERED) -> None:
         self._remembered = remembered
         self._lock = threading.Lock()
-        self._recent: set[tuple[str, str]] = set()
-        self._former: set[tuple[str, str]] = set()
-        self._telling: dict[tuple[str, str], Future[None]] = {}
+        self._recent: set[str] = set()
+        self._former: set[str] = set()
+        self._telling: dict[str, Future[None]] = {}
         self._keys: dict[tuple[str, str, str | None], str] = {}
 
-    def _key(self, draw: Draw, unit: str) -> tuple[str, str]:
+    def _key(self, draw: Draw, unit: str) -> str:
         experiment = draw.experiment
         of = (experiment.digest, experiment.unit.type, draw.variant)
         if (key := self._keys.get(of)) is None:
-            key = self._keys[of] = "\0".join(map(str, of))
-        return key, unit
+            # A short name for it: there is one of these for every unit that is remembered.
+            key = self._keys[of] = f"{len(self._keys)}\0"
+        return key + unit
 
     def knows(self, draw: Draw, unit: str) -> bool:
         """Whether the unit's exposure is durable, as far as is remembered here."""
@@ -80,7 +81,7 @@ class Exposed:
             else:
                 told.set_exception(error)
 
-    def _keep(self, key: tuple[str, str]) -> None:
+    def _keep(self, key: str) -> None:
         if key not in self._recent:
             if len(self._recent) >= self._remembered:
                 self._former, self._recent = self._recent, set()

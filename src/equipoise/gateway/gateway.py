@@ -48,7 +48,7 @@ _PATHS: Mapping[str, tuple[API, str]] = {
     "/v1/responses": ("responses", "/responses"),
     "/v1/embeddings": ("embeddings", "/embeddings"),
 }
-_TRACES = 20_000
+_TRACES = 4_000
 _logger = logging.getLogger("equipoise.gateway")
 
 

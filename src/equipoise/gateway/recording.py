@@ -45,7 +45,7 @@ class Recorder:
         clock: Clock,
         *,
         backlog: int = 20_000,
-        remembered: int = 20_000,
+        remembered: int = 10_000,
     ) -> None:
         self.exposed = Exposed(remembered)
         self._loop, self._clock = loop, clock

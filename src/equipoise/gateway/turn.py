@@ -506,6 +506,9 @@ class Turn:
             if not self._blocked and why is None:
                 measured["finish_reason"] = heard.finish_reason
         gateway.finished(self._parts, measured, self._exchange, heard, self._body, self._api)
+        # Turn, exchange and call know one another: parted here, they are gone at once, without a search for garbage.
+        self._exchange.on_lost = self._exchange.on_room = None
+        self._call = self._after = None
 
 
 _KEPT_BACK = frozenset(
