@@ -352,7 +352,7 @@ def test_outcomes_before_the_first_exposure_and_of_strangers_do_not_count(tmp_pa
     measured = measure_log(experiment, log)
     assert measured.units == {"control": 1, "a": 0, "b": 0}
     assert measured.tallies["v_sum"]["control"].moments == Moments.of([6.0])
-    assert measured.orphans == 1
+    assert measured.aside.orphans == 1
     # Up to a position: the look is what it was when it was taken.
     assert measure_log(experiment, log, until=3).tallies["v_sum"]["control"].moments == Moments.of([2.0])
 

@@ -38,7 +38,7 @@ def test_an_outcome_before_the_exposure_is_left_out_and_told(tmp_path):
             ]
         )  # fmt: skip
     measured = measure_log(experiment, log)
-    assert measured.early == 1
+    assert measured.aside.early == 1
     assert sum(tally.units for tally in measured.tallies["resolution_rate"].values()) == 3
     said = next(
         check for check in check_health(experiment, measured, repeated=True) if check.name == "early values"

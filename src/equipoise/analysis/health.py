@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from equipoise.analysis.findings import Check
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.tally import Measurement
@@ -36,28 +38,29 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
                 f"{measured.rows_without_unit} of {measured.rows} rows name no unit and are left out",
             )
         )
-    if measured.orphans:
+    if measured.aside.orphans:
         checks.append(
             Check(
                 "orphans",
                 "note",
-                f"{measured.orphans} outcomes or turns belong to units that were never exposed",
+                f"{measured.aside.orphans} outcomes or turns belong to units that were never exposed",
             )
         )
-    if measured.early:
+    if measured.aside.early:
         checks.append(
             Check(
                 "early values",
                 "note",
                 (
                     "1 outcome or turn was"
-                    if measured.early == 1
-                    else f"{measured.early:,} outcomes or turns were"
+                    if measured.aside.early == 1
+                    else f"{measured.aside.early:,} outcomes or turns were"
                 )
                 + " told before the first exposure of their unit and left out; "
                 "a source whose clock is behind loses outcomes this way",
             )
         )
+    checks += _served_otherwise(measured)
     if measured.clusters is not None:
         fewest = min(measured.clusters.values())
         if fewest < 30:
@@ -69,6 +72,38 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
                 )
             )
     return tuple(checks)
+
+
+def _served_otherwise(measured: Measurement) -> list[Check]:
+    """What the gateway says of turns that do not count, that were lost, or that count with a mark."""
+    aside = measured.aside
+    found = []
+    if aside.lost:
+        said = _listed(aside.lost)
+        found.append(
+            Check(
+                "recording loss",
+                "note",
+                f"the record was away for a while: {said} could not be kept. Lost exposures are units that were "
+                "served unenrolled; they are missing from both arms alike unless an arm slowed the record down",
+            )
+        )
+    if aside.unenrolled:
+        found.append(Check("unenrolled", "ok", f"turns outside the experiment: {_listed(aside.unenrolled)}"))
+    if aside.marked:
+        found.append(
+            Check(
+                "marked turns",
+                "note",
+                f"{_listed(aside.marked)}; they count in the arm of their unit (intention to treat), cancelled "
+                "ones without their latency",
+            )
+        )
+    return found
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in sorted(counts.items()))
 
 
 def _arms(measured: Measurement) -> Check:

@@ -161,6 +161,11 @@ class Assigner:
             )
         return splitter, tuple(draws)
 
+    @property
+    def closed(self) -> Reason | None:
+        """Why nobody new may enter; None where they may."""
+        return self._closed
+
     def force(self, variant: str) -> Draw:
         """A tester's draw: this variant, and nothing counted. UsageError where there is no such variant."""
         return self._served(variant, "forced")

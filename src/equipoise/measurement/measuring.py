@@ -13,7 +13,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.record import log_facts
 from equipoise.measurement.tables import frame_source, open_table, table_facts
-from equipoise.measurement.tally import Measurement, Tally
+from equipoise.measurement.tally import Aside, Measurement, Tally
 from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_levels
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
@@ -67,10 +67,8 @@ def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = No
     """Measure the log, up to a position where one is given."""
     connection = _connect()
     try:
-        names, orphans, early = log_facts(connection, experiment, log, until)
-        return _measure(
-            connection, experiment, names, "the event log", timed=True, orphans=orphans, early=early
-        )
+        names, aside = log_facts(connection, experiment, log, until)
+        return _measure(connection, experiment, names, "the event log", timed=True, aside=aside)
     finally:
         connection.close()
 
@@ -111,8 +109,7 @@ def _measure(
     described: str,
     *,
     timed: bool,
-    orphans: int = 0,
-    early: int = 0,
+    aside: Aside | None = None,
 ) -> Measurement:
     rows, without_unit, first, last = _one(
         connection,
@@ -193,8 +190,7 @@ def _measure(
         first=first,
         last=last,
         tallies={metric.name: tallies[metric.name] for metric in experiment.metrics},
-        orphans=orphans,
-        early=early,
+        aside=aside or Aside(),
         critical_segments=critical,
     )
 

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from equipoise.errors import DataError
-from equipoise.events.facts import Exposure, Fact, Outcome, Score, Turn
+from equipoise.events.facts import Exposure, Fact, Loss, Outcome, Score, Turn
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Quantity
 from equipoise.measurement.tables import quantities
+from equipoise.measurement.tally import Aside
 
 if TYPE_CHECKING:
     import duckdb
 
 __all__ = ["log_facts"]
 
+_MARKS = ("cancelled", "fallback", "redirected", "blocked")
+_CENSORED = ("latency_s", "tpot_s")
+
 
 def log_facts(
     connection: duckdb.DuckDBPyConnection, experiment: Experiment, log: EventLog, until: int | None = None
-) -> tuple[Mapping[Quantity, str], int, int]:
+) -> tuple[Mapping[Quantity, str], Aside]:
     """Make `facts` out of the log: an exposure or a value per row, values only from first exposure on.
 
     `until` is the position in the log at which to stop reading, so that a look can be repeated.
-    Returns the column of each quantity, how many values belong to nobody exposed (orphans), and how many
-    were told of a unit before its first exposure (early) and are left out.
+    Returns the column of each quantity, and what was set aside. The latency of a turn that was cancelled is
+    left out: it says how long somebody waited, not how long it would have taken.
     """
     import pyarrow as pa
 
@@ -36,7 +41,8 @@ def log_facts(
     }
     values: dict[str, list[Any]] = {"unit": [], "quantity": [], "happened": [], "value": []}
     known = {variant.name for variant in experiment.variants}
-    kinds = ("exposure", "outcome", "turn", "score")
+    kinds = ("exposure", "outcome", "turn", "score", "loss")
+    unenrolled, lost, marked = Counter[str](), Counter[str](), Counter[str]()
     for record in log.read_since(0, experiment=experiment.name, kinds=kinds):
         if until is not None and record.position > until:
             break
@@ -56,6 +62,15 @@ def log_facts(
             for segment, column in segments.items():
                 exposures[column].append(_word(fact, segment))
             continue
+        if isinstance(fact, Loss):
+            lost.update(fact.facts)
+            continue
+        if isinstance(fact, Turn):
+            if fact.reason is not None and (fact.variant is None or fact.reason == "forced"):
+                # Served the default, or a tester's choice: not control, and nobody's.
+                unenrolled[fact.reason] += 1
+                continue
+            marked.update(mark for mark in _MARKS if getattr(fact, mark))
         for quantity in names:
             value = _value(fact, quantity)
             if value is not None:
@@ -106,7 +121,7 @@ def log_facts(
            JOIN (SELECT unit, min(happened) AS since FROM exposures GROUP BY unit) AS firsts
              ON firsts.unit = h.unit AND h.happened < firsts.since"""
     ).fetchone() or (0,)
-    return names, int(orphans[0]), int(early[0])
+    return names, Aside(int(orphans[0]), int(early[0]), dict(unenrolled), dict(lost), dict(marked))
 
 
 def _word(exposure: Exposure, attribute: str | None) -> str | None:
@@ -129,6 +144,8 @@ def _value(fact: Fact, quantity: Quantity) -> float | bool | None:
 
 
 def _turn_value(turn: Turn, name: str) -> object:
+    if turn.cancelled and name in _CENSORED:
+        return None
     tokens = (turn.input_tokens, turn.output_tokens)
     if name == "tokens":
         return None if None in tokens else sum(part or 0 for part in tokens)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from equipoise.stats.comparison.quantiles import QuantileSummary
 from equipoise.stats.estimate import NotEstimable
@@ -28,6 +28,23 @@ class Tally:
     quantile: QuantileSummary | NotEstimable | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What of a record does not count, or counts with a mark.
+
+    `orphans` are values of units never exposed, `early` those told before a unit's first exposure; neither
+    counts. `unenrolled` are turns served outside the experiment, by reason, and `lost` what could not be
+    kept while the record was away, by kind. `marked` turns count in their arm: cancelled ones without their
+    latency, those that a fallback model answered, or that were redirected to control, or blocked.
+    """
+
+    orphans: int = 0
+    early: int = 0
+    unenrolled: Mapping[str, int] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
+    marked: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """What a source holds about an experiment.
@@ -36,8 +53,8 @@ class Measurement:
     units were seen in several variants; they count for the one seen first (`kept`), or are left out
     where no time tells which that was. `critical_segments` holds, for each critical segment of the
     definition and in its order, the tallies of its metric within it. `rows_without_unit` could not be attributed to anybody.
-    `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `orphans`
-    are values of units never exposed, `early` those told before a unit's first exposure; neither counts.
+    `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `aside` is
+    what does not count.
     """
 
     source: str
@@ -50,6 +67,5 @@ class Measurement:
     first: float | None
     last: float | None
     tallies: Mapping[str, Mapping[str, Tally]]
-    orphans: int = 0
-    early: int = 0
+    aside: Aside = field(default_factory=Aside)
     critical_segments: tuple[Mapping[str, Tally], ...] = ()

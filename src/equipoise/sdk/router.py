@@ -154,6 +154,7 @@ class Router:
     _following: Following | None
     _forced: Mapping[str, str] | None
     _served: Configuration
+    _fresh_until: float = 0.0
 
     @property
     def experiment(self) -> Experiment:
@@ -171,7 +172,14 @@ class Router:
         Raises UsageError for None, empty or non-string units: they are refused, never bucketed.
         """
         assignment = _new(Assignment)
-        if self._direct and token is None:
+        if token is None and (
+            self._direct
+            or (
+                (following := self._following) is not None
+                and following.configuration is self._served
+                and self._clock.now() < self._fresh_until
+            )
+        ):
             assignment._draw = self._assigner.draw(unit, attributes)
         else:
             assignment._draw = self._drawn(unit, attributes, token)
@@ -212,6 +220,9 @@ class Router:
                 forced = {unit: name for unit, name in (self._forced or {}).items() if name in names}
                 self._assigner = running.assigner(self._clock, forced)
             self._served = served
+            # As long as this is what runs and everybody may enter, a draw is all that is asked for.
+            open_ = self._assigner.closed is None and self._pins is None
+            self._fresh_until = served.as_of + LEASE if open_ else 0.0
         return self._assigner.closing("stale", served.as_of + LEASE) if following.stale else self._assigner
 
     def _entered(self, unit: str, token: str | None, assigner: Assigner) -> int | None:
