@@ -30,7 +30,15 @@ def gateway(name: str, units: str, definition: Callable[[int], str], *, shadows:
         place = ("--port", str(port), "--log", log, "--state", str(home / "state"))
         return Contender(
             name=name,
-            argv=(*ours, "serve", "--only", "gateway", *place, "--upstream", f"http://127.0.0.1:{upstream}/v1"),
+            argv=(
+                *ours,
+                "serve",
+                "--only",
+                "gateway",
+                *place,
+                "--upstream",
+                f"http://127.0.0.1:{upstream}/v1",
+            ),
             port=port,
             ready="/healthz",
             model="experiment/bench",
