@@ -11,6 +11,7 @@ figure; `busy` says how much of its core a contender used, so 1 is saturation. A
 from __future__ import annotations
 
 import os
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -70,6 +71,21 @@ inline: [pii, toxicity, length]
 prices:
   bench-model: {{input: 0.15, output: 0.6}}
 """
+
+
+def shadowed(port: int) -> str:
+    """The same with a fifth of control's turns also sent to the treatment; all units are in control's hands."""
+    return (
+        definition(port).replace(
+            "name: bench", "name: bench\nallocation: {control: 99/100, treatment: 1/100}"
+        )
+        + "rollout: {stages: [ab], shadow: {share: 20%}}\n"
+    )
+
+
+def alone(port: int) -> str:
+    """What the one above is held against."""
+    return shadowed(port).replace("share: 20%", "share: 0%")
 
 
 MAKES: tuple[Make, ...] = (
@@ -197,6 +213,48 @@ def added(figure: str, time_to: str, taken: dict[str, list[dict[str, float]]]) -
         report(f"gateway, {RATE}/s, {figure}: {name}", figures)
 
 
+def shadow(size: Size) -> None:
+    """The 99th percentile with a fifth of the traffic shadowed, less that without, at 100 requests a second."""
+    makes = (
+        gateway("equipoise, no shadow", "known", alone),
+        gateway("equipoise, a fifth shadowed", "known", shadowed, shadows=True),
+    )
+    load = ("--rate", str(RATE), "--requests", str(2 * size.at_rate))
+    with rig(makes, first_ms=20) as one:
+        taken = in_turn(one, size.rounds, load, lambda at: one.load(at, *load))
+        without, with_ = (taken[each.name] for each in one.contenders)
+        pairs = list(zip(with_, without, strict=True))
+        figures = {
+            key: value
+            for part in ("p50", "p99")
+            for key, value in spread(
+                f"more_{part}_ms",
+                [1e3 * (one[f"total_{part}_s"] - other[f"total_{part}_s"]) for one, other in pairs],
+            ).items()
+        }
+        report("gateway, 100/s, a fifth shadowed less none", figures)
+
+
+def memory_record_down(size: Size) -> None:
+    """The same with the log locked by somebody else: what cannot be kept waits up to a bound and is then dropped."""
+    for units in ("known", "new"):
+        # A unit whose exposure could not be kept is asked for a second time, with the default.
+        made = gateway(f"equipoise, {units} units", units, definition, shadows=units == "new")
+        with rig((made,)) as one:
+            each = one.contenders[0]
+            load = ("--connections", str(CONNECTIONS), "--requests")
+            one.load(each, *load, str(size.watched // 10))
+            early = each.memory_mib()
+            log = each.contender.argv[each.contender.argv.index("--log") + 1]
+            lock = sqlite3.connect(log, isolation_level=None)
+            lock.execute("BEGIN EXCLUSIVE")
+            one.load(each, *load, str(size.watched))
+            late = each.memory_mib()
+            lock.close()
+            figures = {"early_mib": early, "late_mib": late, "growth": late / early - 1}
+            report(f"gateway, memory, record down: {each.name}", figures | {"peak_mib": each.peak_mib()})
+
+
 def commit(size: Size) -> None:
     """What a commit of the disk takes beside it: 4 KiB written and synchronised, as the record of a new unit is."""
     taken = []
@@ -226,7 +284,9 @@ def main(size: Size | None = None, makes: Sequence[Make] = MAKES) -> None:
     requests_cpu(makes, size)
     chunks_cpu(makes, size)
     latency(makes, size)
+    shadow(size)
     memory(makes, size)
+    memory_record_down(size)
     commit(size)
 
 

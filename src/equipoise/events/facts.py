@@ -32,6 +32,7 @@ __all__ = [
     "Shadow",
     "Transition",
     "Turn",
+    "compact",
     "decode",
     "encode",
     "encoded",
@@ -302,7 +303,7 @@ def encode(fact: Fact) -> bytes:
         for value in body.values():
             if type(value) in _WITHIN and not _finite(value):
                 raise TypeError("a number in it is not finite")
-        return orjson.dumps(body, default=_plain)
+        return compact(body)
     except TypeError as error:
         raise UsageError(f"this {fact.kind} cannot be kept: {error}") from None
 
@@ -330,6 +331,11 @@ def _finite(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(map(_finite, value.values()))
     return all(map(_finite, value)) if isinstance(value, list | tuple) else True
+
+
+def compact(body: Mapping[str, Any]) -> bytes:
+    """JSON in as many bytes as it has: orjson leaves the room it worked in (some 8 KiB) with what it returns."""
+    return bytes(memoryview(orjson.dumps(body, default=_plain)))
 
 
 def _plain(value: Any) -> Any:

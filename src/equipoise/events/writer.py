@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from time import monotonic
 from typing import Self
 
 from equipoise.errors import UsageError
@@ -56,6 +57,7 @@ class LogWriter:
         self._writing: list[tuple[Encoded, Told]] = []
         self._changed = threading.Condition()
         self._closed = False
+        self._since = 0.0
         self.failed = 0
         self.dropped = 0
         self.error: Exception | None = None
@@ -112,6 +114,12 @@ class LogWriter:
         return True
 
     @property
+    def stuck_s(self) -> float:
+        """For how many seconds the log has been at the batch it is at; 0 while it has none."""
+        since = self._since
+        return monotonic() - since if since else 0.0
+
+    @property
     def waiting(self) -> int:
         """How many facts are not written yet."""
         return len(self._waiting) + len(self._writing)
@@ -143,7 +151,9 @@ class LogWriter:
                 if not self._waiting:
                     return
                 self._writing = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
+            self._since = monotonic()
             self._write(self._writing)
+            self._since = 0.0
             with self._changed:
                 self._writing = []
                 self._changed.notify_all()

@@ -69,7 +69,7 @@ class GatewaySettings:
     last_good: Path | None = None
     forced: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
-    backlog: int = 20_000
+    backlog: int = 2_500
     worker: int = 0
 
 

@@ -10,14 +10,12 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-import orjson
-
 from equipoise.assignment.assigning import Draw
 from equipoise.assignment.exposing import Exposed
 from equipoise.assignment.hashing import HASH_VERSION
 from equipoise.clock import Clock
 from equipoise.errors import UsageError
-from equipoise.events.facts import Encoded, Fact, Loss
+from equipoise.events.facts import Encoded, Fact, Loss, compact
 from equipoise.events.ids import new_id
 from equipoise.events.log import EventLog
 from equipoise.events.writer import LogWriter
@@ -44,10 +42,11 @@ class Recorder:
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         *,
-        backlog: int = 20_000,
+        backlog: int = 2_500,
         remembered: int = 10_000,
     ) -> None:
         self.exposed = Exposed(remembered)
+        self._backlog = backlog
         self._loop, self._clock = loop, clock
         self._writer = None if log is None else LogWriter(log, backlog=backlog, patient=True)
         self._gathered: list[Encoded] = []
@@ -76,9 +75,7 @@ class Recorder:
 
     def _is_down(self) -> bool:
         writer = self._writer
-        if writer is None:
-            return True
-        if writer.trouble is not None:
+        if writer is None or writer.trouble is not None or writer.stuck_s > _SLOW:
             return True
         if self._pending:
             oldest = next(iter(self._pending.values()))
@@ -129,7 +126,7 @@ class Recorder:
             "hash_version": HASH_VERSION,
             "attributes": dict(attributes),
         }
-        row = Encoded(new_id(), "exposure", experiment.name, self._clock.now(), orjson.dumps(body))
+        row = Encoded(new_id(), "exposure", experiment.name, self._clock.now(), compact(body))
         if not self._exposing:
             self._loop.call_soon(self._hand_over)
         self._exposing.append((key, row))
@@ -165,7 +162,7 @@ class Recorder:
         if self._writer is None:
             return
         said = {name: value for name, value in body.items() if value is not None}
-        self._gather(Encoded(new_id(), kind, experiment, self._clock.now(), orjson.dumps(said)))
+        self._gather(Encoded(new_id(), kind, experiment, self._clock.now(), compact(said)))
 
     def tell(self, fact: Fact, done: Callable[[bool], None]) -> None:
         """A fact whose teller waits until it is durable."""
@@ -189,7 +186,7 @@ class Recorder:
         if rows and self._writer is not None and not self._writer.offer_all(rows):
             for row in rows:
                 self._lose(row.experiment, row.kind)
-        if self._lost and not self.down:
+        if self._lost and not self.down and self.waiting < self._backlog // 2:
             self._confess()
 
     def unrecorded(self, experiment: str) -> None:
