@@ -553,6 +553,7 @@ class Gateway:
             self._sweeper.cancel()
         self._shadows.close()
         self.pool.close()
+        self.server.close()
         self.recorder.close()
         if self.following is not None:
             self.following.close()

@@ -159,6 +159,11 @@ class Server:
         for each in tuple(self.connections):
             each.drain()
 
+    def close(self) -> None:
+        """Hang up on everybody."""
+        for each in tuple(self.connections):
+            each.drop()
+
 
 class _Connection(asyncio.Protocol):
     __slots__ = (
