@@ -135,7 +135,7 @@ def upstream(script: Callable[[web.Request, dict[str, Any]], Any] | None = None)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         there.port = runner.addresses[0][1]
         ready.set()
-        while not stop.is_set():
+        while not stop.is_set():  # noqa: ASYNC110 - the event is a thread's
             await asyncio.sleep(0.01)
         await runner.cleanup()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-from pathlib import Path
 
 from equipoise.errors import UsageError
 
@@ -14,9 +13,9 @@ DEFAULT_LOG = "equipoise.db"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
 
-def default_log() -> Path:
-    """Where the log is: EQUIPOISE_LOG, or `equipoise.db` in the working folder."""
-    return Path(os.environ.get("EQUIPOISE_LOG") or DEFAULT_LOG)
+def default_log() -> str:
+    """Where the log is: EQUIPOISE_LOG, a path or an address, or `equipoise.db` in the working folder."""
+    return os.environ.get("EQUIPOISE_LOG") or DEFAULT_LOG
 
 
 def base_url() -> str:

@@ -513,7 +513,7 @@ def test_limits_are_answers_and_not_silence():
         assert b" 404 " in said
         assert b"experiment/bot" in said
         assert up.bodies == []
-        assert at.gateway.server.exchanges == 0
+        until(lambda: at.gateway.server.exchanges == 0)
 
 
 def test_feedback_reaches_the_units_of_a_reply():

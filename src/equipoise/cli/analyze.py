@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPath, caution, emit, working
+from equipoise.cli.output import AsJson, LogPlace, caution, emit, working
 
 __all__ = ["analyze"]
 
@@ -27,7 +27,7 @@ def analyze(
         ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
-    log: LogPath = None,
+    log: LogPlace = None,
     as_json: AsJson = False,
 ) -> None:
     """Check health, estimate effects, and give the verdict; the exit code follows it."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPath, caution, emit, note
+from equipoise.cli.output import AsJson, LogPlace, caution, emit, note
 
 if TYPE_CHECKING:
     from equipoise.arena.result import ArenaResult
@@ -58,7 +58,7 @@ def arena(
     concurrency: Annotated[int, typer.Option(help="Requests at once.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of what is shuffled.")] = 0,
     record: Annotated[bool, typer.Option(help="Keep the gate's decision in the log, for `register`.")] = True,
-    log: LogPath = None,
+    log: LogPlace = None,
     as_json: AsJson = False,
 ) -> None:
     """Run cases through every variant, score, compare, and pass or fail the gate; the exit code follows it."""

@@ -113,6 +113,7 @@ _WRITTEN = (
     "report.html",
     "journal.jsonl",
     "equipoise.db",
+    "equipoise.db-journal",
     "equipoise.db-wal",
     "equipoise.db-shm",
 )

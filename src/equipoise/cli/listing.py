@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from equipoise.cli.output import AsJson, LogPath, emit, rows
+from equipoise.cli.output import AsJson, LogPlace, emit, rows
 
 __all__ = ["list_experiments"]
 
 
-def list_experiments(log: LogPath = None, as_json: AsJson = False) -> None:
+def list_experiments(log: LogPlace = None, as_json: AsJson = False) -> None:
     """List the registered experiments: stage, exposed units, looks taken, verdict."""
     from equipoise import settings
     from equipoise.conduct.survey import survey

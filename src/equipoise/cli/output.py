@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,13 +15,15 @@ from equipoise.errors import EquipoiseError, Fault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["AsJson", "LogPath", "caution", "emit", "fail", "note", "progress", "rows", "working"]
+__all__ = ["AsJson", "LogPlace", "caution", "emit", "fail", "note", "progress", "rows", "working"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
-LogPath = Annotated[
-    Path | None,
+LogPlace = Annotated[
+    str | None,
     typer.Option(
-        "--log", help="The event log (default: $EQUIPOISE_LOG, or equipoise.db here).", show_default=False
+        "--log",
+        help="The event log, a file or postgresql://… (default: $EQUIPOISE_LOG, or equipoise.db here).",
+        show_default=False,
     ),
 ]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPath, caution, emit
+from equipoise.cli.output import AsJson, LogPlace, caution, emit
 
 __all__ = ["register"]
 
@@ -18,7 +18,7 @@ def register(
         str | None,
         typer.Option(help="Why to go on although the gate was not passed or a stage is skipped; recorded."),
     ] = None,
-    log: LogPath = None,
+    log: LogPlace = None,
     as_json: AsJson = False,
 ) -> None:
     """Freeze the definition, its plan and its gate result into the log."""
@@ -29,7 +29,7 @@ def register(
 
     reading = read_definition(file)
     where = log or settings.default_log()
-    if not where.exists():
+    if "://" not in where and not Path(where).exists():
         # On paper first: what is refused does not leave an empty log behind.
         carry_out(open_log("memory:"), reading.experiment, by=settings.user(), reason=reason)
     record = open_log(where)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPath, emit, rows
+from equipoise.cli.output import AsJson, LogPlace, emit, rows
 from equipoise.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def rollout(
         str | None,
         typer.Option(help="Who is acting (default: $EQUIPOISE_USER, or the login name).", show_default=False),
     ] = None,
-    log: LogPath = None,
+    log: LogPlace = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how an experiment is served, or change it: enter, ramp, pause, kill, roll back, ship."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from equipoise.cli.output import emit, note
+from equipoise.cli.output import LogPlace, note
 from equipoise.errors import UsageError
 
 __all__ = ["serve"]
@@ -20,10 +21,7 @@ def serve(
     only: Annotated[str, typer.Option(help="Which part to serve: gateway.")] = "gateway",
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 for any.")] = 8080,
-    log: Annotated[
-        str | None,
-        typer.Option(help="The event log: a file or postgresql://…; EQUIPOISE_LOG, or equipoise.db."),
-    ] = None,
+    log: LogPlace = None,
     state: Annotated[
         Path, typer.Option(help="A folder for the last good configuration, pins and the secret.")
     ] = Path("equipoise-state"),
@@ -52,7 +50,7 @@ def serve(
             raise UsageError("several workers share one port: name it with --port")
         from equipoise.gateway.serving import supervise
 
-        sys.exit(supervise([sys.executable, *sys.argv], workers))
+        sys.exit(supervise([sys.executable, "-m", "equipoise", *sys.argv[1:]], workers))
     from equipoise.gateway.serving import Serving
     from equipoise.gateway.serving import serve as carry_out
 
@@ -61,7 +59,8 @@ def serve(
     def ready(found: int) -> None:
         where = f"http://{f'[{host}]' if ':' in host else host}:{found}/v1"
         if as_json:
-            emit({"base_url": where, "worker": max(worker, 0)})
+            # One line: whoever started it reads that, and goes on.
+            print(json.dumps({"base_url": where, "worker": max(worker, 0)}))
         elif worker <= 0:
             note(f"serving at {where} (Ctrl-C stops it)")
         sys.stdout.flush()
@@ -70,7 +69,7 @@ def serve(
         Serving(
             host=host,
             port=port,
-            log=log or str(settings.default_log()),
+            log=log or settings.default_log(),
             state=state,
             base_url=base_url,
             base_key=base_key,

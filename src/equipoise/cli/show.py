@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPath, emit
+from equipoise.cli.output import AsJson, LogPlace, emit
 
 __all__ = ["show"]
 
 
 def show(
     name: Annotated[str, typer.Argument(help="The experiment's name.")],
-    log: LogPath = None,
+    log: LogPlace = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one experiment: its definition, plan, and everything that was decided about it."""

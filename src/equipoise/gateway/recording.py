@@ -24,6 +24,7 @@ __all__ = ["Recorder"]
 
 _GATHER = 0.05
 _SLOW = 2.0
+_AGAIN = 0.5
 _logger = logging.getLogger("equipoise.gateway")
 
 
@@ -186,8 +187,6 @@ class Recorder:
         if rows and self._writer is not None and not self._writer.offer_all(rows):
             for row in rows:
                 self._lose(row.experiment, row.kind)
-        if self._lost and not self.down and self.waiting < self._backlog // 2:
-            self._confess()
 
     def unrecorded(self, experiment: str) -> None:
         """A unit was served unenrolled because its exposure could not be kept."""
@@ -196,23 +195,32 @@ class Recorder:
     def _lose(self, experiment: str, kind: str) -> None:
         if not self._lost:
             self._lost_since = self._clock.now()
+            self._loop.call_later(_AGAIN, self._confess)
         self._lost.setdefault(experiment, Counter())[kind] += 1
         if not self._alarmed:
             self._alarmed = True
             _logger.error("the record is down, facts are being lost: %s", self.trouble)
 
     def _confess(self) -> None:
-        lost, self._lost, self._alarmed = self._lost, {}, False
-        now = self._clock.now()
-        for experiment, kinds in lost.items():
-            fact = Loss(experiment=experiment, happened=now, since=self._lost_since, facts=dict(kinds))
-            if self._writer is None or not self._writer.offer(fact):
-                self._lost = lost
-                return
+        """Say in the record what was lost, once it is up and has room again; till then, look again."""
+        if self.down or self.waiting > self._backlog // 2 or not self._told_of_losses():
+            self._loop.call_later(_AGAIN, self._confess)
+            return
+        self._alarmed = False
         _logger.warning("the record is up again; what was lost is in it")
 
+    def _told_of_losses(self) -> bool:
+        now = self._clock.now()
+        for experiment, kinds in tuple(self._lost.items()):
+            fact = Loss(experiment=experiment, happened=now, since=self._lost_since, facts=dict(kinds))
+            if self._writer is None or not self._writer.offer(fact):
+                return False
+            del self._lost[experiment]
+        return True
+
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, and what was lost."""
         self.flush()
         if self._writer is not None:
+            self._told_of_losses()
             self._writer.close()

@@ -166,7 +166,7 @@ async def _serve(options: Serving) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
     deadline = monotonic() + options.drain
-    while gateway.busy and monotonic() < deadline:
+    while gateway.busy and monotonic() < deadline:  # noqa: ASYNC110 - once in a life, and it counts turns of several kinds
         await asyncio.sleep(0.02)
     gateway.close()
     pins.close()
@@ -203,8 +203,8 @@ def supervise(command: Sequence[str], workers: int) -> int:
                 alive += 1
             elif not stopping:
                 lived = monotonic() - running[worker][1]
-                if lived < _SHORTEST_LIFE:
-                    # It did not even start: what is wrong with one is wrong with all.
+                if code > 0 and lived < _SHORTEST_LIFE:
+                    # It refused to start: what is wrong with one is wrong with all.
                     stop(signal.SIGTERM, None)
                     for other in processes.values():
                         other.wait()
