@@ -7,7 +7,7 @@ import os
 
 from equipoise.errors import UsageError
 
-__all__ = ["base_url", "connect", "default_log", "place", "upstream", "user", "variable"]
+__all__ = ["base_url", "connect", "default_log", "place", "spans_wanted", "upstream", "user", "variable"]
 
 DEFAULT_LOG = "equipoise.db"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -52,6 +52,13 @@ def upstream(named: str | None) -> tuple[str, str | None]:
 def variable(name: str) -> str | None:
     """The value of an environment variable that a definition or a command names; None where it is not set."""
     return os.environ.get(name) or None
+
+
+def spans_wanted() -> bool:
+    """Whether OpenTelemetry's own variables name a collector, and do not switch it off."""
+    named = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or variable("OTEL_EXPORTER_OTLP_ENDPOINT")
+    off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    return named is not None and not off and os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "none"
 
 
 def user() -> str:

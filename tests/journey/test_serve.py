@@ -9,48 +9,17 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import openai
 import pytest
 
 from equipoise.conduct.move import kill
-from equipoise.conduct.register import register
 from equipoise.events.opening import open_log
-from equipoise.experiment.reading import read_canonical
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from gateways import definition, streamed, until, upstream
-
-COMMAND = (sys.executable, "-c", "from equipoise.cli.main import run; run()", "serve")
-ASK = {"model": "experiment/bot", "messages": [{"role": "user", "content": "Where is it?"}]}
-QUIET = {key: value for key, value in os.environ.items() if not key.startswith(("EQUIPOISE", "OPENAI"))}
-
-
-@contextmanager
-def serving(folder: Path, *more: str, log: str | None = None):
-    """A process that serves; gives it and its base URL."""
-    place = ("--log", log or str(folder / "log.db"), "--state", str(folder / "state"), "--json")
-    with subprocess.Popen(
-        (*COMMAND, "--port", "0", *place, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET
-    ) as process:  # fmt: skip
-        try:
-            line = process.stdout.readline()
-            assert line, process.stderr.read()
-            yield process, json.loads(line)["base_url"]
-        finally:
-            process.kill()
-
-
-def registered(folder: Path, port: int, **more) -> None:
-    log = open_log(folder / "log.db")
-    register(log, read_canonical(definition(port, **more)), by="test", reason="a test")
-    log.close()
-
-
-def client(url: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=30)
+from gateways import streamed, until, upstream
+from processes import ASK, COMMAND, QUIET, client, registered, serving
 
 
 def test_whoever_got_a_byte_is_in_the_record_whenever_the_process_is_killed(tmp_path):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from equipoise.cli.output import LogPlace, note
-from equipoise.errors import UsageError
+from equipoise.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 __all__ = ["serve"]
 
@@ -65,6 +69,7 @@ def serve(
             note(f"serving at {where} (Ctrl-C stops it)")
         sys.stdout.flush()
 
+    tracer, stop_tracing = _tracing()
     carry_out(
         Serving(
             host=host,
@@ -80,5 +85,20 @@ def serve(
             worker=max(worker, 0),
             shared_port=workers > 1,
             ready=ready,
+            tracer=tracer,
         )
     )
+    stop_tracing()
+
+
+def _tracing() -> tuple[Tracer | None, Callable[[], None]]:
+    """A tracer, where the environment says where spans go, and how to stop it."""
+    from equipoise import settings
+
+    if not settings.spans_wanted():
+        return None, lambda: None
+    try:
+        from equipoise.integrations.opentelemetry import exporting
+    except ModuleNotFoundError:
+        raise MissingExtraError("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry") from None
+    return exporting(settings.variable("OTEL_SERVICE_NAME") or "equipoise-gateway")

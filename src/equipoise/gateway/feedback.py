@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from hashlib import sha256
 from time import monotonic
 from typing import Any
 
 import orjson
 
-from equipoise.assignment.hashing import HASH_VERSION
-from equipoise.errors import EquipoiseError, UsageError
-from equipoise.events.facts import Fact, Outcome, decode
+from equipoise.assignment.hashing import HASH_VERSION, unit_bytes
+from equipoise.errors import EquipoiseError, RecordError, UsageError
+from equipoise.events.facts import Fact, Outcome, Turn, decode, encode
 from equipoise.events.ids import new_id
 from equipoise.experiment.variant import thaw
 from equipoise.gateway.host import Host
@@ -28,6 +31,14 @@ _RATE = 30
 _PER = 60.0
 _REMOTE = ("exposure", "turn", "outcome")
 _COMMENT = 4000
+_NAMED = 20
+"""Outcomes in one piece of feedback."""
+_NAME = 100
+"""Characters in the name of each."""
+_LOOKING = 8
+"""Look-ups of a trace in the record at once; they stand in line for one thread."""
+_ENDURED = 2.5
+"""Seconds after which an application that asks for a variant is better off with the default."""
 _ACCEPTED = (
     "one of trace, turn, conversation or unit; and thumbs (up, down), grade (a number), copied, regenerated "
     "(true, false), outcome ({NAME: value}) or comment (text)"
@@ -40,6 +51,9 @@ class Feedback:
     def __init__(self, gateway: Host) -> None:
         self._gateway = gateway
         self._let_in: dict[str, tuple[float, int]] = {}
+        self._looking = 0
+        # A record may be long: one search at a time, and apart from those who ask for pins.
+        self._searcher = ThreadPoolExecutor(1, "equipoise-searching")
 
     def other(self, exchange: Exchange) -> None:
         """Find who answers a path."""
@@ -72,14 +86,16 @@ class Feedback:
         }
         stale = gateway.following is not None and gateway.following.stale
         status = "draining" if gateway.server.draining else "degraded" if trouble or stale else "ok"
-        body = {
-            "status": status,
-            "experiments": sorted(gateway.routes.by_name),
-            "stale": stale,
-            "trouble": trouble,
-            "unusable": gateway.routes.unusable,
-            "lost": gateway.recorder.dropped,
-        }
+        body: dict[str, Any] = {"status": status}
+        if gateway.authorised(exchange):
+            # What is served, and where the record is, is nothing for the network.
+            body |= {
+                "experiments": sorted(gateway.routes.by_name),
+                "stale": stale,
+                "trouble": trouble,
+                "unusable": gateway.routes.unusable,
+                "lost": gateway.recorder.dropped,
+            }
         exchange.answer(503 if status == "draining" else 200, orjson.dumps(body))
 
     def _metrics(self, exchange: Exchange) -> None:
@@ -122,46 +138,54 @@ class Feedback:
 
     def from_browser(self, exchange: Exchange) -> None:
         """Feedback without the key: the token of a reply says which units it may be about."""
-        gateway = self._gateway
-        body = gateway.body_of(exchange)
+        body = self._gateway.body_of(exchange, _BROWSER)
         if body is None:
             return
-        token = exchange.headers.get("x-equipoise-feedback") or body.pop("token", None)
-        said = gateway.signer.read("feedback", token) if gateway.signer and isinstance(token, str) else None
-        if said is None:
-            exchange.answer(
-                401,
-                error_body(
-                    "feedback needs the gateway's key, or the x-equipoise-feedback token of the reply it is about",
-                    "authentication_error",
-                ),
-                _BROWSER,
+        if not self._by_token(exchange, body):
+            said = (
+                "feedback needs the gateway's key, or the x-equipoise-feedback token of the reply it is about"
             )
-            return
+            exchange.answer(401, error_body(said, "authentication_error"), _BROWSER)
+
+    def _by_token(self, exchange: Exchange, body: dict[str, Any]) -> bool:
+        """Take feedback in by the token of a reply, which bounds whom and how often; False without a valid one."""
+        signer = self._gateway.signer
+        token = exchange.headers.get("x-equipoise-feedback") or body.get("token")
+        said = signer.read("feedback", token) if signer is not None and isinstance(token, str) else None
+        if said is None or not isinstance(token, str):
+            return False
+        about = [(str(name), str(unit)) for name, unit in said[0]]
+        trace = str(said[1])
+        if not self._within(body, about, trace):
+            said_ = "this token speaks of the unit and the trace of its own reply, and of no other"
+            exchange.answer(403, error_body(said_, "permission_error"), _BROWSER)
+            return True
         now = monotonic()
-        began, count = self._let_in.get(token or "", (now, 0))
+        began, count = self._let_in.get(token, (now, 0))
         if now - began > _PER:
             began, count = now, 0
         if count >= _RATE:
-            body_ = error_body(f"at most {_RATE} times a minute for one reply", "rate_limit_error")
-            exchange.answer(429, body_, _BROWSER + b"retry-after: 60\r\n")
-            return
+            said_ = f"at most {_RATE} times a minute for one reply"
+            exchange.answer(429, error_body(said_, "rate_limit_error"), _BROWSER + b"retry-after: 60\r\n")
+            return True
         if len(self._let_in) > 10_000:
             self._let_in.clear()
-        self._let_in[token or ""] = (began, count + 1)
-        about = [(str(name), str(unit)) for name, unit in said[0]]
-        self._take(exchange, body, about, str(said[1]), _BROWSER)
+        self._let_in[token] = (began, count + 1)
+        self._take(exchange, body, about, trace, _BROWSER)
+        return True
+
+    @staticmethod
+    def _within(body: Mapping[str, Any], about: list[tuple[str, str]], trace: str) -> bool:
+        """Whether feedback names nothing beyond what its token speaks of."""
+        units = {unit for _, unit in about}
+        named = [body[key] for key in ("unit", "conversation") if body.get(key) is not None]
+        traces = [body[key] for key in ("trace", "turn") if body.get(key) is not None]
+        return all(str(each) in units for each in named) and all(str(each) == trace for each in traces)
 
     def _from_operator(self, exchange: Exchange) -> None:
         gateway = self._gateway
         body = gateway.body_of(exchange)
-        if body is None:
-            return
-        token = exchange.headers.get("x-equipoise-feedback") or body.pop("token", None)
-        said = gateway.signer.read("feedback", token) if gateway.signer and isinstance(token, str) else None
-        if said is not None:
-            about = [(str(name), str(unit)) for name, unit in said[0]]
-            self._take(exchange, body, about, str(said[1]), b"")
+        if body is None or self._by_token(exchange, body):
             return
         trace = body.get("trace", body.get("turn"))
         unit = body.get("unit", body.get("conversation"))
@@ -201,22 +225,40 @@ class Feedback:
             self._take(exchange, body, [], trace, b"")
             return
 
+        if self._looking >= _LOOKING:
+            exchange.answer(
+                503,
+                error_body("too many traces are being looked up; send it again later", "unavailable"),
+                b"retry-after: 5\r\n",
+            )
+            return
+        self._looking += 1
+
         def search() -> list[tuple[str, str]]:
-            return [
-                (record.fact.experiment, str(unit))
-                for record in log.read_since(0, kinds=("turn",))
-                if getattr(record.fact, "trace", None) == trace
-                and getattr(record.fact, "variant", None) is not None
-                and (unit := getattr(record.fact, "unit", None)) is not None
-            ]
+            # A trace may span several turns of a unit, which is one unit still.
+            found: dict[tuple[str, str], None] = {}
+            for record in log.read_since(0, kinds=("turn",)):
+                if gateway.server.draining:
+                    raise RecordError("the gateway is ending, and waits for no search")
+                fact = record.fact
+                if isinstance(fact, Turn) and fact.trace == trace and fact.variant and fact.unit:
+                    found[fact.experiment, fact.unit] = None
+            return list(found)
 
-        future = gateway.loop.run_in_executor(None, search)
+        def found(done: asyncio.Future[list[tuple[str, str]]]) -> None:
+            self._looking -= 1
+            if done.cancelled() or done.exception() is not None:
+                # Not known is something else than not to be found out now.
+                self._unavailable(exchange, b"")
+            else:
+                self._take(exchange, body, done.result(), trace, b"")
 
-        def found(done: Any) -> None:
-            about = [] if done.cancelled() or done.exception() is not None else done.result()
-            self._take(exchange, body, about, trace, b"")
+        gateway.loop.run_in_executor(self._searcher, search).add_done_callback(found)
 
-        future.add_done_callback(found)
+    @staticmethod
+    def _unavailable(exchange: Exchange, headers: bytes) -> None:
+        said = error_body("the record is down; send it again later", "unavailable")
+        exchange.answer(503, said, headers + b"retry-after: 5\r\n")
 
     def _take(
         self,
@@ -243,7 +285,7 @@ class Feedback:
             Outcome(
                 experiment=name,
                 happened=now,
-                event_id=f"{given}:{name}:{what}" if isinstance(given, str) and given else new_id(),
+                event_id=_id_of(given, name, unit, what) if isinstance(given, str) and given else new_id(),
                 unit=unit,
                 name=what,
                 value=value,
@@ -253,7 +295,6 @@ class Feedback:
             for name, unit in about
             for what, value, comment in said
         ]
-        self._gateway.counts.feedback += len(facts)
         self._durably(exchange, facts, {"accepted": len(facts)}, headers)
 
     def _durably(
@@ -264,25 +305,16 @@ class Feedback:
         headers: bytes,
     ) -> None:
         """Answer once everything is in the record."""
-        left = {"open": len(facts), "failed": 0}
 
         def done(ok: bool) -> None:
-            left["open"] -= 1
-            left["failed"] += not ok
-            if left["open"]:
-                return
-            if left["failed"]:
-                exchange.answer(
-                    503,
-                    error_body("the record is down; send it again later", "unavailable"),
-                    headers + b"retry-after: 5\r\n",
-                )
-            else:
+            if ok:
+                self._gateway.counts.feedback += sum(isinstance(fact, Outcome) for fact in facts)
                 exchange.answer(200, orjson.dumps(body), headers)
+            else:
+                self._unavailable(exchange, headers)
 
         try:
-            for fact in facts:
-                self._gateway.recorder.tell(fact, done)
+            self._gateway.recorder.tell(facts, done)
         except EquipoiseError as error:
             exchange.answer(400, error_body(str(error), "invalid_request_error"), headers)
 
@@ -301,7 +333,9 @@ class Feedback:
         facts: list[Fact] = []
         for index, each in enumerate(listed):
             try:
-                facts.append(self._event(each))
+                fact = self._event(each)
+                encode(fact)
+                facts.append(fact)
             except EquipoiseError as error:
                 said = f"events[{index}]: {error}"
                 exchange.answer(400, error_body(said, "invalid_request_error"))
@@ -315,10 +349,15 @@ class Feedback:
         happened = said.get("happened", self._gateway.clock.now())
         event_id = said.get("event_id", new_id())
         experiment = said.get("experiment")
-        if not isinstance(experiment, str) or not experiment or not isinstance(event_id, str):
-            raise UsageError("an event names its experiment")
+        if not _names(experiment):
+            raise UsageError(f"an event names its experiment, in at most {_NAME} characters")
+        if not _names(event_id):
+            raise UsageError(f"an `event_id` is text of at most {_NAME} characters")
         if not isinstance(happened, int | float) or isinstance(happened, bool):
             raise UsageError("`happened` is in seconds since 1970 UTC")
+        unit = said.get("unit")
+        if not (unit is None and kind == "turn"):
+            unit_bytes(unit)
         rest = {
             key: value
             for key, value in said.items()
@@ -336,10 +375,17 @@ class Feedback:
             return
         name, unit = body.get("experiment"), body.get("unit")
         route = gateway.routes.by_name.get(name) if isinstance(name, str) else None
-        attributes = body.get("attributes", {})
+        attributes = body.get("attributes") or {}
         if route is None or not isinstance(unit, str) or not isinstance(attributes, dict):
             known = ", ".join(sorted(gateway.routes.by_name)) or "none"
             said = f"accepted: experiment (registered: {known}), unit (text), attributes (a mapping), expose"
+            exchange.answer(400, error_body(said, "invalid_request_error"))
+            return
+        odd = next(
+            (key for key, value in attributes.items() if not isinstance(value, str | int | float)), None
+        )
+        if odd is not None:
+            said = f"attributes are text, numbers, true or false, and {odd!r} is {attributes[odd]!r:.80}"
             exchange.answer(400, error_body(said, "invalid_request_error"))
             return
         try:
@@ -359,9 +405,10 @@ class Feedback:
             "config": thaw(draw.config),
         }
         answer |= dict(gateway.tokens((part,), new_id()))
-        if body.get("expose") is True and draw.counts:
+        if body.get("expose") is True and part.fresh:
             done = partial(self._assigned, exchange, answer)
             gateway.recorder.expose(draw, unit, attributes, done)
+            gateway.loop.call_later(_ENDURED, done, False)
         else:
             exchange.answer(200, orjson.dumps(answer))
 
@@ -393,15 +440,28 @@ def _outcomes(body: Mapping[str, Any]) -> list[tuple[str, float | bool, str | No
     named = body.get("outcome", {})
     if not isinstance(named, dict):
         raise UsageError("an outcome is a mapping of names to values")
+    if len(named) > _NAMED:
+        raise UsageError(f"at most {_NAMED} outcomes at a time, and these are {len(named)}")
     for name, value in named.items():
-        if not name or not name.isascii() or not name.replace("_", "a").isalnum():
-            raise UsageError(f"an outcome is named by letters, digits and '_', and this is {name!r}")
+        if not name.isascii() or not name.replace("_", "a").isalnum() or len(name) > _NAME:
+            raise UsageError(
+                f"an outcome is named by at most {_NAME} letters, digits and '_', and this is {name!r:.80}"
+            )
         found.append((name, _value(name, value)))
     if comment is not None and not found:
         return [("commented", True, comment)]
     if not found:
         raise UsageError(f"what is said of it? accepted: {_ACCEPTED}")
     return [(name, value, comment if index == 0 else None) for index, (name, value) in enumerate(found)]
+
+
+def _id_of(given: str, experiment: str, unit: str, what: str) -> str:
+    """The id of an outcome that was given one: the same feedback sent twice is the same, another unit's is not."""
+    return f"feedback-{sha256(orjson.dumps([given, experiment, unit, what])).hexdigest()[:32]}"
+
+
+def _names(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _NAME and "\0" not in value
 
 
 def _value(name: str, value: object, *, number: bool = False) -> float | bool:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -35,9 +34,13 @@ from equipoise.gateway.proxying import Proxied
 from equipoise.gateway.recording import Recorder
 from equipoise.gateway.routing import Part, Route, Routes, without_clashes
 from equipoise.gateway.shadowing import Shadows
+from equipoise.gateway.tracing import Trace, trace_of
 from equipoise.gateway.turn import Turn
 from equipoise.gateway.upstream import Address, Call, Pool, address
 from equipoise.providers.hearing import Heard
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 __all__ = ["Gateway", "GatewaySettings"]
 
@@ -49,6 +52,7 @@ _PATHS: Mapping[str, tuple[API, str]] = {
     "/v1/embeddings": ("embeddings", "/embeddings"),
 }
 _TRACES = 4_000
+_UNITS_OF_A_TRACE = 50
 _logger = logging.getLogger("equipoise.gateway")
 
 
@@ -58,7 +62,7 @@ class GatewaySettings:
 
     `base_url` and `base_key` are the upstream of requests whose variant names none. `access_key` is what clients
     must show. `secret` signs tokens. `keys` finds the value of an environment variable by its name. `forced` maps
-    experiments to testers' units and their variants.
+    experiments to testers' units and their variants. With a `tracer` each turn has spans.
     """
 
     base_url: str
@@ -71,6 +75,7 @@ class GatewaySettings:
     limits: Limits = field(default_factory=Limits)
     backlog: int = 2_500
     worker: int = 0
+    tracer: Tracer | None = None
 
 
 class Gateway:
@@ -137,13 +142,14 @@ class Gateway:
             _logger.error("%s cannot be served: %s", name, why)
 
     def _sweep(self) -> None:
+        # First of all: whatever goes wrong below, it is looked after again.
+        self._sweeper = self.loop.call_later(_SWEEP, self._sweep)
         now = monotonic()
         self._stale = self.following is not None and self.following.stale
         self.pool.sweep(now)
         self.server.sweep(now)
         for turn in tuple(self.turns):
             turn.sweep(now)
-        self._sweeper = self.loop.call_later(_SWEEP, self._sweep)
 
     # Requests.
 
@@ -200,18 +206,22 @@ class Gateway:
         said = exchange.headers.get("authorization", "")
         return hmac.compare_digest(said.encode("latin-1", "replace"), self._access.encode())
 
-    def body_of(self, exchange: Exchange) -> dict[str, Any] | None:
+    def body_of(self, exchange: Exchange, headers: bytes = b"") -> dict[str, Any] | None:
         """The JSON object of a request; None, and answered, where it holds none."""
         if exchange.headers.get("content-encoding", "identity") != "identity":
-            exchange.answer(415, error_body("send the body uncompressed", "invalid_request_error"))
+            exchange.answer(415, error_body("send the body uncompressed", "invalid_request_error"), headers)
             return None
         try:
             body = orjson.loads(exchange.body)
         except orjson.JSONDecodeError as error:
-            exchange.answer(400, error_body(f"the body is not JSON: {error}", "invalid_request_error"))
+            exchange.answer(
+                400, error_body(f"the body is not JSON: {error}", "invalid_request_error"), headers
+            )
             return None
         if not isinstance(body, dict):
-            exchange.answer(400, error_body("the body must be a JSON object", "invalid_request_error"))
+            exchange.answer(
+                400, error_body("the body must be a JSON object", "invalid_request_error"), headers
+            )
             return None
         return body
 
@@ -232,7 +242,7 @@ class Gateway:
                 ),
             )
             return
-        trace = _trace_of(exchange)
+        trace = trace_of(exchange, self.settings.tracer)
         if not routes:
             Proxied(self, exchange, api, trace).begin(exchange.body)
             return
@@ -244,7 +254,7 @@ class Gateway:
         self._serve(exchange, api, body, parts, trace)
 
     def _serve(
-        self, exchange: Exchange, api: API, body: dict[str, Any], parts: list[Part], trace: str
+        self, exchange: Exchange, api: API, body: dict[str, Any], parts: list[Part], trace: Trace
     ) -> None:
         if len(parts) > 1:
             kept = {id(draw) for draw in without_clashes([part.draw for part in parts])}
@@ -350,7 +360,7 @@ class Gateway:
         api: API,
         body: dict[str, Any],
         routes: tuple[Route, ...],
-        trace: str,
+        trace: Trace,
     ) -> None:
         """Ask the pins first, away from the loop: only definitions that need them pay for them."""
         parts = []
@@ -389,7 +399,7 @@ class Gateway:
             if not exchange.started:
                 exchange.answer(500, error_body("the gateway failed at this request", "internal_error"))
 
-    def serve_unrecorded(self, exchange: Exchange, api: API, parts: tuple[Part, ...], trace: str) -> None:
+    def serve_unrecorded(self, exchange: Exchange, api: API, parts: tuple[Part, ...], trace: Trace) -> None:
         """Serve the default after all: the exposure of a unit could not be kept."""
         if exchange.done:
             return
@@ -494,9 +504,11 @@ class Gateway:
             if route.shadow is not None:
                 self._shadows.consider(part, exchange, api, measured)
         if about:
+            # A trace may span several turns, and turns of several units.
+            former = self.traces.pop(measured["trace"], ())
             if len(self.traces) >= _TRACES:
                 self.traces.pop(next(iter(self.traces)))
-            self.traces[measured["trace"]] = tuple(about)
+            self.traces[measured["trace"]] = tuple(dict.fromkeys((*former, *about)))[-_UNITS_OF_A_TRACE:]
 
     @staticmethod
     def _cost(prices: Mapping[str, Any], heard: Heard | None, body: Mapping[str, Any]) -> float | None:
@@ -557,19 +569,6 @@ class Gateway:
         self.recorder.close()
         if self.following is not None:
             self.following.close()
-
-
-def _trace_of(exchange: Exchange) -> str:
-    """The trace id of an incoming `traceparent` (W3C Trace Context), or a new one."""
-    parent = exchange.headers.get("traceparent", "")
-    parts = parent.split("-")
-    if len(parts) >= 4 and len(parts[1]) == 32 and parts[0] != "ff":
-        try:
-            if int(parts[1], 16):
-                return parts[1].lower()
-        except ValueError:
-            pass
-    return f"{random.getrandbits(128) or 1:032x}"
 
 
 def _told(exchange: Exchange) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from equipoise.gateway.http1 import Exchange, Server
 from equipoise.gateway.metrics import Counts
 from equipoise.gateway.recording import Recorder
 from equipoise.gateway.routing import Part, Route, Routes
+from equipoise.gateway.tracing import Trace
 from equipoise.gateway.upstream import Address, Pool
 from equipoise.providers.hearing import Heard
 
@@ -52,13 +53,17 @@ class Host(Protocol):
 
     def tokens(self, parts: tuple[Part, ...], trace: str) -> list[tuple[str, str]]: ...
 
-    def body_of(self, exchange: Exchange) -> dict[str, Any] | None: ...
+    def authorised(self, exchange: Exchange) -> bool: ...
+
+    def body_of(self, exchange: Exchange, headers: bytes = b"") -> dict[str, Any] | None: ...
 
     def part_of(self, route: Route, unit: str, attributes: Mapping[str, Any], token: object) -> Part: ...
 
     def list_models(self, exchange: Exchange, ours: list[dict[str, Any]]) -> None: ...
 
-    def serve_unrecorded(self, exchange: Exchange, api: API, parts: tuple[Part, ...], trace: str) -> None: ...
+    def serve_unrecorded(
+        self, exchange: Exchange, api: API, parts: tuple[Part, ...], trace: Trace
+    ) -> None: ...
 
     def finished(
         self,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -15,7 +16,7 @@ from equipoise.assignment.exposing import Exposed
 from equipoise.assignment.hashing import HASH_VERSION
 from equipoise.clock import Clock
 from equipoise.errors import UsageError
-from equipoise.events.facts import Encoded, Fact, Loss, compact
+from equipoise.events.facts import Encoded, Fact, Loss, compact, encoded
 from equipoise.events.ids import new_id
 from equipoise.events.log import EventLog
 from equipoise.events.writer import LogWriter
@@ -24,6 +25,8 @@ __all__ = ["Recorder"]
 
 _GATHER = 0.05
 _SLOW = 2.0
+_PARTING = 15.0
+"""Seconds that a process that ends gives its log to take in what is left."""
 _AGAIN = 0.5
 _logger = logging.getLogger("equipoise.gateway")
 
@@ -165,14 +168,26 @@ class Recorder:
         said = {name: value for name, value in body.items() if value is not None}
         self._gather(Encoded(new_id(), kind, experiment, self._clock.now(), compact(said)))
 
-    def tell(self, fact: Fact, done: Callable[[bool], None]) -> None:
-        """A fact whose teller waits until it is durable."""
-        if self._writer is None:
+    def tell(self, facts: Sequence[Fact], done: Callable[[bool], None]) -> None:
+        """Facts whose teller waits; `done` is called in the loop with whether they all are durable.
+
+        UsageError for a fact that no log can keep: none of them is taken in then. While the log takes nothing in,
+        or too much is waiting for it, the teller is refused at once: who may send it again need not be remembered.
+        """
+        rows = [encoded(fact) for fact in facts]
+        if self._writer is None or self.down or self.waiting + len(rows) > self._backlog:
             self._loop.call_soon(done, False)
             return
-        self._writer.submit(fact, wait=False).add_done_callback(
-            lambda future: self._loop.call_soon_threadsafe(done, future.exception() is None)
-        )
+
+        def told(error: Exception | None) -> None:
+            # In the writer's thread. A loop that is closed has nobody left who waits.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(done, error is None)
+
+        try:
+            self._writer.hand_over(rows, told)
+        except UsageError:
+            self._loop.call_soon(done, False)
 
     def _gather(self, row: Encoded) -> None:
         self._gathered.append(row)
@@ -219,8 +234,15 @@ class Recorder:
         return True
 
     def close(self) -> None:
-        """Write what is left, and what was lost."""
+        """Write what is left and what was lost, if the log takes it in soon enough; else say so, and end."""
         self.flush()
-        if self._writer is not None:
-            self._told_of_losses()
-            self._writer.close()
+        if self._writer is None:
+            return
+        self._told_of_losses()
+        failed = self._writer.failed
+        # A log that hangs must not keep the process from ending.
+        closing = threading.Thread(target=self._writer.close, name="equipoise-parting", daemon=True)
+        closing.start()
+        closing.join(_PARTING)
+        if lost := self.waiting + self._writer.failed - failed:
+            _logger.error("%d facts were not written before the end: %s", lost, self.trouble)

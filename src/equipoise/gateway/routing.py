@@ -183,7 +183,7 @@ class Routes:
             for route in self.by_name.values()
             if route.running.experiment.traffic
         ]
-        self._named: dict[str, tuple[Route, ...] | None] = {}
+        self._named: dict[str, tuple[Route, ...]] = {}
 
     def of(self, model: object, exchange: Exchange, body: Mapping[str, Any]) -> tuple[Route, ...] | None:
         """The experiments of a request; None where it names one that is not registered.
@@ -195,10 +195,14 @@ class Routes:
             if model not in self._named:
                 if len(self._named) > 1000:
                     self._named.clear()
-                names = model[len(_PREFIX) :].split("+")
+                # Whoever names an experiment twice takes part once.
+                names = tuple(dict.fromkeys(model[len(_PREFIX) :].split("+")))
                 found = [self.by_name.get(name) for name in names]
                 known = [route for route in found if route is not None]
-                self._named[model] = tuple(known) if len(known) == len(names) else None
+                if len(known) != len(names):
+                    # Not remembered: there is no end of names that are nobody's.
+                    return None
+                self._named[model] = tuple(known)
             return self._named[model]
         if not self._ruled:
             return ()

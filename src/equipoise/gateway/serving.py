@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from equipoise.assignment.opening import open_pins
 from equipoise.errors import UsageError
@@ -24,6 +25,9 @@ from equipoise.events.opening import open_log
 from equipoise.events.patient import PatientLog
 from equipoise.gateway.gateway import Gateway, GatewaySettings
 from equipoise.gateway.http1 import Limits
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 __all__ = ["Serving", "serve", "supervise"]
 
@@ -55,6 +59,7 @@ class Serving:
     worker: int = 0
     shared_port: bool = False
     ready: Callable[[int], None] | None = None
+    tracer: Tracer | None = None
 
 
 def _refuse_open_door(options: Serving) -> None:
@@ -144,6 +149,7 @@ async def _serve(options: Serving) -> None:
         forced=options.forced,
         limits=options.limits,
         worker=options.worker,
+        tracer=options.tracer,
     )
     shared = options.log.startswith(("postgres://", "postgresql://"))
     pins = open_pins(options.log if shared else options.state / "pins.db")

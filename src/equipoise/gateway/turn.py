@@ -18,6 +18,7 @@ from equipoise.gateway.host import Host
 from equipoise.gateway.http1 import Exchange, error_body
 from equipoise.gateway.routing import Part
 from equipoise.gateway.streaming import Stream
+from equipoise.gateway.tracing import Trace
 from equipoise.gateway.upstream import Call, Failure
 from equipoise.providers.hearing import Heard
 from equipoise.scoring.evaluating import Subject
@@ -76,7 +77,9 @@ class Turn:
         "_warm",
     )
 
-    def __init__(self, gateway: Host, exchange: Exchange, api: API, body: dict[str, Any], trace: str) -> None:
+    def __init__(
+        self, gateway: Host, exchange: Exchange, api: API, body: dict[str, Any], trace: Trace
+    ) -> None:
         self._gateway, self._exchange = gateway, exchange
         self._api, self._body, self._trace = api, body, trace
         self._parts: tuple[Part, ...] = ()
@@ -172,10 +175,10 @@ class Turn:
         self._status = 200
         if self._wants_stream:
             head = self._exchange.begin(200, self._headers(), kind=b"text/event-stream")
-            self._exchange.write(head, blocked_end(self._api, self._trace, heard, said, usage=False))
+            self._exchange.write(head, blocked_end(self._api, self._trace.id, heard, said, usage=False))
             self._exchange.end()
         else:
-            body = blocked_reply(self._api, self._trace, _word(self._body.get("model")), said)
+            body = blocked_reply(self._api, self._trace.id, _word(self._body.get("model")), said)
             self._exchange.answer(200, body, self._headers())
         self._finish(heard=heard)
 
@@ -196,11 +199,12 @@ class Turn:
                 body = body | {"model": fallback.model}
         where, prefix = gateway.upstream(base_url, key_env, self._api)
         self._warm = gateway.warmth(where, str(body.get("model")), now)
+        parent = self._trace.call(self._api, body.get("model"), where, self._parts)
         data = orjson.dumps(body)
         self._call = Call(
             where,
             b"%b%bcontent-length: %d\r\n\r\n%b"
-            % (prefix, passed_on(self._exchange, self._trace), len(data), data),
+            % (prefix, passed_on(self._exchange, parent), len(data), data),
             endpoint.timeouts,
             self._on_head,
             self._on_body,
@@ -269,6 +273,7 @@ class Turn:
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
+        self._trace.called(0, "unrecorded")
         self._gateway.turns.discard(self)
         self._over = True
         self._exchange.on_lost = self._exchange.on_room = None
@@ -296,7 +301,7 @@ class Turn:
             if failing:
                 self._blocked = True
                 said = next((check.fallback for check, _ in failing if check.fallback is not None), "")
-                raw = blocked_reply(self._api, self._trace, heard.model, said)
+                raw = blocked_reply(self._api, self._trace.id, heard.model, said)
         self._exchange.answer(self._status, raw, self._headers() + self._more, kind=self._kind)
         self._finish(heard=heard)
 
@@ -345,7 +350,7 @@ class Turn:
             }
         self._safe = False if name in self._inline.watched else self._safe
         said = next((each.fallback for each in self._inline.checks if each.name == name), None)
-        self._write(blocked_end(self._api, self._trace, stream.heard, said, usage=not stream.hides_usage))
+        self._write(blocked_end(self._api, self._trace.id, stream.heard, said, usage=not stream.hides_usage))
         if self._waiting:
             self._after = self._close
         else:
@@ -389,6 +394,7 @@ class Turn:
         if self._call is not None:
             self._call.cancel()
             self._call = None
+        self._trace.called(self._status, kind)
         self._status = 0
         self._reply, self._head = [], None
         self._gateway.loop.call_later(delay, self._once_more)
@@ -427,7 +433,7 @@ class Turn:
 
     def _headers(self) -> bytes:
         """What the reply says of its experiments, as lines."""
-        said = [f"x-equipoise-trace: {self._trace}\r\n"]
+        said = [f"x-equipoise-trace: {self._trace.id}\r\n"]
         parts = self._parts
         if len(parts) == 1:
             draw = parts[0].draw
@@ -440,7 +446,7 @@ class Turn:
             arms = ", ".join(part.draw.variant or "none" for part in parts)
             names = ", ".join(part.draw.experiment.identity for part in parts)
             said.append(_told(arms, names, ", ".join(part.draw.reason for part in parts)))
-        tokens = self._gateway.tokens(parts, self._trace)
+        tokens = self._gateway.tokens(parts, self._trace.id)
         said += [f"x-equipoise-{name}: {value}\r\n" for name, value in tokens]
         return "".join(said).encode("latin-1")
 
@@ -470,7 +476,7 @@ class Turn:
         spent = (call.heard - asked) if call is not None and call.heard > asked else 0.0
         output = heard.output_tokens if heard is not None else None
         measured: dict[str, Any] = {
-            "trace": self._trace,
+            "trace": self._trace.id,
             "latency_s": now - self._exchange.arrived,
             "overhead_s": max(now - self._exchange.arrived - spent, 0.0),
             "error": error if not cancelled else None,
@@ -506,6 +512,7 @@ class Turn:
             if not self._blocked and why is None:
                 measured["finish_reason"] = heard.finish_reason
         gateway.finished(self._parts, measured, self._exchange, heard, self._body, self._api)
+        self._trace.over(self._parts, measured)
         # Turn, exchange and call know one another: parted here, they are gone at once, without a search for garbage.
         self._exchange.on_lost = self._exchange.on_room = None
         self._call = self._after = None
@@ -543,15 +550,14 @@ _KEPT_BACK = frozenset(
 _OURS = ("x-equipoise-", "x-forwarded-")
 
 
-def passed_on(exchange: Exchange, trace: str) -> bytes:
+def passed_on(exchange: Exchange, parent: str) -> bytes:
     """The client's headers that the upstream is to see: none of its credentials, and nothing of the hop."""
     said = [
         f"{name}: {value}\r\n"
         for name, value in exchange.headers.items()
         if name not in _KEPT_BACK and not name.startswith(_OURS)
     ]
-    # One span further down the same trace; its id need not be unguessable.
-    said.append(f"traceparent: 00-{trace}-{random.getrandbits(64) or 1:016x}-01\r\n")
+    said.append(f"traceparent: {parent}\r\n")
     return "".join(said).encode("latin-1", "replace")
 
 

@@ -1,0 +1,1 @@
+"""Doors of others: what speaks to an application in a language it knows already."""
