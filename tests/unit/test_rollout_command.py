@@ -95,6 +95,7 @@ def test_the_status_tells_stage_service_epochs_and_exposures(where: Path) -> Non
         "service": "open",
         "shipped": None,
         "exposed": {"control": 1, "treatment": 1},
+        "warmth": {},
         "epochs": [
             {"epoch": 0, "starts": 1e6, "shares": even, "coverage": "1/20", "exposed": {"control": 1, "treatment": 0}},
             {"epoch": 1, "shares": even, "coverage": "1/4", "exposed": {"control": 0, "treatment": 1}},

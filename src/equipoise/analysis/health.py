@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from equipoise.analysis.findings import Check
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.tally import Measurement
+from equipoise.measurement.warmth import ArmWarmth
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.health.sample_ratio import anytime_sample_ratio, sample_ratio
 
@@ -99,7 +100,27 @@ def _served_otherwise(measured: Measurement) -> list[Check]:
                 "ones without their latency",
             )
         )
+    cold = [
+        f"{arm} {each.cold:,} of {each.warm + each.cold:,}" + _apart(each)
+        for arm, each in aside.warmth.items()
+        if each.too_cold
+    ]
+    if cold:
+        found.append(
+            Check(
+                "cold model",
+                "note",
+                f"too little traffic to stay warm; turns that found their model unused for a minute: "
+                f"{'; '.join(cold)}. Latency is that of a cold model: raise the coverage before judging it",
+            )
+        )
     return found
+
+
+def _apart(arm: ArmWarmth) -> str:
+    if arm.warm_median_s is None or arm.cold_median_s is None:
+        return ""
+    return f" (median {arm.cold_median_s:.3g} s cold, {arm.warm_median_s:.3g} s warm)"
 
 
 def _listed(counts: Mapping[str, int]) -> str:

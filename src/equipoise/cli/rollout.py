@@ -188,3 +188,24 @@ def _tell(found: Standing) -> None:
             ],
         )
     )
+    if found.warmth:
+        print()
+        print(
+            rows(
+                ["turns", "warm", "median", "cold", "median"],
+                [
+                    [arm, f"{each.warm:,}", _s(each.warm_median_s), f"{each.cold:,}", _s(each.cold_median_s)]
+                    for arm, each in found.warmth.items()
+                ],
+            )
+        )
+        cold = [arm for arm, each in found.warmth.items() if each.too_cold]
+        if cold:
+            print(
+                f"too little traffic to stay warm: {', '.join(cold)}. Latency is that of a cold model; "
+                f"raise the coverage: equipoise rollout {found.experiment.partition('@')[0]} ramp SHARE"
+            )
+
+
+def _s(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.3g} s"

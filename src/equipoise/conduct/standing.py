@@ -1,14 +1,16 @@
-"""Standing: how a registered experiment is served now, its epochs, and whom it has exposed."""
+"""Standing: how a registered experiment is served now, its epochs, whom it has exposed, and how warm its canary is."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from equipoise.conduct.ledger import registered
-from equipoise.events.facts import Exposure
+from equipoise.events.facts import Exposure, Turn
 from equipoise.events.log import EventLog
+from equipoise.measurement.warmth import ArmWarmth, Warmth
 
 __all__ = ["EpochLine", "Standing", "standing"]
 
@@ -26,7 +28,10 @@ class EpochLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """The stage, the service (`open`, `paused`, `redirected`), the arm that shipped, and every epoch."""
+    """The stage, the service (`open`, `paused`, `redirected`), the arm that shipped, and every epoch.
+
+    `warmth` has the turns of a canary, by arm; it is empty in any other stage.
+    """
 
     experiment: str
     stage: str
@@ -34,17 +39,25 @@ class Standing:
     shipped: str | None
     exposed: dict[str, int]
     epochs: tuple[EpochLine, ...]
+    warmth: Mapping[str, ArmWarmth]
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        said = asdict(self)
+        for arm, each in self.warmth.items():
+            said["warmth"][arm]["too_cold"] = each.too_cold
+        return said
 
 
 def standing(log: EventLog, name: str) -> Standing:
     """How an experiment stands. Units count once, in the arm and epoch of their first exposure to this revision."""
     experiment, _, state = registered(log, name)
     first: dict[str, tuple[str, int]] = {}
-    for record in log.read_since(0, experiment=name, kinds=("exposure",)):
+    warmth = Warmth()
+    kinds = ("exposure", "turn") if state.stage == "canary" else ("exposure",)
+    for record in log.read_since(0, experiment=name, kinds=kinds):
         fact = record.fact
+        if isinstance(fact, Turn) and fact.digest == experiment.digest:
+            warmth.add(fact)
         if isinstance(fact, Exposure) and fact.digest == experiment.digest:
             first.setdefault(fact.unit, (fact.variant, fact.epoch))
     counts = Counter(first.values())
@@ -68,4 +81,5 @@ def standing(log: EventLog, name: str) -> Standing:
             )
             for each in state.allocations
         ),
+        warmth=warmth.arms(),
     )

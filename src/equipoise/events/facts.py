@@ -134,10 +134,10 @@ class Turn(Fact):
     """One call and its answer; what was not measured is absent (None), not zero.
 
     Times are in seconds: `latency_s` from the request to the end of the reply, `ttft_s` to the first token of
-    content, `tpot_s` per token after it, `itl_…_s` between neighbouring pieces of content, `overhead_s` what
+    content, `tpot_s` per token after it, `itl_s` (mean) and `itl_…_s` between neighbouring pieces of content, `overhead_s` what
     the gateway itself took. `variant` is the arm the unit belongs to, or None with the `reason` why it
     belongs to none; `redirected` says that it was served control all the same, `fallback` that another model
-    answered. `cancelled` turns and those cut by a timeout are right-censored. `checks` holds `passed`,
+    answered. `json_valid` is known where JSON was asked for. `cancelled` turns and those cut by a timeout are right-censored. `checks` holds `passed`,
     `failed` or `skipped` for each inline check.
     """
 
@@ -152,6 +152,7 @@ class Turn(Fact):
     latency_s: float | None = None
     ttft_s: float | None = None
     tpot_s: float | None = None
+    itl_s: float | None = None
     itl_p50_s: float | None = None
     itl_p95_s: float | None = None
     itl_max_s: float | None = None
@@ -163,6 +164,7 @@ class Turn(Fact):
     safe: bool | None = None
     error: bool | None = None
     empty: bool | None = None
+    json_valid: bool | None = None
     blocked: bool | None = None
     cancelled: bool | None = None
     redirected: bool | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import deque
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from equipoise.gateway.routing import Part
 from equipoise.gateway.upstream import Call, Failure
 from equipoise.providers.hearing import Heard
 from equipoise.providers.sse import DONE, Frames
+from equipoise.providers.structured import json_valid
 from equipoise.providers.timing import Timing
 from equipoise.scoring.evaluating import Subject
 
@@ -27,6 +29,14 @@ __all__ = ["Shadows"]
 _AT_ONCE = 8
 _QUEUED = 100
 _DAY = 86_400.0
+_NOT = frozenset(
+    {
+        "forced", "redirected", "removed", "paused", "stale", "unrecorded",
+        # Whom the treatment is not for, its answers say nothing of.
+        "not_targeted", "held_out", "other_layer",
+    }
+)  # fmt: skip
+_logger = logging.getLogger("equipoise.gateway")
 
 
 class Shadows:
@@ -53,7 +63,7 @@ class Shadows:
         rollout = route.running.experiment.rollout
         if (
             part.draw.serves != "control"
-            or part.draw.reason in ("forced", "redirected", "removed", "paused", "stale", "unrecorded")
+            or part.draw.reason in _NOT
             or measured.get("cancelled")
             or measured.get("error")
             or measured.get("blocked")
@@ -76,7 +86,6 @@ class Shadows:
             applied = apply((draw,), body, api, part.attributes)
         except (EquipoiseError, orjson.JSONDecodeError):
             return
-        counts.shadows += 1
         self._queue.append(_Shadow(self, self._gateway, part, applied, api, str(measured["trace"]), day))
         # After what is being written has gone out.
         self._gateway.loop.call_soon(self._next)
@@ -84,17 +93,34 @@ class Shadows:
     def _next(self) -> None:
         while self._queue and len(self._running) < _AT_ONCE:
             shadow = self._queue.popleft()
+            route = self._gateway.routes.by_name.get(shadow.name)
+            if route is None or route.shadow is None:
+                # A pause or a kill came while it stood in line.
+                continue
+            self._gateway.counts.shadows += 1
             self._running.add(shadow)
             shadow.begin()
 
-    def over(self, shadow: _Shadow, cost: float | None) -> None:
-        """A shadow is done, and cost so much."""
+    def over(self, shadow: _Shadow, cost: float | None, *, answered: bool) -> None:
+        """A shadow is done, and cost so much; None: nobody knows."""
         self._running.discard(shadow)
+        if cost is None and answered:
+            if shadow.budget is not None:
+                _logger.error(
+                    "%s: what a shadow cost is not known, so its budget cannot be kept; no more today. "
+                    "Give the prices of its model in the definition",
+                    shadow.name,
+                )
+            cost = shadow.budget
         if cost is not None:
             key = (shadow.name, shadow.day)
-            self._spent = {each: spent for each, spent in self._spent.items() if each[1] == shadow.day}
+            self._spent = {each: spent for each, spent in self._spent.items() if each[1] >= shadow.day - 1}
             self._spent[key] = self._spent.get(key, 0.0) + cost
         self._next()
+
+    def drain(self) -> None:
+        """Ask for no more; what is under way may end."""
+        self._queue.clear()
 
     def close(self) -> None:
         """Let go of everything."""
@@ -115,6 +141,7 @@ class _Shadow:
         day: int,
     ) -> None:
         self.name, self.day = part.route.name, day
+        self.budget = part.route.running.experiment.rollout.shadow_budget_usd_per_day
         self._shadows, self._gateway, self._part = shadows, gateway, part
         self._applied, self._api, self._trace = applied, api, trace
         self._call: Call | None = None
@@ -209,6 +236,7 @@ class _Shadow:
                 "latency_s": monotonic() - call.began if call is not None else None,
                 "ttft_s": self._timing.ttft,
                 "tpot_s": self._timing.per_token(heard.output_tokens),
+                "itl_s": self._timing.mean_gap(),
                 "itl_p50_s": gaps[0] if gaps else None,
                 "itl_p95_s": gaps[1] if gaps else None,
                 "itl_max_s": gaps[2] if gaps else None,
@@ -219,6 +247,7 @@ class _Shadow:
                 "error": error,
                 "status": self._status or None,
                 "safe": None if error else not route.inline.unsafe(failing),
+                "json_valid": None if error else json_valid(self._applied.body, heard.text),
                 "empty": None if error else not heard.text and not heard.tool_calls,
                 "finish_reason": heard.finish_reason,
                 "tool_calls": heard.tool_calls or None,
@@ -228,4 +257,4 @@ class _Shadow:
                 "sent_digest": self._applied.sent_digest,
             },
         )
-        self._shadows.over(self, cost)
+        self._shadows.over(self, cost, answered=200 <= self._status < 300)

@@ -21,6 +21,7 @@ from equipoise.gateway.streaming import Stream
 from equipoise.gateway.tracing import Trace
 from equipoise.gateway.upstream import Call, Failure
 from equipoise.providers.hearing import Heard
+from equipoise.providers.structured import json_valid
 from equipoise.scoring.evaluating import Subject
 from equipoise.scoring.holding import Holding
 from equipoise.scoring.inline import Inline, InlineCheck
@@ -491,6 +492,7 @@ class Turn:
             "empty": (not text and not heard.tool_calls)
             if answered and heard and self._api != "embeddings"
             else None,
+            "json_valid": json_valid(self._body, text) if answered and not self._blocked else None,
             "sent_digest": self._sent,
             "checks": self._checks or None,
             "finish_reason": "content_filter" if self._blocked else why,
@@ -499,6 +501,7 @@ class Turn:
             measured["ttft_s"] = timing.ttft
             measured["tpot_s"] = timing.per_token(output)
             if gaps is not None:
+                measured["itl_s"] = timing.mean_gap()
                 measured["itl_p50_s"], measured["itl_p95_s"], measured["itl_max_s"] = gaps
         if heard is not None:
             measured |= {

@@ -13,6 +13,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Quantity
 from equipoise.measurement.tables import quantities
 from equipoise.measurement.tally import Aside
+from equipoise.measurement.warmth import Warmth
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,6 +44,7 @@ def log_facts(
     known = {variant.name for variant in experiment.variants}
     kinds = ("exposure", "outcome", "turn", "score", "loss")
     unenrolled, lost, marked = Counter[str](), Counter[str](), Counter[str]()
+    warmth = Warmth()
     for record in log.read_since(0, experiment=experiment.name, kinds=kinds):
         if until is not None and record.position > until:
             break
@@ -71,6 +73,7 @@ def log_facts(
                 unenrolled[fact.reason] += 1
                 continue
             marked.update(mark for mark in _MARKS if getattr(fact, mark))
+            warmth.add(fact)
         for quantity in names:
             value = _value(fact, quantity)
             if value is not None:
@@ -121,7 +124,9 @@ def log_facts(
            JOIN (SELECT unit, min(happened) AS since FROM exposures GROUP BY unit) AS firsts
              ON firsts.unit = h.unit AND h.happened < firsts.since"""
     ).fetchone() or (0,)
-    return names, Aside(int(orphans[0]), int(early[0]), dict(unenrolled), dict(lost), dict(marked))
+    return names, Aside(
+        int(orphans[0]), int(early[0]), dict(unenrolled), dict(lost), dict(marked), warmth.arms()
+    )
 
 
 def _word(exposure: Exposure, attribute: str | None) -> str | None:

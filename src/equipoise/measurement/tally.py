@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from equipoise.measurement.warmth import ArmWarmth
 from equipoise.stats.comparison.quantiles import QuantileSummary
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
@@ -35,7 +36,8 @@ class Aside:
     `orphans` are values of units never exposed, `early` those told before a unit's first exposure; neither
     counts. `unenrolled` are turns served outside the experiment, by reason, and `lost` what could not be
     kept while the record was away, by kind. `marked` turns count in their arm: cancelled ones without their
-    latency, those that a fallback model answered, or that were redirected to control, or blocked.
+    latency, those that a fallback model answered, or that were redirected to control, or blocked. `warmth` has,
+    by arm, the turns whose model was warm or cold.
     """
 
     orphans: int = 0
@@ -43,6 +45,7 @@ class Aside:
     unenrolled: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
     marked: Mapping[str, int] = field(default_factory=dict)
+    warmth: Mapping[str, ArmWarmth] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,16 @@ class Timing:
         count = len(ordered)
         return ordered[(count - 1) // 2], ordered[-(-count * 95 // 100) - 1], ordered[-1]
 
+    def mean_gap(self) -> float | None:
+        """Mean gap; None with fewer than two pieces.
+
+        >>> timing = Timing(0.0)
+        >>> for now in (1.0, 1.5, 3.5): timing.content(now)
+        >>> timing.mean_gap()
+        1.25
+        """
+        return sum(self._gaps) / len(self._gaps) if self._gaps else None
+
     def per_token(self, output_tokens: int | None) -> float | None:
         """Seconds per token after the first piece; None where the tokens were not counted or are fewer than two."""
         if self.ttft is None or output_tokens is None or output_tokens < 2 or not self._gaps:
