@@ -32,8 +32,9 @@ from equipoise.events.facts import (
     Transition,
     Turn,
 )
-from equipoise.events.log import EventLog, MemoryLog, Receipt, StaleHeadError
+from equipoise.events.log import EventLog, LogGoneError, MemoryLog, Receipt, StaleHeadError
 from equipoise.events.opening import open_log
+from equipoise.events.patient import PatientLog
 from equipoise.events.postgres import PostgresLog
 from equipoise.events.sqlite import FORMAT, SQLiteLog
 
@@ -606,3 +607,51 @@ def test_a_log_is_opened_by_its_name(tmp_path: Path) -> None:
         assert isinstance(log, SQLiteLog)
         log.close()
         assert Path(where).exists()
+
+
+def test_a_log_that_was_deleted_or_replaced_takes_nothing_more(path: Path) -> None:
+    """An open file outlives its name; what would be written to it nobody would find, so it is refused."""
+    log, other = SQLiteLog(path), path.with_name("other.db")
+    log.append(FACTS[:1])
+    said = (
+        f"the log {path} was deleted or replaced while it was open, and nothing more is written to it; "
+        "put it back, or start again with the log that is right"
+    )
+    path.rename(other)
+    for ask in (log.head, lambda: log.append(FACTS[1:2]), lambda: log.wait(0, 0.0)):
+        with pytest.raises(LogGoneError) as refused:
+            ask()
+        assert str(refused.value) == said
+    SQLiteLog(path).close()
+    with pytest.raises(LogGoneError):
+        log.append(FACTS[1:2])
+    path.unlink()
+    other.rename(path)
+    assert log.append(FACTS[1:2]).accepted == 1
+    log.close()
+
+
+def test_another_working_folder_is_not_another_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that was named from where one stood stays where it is when the process goes elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    log = SQLiteLog("log.db")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert log.append(FACTS[:1]).accepted == 1
+    log.close()
+
+
+def test_a_patient_log_opens_what_is_put_back_and_makes_nothing_new(path: Path) -> None:
+    """A log deleted under a gateway is not replaced by an empty one; once it is back, it is written on."""
+    patient = PatientLog(lambda: open_log(path), lambda: open_log(path, create=False))
+    patient.append(FACTS[:1])
+    away = path.with_name("away.db")
+    path.rename(away)
+    with pytest.raises(LogGoneError):
+        patient.append(FACTS[1:2])
+    with pytest.raises(RecordError):
+        patient.append(FACTS[1:2])
+    assert not path.exists()
+    away.rename(path)
+    assert patient.append(FACTS[1:2]).head == 2
+    patient.close()

@@ -9,6 +9,7 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.epochs import Epoch, History
 from equipoise.assignment.hashing import MAX_UNIT, prefix, salt, unit_bytes
 from equipoise.assignment.splitting import Splitter, threshold
@@ -38,6 +39,7 @@ Reason = Literal[
     "no_unit",
 ]
 _NONE: Mapping[str, Any] = MappingProxyType({})
+_FOR_THE_NEW = ("paused", "stale")
 _ABOVE = b"\xff" * 33
 """Above every digest of 32 bytes."""
 
@@ -68,7 +70,8 @@ class Assigner:
     `history` holds its epochs (see `History`). `service` is `open`, `paused` or `redirected`; `closed` then
     names the reason why nobody new may enter (`paused`, `stale`, `not_live`), from the time
     `closed_since` on. `forced` maps units of testers to a variant: they are served it and never counted.
-    `shipped` names the variant that is everyone's default outside the holdouts.
+    `shipped` names the variant that is everyone's default outside the holdouts. `enrolled` knows who is in
+    already: closed doors (`paused`, `stale`) and targeting are for those who are not.
 
     Holdouts, layer, coverage and split hash under labels and salts of their own, so they are independent of
     one another; holdouts and layers hash alike for every experiment that names them.
@@ -84,8 +87,10 @@ class Assigner:
         closed_since: float = 0.0,
         forced: Mapping[str, str] = _NONE,
         shipped: str | None = None,
+        enrolled: Enrolled | None = None,
     ) -> None:
         self.experiment = experiment
+        self._enrolled = enrolled
         self.history = history
         self._salt = salt(experiment.name, experiment.assignment_version)
         self._configs = {variant.name: freeze(variant.settings) for variant in experiment.variants}
@@ -205,6 +210,8 @@ class Assigner:
                 return self._outside["held_out"]
         for attribute, holds in self._target:
             if not holds(attributes.get(attribute)):
+                if entered is not None or self._is_in(unit):
+                    break
                 return self._outside["not_targeted"]
         if self._layer is not None:
             before, start, end = self._layer
@@ -243,8 +250,12 @@ class Assigner:
         if place < 0:
             return self._outside["not_covered"]
         if self._closed is not None and not known and entered is None:
-            return self.outside(self._closed)
+            if self._closed not in _FOR_THE_NEW or not self._is_in(unit):
+                return self.outside(self._closed)
         return draws[place]
+
+    def _is_in(self, unit: str) -> bool:
+        return self._enrolled is not None and self._enrolled.holds(self.experiment.name, unit)
 
     def closing(self, reason: Reason, since: float) -> Assigner:
         """The same assigner with its doors closed to whoever is new; itself where they are closed already."""

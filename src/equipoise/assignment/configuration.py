@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from equipoise.assignment.assigning import Assigner, Reason
+from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.epochs import Epoch, History
 from equipoise.clock import Clock
 from equipoise.errors import EquipoiseError, RecordError
@@ -50,7 +51,9 @@ class Running:
         """Whether units may enter it now."""
         return self.stage in ("canary", "ab") and self.service == "open"
 
-    def assigner(self, clock: Clock, forced: Mapping[str, str] | None = None) -> Assigner:
+    def assigner(
+        self, clock: Clock, forced: Mapping[str, str] | None = None, enrolled: Enrolled | None = None
+    ) -> Assigner:
         """The draws of the experiment as it stands."""
         closed: Reason | None = None
         if not self.enrols:
@@ -65,6 +68,7 @@ class Running:
             closed_since=self.service_since,
             forced=forced or {},
             shipped=self.shipped if self.stage == "shipped" and not redirected else None,
+            enrolled=enrolled,
         )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Self
 
@@ -15,10 +16,12 @@ from equipoise.assignment.configuration import (
     load_configuration,
     save_configuration,
 )
+from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.epochs import LEASE
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import EquipoiseError, RecordError
-from equipoise.events.log import EventLog
+from equipoise.events.facts import Exposure
+from equipoise.events.log import EventLog, Recorded
 from equipoise.rollout.stages import LEDGER
 
 __all__ = ["Following"]
@@ -27,6 +30,9 @@ _PERIOD = 0.1
 _PATIENCE = 0.4
 _HURT = 0.5
 _KEPT_EVERY = 30.0
+_A_FEW = 200
+_BREATH = 0.01
+_EXPOSURES = ("exposure",)
 
 
 class Following:
@@ -38,6 +44,8 @@ class Following:
 
     A change is seen within about half a second of its commit. `stale` says that nothing was heard from the log
     for `LEASE` seconds: the configuration may have missed something, and nobody new may enter by it.
+
+    With `enrolled`, exposures are followed too, whoever made them: they are who is in already.
     """
 
     def __init__(
@@ -49,7 +57,10 @@ class Following:
         changed: Callable[[Configuration], None] | None = None,
         clock: Clock | None = None,
         patience: float = 5.0,
+        enrolled: Enrolled | None = None,
     ) -> None:
+        self._enrolled, self._enrolled_to = enrolled, 0
+        self._exposures: Iterator[Recorded] | None = None
         self._log: EventLog | None = None if callable(log) else log
         self._open: Callable[[], EventLog] | None = log if callable(log) else None
         self._read, self._folding = read, Folding(read)
@@ -84,7 +95,7 @@ class Following:
                 self._hear()
                 self.trouble = None
                 self._heard.set()
-                pause = _PERIOD
+                pause = _BREATH if self._roll() else _PERIOD
             except Exception as error:  # noqa: BLE001 - whatever is the matter with the log, serving goes on
                 self.trouble = str(error) or repr(error)
                 pause = _HURT
@@ -95,7 +106,9 @@ class Following:
             assert self._open is not None
             self._log = self._open()
         asked = self._clock.now()
-        head = self._log.wait(self._position, _PATIENCE if self._heard.is_set() else 0.0)
+        # Nobody waits for news while there is something to do.
+        idle = self._heard.is_set() and self._exposures is None
+        head = self._log.wait(self._position, _PATIENCE if idle else 0.0)
         if head < self._position:
             raise RecordError(
                 f"the log ends at {head} and was read up to {self._position}: it is not the log it was"
@@ -123,6 +136,39 @@ class Following:
             self._kept = asked
             with suppress(EquipoiseError):
                 save_configuration(self.configuration, self._last_good)
+
+    def _roll(self) -> bool:
+        """Note some more of who is exposed; whether more of what was there at the start is left.
+
+        The ledger comes first, each time.
+        """
+        if self._enrolled is None or self._log is None:
+            return False
+        if self._exposures is None:
+            self._exposures = self._written(self._log)
+        # A few at a time: what this thread does, the one that serves waits for.
+        for _ in range(_A_FEW):
+            record = next(self._exposures, None)
+            if record is None:
+                self._exposures = None
+                return False
+            if self._enrolled_to:
+                self._enrolled_to = record.position
+            if isinstance(record.fact, Exposure):
+                self._enrolled.add(record.fact.experiment, record.fact.unit)
+        return self._enrolled_to == 0
+
+    def _written(self, log: EventLog) -> Iterator[Recorded]:
+        """The exposures that were written since the last time."""
+        if self._enrolled_to:
+            yield from log.read_since(self._enrolled_to, kinds=_EXPOSURES)
+            return
+        # The first time that is a whole log: by experiment, which is what a log finds quickly.
+        head = self._position
+        for name in self.configuration.experiments:
+            of = log.read_since(0, experiment=name, kinds=_EXPOSURES)
+            yield from takewhile(lambda record: record.position <= head, of)
+        self._enrolled_to = max(head, 1)
 
     def close(self) -> None:
         """Stop following; the log belongs to the caller, unless it was opened here."""

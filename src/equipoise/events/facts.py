@@ -134,11 +134,11 @@ class Turn(Fact):
     """One call and its answer; what was not measured is absent (None), not zero.
 
     Times are in seconds: `latency_s` from the request to the end of the reply, `ttft_s` to the first token of
-    content, `tpot_s` per token after it, `itl_s` (mean) and `itl_…_s` between neighbouring pieces of content, `overhead_s` what
-    the gateway itself took. `variant` is the arm the unit belongs to, or None with the `reason` why it
-    belongs to none; `redirected` says that it was served control all the same, `fallback` that another model
-    answered. `json_valid` is known where JSON was asked for. `cancelled` turns and those cut by a timeout are right-censored. `checks` holds `passed`,
-    `failed` or `skipped` for each inline check.
+    content, `tpot_s` per token after it, `itl_s` (mean) and `itl_…_s` between neighbouring pieces of content,
+    `overhead_s` what the gateway itself took. `variant` is the arm the unit belongs to, or None with the
+    `reason` why it belongs to none; `redirected` says that it was served control all the same, `fallback` that
+    another model answered. `json_valid` is known where JSON was asked for. `cancelled` turns and those cut by a
+    timeout are right-censored. `checks` holds `passed`, `failed` or `skipped` for each inline check.
     """
 
     kind: ClassVar[str] = "turn"

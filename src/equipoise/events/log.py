@@ -15,7 +15,7 @@ from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
 from equipoise.events.facts import Encoded, Fact, decode, encoded
 
-__all__ = ["EventLog", "MemoryLog", "Receipt", "Recorded", "StaleHeadError"]
+__all__ = ["EventLog", "LogGoneError", "MemoryLog", "Receipt", "Recorded", "StaleHeadError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,10 @@ class Recorded:
     position: int
     received: float
     fact: Fact
+
+
+class LogGoneError(RecordError):
+    """The log was deleted or replaced while it was open: what would be written to it, nobody would find."""
 
 
 class StaleHeadError(RecordError):

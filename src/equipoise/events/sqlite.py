@@ -12,7 +12,7 @@ from pathlib import Path
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
 from equipoise.events.facts import Encoded, Fact, decode, encoded
-from equipoise.events.log import Receipt, Recorded, StaleHeadError
+from equipoise.events.log import LogGoneError, Receipt, Recorded, StaleHeadError
 
 __all__ = ["FORMAT", "SQLiteLog"]
 
@@ -49,6 +49,8 @@ class SQLiteLog:
 
     def __init__(self, path: str | Path, *, clock: Clock | None = None, create: bool = True) -> None:
         self.path = Path(path)
+        # Where it is stays where it is when the process changes its folder.
+        self._place = self.path.absolute()
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         if not create and not self.path.exists():
@@ -72,6 +74,22 @@ class SQLiteLog:
                 raise
         except sqlite3.Error as error:
             raise RecordError(f"{self.path} cannot be used as a log: {error}") from None
+        self._file = self._identity()
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._place.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _still_there(self) -> None:
+        # An open file outlives its name: what is written to it then, nobody will ever find.
+        if self._identity() != self._file:
+            raise LogGoneError(
+                f"the log {self.path} was deleted or replaced while it was open, and nothing more is written to it; "
+                "put it back, or start again with the log that is right"
+            )
 
     def _prepare(self) -> None:
         run = self._connection.execute
@@ -128,6 +146,7 @@ class SQLiteLog:
         # Encoded before the transaction begins: a fact that cannot be encoded leaves nothing behind.
         rows = [encoded(fact) for fact in facts]
         with self._lock:
+            self._still_there()
             run = self._connection.execute
             try:
                 run("BEGIN IMMEDIATE")
@@ -210,6 +229,7 @@ class SQLiteLog:
 
     def head(self) -> int:
         with self._lock:
+            self._still_there()
             try:
                 return self._head()
             except sqlite3.Error as error:
