@@ -163,6 +163,8 @@ BAD: dict[str, tuple[Callable[[], Fact], str]] = {
     "half a character as a name": (lambda: outcome(experiment="\ud800"), "this outcome cannot be kept: str is not valid UTF-8: surrogates not allowed"),
     "an object": (lambda: Gate(experiment="e", happened=1.0, digest="d", decision="pass", evidence={"a": object()}),
                   "this gate cannot be kept: Type is not JSON serializable: object"),
+    "NUL in a name": (lambda: outcome(experiment="a\0b"), "this outcome cannot be kept: its id and its experiment have at most 600 characters, and none of them is NUL"),
+    "an endless id": (lambda: outcome(event_id="x" * 601), "this outcome cannot be kept: its id and its experiment have at most 600 characters, and none of them is NUL"),
     "a number that is too large": (lambda: outcome(value=2**70), "this outcome cannot be kept: Integer exceeds 64-bit range"),
 }  # fmt: skip
 

@@ -154,18 +154,6 @@ def test_a_long_delivery_is_kept_in_one_piece(log: PostgresLog) -> None:
     assert log.head() == 12_000
 
 
-def test_what_an_index_cannot_hold_is_refused_before_it_is_sent(log: PostgresLog) -> None:
-    """A NUL or an endless id is the error of whoever made the fact, and nothing of it reaches the server."""
-    for bad in (outcome(event_id="a\0"), outcome(event_id="x" * 601), outcome(experiment="\0")):
-        with pytest.raises(UsageError) as error:
-            log.append([outcome(), bad])
-        assert str(error.value) == (
-            "this outcome cannot be kept: its id and its experiment have at most 600 characters in PostgreSQL, "
-            "and none of them is NUL"
-        )
-    assert log.append([outcome(event_id="🙂" * 600)]) == Receipt(accepted=1, repeated=0, head=1)
-
-
 def test_the_time_of_arrival_is_the_servers(log: PostgresLog, postgres) -> None:
     """Machines whose clocks differ agree on when a fact arrived."""
     before = float(postgres.ask("SELECT extract(epoch FROM clock_timestamp()) AS now")[0]["now"])

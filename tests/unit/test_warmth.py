@@ -75,7 +75,7 @@ def test_a_cold_canary_is_told_with_cold_and_warm_latency_apart(capsys):
     assert checks["cold model"].status == "note"
     assert checks["cold model"].says == (
         "too little traffic to stay warm; turns that found their model unused for a minute: treatment 10 of 32 "
-        "(median 3 s cold, 0.4 s warm). Latency is that of a cold model: raise the coverage before judging it",
+        "(median 3 s cold, 0.4 s warm). Latency is that of a cold model: raise the coverage before judging it"
     )
 
 

@@ -250,8 +250,8 @@ class Assigner:
         if place < 0:
             return self._outside["not_covered"]
         if self._closed is not None and not known and entered is None:
-            if self._closed not in _FOR_THE_NEW or not self._is_in(unit):
-                return self.outside(self._closed)
+            stays = self._closed in _FOR_THE_NEW and self._is_in(unit)
+            return draws[place] if stays else self.outside(self._closed)
         return draws[place]
 
     def _is_in(self, unit: str) -> bool:

@@ -288,6 +288,7 @@ _COLUMNS = {"experiment", "happened", "event_id"}
 _BODY = {kind: tuple(name for name in names if name not in _COLUMNS) for kind, names in _FIELDS.items()}
 _WITHIN = (float, dict, list, tuple, MappingProxyType)
 """What may hold a number that is not finite."""
+_LONGEST = 600
 
 
 def encode(fact: Fact) -> bytes:
@@ -300,6 +301,11 @@ def encode(fact: Fact) -> bytes:
     try:
         # Columns are text and a time; encoding them here refuses the same things in every log.
         orjson.dumps([fact.event_id, fact.experiment])
+        # An index of PostgreSQL takes no longer text and no NUL: no log does, so that each may follow another.
+        if any(len(text) > _LONGEST or "\0" in text for text in (fact.event_id, fact.experiment)):
+            raise TypeError(
+                f"its id and its experiment have at most {_LONGEST} characters, and none of them is NUL"
+            )
         if not math.isfinite(fact.happened):
             raise TypeError("a number in it is not finite")
         for value in body.values():

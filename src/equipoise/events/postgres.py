@@ -59,7 +59,6 @@ UPDATE {head} SET head = head + (SELECT count(*) FROM kept) RETURNING head, pg_n
 """
 _CREATING = 0x45515031  # "EQP1": the advisory lock under which tables are made
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,57}(\.[A-Za-z_][A-Za-z0-9_]{0,57})?")
-_LONGEST = 600
 _PAGE = 2_000
 _SLICE = 5_000
 _POLL = 0.25
@@ -172,7 +171,7 @@ class PostgresLog:
         self, facts: Iterable[Fact | Encoded], unless: tuple[int, str | None, Sequence[str] | None] | None
     ) -> Receipt:
         # Encoded before anything is sent: a fact that cannot be kept leaves nothing behind.
-        rows = [_keepable(encoded(fact)) for fact in facts]
+        rows = [encoded(fact) for fact in facts]
         received = None if self._clock is None else self._clock.now()
         events, head = self._tables["events"], self._tables["head"]
         insert = _INSERT.format(events=events, head=head)
@@ -275,17 +274,6 @@ class PostgresLog:
 
 def _quoted(name: str) -> str:
     return ".".join(f'"{part}"' for part in name.split("."))
-
-
-def _keepable(row: Encoded) -> Encoded:
-    # An index of PostgreSQL takes no long text and no text a NUL: refused here by itself, since there it would
-    # be refused with all that travels with it.
-    if any(len(text) > _LONGEST or "\0" in text for text in (row.event_id, row.experiment)):
-        raise UsageError(
-            f"this {row.kind} cannot be kept: its id and its experiment have at most {_LONGEST} characters in "
-            "PostgreSQL, and none of them is NUL"
-        )
-    return row
 
 
 def _matching(
