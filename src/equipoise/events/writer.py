@@ -35,7 +35,8 @@ class LogWriter:
     asked again for each delivery until it does, and what it opened is closed with the writer.
 
     A `patient` writer keeps the facts that nobody waits for while the log does not take them in, and tries
-    again every half second; `trouble` then holds the error.
+    again every half second; `trouble` then holds the error. Where it has nothing left to write, it asks whether
+    the log takes in no facts at all, so that `trouble` ends by itself.
 
     >>> from .log import MemoryLog
     >>> from .facts import Outcome
@@ -90,11 +91,21 @@ class LogWriter:
         """Queue facts that somebody waits for, without waiting for room; `told` is called once, in the writer's
         thread, when the last of them is durable or has failed. Raises UsageError after `close`.
         """
+        failed: list[Exception] = []
+
+        def first(error: Exception | None) -> None:
+            # They may be written in two batches, of which the former fails.
+            if error is not None:
+                failed.append(error)
+
+        def last(error: Exception | None) -> None:
+            told(failed[0] if failed else error)
+
         with self._changed:
             if self._closed:
                 raise UsageError("this writer is closed; make another to go on writing")
-            self._waiting.extend((row, _quietly) for row in rows[:-1])
-            self._waiting.append((rows[-1], told))
+            self._waiting.extend((row, first) for row in rows[:-1])
+            self._waiting.append((rows[-1], last))
             self._changed.notify_all()
 
     def offer(self, fact: Fact | Encoded) -> bool:
@@ -147,8 +158,9 @@ class LogWriter:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if not self._waiting:
+                again = _RETRY if self._patient and self.trouble is not None else None
+                self._changed.wait_for(lambda: self._waiting or self._closed, again)
+                if self._closed and not self._waiting:
                     return
                 self._writing = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
             self._since = monotonic()
@@ -178,10 +190,6 @@ class LogWriter:
         else:
             self.trouble = None
             _tell(batch, None)
-
-
-def _quietly(error: Exception | None) -> None:
-    """Somebody else is told of this fact."""
 
 
 def _tell(batch: list[tuple[Encoded, Told]], error: Exception | None) -> None:

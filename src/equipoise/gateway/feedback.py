@@ -1,25 +1,23 @@
-"""Everything that is not a completion: feedback, events, assignments, models, health and numbers."""
+"""Everything that is not a completion: feedback, models, health and numbers, and the doors of remote SDKs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from hashlib import sha256
 from time import monotonic
 from typing import Any
 
 import orjson
 
-from equipoise.assignment.hashing import HASH_VERSION, unit_bytes
-from equipoise.errors import EquipoiseError, RecordError, UsageError
-from equipoise.events.facts import Fact, Outcome, Turn, decode, encode
+from equipoise.errors import RecordError, UsageError
+from equipoise.events.facts import Fact, Outcome, Turn
 from equipoise.events.ids import new_id
-from equipoise.experiment.variant import thaw
 from equipoise.gateway.host import Host
 from equipoise.gateway.http1 import Exchange, error_body
 from equipoise.gateway.metrics import exposition
+from equipoise.gateway.remote import Remote, durably, unavailable
 
 __all__ = ["Feedback"]
 
@@ -29,7 +27,6 @@ _BROWSER = (
 )
 _RATE = 30
 _PER = 60.0
-_REMOTE = ("exposure", "turn", "outcome")
 _COMMENT = 4000
 _NAMED = 20
 """Outcomes in one piece of feedback."""
@@ -37,8 +34,6 @@ _NAME = 100
 """Characters in the name of each."""
 _LOOKING = 8
 """Look-ups of a trace in the record at once; they stand in line for one thread."""
-_ENDURED = 2.5
-"""Seconds after which an application that asks for a variant is better off with the default."""
 _ACCEPTED = (
     "one of trace, turn, conversation or unit; and thumbs (up, down), grade (a number), copied, regenerated "
     "(true, false), outcome ({NAME: value}) or comment (text)"
@@ -50,6 +45,7 @@ class Feedback:
 
     def __init__(self, gateway: Host) -> None:
         self._gateway = gateway
+        self._remote = Remote(gateway)
         self._let_in: dict[str, tuple[float, int]] = {}
         self._looking = 0
         # A record may be long: one search at a time, and apart from those who ask for pins.
@@ -62,8 +58,8 @@ class Feedback:
             ("GET", "/v1/models"): self._models,
             ("GET", "/metrics"): self._metrics,
             ("POST", "/v1/feedback"): self._from_operator,
-            ("POST", "/v1/events"): self._events,
-            ("POST", "/v1/assign"): self._assign,
+            ("POST", "/v1/events"): self._remote.events,
+            ("POST", "/v1/assign"): self._remote.assign,
         }
         door = doors.get((method, path))
         if door is not None:
@@ -249,16 +245,11 @@ class Feedback:
             self._looking -= 1
             if done.cancelled() or done.exception() is not None:
                 # Not known is something else than not to be found out now.
-                self._unavailable(exchange, b"")
+                unavailable(exchange)
             else:
                 self._take(exchange, body, done.result(), trace, b"")
 
         gateway.loop.run_in_executor(self._searcher, search).add_done_callback(found)
-
-    @staticmethod
-    def _unavailable(exchange: Exchange, headers: bytes) -> None:
-        said = error_body("the record is down; send it again later", "unavailable")
-        exchange.answer(503, said, headers + b"retry-after: 5\r\n")
 
     def _take(
         self,
@@ -295,128 +286,7 @@ class Feedback:
             for name, unit in about
             for what, value, comment in said
         ]
-        self._durably(exchange, facts, {"accepted": len(facts)}, headers)
-
-    def _durably(
-        self,
-        exchange: Exchange,
-        facts: list[Fact],
-        body: Mapping[str, Any],
-        headers: bytes,
-    ) -> None:
-        """Answer once everything is in the record."""
-
-        def done(ok: bool) -> None:
-            if ok:
-                self._gateway.counts.feedback += sum(isinstance(fact, Outcome) for fact in facts)
-                exchange.answer(200, orjson.dumps(body), headers)
-            else:
-                self._unavailable(exchange, headers)
-
-        try:
-            self._gateway.recorder.tell(facts, done)
-        except EquipoiseError as error:
-            exchange.answer(400, error_body(str(error), "invalid_request_error"), headers)
-
-    # Remote SDKs.
-
-    def _events(self, exchange: Exchange) -> None:
-        body = self._gateway.body_of(exchange)
-        if body is None:
-            return
-        listed = body.get("events")
-        if not isinstance(listed, list) or not listed or len(listed) > 1000:
-            exchange.answer(
-                400, error_body('accepted: {"events": […]}, 1 to 1,000 of them', "invalid_request_error")
-            )
-            return
-        facts: list[Fact] = []
-        for index, each in enumerate(listed):
-            try:
-                fact = self._event(each)
-                encode(fact)
-                facts.append(fact)
-            except EquipoiseError as error:
-                said = f"events[{index}]: {error}"
-                exchange.answer(400, error_body(said, "invalid_request_error"))
-                return
-        self._durably(exchange, facts, {"accepted": len(facts)}, b"")
-
-    def _event(self, said: Any) -> Fact:
-        kind = said.get("kind") if isinstance(said, dict) else None
-        if kind not in _REMOTE:
-            raise UsageError(f"an event has a kind: {', '.join(_REMOTE)}")
-        happened = said.get("happened", self._gateway.clock.now())
-        event_id = said.get("event_id", new_id())
-        experiment = said.get("experiment")
-        if not _names(experiment):
-            raise UsageError(f"an event names its experiment, in at most {_NAME} characters")
-        if not _names(event_id):
-            raise UsageError(f"an `event_id` is text of at most {_NAME} characters")
-        if not isinstance(happened, int | float) or isinstance(happened, bool):
-            raise UsageError("`happened` is in seconds since 1970 UTC")
-        unit = said.get("unit")
-        if not (unit is None and kind == "turn"):
-            unit_bytes(unit)
-        rest = {
-            key: value
-            for key, value in said.items()
-            if key not in ("kind", "happened", "event_id", "experiment")
-        }
-        return decode(
-            kind, event_id=event_id, experiment=experiment, happened=float(happened), body=orjson.dumps(rest)
-        )
-
-    def _assign(self, exchange: Exchange) -> None:
-        """What a unit gets, for applications that apply it themselves; with `expose`, told as served."""
-        gateway = self._gateway
-        body = gateway.body_of(exchange)
-        if body is None:
-            return
-        name, unit = body.get("experiment"), body.get("unit")
-        route = gateway.routes.by_name.get(name) if isinstance(name, str) else None
-        attributes = body.get("attributes") or {}
-        if route is None or not isinstance(unit, str) or not isinstance(attributes, dict):
-            known = ", ".join(sorted(gateway.routes.by_name)) or "none"
-            said = f"accepted: experiment (registered: {known}), unit (text), attributes (a mapping), expose"
-            exchange.answer(400, error_body(said, "invalid_request_error"))
-            return
-        odd = next(
-            (key for key, value in attributes.items() if not isinstance(value, str | int | float)), None
-        )
-        if odd is not None:
-            said = f"attributes are text, numbers, true or false, and {odd!r} is {attributes[odd]!r:.80}"
-            exchange.answer(400, error_body(said, "invalid_request_error"))
-            return
-        try:
-            part = gateway.part_of(route, unit, attributes, body.get("token"))
-        except UsageError as error:
-            exchange.answer(400, error_body(str(error), "invalid_request_error"))
-            return
-        draw = part.draw
-        answer = {
-            "experiment": draw.experiment.identity,
-            "unit": unit,
-            "variant": draw.variant,
-            "reason": draw.reason,
-            "probability": draw.probability,
-            "epoch": draw.epoch,
-            "hash_version": HASH_VERSION,
-            "config": thaw(draw.config),
-        }
-        answer |= dict(gateway.tokens((part,), new_id()))
-        if body.get("expose") is True and part.fresh:
-            done = partial(self._assigned, exchange, answer)
-            gateway.recorder.expose(draw, unit, attributes, done)
-            gateway.loop.call_later(_ENDURED, done, False)
-        else:
-            exchange.answer(200, orjson.dumps(answer))
-
-    def _assigned(self, exchange: Exchange, answer: dict[str, Any], ok: bool) -> None:
-        if ok:
-            exchange.answer(200, orjson.dumps(answer))
-        else:
-            exchange.answer(503, error_body("the record is down; serve the default", "unavailable"))
+        durably(self._gateway, exchange, facts, {"accepted": len(facts)}, headers)
 
 
 def _outcomes(body: Mapping[str, Any]) -> list[tuple[str, float | bool, str | None]]:
@@ -458,10 +328,6 @@ def _outcomes(body: Mapping[str, Any]) -> list[tuple[str, float | bool, str | No
 def _id_of(given: str, experiment: str, unit: str, what: str) -> str:
     """The id of an outcome that was given one: the same feedback sent twice is the same, another unit's is not."""
     return f"feedback-{sha256(orjson.dumps([given, experiment, unit, what])).hexdigest()[:32]}"
-
-
-def _names(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _NAME and "\0" not in value
 
 
 def _value(name: str, value: object, *, number: bool = False) -> float | bool:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ _PATHS: Mapping[str, tuple[API, str]] = {
 }
 _TRACES = 4_000
 _UNITS_OF_A_TRACE = 50
+_PINS = 10_000
 _logger = logging.getLogger("equipoise.gateway")
 
 
@@ -105,6 +107,7 @@ class Gateway:
         self.traces: dict[str, tuple[tuple[str, str], ...]] = {}
         self.log = log
         self._pins = pins
+        self._epochs: dict[tuple[str, str], int] = {}
         self._access = None if settings.access_key is None else f"Bearer {settings.access_key}"
         self._prefixes: dict[tuple[str | None, str | None, API], tuple[Address, bytes]] = {}
         self._asked_last: dict[tuple[str, str], float] = {}
@@ -267,7 +270,6 @@ class Gateway:
         route: Route,
         exchange: Exchange,
         body: Mapping[str, Any],
-        *,
         pinned: int | None = None,
     ) -> Part:
         """What one experiment means for a request."""
@@ -296,9 +298,17 @@ class Gateway:
         )
         return self._drawn(route, assigner, unit, attributes, entered)
 
-    def part_of(self, route: Route, unit: str, attributes: Mapping[str, Any], token: object) -> Part:
+    def part_of(
+        self,
+        route: Route,
+        unit: str,
+        attributes: Mapping[str, Any],
+        token: object,
+        pinned: int | None = None,
+    ) -> Part:
         """As `part`, for a unit that is named outright. UsageError for what cannot name one."""
-        entered = self._entered(route, unit, token if isinstance(token, str) else None)
+        said = token if isinstance(token, str) else None
+        entered = pinned if pinned is not None else self._entered(route, unit, said)
         return self._drawn(route, self._assigner(route), unit, attributes, entered)
 
     def _drawn(
@@ -366,32 +376,42 @@ class Gateway:
         parts = []
         for route in routes:
             part = self.part(route, exchange, body)
-            if (
-                route.running.experiment.pins == "required"
-                and part.unit is not None
-                and self._pins is not None
-            ):
-                try:
-                    epoch = await self.loop.run_in_executor(None, self._pin, route, part)
-                except RecordError:
-                    self.counts.unrecorded += 1
-                    self.recorder.unrecorded(route.name)
-                    part = Part(
-                        route, part.unit, part.attributes, route.assigner.outside("unrecorded"), fresh=False
-                    )
-                else:
-                    if epoch is not None and epoch != part.draw.epoch:
-                        part = self.part(route, exchange, body, pinned=epoch)
-            parts.append(part)
+            parts.append(await self.by_pin(part, partial(self.part, route, exchange, body)))
         if not exchange.done:
             self._serve(exchange, api, body, parts, trace)
 
-    def _pin(self, route: Route, part: Part) -> int | None:
+    async def by_pin(self, part: Part, again: Callable[[int], Part]) -> Part:
+        """A part by the epoch its unit is pinned to, made `again` with it; as it is where nothing is pinned."""
+        route, unit = part.route, part.unit
+        required = route.running.experiment.pins == "required" and part.draw.reason != "forced"
+        if not required or unit is None or self._pins is None:
+            return part
+        key = (route.salt, unit)
+        epoch = self._epochs.get(key)
+        if epoch is None:
+            try:
+                epoch = await self.loop.run_in_executor(None, self._pin, part)
+            except RecordError:
+                if part.draw.counts and not part.fresh:
+                    return part
+                self.counts.unrecorded += 1
+                self.recorder.unrecorded(route.name)
+                outside = route.assigner.outside("unrecorded")
+                return Part(route, unit, part.attributes, outside, fresh=False)
+            if epoch is None:
+                return part
+            # A pin is never moved: what is remembered holds while the store is away.
+            if len(self._epochs) >= _PINS:
+                self._epochs.pop(next(iter(self._epochs)))
+            self._epochs[key] = epoch
+        return part if part.draw.counts and part.draw.epoch == epoch else again(epoch)
+
+    def _pin(self, part: Part) -> int | None:
         assert self._pins is not None
         assert part.unit is not None
         if part.draw.counts:
-            return self._pins.pin(route.salt, part.unit, part.draw.epoch)
-        return self._pins.find(route.salt, part.unit)
+            return self._pins.pin(part.route.salt, part.unit, part.draw.epoch)
+        return self._pins.find(part.route.salt, part.unit)
 
     def _pinning_failed(self, done: asyncio.Task[None], exchange: Exchange) -> None:
         if not done.cancelled() and (error := done.exception()) is not None:
@@ -553,6 +573,7 @@ class Gateway:
     def drain(self) -> None:
         """Take no more, and let what is under way come to its end."""
         self.server.drain()
+        self._shadows.drain()
 
     @property
     def busy(self) -> bool:

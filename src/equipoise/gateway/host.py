@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from equipoise.assignment.applying import API
@@ -57,7 +57,16 @@ class Host(Protocol):
 
     def body_of(self, exchange: Exchange, headers: bytes = b"") -> dict[str, Any] | None: ...
 
-    def part_of(self, route: Route, unit: str, attributes: Mapping[str, Any], token: object) -> Part: ...
+    def part_of(
+        self,
+        route: Route,
+        unit: str,
+        attributes: Mapping[str, Any],
+        token: object,
+        pinned: int | None = None,
+    ) -> Part: ...
+
+    async def by_pin(self, part: Part, again: Callable[[int], Part]) -> Part: ...
 
     def list_models(self, exchange: Exchange, ours: list[dict[str, Any]]) -> None: ...
 

@@ -25,7 +25,7 @@ __all__ = ["Recorder"]
 
 _GATHER = 0.05
 _SLOW = 2.0
-_PARTING = 15.0
+_PARTING = 5.0
 """Seconds that a process that ends gives its log to take in what is left."""
 _AGAIN = 0.5
 _logger = logging.getLogger("equipoise.gateway")

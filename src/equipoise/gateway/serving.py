@@ -12,14 +12,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from equipoise.assignment.opening import open_pins
+from equipoise.assignment.pins import PinStore
 from equipoise.errors import UsageError
 from equipoise.events.opening import open_log
 from equipoise.events.patient import PatientLog
@@ -33,6 +36,8 @@ __all__ = ["Serving", "serve", "supervise"]
 
 _DRAIN = 30.0
 _SHORTEST_LIFE = 1.0
+_REFUSED = 2
+_LOOK = 0.5
 _logger = logging.getLogger("equipoise.gateway")
 
 
@@ -96,6 +101,9 @@ def serve(options: Serving) -> None:
 
 def listen(host: str, port: int, *, shared: bool) -> socket.socket:
     """A socket that listens; UsageError where it cannot."""
+    if not 0 <= port <= 65_535:
+        # The resolver would take it for another one.
+        raise UsageError(f"{port} is no port; accepted: 0 (any) to 65535")
     try:
         family, kind, proto, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         found = socket.socket(family, kind, proto)
@@ -138,9 +146,13 @@ async def _serve(options: Serving) -> None:
     from equipoise.experiment.reading import read_canonical
 
     loop = asyncio.get_running_loop()
-    logs = [PatientLog(lambda: open_log(options.log)), PatientLog(lambda: open_log(options.log))]
+    # A log that vanishes while it is served is not replaced by an empty one.
+    logs = [
+        PatientLog(lambda: open_log(options.log), lambda: open_log(options.log, create=False))
+        for _ in range(2)
+    ]
     settings = GatewaySettings(
-        base_url=options.base_url,
+        base_url=_place(options.base_url),
         base_key=options.base_key,
         access_key=options.access_key,
         secret=options.secret or secret_of(options.state),
@@ -152,7 +164,7 @@ async def _serve(options: Serving) -> None:
         tracer=options.tracer,
     )
     shared = options.log.startswith(("postgres://", "postgresql://"))
-    pins = open_pins(options.log if shared else options.state / "pins.db")
+    pins = PatientPins(lambda: open_pins(options.log if shared else options.state / "pins.db"))
     listening = listen(options.host, options.port, shared=options.shared_port)
     gateway = Gateway(settings, loop=loop, log=logs[0], read=read_canonical, follow=logs[1], pins=pins)
     server = await loop.create_server(gateway.server.protocol, sock=listening, backlog=1024)
@@ -166,7 +178,10 @@ async def _serve(options: Serving) -> None:
     gc.set_threshold(20_000, 20, 50)
     if options.ready is not None:
         options.ready(port)
+    watching = loop.create_task(_orphaned(stop)) if options.shared_port else None
     await stop.wait()
+    if watching is not None:
+        watching.cancel()
     server.close()
     gateway.drain()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -180,44 +195,98 @@ async def _serve(options: Serving) -> None:
         each.close()
 
 
+class PatientPins:
+    """Stands before a store of pins that may not be there yet, as `PatientLog` before a log."""
+
+    def __init__(self, opens: Callable[[], PinStore]) -> None:
+        self._opens = opens
+        self._lock = threading.Lock()
+        self._store: PinStore | None = None
+
+    def _opened(self) -> PinStore:
+        with self._lock:
+            if self._store is None:
+                self._store = self._opens()
+            return self._store
+
+    def pin(self, experiment_salt: str, unit: str, epoch: int) -> int:
+        return self._opened().pin(experiment_salt, unit, epoch)
+
+    def find(self, experiment_salt: str, unit: str) -> int | None:
+        return self._opened().find(experiment_salt, unit)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+
+def _place(base_url: str) -> str:
+    """The base URL of the upstream; UsageError for what is none."""
+    try:
+        parts = urlsplit(base_url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not base_url.isascii() or not base_url.isprintable() or " " in base_url:
+        raise UsageError(
+            f"{base_url!r} cannot be an upstream; accepted: http://HOST[:PORT]/v1 or https://…. "
+            "Name it with --upstream or EQUIPOISE_BASE_URL"
+        )
+    return base_url
+
+
+async def _orphaned(stop: asyncio.Event) -> None:
+    """Stop, too, when the process that looks after the workers is gone: nobody else would tell them to."""
+    parent = os.getppid()
+    while os.getppid() == parent:  # noqa: ASYNC110 - no event tells of it
+        await asyncio.sleep(_LOOK)
+    stop.set()
+
+
 def supervise(command: Sequence[str], workers: int) -> int:
-    """Run so many processes of a command, start again those that die, pass signals on; the exit code."""
-    running: dict[int, tuple[int, float]] = {}
-    stopping = False
+    """Run so many processes of a command, start again those that die, pass signals on; the exit code.
+
+    A worker that refuses to start (2) ends all: what is wrong with one is wrong with the others. One that dies
+    young is started again no sooner than a second after it was started before.
+    """
+    processes: dict[int, subprocess.Popen[bytes]] = {}
+    started: dict[int, float] = {}
+    said: list[int] = []
 
     def start(worker: int) -> None:
-        process = subprocess.Popen([*command, "--worker", str(worker)])  # noqa: S603 - our own command line
-        processes[worker] = process
-        running[worker] = (process.pid, monotonic())
+        # A group of its own: Ctrl-C reaches a worker through here, once, and not a second time by the terminal.
+        processes[worker] = subprocess.Popen([*command, "--worker", str(worker)], process_group=0)  # noqa: S603 - our own command line
+        started[worker] = monotonic()
 
     def stop(number: int, _: object) -> None:
-        nonlocal stopping
-        stopping = True
-        for process in processes.values():
-            process.send_signal(number)
+        said.append(number)
 
-    processes: dict[int, subprocess.Popen[bytes]] = {}
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     for worker in range(workers):
         start(worker)
+    passed, code = 0, 0
     while True:
+        # Passed on here and not in the handler, so that no worker is started that was not told.
+        for signalled in said[passed:]:
+            passed += 1
+            for process in processes.values():
+                process.send_signal(signalled)
         alive = 0
         for worker, process in tuple(processes.items()):
-            code = process.poll()
-            if code is None:
+            ended = process.poll()
+            if ended is None:
                 alive += 1
-            elif not stopping:
-                lived = monotonic() - running[worker][1]
-                if code > 0 and lived < _SHORTEST_LIFE:
-                    # It refused to start: what is wrong with one is wrong with all.
-                    stop(signal.SIGTERM, None)
-                    for other in processes.values():
-                        other.wait()
-                    return code
-                print(f"worker {worker} died with {code}; starting it again", file=sys.stderr)
+            elif passed:
+                continue
+            elif ended == _REFUSED:
+                code = ended
+                said.append(signal.SIGTERM)
+            elif not said and monotonic() - started[worker] > _SHORTEST_LIFE:
+                print(f"worker {worker} died with {ended}; starting it again", file=sys.stderr)
                 start(worker)
-                alive += 1
-        if stopping and not alive:
-            return 0
+        if passed and not alive:
+            return code
         time.sleep(0.1)

@@ -1,0 +1,91 @@
+"""`equipoise serve` as a process, and a raw HTTP client for it: for tests that kill, starve and deceive it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+
+from equipoise.conduct.register import register
+from equipoise.events.opening import open_log
+from equipoise.experiment.reading import read_canonical
+
+COMMAND = (sys.executable, "-c", "from equipoise.cli.main import run; run()", "serve")
+QUIET = {key: value for key, value in os.environ.items() if not key.startswith(("EQUIPOISE", "OPENAI"))}
+ASK = {"model": "experiment/bot", "messages": [{"role": "user", "content": "Where is it?"}]}
+
+
+@dataclass
+class Process:
+    """A gateway that serves at `url`, which ends in /v1."""
+
+    process: subprocess.Popen[str]
+    url: str
+
+    def ask(self, unit: str | None = "c1", body: dict[str, Any] | None = None, **head: str) -> httpx.Response:
+        """One completion for a conversation; the answer whatever it is."""
+        named = {name.replace("_", "-"): value for name, value in head.items()}
+        if unit is not None:
+            named["x-conversation-id"] = unit
+        return httpx.post(f"{self.url}/chat/completions", json=body or ASK, headers=named, timeout=60)
+
+    def arm(self, unit: str, **head: str) -> str | None:
+        """The variant a conversation is served."""
+        return self.ask(unit, **head).headers.get("x-equipoise-variant")
+
+    def reason(self, unit: str, **head: str) -> str:
+        """Why it is."""
+        return self.ask(unit, **head).headers["x-equipoise-reason"]
+
+    def health(self) -> dict[str, Any]:
+        found: dict[str, Any] = httpx.get(self.url.removesuffix("/v1") + "/healthz", timeout=60).json()
+        return found
+
+    def number(self, name: str) -> float:
+        """A number of /metrics without labels."""
+        page = httpx.get(self.url.removesuffix("/v1") + "/metrics", timeout=60).text
+        return float(next(line.split()[1] for line in page.splitlines() if line.startswith(f"{name} ")))
+
+
+@contextmanager
+def serving(
+    folder: Path, *more: str, log: str | None = None, state: str = "state", **env: str
+) -> Iterator[Process]:
+    """A process that serves from a folder; killed at the end if it still lives."""
+    place = ("--log", log or str(folder / "log.db"), "--state", str(folder / state), "--json")
+    with subprocess.Popen(
+        (*COMMAND, "--port", "0", *place, *more),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET | env,
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            yield Process(process, json.loads(line)["base_url"])
+        finally:
+            process.kill()
+
+
+def registered(log: str | Path, *definitions: dict[str, Any]) -> None:
+    """Register definitions in the log at a place."""
+    opened = open_log(log)
+    for each in definitions:
+        register(opened, read_canonical(each), by="test", reason="a test")
+    opened.close()
+
+
+def facts(log: str | Path, *kinds: str) -> list[Any]:
+    """What the log at a place holds of these kinds."""
+    opened = open_log(log)
+    found = [record.fact for record in opened.read_since(0, kinds=kinds)]
+    opened.close()
+    return found
