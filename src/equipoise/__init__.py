@@ -2,7 +2,7 @@
 
 An experiment says what we believe (`load_experiment`); its design says how we will know (`plan`);
 the arena tries it on golden cases before anybody sees it (`run_arena`, `GateResult`);
-a router decides who sees what (`Router`, `Assignment`);
+a router decides who sees what (`Router`, `Assignment`, `open_pins`; `wrap` for the `openai` clients);
 the log keeps what happened (`open_log`, `Exposure`, `Turn`, `Outcome`, `Score`);
 `analyze` counts it, checks its health first, and shows effects with honest intervals (`Analysis`);
 and the `Verdict` says what to do: ship, hold, roll back, keep running, or that the data are invalid.
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from equipoise.arena.gate import GateResult
     from equipoise.arena.result import ArenaResult
     from equipoise.arena.run import run_arena, run_arena_sync
+    from equipoise.assignment.opening import open_pins
     from equipoise.conduct.analyze import analyze
     from equipoise.design.plan import Plan, plan
     from equipoise.errors import EquipoiseError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from equipoise.experiment.variant import Variant
     from equipoise.sdk.assignment import Assignment
     from equipoise.sdk.router import Router
+    from equipoise.sdk.wrapping import wrap
     from equipoise.verdict.analysis import Analysis
     from equipoise.verdict.deciding import Verdict
 
@@ -53,9 +55,11 @@ _HOMES = {
     "analyze": "conduct.analyze",
     "load_experiment": "experiment.reading",
     "open_log": "events.opening",
+    "open_pins": "assignment.opening",
     "plan": "design.plan",
     "run_arena": "arena.run",
     "run_arena_sync": "arena.run",
+    "wrap": "sdk.wrapping",
 }
 
 __all__ = [
@@ -78,9 +82,11 @@ __all__ = [
     "analyze",
     "load_experiment",
     "open_log",
+    "open_pins",
     "plan",
     "run_arena",
     "run_arena_sync",
+    "wrap",
 ]
 
 

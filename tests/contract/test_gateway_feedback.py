@@ -279,14 +279,18 @@ def test_an_assignment_is_exposed_once_and_only_when_it_says_so():
                 silent["variant"],
                 {"plan": "pro"},
             )
-            free = say(at.url, "/assign", body | {"attributes": {"plan": "free"}, "expose": True}).json()
+            other = body | {"unit": "u2", "attributes": {"plan": "free"}}
+            free = say(at.url, "/assign", other | {"expose": True}).json()
             assert (free["variant"], free["reason"], free["config"]) == (
                 None,
                 "not_targeted",
                 {"config": {"steps": 1}},
             )
+            # Whoever is in stays in, whatever became of the attributes.
+            kept = say(at.url, "/assign", body | {"attributes": {"plan": "free"}}).json()
+            assert (kept["variant"], kept["reason"]) == (silent["variant"], "split")
             for odd in (["pro"], {"a": 1}, None):
-                told = say(at.url, "/assign", body | {"attributes": {"plan": odd}})
+                told = say(at.url, "/assign", other | {"attributes": {"plan": odd}})
                 assert (told.status_code, message(told)) == (
                     400, f"attributes are text, numbers, true or false, and 'plan' is {odd!r}",
                 )  # fmt: skip

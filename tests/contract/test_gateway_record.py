@@ -292,8 +292,8 @@ def test_a_unit_keeps_its_variant_over_restarts_ramps_reloads_and_gateways(tmp_p
                 ramp(logs[2], name, Fraction(1), by="op")
             clock.seconds = 60.0
             for at in (one, two):
-                until(lambda at=at: ask(at, "plain", new_id(clock.now())) is not None, "the ramp")
-                assert ask(at, "timed", new_id(clock.now())) is not None
+                for name in ("plain", "timed"):
+                    until(lambda at=at, name=name: ask(at, name, new_id(clock.now())) is not None, "the ramp")
             again = seen(two)
         with gateway(log=logs[2], clock=clock) as three:
             assert seen(three) == again

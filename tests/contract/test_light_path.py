@@ -8,7 +8,7 @@ import sys
 import pytest
 
 TAKEN = ("numpy", "scipy", "duckdb", "pyarrow", "jinja2", "markupsafe", "pandas", "polars")
-HEAVY = ("numpy", "duckdb", "scipy", "pyarrow", "aiohttp", "starlette")
+HEAVY = ("numpy", "duckdb", "scipy", "pyarrow", "aiohttp", "starlette", "openai", "openfeature")
 WITHOUT = f"import sys; sys.modules.update(dict.fromkeys({TAKEN!r})); "
 
 
@@ -79,3 +79,46 @@ def test_importing_the_router_pulls_in_nothing_heavy(tmp_path):
         check=True,
     )
     assert done.stdout == "[]\n"
+
+
+def test_serving_by_a_router_pulls_in_nothing_heavy(tmp_path):
+    """Nor do the names of the whole path: a unit is assigned, exposed and tracked, with `wrap` and pins at hand."""
+    assert light(CLI, tmp_path, "init", "e").returncode == 0
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            (
+                "import sys\n"
+                "from equipoise import Router, open_log, open_pins, wrap\n"
+                "with Router('e/experiment.yaml', log=open_log('e.db'), secret='a secret for tests only') as router:\n"
+                "    unit = router.assign('conversation-1')\n"
+                "    unit.expose(wait=True), unit.track('resolved'), unit.token\n"
+                f"print([name for name in {HEAVY} if name in sys.modules])"
+            ),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_wrapping_without_the_client_is_refused_in_a_sentence(tmp_path):
+    """Where `openai` is not installed nothing can be its client."""
+    assert light(CLI, tmp_path, "init", "e").returncode == 0
+    done = light(
+        "sys.modules['openai'] = None\n"
+        "from equipoise import Router, open_log, wrap\n"
+        "with Router('e/experiment.yaml', log=open_log('e.db')) as router:\n"
+        "    try:\n        wrap(object(), router)\n    except Exception as error:\n        print(error)",
+        tmp_path,
+    )
+    assert (done.stdout, done.stderr) == (
+        (
+            "wrap takes a client of the openai package, OpenAI or AsyncOpenAI, and this is a object; "
+            "for another client call router.assign, and expose where you serve\n"
+        ),
+        "",
+    )

@@ -12,6 +12,7 @@ import pytest
 
 from equipoise.assignment.assigning import Assigner, Draw
 from equipoise.assignment.configuration import Folding
+from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.epochs import LEAD, LEASE, TOLERANCE, Epoch, History
 from equipoise.assignment.pins import MemoryPins, PinStore
 from equipoise.assignment.tokens import Signer
@@ -273,7 +274,10 @@ def test_a_pause_keeps_whoever_began_before_it() -> None:
     assert closed.draw(uuid7(online.clock.now() - 10.01, online.rng)).reason == "split"
     late = uuid7(online.clock.now() - 9.9, online.rng)
     assert closed.draw(late).reason == "paused"
-    assert closed.draw(late, known=True).reason == "split"
+    enrolled = Enrolled()
+    enrolled.add(closed.experiment.name, late)
+    served = Assigner(closed.experiment, closed.history, closed="paused", enrolled=enrolled)
+    assert served.draw(late).reason == "split"
     assert closed.closing("stale", 0.0) is closed
 
 

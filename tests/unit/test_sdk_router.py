@@ -39,7 +39,7 @@ EXPERIMENT = read_canonical(
 
 ACCEPTED = (
     "blocked, cached_tokens, cancelled, cost_usd, empty, error, fallback, fingerprint, finish_reason, input_tokens, "
-    "itl_max_s, itl_p50_s, itl_p95_s, latency_s, model, output_tokens, overhead_s, retries, retrieved_documents, "
+    "itl_max_s, itl_p50_s, itl_p95_s, itl_s, json_valid, latency_s, model, output_tokens, overhead_s, retries, retrieved_documents, "
     "retrieved_tokens, safe, sent_digest, status, stream, tool_calls, tpot_s, trace, ttft_s, warm"
 )
 

@@ -185,12 +185,10 @@ class Assigner:
         attributes: Mapping[str, Any] = _NONE,
         *,
         entered: int | None = None,
-        known: bool = False,
     ) -> Draw:
         """The draw of a unit. UsageError for what cannot name one: it is refused, never bucketed.
 
-        `entered` is the epoch a token or a pin says the unit entered in. `known` says that the unit was
-        exposed before, so that a pause does not concern it.
+        `entered` is the epoch a token or a pin says the unit entered in.
         """
         # Every unit of every request comes through here: what most experiments do not ask for is not asked.
         if type(unit) is not str or not unit or len(unit) > MAX_UNIT or unit.isspace():
@@ -222,12 +220,14 @@ class Assigner:
             if covered is not None and sha256(coverage + name).digest() >= covered:
                 return self._outside["not_covered"]
             return drawn[bisect_right(cuts, sha256(before + name).digest())]
-        return self._by_epoch(unit, name, entered, known)
+        return self._by_epoch(unit, name, entered)
 
-    def _by_epoch(self, unit: str, name: bytes, entered: int | None, known: bool) -> Draw:
+    def _by_epoch(self, unit: str, name: bytes, entered: int | None) -> Draw:
         """The draw where it must be asked when the unit entered, or whether it may still."""
         if self._shipped is not None:
             return self._shipped
+        # What began before the doors were closed is in already, and so is whoever has a token or a pin.
+        known = entered is not None
         if entered is not None:
             chosen = self._epochs.get(entered)
             if chosen is None:
@@ -243,13 +243,12 @@ class Assigner:
                 if epoch is None:
                     return self.outside("before_start")
                 chosen = self._epochs[epoch.number]
-            # What began before the doors were closed is in already.
-            known = known or (began is not None and began < self._closed_since)
+            known = began is not None and began < self._closed_since
         splitter, draws = chosen
         place = splitter.place(name)
         if place < 0:
             return self._outside["not_covered"]
-        if self._closed is not None and not known and entered is None:
+        if self._closed is not None and not known:
             stays = self._closed in _FOR_THE_NEW and self._is_in(unit)
             return draws[place] if stays else self.outside(self._closed)
         return draws[place]

@@ -205,10 +205,11 @@ class Feedback:
             if experiment is not None and name != experiment:
                 continue
             try:
-                draw = route.assigner.draw(unit, known=True)
+                draw = route.assigner.draw(unit)
             except UsageError:
                 continue
-            # Targeting asks for attributes that feedback does not carry; whoever names the experiment knows.
+            # Of somebody who is not known to be in, targeting asks for attributes that feedback does not carry;
+            # whoever names the experiment knows.
             if draw.variant is not None or name == experiment:
                 found.append((name, unit))
         return found

@@ -18,6 +18,7 @@ import orjson
 from equipoise.assignment.applying import API
 from equipoise.assignment.assigning import Assigner
 from equipoise.assignment.configuration import Configuration
+from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.following import Following
 from equipoise.assignment.pins import PinStore
 from equipoise.assignment.tokens import Signer
@@ -99,7 +100,8 @@ class Gateway:
         self.clock = clock or SystemClock()
         self.server = Server(self.handle, loop, settings.limits)
         self.pool = Pool(loop)
-        self.recorder = Recorder(log, loop, self.clock, backlog=settings.backlog)
+        self.enrolled = Enrolled()
+        self.recorder = Recorder(log, loop, self.clock, backlog=settings.backlog, enrolled=self.enrolled)
         self.counts = Counts()
         self.turns: set[Swept] = set()
         self.routes: Routes = Routes(Configuration(), self.clock)
@@ -126,6 +128,7 @@ class Gateway:
                 last_good=settings.last_good,
                 changed=self._heard,
                 clock=self.clock,
+                enrolled=self.enrolled,
             )
         )
         if self.following is not None:
@@ -139,7 +142,9 @@ class Gateway:
 
     def configure(self, configuration: Configuration) -> None:
         """Serve this from now on; turns under way end as they began."""
-        self.routes = Routes(configuration, self.clock, forced=self.settings.forced, former=self.routes)
+        self.routes = Routes(
+            configuration, self.clock, forced=self.settings.forced, enrolled=self.enrolled, former=self.routes
+        )
         self._closed.clear()
         for name, why in self.routes.unusable.items():
             _logger.error("%s cannot be served: %s", name, why)
@@ -321,15 +326,13 @@ class Gateway:
     ) -> Part:
         experiment = route.running.experiment
         draw = assigner.draw(unit, attributes, entered=entered)
-        exposed = self.recorder.exposed
-        if draw.variant is None and draw.reason in ("paused", "stale"):
-            # Whoever was served before is not new.
-            known = assigner.draw(unit, attributes, known=True)
-            if known.counts and exposed.knows(known, unit):
-                return Part(route, unit, attributes, known, fresh=False)
-        if not draw.counts or exposed.knows(draw, unit):
+        if not draw.counts or self.recorder.exposed.knows(draw, unit):
             return Part(route, unit, attributes, draw, fresh=False)
-        if self.recorder.down:
+        down = self.recorder.down
+        # Where the record may not answer, whoever is in already need not be told of again.
+        if (down or assigner.closed is not None) and self.enrolled.holds(route.name, unit):
+            return Part(route, unit, attributes, draw, fresh=False)
+        if down:
             if entered is not None or self._began_before(unit, experiment.unit.id):
                 return Part(route, unit, attributes, draw, fresh=False)
             self.counts.unrecorded += 1
@@ -426,19 +429,18 @@ class Gateway:
         body = self.body_of(exchange)
         if body is None:
             return
-        for part in parts:
-            if part.fresh:
-                self.counts.unrecorded += 1
-                self.recorder.unrecorded(part.route.name)
-        plain = tuple(
-            Part(
-                part.route, part.unit, part.attributes, part.route.assigner.outside("unrecorded"), fresh=False
-            )
-            if part.fresh
-            else part
-            for part in parts
-        )
-        Turn(self, exchange, api, body, trace).begin(plain)
+        Turn(self, exchange, api, body, trace).begin(tuple(map(self._unrecorded_part, parts)))
+
+    def _unrecorded_part(self, part: Part) -> Part:
+        if not part.fresh:
+            return part
+        if part.unit is not None and self.enrolled.holds(part.route.name, part.unit):
+            # It was exposed before, and forgotten here: it keeps what it has.
+            return Part(part.route, part.unit, part.attributes, part.draw, fresh=False)
+        self.counts.unrecorded += 1
+        self.recorder.unrecorded(part.route.name)
+        outside = part.route.assigner.outside("unrecorded")
+        return Part(part.route, part.unit, part.attributes, outside, fresh=False)
 
     # What turns ask for.
 

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from equipoise.assignment.assigning import Draw
+from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.exposing import Exposed
 from equipoise.assignment.hashing import HASH_VERSION
 from equipoise.clock import Clock
@@ -37,7 +38,7 @@ class Recorder:
     Exposures are handed over at once, and whoever serves them is told when they are durable. Turns gather for
     50 ms. While the log does not take facts in, turns wait in memory up to a bound and are dropped, counted,
     beyond it; units that are not known are served unenrolled (`unrecorded`). What was lost is written into the
-    record as soon as that is possible.
+    record as soon as that is possible. Whoever was exposed is `enrolled`.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Recorder:
         *,
         backlog: int = 2_500,
         remembered: int = 10_000,
+        enrolled: Enrolled | None = None,
     ) -> None:
         self.exposed = Exposed(remembered)
+        self._enrolled = enrolled
         self._backlog = backlog
         self._loop, self._clock = loop, clock
         self._writer = None if log is None else LogWriter(log, backlog=backlog, patient=True)
@@ -147,11 +150,24 @@ class Recorder:
 
         def settle(ok: bool) -> None:
             self._pending.pop(mark, None)
+            slow.cancel()
             for (draw, unit), _ in group:
                 if ok:
                     self.exposed.remember(draw, unit)
                 for done in self._telling.pop((draw, unit), ()):
                     done(ok)
+            if ok and self._enrolled is not None:
+                for (draw, unit), _ in group:
+                    self._enrolled.add(draw.experiment.name, unit)
+
+        def give_up() -> None:
+            # Nobody waits longer than this; what becomes durable later is known when it does.
+            for key, _ in group:
+                waiting, self._telling[key] = self._telling.get(key, []), []
+                for done in waiting:
+                    done(False)
+
+        slow = self._loop.call_later(_SLOW, give_up)
 
         if self._writer is None:
             settle(ok=False)

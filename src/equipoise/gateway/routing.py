@@ -11,6 +11,7 @@ from typing import Any
 from equipoise.assignment.applying import clashing
 from equipoise.assignment.assigning import Assigner, Draw
 from equipoise.assignment.configuration import Configuration, Running
+from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.hashing import salt
 from equipoise.clock import Clock
 from equipoise.experiment.audience import Attribute, Condition, Source, parse_source
@@ -98,7 +99,7 @@ class Route:
         return {name: value for name, value in found.items() if value is not None}
 
 
-def _route(running: Running, clock: Clock, forced: Mapping[str, str]) -> Route:
+def _route(running: Running, clock: Clock, forced: Mapping[str, str], enrolled: Enrolled | None) -> Route:
     experiment = running.experiment
     unit = experiment.unit
     source: Source | None = None
@@ -125,7 +126,7 @@ def _route(running: Running, clock: Clock, forced: Mapping[str, str]) -> Route:
     )
     return Route(
         running,
-        running.assigner(clock, forced),
+        running.assigner(clock, forced, enrolled),
         source,
         tuple(
             (name, attribute, attribute.source)
@@ -165,6 +166,7 @@ class Routes:
         clock: Clock,
         *,
         forced: Mapping[str, Mapping[str, str]] = _NONE,
+        enrolled: Enrolled | None = None,
         former: Routes | None = None,
     ) -> None:
         self.by_name: dict[str, Route] = {}
@@ -175,7 +177,7 @@ class Routes:
                 self.by_name[name] = kept
                 continue
             try:
-                self.by_name[name] = _route(running, clock, forced.get(name, {}))
+                self.by_name[name] = _route(running, clock, forced.get(name, {}), enrolled)
             except Exception as error:  # noqa: BLE001 - one experiment that cannot be served must not stop the others
                 self.unusable[name] = str(error)
         self._ruled: list[tuple[Route, list[tuple[str, Callable[[object], bool]]]]] = [

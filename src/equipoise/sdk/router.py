@@ -5,7 +5,7 @@ from __future__ import annotations
 # ruff: noqa: SLF001 - a router makes its assignments, on a path where each call counts.
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from equipoise.assignment.assigning import Assigner, Draw
 from equipoise.assignment.configuration import Configuration
+from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.epochs import LEASE, Epoch, History
 from equipoise.assignment.exposing import Exposed
 from equipoise.assignment.following import Following
@@ -52,7 +53,8 @@ class Router:
     `open_log`); without it the router assigns and records nothing. `coverage` is the share of units to
     enrol; None takes the definition's. Raising it later enrols more units and moves none. `forced` maps
     units of testers to variants: they are served and never counted. `secret` signs tokens (see
-    `Assignment.token`); `pins` keeps the epochs of units for definitions with `pins: required`.
+    `Assignment.token`), and those signed with `former_secrets` are still read; `pins` keeps the epochs of units for
+    definitions with `pins: required`.
 
     `Router.follow` serves what is registered in a log instead, and hears of every ramp, pause and rollback.
 
@@ -68,6 +70,7 @@ class Router:
         coverage: Fraction | float | None = None,
         forced: Mapping[str, str] | None = None,
         secret: str | None = None,
+        former_secrets: Sequence[str] = (),
         pins: PinStore | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -82,13 +85,14 @@ class Router:
         self._clock = clock or SystemClock()
         share = experiment.rollout.ab_coverage if coverage is None else _share(coverage)
         history = History([Epoch(0, 0.0, experiment.allocation, share)], clock=self._clock)
-        self._start(Assigner(experiment, history, forced=forced or {}), log, secret, pins)
+        self._signer = _signer(secret, former_secrets)
+        self._enrolled = Enrolled()
+        self._start(Assigner(experiment, history, forced=forced or {}, enrolled=self._enrolled), log, pins)
 
     def _start(
         self,
         assigner: Assigner,
         log: EventLog | Callable[[], EventLog] | None,
-        secret: str | None,
         pins: PinStore | None,
     ) -> None:
         experiment = assigner.experiment
@@ -97,12 +101,11 @@ class Router:
                 f"{experiment.identity} says `pins: required`; give the router a store, such as "
                 "pins=open_pins('pins.db')"
             )
-        if experiment.unit.id == "token" and secret is None:
+        if experiment.unit.id == "token" and self._signer is None:
             raise UsageError(
                 f"{experiment.identity} says `unit: {{id: token}}`; give the router the secret to sign tokens with"
             )
         self._assigner = assigner
-        self._signer = None if secret is None else Signer(secret)
         self._pins = pins if experiment.pins == "required" else None
         self._writer = None if log is None else LogWriter(log)
         self._exposed = Exposed()
@@ -119,6 +122,7 @@ class Router:
         last_good: str | Path | None = None,
         forced: Mapping[str, str] | None = None,
         secret: str | None = None,
+        former_secrets: Sequence[str] = (),
         pins: PinStore | None = None,
         clock: Clock | None = None,
     ) -> Self:
@@ -133,9 +137,16 @@ class Router:
         from equipoise.experiment.reading import read_canonical
 
         router = cls.__new__(cls)
+        # Before anything is opened: a secret that is refused leaves nothing behind.
+        router._signer = _signer(secret, former_secrets)
         router._clock = clock or SystemClock()
+        router._enrolled = Enrolled()
         following = Following(
-            log, read_canonical, last_good=None if last_good is None else Path(last_good), clock=router._clock
+            log,
+            read_canonical,
+            last_good=None if last_good is None else Path(last_good),
+            clock=router._clock,
+            enrolled=router._enrolled,
         )
         running = following.configuration.experiments.get(name)
         if running is None:
@@ -145,8 +156,8 @@ class Router:
                 f"no experiment called '{name}' is known; the log holds: {known}"
                 + (f". The log said: {following.trouble}" if following.trouble else "")
             )
-        assigner = running.assigner(router._clock, forced)
-        router._start(assigner, log, secret, pins)
+        assigner = running.assigner(router._clock, forced, router._enrolled)
+        router._start(assigner, log, pins)
         router._following, router._forced, router._served = following, forced, following.configuration
         router._direct = False
         return router
@@ -192,11 +203,6 @@ class Router:
         assigner = self._current()
         entered = self._entered(unit, token, assigner)
         draw = assigner.draw(unit, attributes, entered=entered)
-        if draw.variant is None and draw.reason in ("paused", "stale"):
-            # Whoever was served before is not new.
-            known = assigner.draw(unit, attributes, known=True)
-            if known.counts and self._exposed.knows(known, unit):
-                return known
         if self._pins is not None and draw.counts and entered is None:
             try:
                 kept = self._pins.pin(_salt(assigner.experiment), unit, draw.epoch)
@@ -218,7 +224,7 @@ class Router:
                 # A revision without the variant that testers were forced to serves them like anybody else.
                 names = {variant.name for variant in running.experiment.variants}
                 forced = {unit: name for unit, name in (self._forced or {}).items() if name in names}
-                self._assigner = running.assigner(self._clock, forced)
+                self._assigner = running.assigner(self._clock, forced, self._enrolled)
             self._served = served
             # As long as this is what runs and everybody may enter, a draw is all that is asked for.
             open_ = self._assigner.closed is None and self._pins is None
@@ -267,9 +273,7 @@ class Router:
                 attributes={**assignment.attributes, **attributes},
             )
             try:
-                writer.submit(fact).add_done_callback(
-                    lambda done: self._exposed.settle(draw, unit, done.exception())
-                )
+                writer.submit(fact).add_done_callback(lambda done: self._told(draw, unit, done.exception()))
             except BaseException as error:
                 self._exposed.settle(draw, unit, error)
                 raise
@@ -277,6 +281,11 @@ class Router:
             # Whoever comes second waits for the first one's fact: it is the same promise.
             durable.result()
         return first
+
+    def _told(self, draw: Draw, unit: str, error: BaseException | None) -> None:
+        self._exposed.settle(draw, unit, error)
+        if error is None:
+            self._enrolled.add(draw.experiment.name, unit)
 
     def record_outcome(self, assignment: Assignment, name: str, value: float | bool, wait: bool) -> None:
         """Part of `Assignment.track`."""
@@ -361,6 +370,12 @@ _new = Assignment.__new__
 
 def _salt(experiment: Experiment) -> str:
     return salt(experiment.name, experiment.assignment_version)
+
+
+def _signer(secret: str | None, former: Sequence[str]) -> Signer | None:
+    if secret is None and former:
+        raise UsageError("former secrets only read tokens; give the secret that signs them now, too")
+    return None if secret is None else Signer(secret, *former)
 
 
 def _share(coverage: object) -> Fraction:

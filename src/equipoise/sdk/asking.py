@@ -1,0 +1,136 @@
+"""What a call of a client says: the body it will send, and in it the unit and what is known of the unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from equipoise.experiment.audience import Attribute, Source, parse_source
+from equipoise.experiment.definition import Experiment
+
+__all__ = ["Asked", "asked", "attributes_in", "unit_in"]
+
+_OPTIONS = frozenset({"extra_headers", "extra_query", "extra_body", "timeout"})
+_TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
+_LONGEST = 1024
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call, taken apart: what goes into the JSON body, the headers (names in lower case), and the options.
+
+    `beside` names the fields of the body that came in `extra_body`.
+    """
+
+    body: Mapping[str, Any]
+    headers: Mapping[str, str]
+    options: Mapping[str, Any]
+    beside: frozenset[str]
+
+    def arguments(self, body: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+        """The arguments of the same call with another body.
+
+        What the method does not know by name travels in `extra_body`, as does what came there: there it would
+        overrule whatever stood in its place.
+
+        >>> call = asked({"model": "a", "extra_body": {"top_k": 5}, "timeout": 9})
+        >>> call.arguments({"model": "b", "top_k": 5, "min_p": 0.1}, {"model"})
+        {'timeout': 9, 'model': 'b', 'extra_body': {'top_k': 5, 'min_p': 0.1}}
+        """
+        made = {**self.options, **{name: value for name, value in body.items() if name in known}}
+        if more := {name: value for name, value in body.items() if name not in known or name in self.beside}:
+            made["extra_body"] = more
+        return made
+
+
+def asked(arguments: Mapping[str, Any]) -> Asked:
+    """Take the arguments of a call apart.
+
+    >>> asked({"model": "a", "extra_headers": {"X-User": "u"}}).headers
+    {'x-user': 'u'}
+    """
+    options = {name: value for name, value in arguments.items() if name in _OPTIONS}
+    body = {name: value for name, value in arguments.items() if name not in _OPTIONS}
+    beside: Mapping[str, Any] = _NONE
+    if isinstance(options.get("extra_body"), Mapping):
+        beside = options.pop("extra_body")
+    body |= beside
+    messages = body.get("messages")
+    if isinstance(messages, Iterable) and not isinstance(messages, str | list):
+        # Read twice: once by what a variant makes of it, once by the client.
+        body["messages"] = list(messages)
+    headers = options.get("extra_headers")
+    named = headers if isinstance(headers, Mapping) else _NONE
+    return Asked(
+        body,
+        {str(name).lower(): value for name, value in named.items() if isinstance(value, str)},
+        options,
+        frozenset(beside),
+    )
+
+
+def unit_in(call: Asked, experiment: Experiment) -> str | None:
+    """The unit's name, from the place that the definition declares; None where the call does not say it.
+
+    A unit of type `request` without a place is named by the header `idempotency-key`. Cookies are a browser's:
+    a call of a client has none.
+    """
+    unit = experiment.unit
+    if unit.source is not None:
+        try:
+            source = parse_source(unit.source)
+        except ValueError:
+            # The column of a table: nothing a call could hold.
+            return None
+    elif unit.type == "request":
+        source = Source("header", "idempotency-key")
+    else:
+        return None
+    found = _found(source, call)
+    if isinstance(found, bool) or not isinstance(found, str | int):
+        return None
+    name = str(found).strip()
+    return name if name and len(name) <= _LONGEST else None
+
+
+def attributes_in(call: Asked, experiment: Experiment) -> dict[str, Any]:
+    """What the call says of the unit, by the declared types; what it does not say is absent."""
+    found = {
+        name: _typed(attribute, _found(attribute.source, call))
+        for name, attribute in experiment.attributes.items()
+        if attribute.source is not None
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _found(source: Source, call: Asked) -> Any:
+    if source.place == "header":
+        return call.headers.get(source.name)
+    if source.place == "cookie":
+        return None
+    found: Any = call.body
+    for step in source.name.split("."):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found
+
+
+def _typed(attribute: Attribute, value: Any) -> str | float | bool | None:
+    """A value as its declared type; None where it is none. Headers hold text only."""
+    if attribute.type == "text":
+        return value if isinstance(value, str) else None
+    if attribute.type == "boolean":
+        if isinstance(value, str):
+            value = value.lower()
+            return True if value in _TRUE else False if value in _FALSE else None
+        return value if isinstance(value, bool) else None
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,340 @@
+"""Serving one call by an experiment: who asks, what they get, that it is on record, and what the call was like."""
+
+from __future__ import annotations
+
+# ruff: noqa: SLF001 - a wrapped client is a part of its router.
+import logging
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from time import monotonic
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from equipoise.assignment.applying import apply
+from equipoise.assignment.assigning import Draw
+from equipoise.errors import RecordError, UsageError
+from equipoise.events.facts import Turn
+from equipoise.events.ids import new_id
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.prices import LIST_PRICES, cost_usd, price_of
+from equipoise.providers.hearing import Heard
+from equipoise.providers.structured import json_valid
+from equipoise.providers.timing import Timing
+from equipoise.sdk.asking import Asked, asked, attributes_in, unit_in
+from equipoise.sdk.assignment import Assignment
+from equipoise.sdk.router import Router
+
+__all__ = ["NAMED", "Call", "Named", "Served", "Serving", "unservable"]
+
+Wire = Literal["chat", "responses"]
+_PREFIX = "experiment/"
+_PATIENCE = 2.0
+"""A record that has not kept an exposure so many seconds after the answer came is as good as down."""
+_BEHIND = 5_000
+"""As is one that has so many facts still to write, that stands still for as long, or whose last write failed."""
+_logger = logging.getLogger("equipoise.sdk")
+
+
+class Named(NamedTuple):
+    """The unit that stands around a call, with what is known of it."""
+
+    unit: str
+    attributes: Mapping[str, Any]
+    token: str | None
+
+
+NAMED: ContextVar[Mapping[Router, Named]] = ContextVar("equipoise_unit", default=MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a call gets: a draw, for a unit or for nobody, and the call as its variant makes it."""
+
+    draw: Draw
+    unit: str | None
+    attributes: Mapping[str, Any]
+    assignment: Assignment | None
+    asked: Asked
+    body: Mapping[str, Any]
+    sent_digest: str
+    hides_usage: bool
+
+
+def unservable(experiment: Experiment) -> str | None:
+    """Why a wrapped client cannot serve an experiment, in a sentence; None where it can."""
+    placed = [variant.name for variant in experiment.variants if variant.endpoint.get("base_url")]
+    if placed:
+        return (
+            f"{', '.join(placed)} of {experiment.identity} has an endpoint of its own, and a wrapped client "
+            "asks its own: serve the experiment with the gateway, or call router.assign and choose the client"
+        )
+    return None
+
+
+class Serving:
+    """What all calls of one wrapped client share."""
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+
+    @property
+    def waits(self) -> bool:
+        """Whether `begin` asks a store, which takes as long as it takes."""
+        return self.router._pins is not None
+
+    def begin(self, arguments: Mapping[str, Any], api: Wire) -> Served | None:
+        """What a call gets; None where its traffic is no part of the experiment, and it goes out as it is.
+
+        Raises UsageError where neither the call nor a variant names a model, or where the call names another
+        experiment.
+        """
+        call = asked(arguments)
+        experiment = self.router.experiment
+        model = call.body.get("model")
+        named = isinstance(model, str) and model.startswith(_PREFIX)
+        if named and model != _PREFIX + experiment.name:
+            raise UsageError(
+                f"this client serves {_PREFIX}{experiment.name}, and the call names '{model}'; "
+                "wrap another client with that experiment's router"
+            )
+        around = NAMED.get().get(self.router)
+        # What a call says of itself stands before what stands around it.
+        attributes = {**(around.attributes if around else {}), **attributes_in(call, experiment)}
+        if not named and not all(each.holds({**attributes, "model": model}) for each in experiment.traffic):
+            return None
+        unit = unit_in(call, experiment)
+        token = around.token if around is not None and unit in (None, around.unit) else None
+        if unit is None and around is not None:
+            unit = around.unit
+        elif unit is None and experiment.unit.type == "request":
+            unit = new_id()
+        elif unit is None and experiment.unit.type == "slot":
+            every = experiment.unit.every
+            unit = f"{int(self.router._clock.now() // every * every)}"
+        return self._made(call, api, attributes, self._assigned(unit, attributes, token), unit)
+
+    def _assigned(
+        self, unit: str | None, attributes: Mapping[str, Any], token: str | None
+    ) -> Assignment | Draw:
+        if unit is None:
+            return self.router._current().outside("no_unit")
+        try:
+            assignment = self.router.assign(unit, attributes, token=token)
+        except UsageError:
+            # What a call says cannot name a unit: it says none.
+            return self.router._current().outside("no_unit")
+        if unservable(assignment._draw.experiment) is not None:
+            # A later revision; at the first it was refused.
+            return self.router._current().outside("not_live")
+        return assignment
+
+    def _made(
+        self,
+        call: Asked,
+        api: Wire,
+        attributes: Mapping[str, Any],
+        found: Assignment | Draw,
+        unit: str | None,
+    ) -> Served:
+        draw = found._draw if isinstance(found, Assignment) else found
+        applied = apply((draw,), call.body, api, attributes)
+        body, hides = applied.body, False
+        if api == "chat" and body.get("stream") is True:
+            options = body.get("stream_options")
+            if not (isinstance(options, Mapping) and options.get("include_usage") is True):
+                # Tokens are counted in any case; the caller sees only what was asked for.
+                hides = True
+                body["stream_options"] = {
+                    **(options if isinstance(options, Mapping) else {}),
+                    "include_usage": True,
+                }
+        assignment = found if isinstance(found, Assignment) else None
+        return Served(draw, unit, attributes, assignment, call, body, applied.sent_digest, hides)
+
+    # The record.
+
+    def tell(self, served: Served) -> bool:
+        """Hand the exposure over, if it is a first one; False where the record cannot take it in."""
+        draw, unit, assignment = served.draw, served.unit, served.assignment
+        if assignment is None or unit is None or not draw.counts or self.router._exposed.knows(draw, unit):
+            return True
+        writer = self.router._writer
+        if writer is None or writer.waiting >= _BEHIND or writer.stuck_s > _PATIENCE or writer.trouble:
+            # Asking as its variant would be asking twice. The turn of this call tries the record again.
+            return False
+        try:
+            assignment.expose()
+        except Exception:  # noqa: BLE001 - whatever is the matter with the record, the caller is served
+            return False
+        return True
+
+    def _telling(self, served: Served) -> Future[None] | None:
+        """What to wait for until the exposure is durable; None where it is, or where there is none."""
+        draw, unit = served.draw, served.unit
+        if unit is None or not draw.counts:
+            return None
+        first, told = self.router._exposed.begin(draw, unit)
+        if first and told is not None:
+            # It was told and failed in the meantime: nobody else may wait for this one.
+            self.router._exposed.settle(draw, unit, RecordError("the exposure could not be written"))
+        return told
+
+    def durable(self, served: Served) -> bool:
+        """Wait until the exposure is durable; False where it could not be kept."""
+        try:
+            if (told := self._telling(served)) is not None:
+                told.result(_PATIENCE)
+        except Exception:  # noqa: BLE001 - as above
+            return False
+        return True
+
+    async def durable_async(self, served: Served) -> bool:
+        """As `durable`, without standing still."""
+        import asyncio
+
+        try:
+            if (told := self._telling(served)) is not None:
+                await asyncio.wait_for(asyncio.wrap_future(told), _PATIENCE)
+        except Exception:  # noqa: BLE001 - as above
+            return False
+        return True
+
+    def unrecorded(self, served: Served, api: Wire) -> Served:
+        """The same call as the default, unenrolled: the exposure of the unit cannot be kept."""
+        outside = self.router._current().outside("unrecorded")
+        return self._made(served.asked, api, served.attributes, outside, served.unit)
+
+    def keep(self, turn: Turn) -> None:
+        """Put a turn on record. Nobody waits for it, and nobody's call fails for it."""
+        try:
+            if self.router._writer is not None:
+                self.router._writer.offer(turn)
+        except Exception:
+            _logger.warning("a turn of %s could not be recorded", turn.experiment, exc_info=True)
+
+
+class Call:
+    """One call under way: listens to its answer, and leaves one turn when it is over."""
+
+    __slots__ = ("_heard", "_over", "_served", "_serving", "_start", "_timing")
+
+    def __init__(self, serving: Serving, served: Served, api: Wire) -> None:
+        self._serving, self._served = serving, served
+        self._start = monotonic()
+        self._heard, self._timing = Heard(api), Timing(self._start)
+        self._over = False
+
+    def whole(self, reply: Any) -> None:
+        """The answer came in one piece, and the call is over."""
+        with _in_any_case():
+            self._heard.whole(_plain(reply))
+        self.over()
+
+    def piece(self, piece: Any) -> bool:
+        """A piece of the answer came; False for one that the caller did not ask for."""
+        event = _plain(piece)
+        with _in_any_case():
+            if self._heard.piece(event):
+                self._timing.content(monotonic())
+        return not (self._served.hides_usage and event.get("usage") is not None and not event.get("choices"))
+
+    def left(self) -> None:
+        """Nobody listens any more: before the end, the call was cancelled."""
+        self.over(cancelled=self._heard.finish_reason is None)
+
+    def failed(self, error: BaseException) -> None:
+        """The call ended in an error; one that is no `Exception` is somebody who gave up waiting."""
+        with _in_any_case():
+            # An answer that broke off, where a whole one was to be read as a structure.
+            self._heard.whole(_plain(getattr(error, "completion", None)))
+        if isinstance(error, Exception):
+            self.over(error=error)
+        else:
+            self.over(cancelled=True)
+
+    def over(self, *, error: Exception | None = None, cancelled: bool = False) -> None:
+        """The call is over: its turn, once."""
+        if self._over:
+            return
+        self._over = True
+        now = monotonic()
+        served, heard, timing = self._served, self._heard, self._timing
+        draw = served.draw
+        failed = error is not None or heard.errored
+        gaps = timing.gaps() or (None, None, None)
+        status = getattr(error, "status_code", None)
+        answered = not failed and not cancelled
+        self._serving.keep(
+            Turn(
+                experiment=draw.experiment.name,
+                happened=self._serving.router._clock.now(),
+                unit=served.unit,
+                digest=draw.experiment.digest,
+                variant=draw.variant,
+                epoch=draw.epoch if draw.variant is not None else None,
+                reason=draw.reason,
+                redirected=draw.reason in ("redirected", "removed") or None,
+                latency_s=now - self._start,
+                ttft_s=timing.ttft,
+                tpot_s=timing.per_token(heard.output_tokens),
+                itl_s=timing.mean_gap(),
+                itl_p50_s=gaps[0],
+                itl_p95_s=gaps[1],
+                itl_max_s=gaps[2],
+                input_tokens=heard.input_tokens,
+                output_tokens=heard.output_tokens,
+                cached_tokens=heard.cached_tokens,
+                cost_usd=self._cost(),
+                error=None if cancelled else failed,
+                empty=(not heard.text and not heard.tool_calls) if answered else None,
+                json_valid=self._valid() if answered else None,
+                cancelled=cancelled or None,
+                stream=served.body.get("stream") is True or None,
+                status=status if isinstance(status, int) else None,
+                finish_reason=heard.finish_reason,
+                tool_calls=heard.tool_calls or None,
+                model=heard.model,
+                fingerprint=heard.fingerprint,
+                sent_digest=served.sent_digest,
+            )
+        )
+
+    def _valid(self) -> bool | None:
+        body = self._served.body
+        if any(isinstance(body.get(name), type) for name in ("response_format", "text_format")):
+            # What `.parse` reads an answer as, which the client asks for as a schema.
+            body = {"response_format": {"type": "json_schema"}}
+        return json_valid(body, self._heard.text)
+
+    def _cost(self) -> float | None:
+        heard = self._heard
+        if heard.input_tokens is None:
+            return None
+        prices = {**LIST_PRICES, **self._served.draw.experiment.prices}
+        # By the name the reply gives, which may carry a date, or else by the one that was asked for.
+        for model in (heard.model, self._served.body.get("model")):
+            price = price_of(model, prices) if isinstance(model, str) else None
+            if price is not None:
+                return cost_usd(price, heard.input_tokens, heard.output_tokens or 0, heard.cached_tokens or 0)
+        return None
+
+
+@contextmanager
+def _in_any_case() -> Iterator[None]:
+    """What was sent may be of any shape: listening to it must not take the answer from the caller."""
+    try:
+        yield
+    except Exception:
+        _logger.warning("an answer could not be read for the record", exc_info=True)
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """What the client made of a reply, as the JSON it came from; {} for what cannot be read as such."""
+    try:
+        said = value.to_dict(warnings=False)
+    except Exception:  # noqa: BLE001 - what a model sent need not fit what the client expects of it
+        return {}
+    return said if isinstance(said, dict) else {}
