@@ -75,7 +75,7 @@ def wrapped(
 def facts(router: Router, kind: Any) -> list[Any]:
     """The facts of a kind once everything handed over is written."""
     router.flush()
-    log: Any = router._writer._log  # type: ignore[union-attr]
+    log: Any = router._record.writer._log  # type: ignore[union-attr]
     return [record.fact for record in log.read_since(0) if isinstance(record.fact, kind)]
 
 

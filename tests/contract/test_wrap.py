@@ -326,5 +326,5 @@ def test_what_cannot_be_wrapped_is_refused_in_a_sentence():
         )
         with pytest.raises(UsageError), ours.unit(""):
             pass
-        until(lambda: router._writer is not None and router._writer.waiting == 0)
+        until(lambda: router._record is not None and router._record.writer.waiting == 0)
         assert log.head() == 0

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.epochs import Epoch, History
 from equipoise.assignment.hashing import MAX_UNIT, prefix, salt, unit_bytes
 from equipoise.assignment.splitting import Splitter, threshold
 from equipoise.errors import UsageError
-from equipoise.experiment.definition import Experiment
 from equipoise.experiment.variant import freeze
+
+if TYPE_CHECKING:
+    from equipoise.experiment.definition import Experiment
 
 __all__ = ["Assigner", "Draw", "Reason"]
 

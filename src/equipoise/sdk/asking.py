@@ -6,10 +6,12 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from equipoise.experiment.audience import Attribute, Source, parse_source
-from equipoise.experiment.definition import Experiment
+
+if TYPE_CHECKING:
+    from equipoise.experiment.definition import Experiment
 
 __all__ = ["Asked", "asked", "attributes_in", "unit_in"]
 

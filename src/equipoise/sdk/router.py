@@ -3,47 +3,33 @@
 from __future__ import annotations
 
 # ruff: noqa: SLF001 - a router makes its assignments, on a path where each call counts.
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from equipoise.assignment.assigning import Assigner, Draw
-from equipoise.assignment.configuration import Configuration
 from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.epochs import LEASE, Epoch, History
-from equipoise.assignment.exposing import Exposed
-from equipoise.assignment.following import Following
-from equipoise.assignment.hashing import HASH_VERSION, salt
-from equipoise.assignment.pins import PinStore
+from equipoise.assignment.hashing import salt
 from equipoise.assignment.tokens import Signer
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError, UsageError
-from equipoise.events.facts import Exposure, Fact, Outcome, Turn
-from equipoise.events.log import EventLog
-from equipoise.events.writer import LogWriter
-from equipoise.experiment.definition import Experiment
 from equipoise.sdk.assignment import Assignment
+
+if TYPE_CHECKING:
+    from equipoise.assignment.configuration import Configuration
+    from equipoise.assignment.following import Following
+    from equipoise.assignment.pins import PinStore
+    from equipoise.events.log import EventLog
+    from equipoise.experiment.definition import Experiment
+    from equipoise.sdk.recording import Recording
 
 __all__ = ["Router"]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
-_OURS = {"unit", "digest", "variant", "epoch", "reason", "redirected", "checks"}
-_MEASURED = {
-    entry.name: str(entry.type).split(" |", maxsplit=1)[0]
-    for entry in fields(Turn)
-    if entry.name not in _OURS | {base.name for base in fields(Fact)}
-}
-_TYPES = {
-    "float": "a finite number",
-    "int": "a whole number",
-    "bool": "true or false",
-    "str": "text",
-}
 
 
 class Router:
@@ -74,7 +60,7 @@ class Router:
         pins: PinStore | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if not isinstance(experiment, Experiment):
+        if isinstance(experiment, str | Path):
             from equipoise.experiment.reading import load_experiment
 
             experiment = load_experiment(experiment)
@@ -107,8 +93,12 @@ class Router:
             )
         self._assigner = assigner
         self._pins = pins if experiment.pins == "required" else None
-        self._writer = None if log is None else LogWriter(log)
-        self._exposed = Exposed()
+        self._record: Recording | None = None
+        if log is not None:
+            # Who only assigns does not wait for what records to be loaded.
+            from equipoise.sdk.recording import Recording
+
+            self._record = Recording(log, self._clock, self._enrolled)
         self._following: Following | None = None
         self._direct = self._pins is None
         self._closed = False
@@ -134,6 +124,7 @@ class Router:
         possible. `log` may be a function that opens it. Raises RecordError where no such experiment is
         registered and no last good configuration holds it.
         """
+        from equipoise.assignment.following import Following
         from equipoise.experiment.reading import read_canonical
 
         router = cls.__new__(cls)
@@ -207,7 +198,8 @@ class Router:
             try:
                 kept = self._pins.pin(_salt(assigner.experiment), unit, draw.epoch)
             except RecordError:
-                return draw if self._exposed.knows(draw, unit) else assigner.outside("unrecorded")
+                exposed = self._record is not None and self._record.exposed.knows(draw, unit)
+                return draw if exposed else assigner.outside("unrecorded")
             return draw if kept == draw.epoch else assigner.draw(unit, attributes, entered=kept)
         return draw
 
@@ -253,105 +245,44 @@ class Router:
 
     def record_exposure(self, assignment: Assignment, attributes: Mapping[str, Any], wait: bool) -> bool:
         """Part of `Assignment.expose`."""
-        writer = self._recording()
-        draw, unit = assignment._draw, assignment.unit
-        if draw.variant is None or draw.probability is None:
-            return False
-        first, durable = self._exposed.begin(draw, unit)
-        if first:
-            fact = Exposure(
-                experiment=draw.experiment.name,
-                happened=self._clock.now(),
-                digest=draw.experiment.digest,
-                unit=unit,
-                unit_type=draw.experiment.unit.type,
-                variant=draw.variant,
-                probability=draw.probability,
-                reason=draw.reason,
-                epoch=draw.epoch,
-                hash_version=HASH_VERSION,
-                attributes={**assignment.attributes, **attributes},
-            )
-            try:
-                writer.submit(fact).add_done_callback(lambda done: self._told(draw, unit, done.exception()))
-            except BaseException as error:
-                self._exposed.settle(draw, unit, error)
-                raise
-        if wait and durable is not None:
-            # Whoever comes second waits for the first one's fact: it is the same promise.
-            durable.result()
-        return first
-
-    def _told(self, draw: Draw, unit: str, error: BaseException | None) -> None:
-        self._exposed.settle(draw, unit, error)
-        if error is None:
-            self._enrolled.add(draw.experiment.name, unit)
+        return self._recording().exposure(assignment, attributes, wait)
 
     def record_outcome(self, assignment: Assignment, name: str, value: float | bool, wait: bool) -> None:
         """Part of `Assignment.track`."""
-        if not isinstance(name, str) or not name.isascii() or not name.replace("_", "a").isalnum():
-            raise UsageError(f"an outcome is named by letters, digits and '_', and this is {name!r}")
-        if (number := _number(value)) is None:
-            raise UsageError(f"an outcome is true, false or a finite number, and {name} is {value!r}")
-        done = self._recording().submit(
-            Outcome(
-                experiment=self.experiment.name,
-                happened=self._clock.now(),
-                unit=assignment.unit,
-                name=name,
-                value=number,
-            )
-        )
-        if wait:
-            done.result()
+        self._recording().outcome(assignment, name, value, wait)
 
     def record_turn(self, assignment: Assignment, measured: Mapping[str, Any], wait: bool) -> None:
         """Part of `Assignment.turn`."""
-        if unknown := sorted(set(measured) - _MEASURED.keys()):
-            raise UsageError(f"a turn has no {', '.join(unknown)}; accepted: {', '.join(sorted(_MEASURED))}")
-        done = self._recording().submit(
-            Turn(
-                experiment=self.experiment.name,
-                happened=self._clock.now(),
-                unit=assignment.unit,
-                digest=assignment._draw.experiment.digest,
-                variant=assignment.variant,
-                epoch=assignment.epoch,
-                reason=assignment.reason,
-                redirected=assignment.reason in ("redirected", "removed") or None,
-                **{name: _measured(name, value) for name, value in measured.items()},
-            )
-        )
-        if wait:
-            done.result()
+        self._recording().turn(assignment, measured, wait)
 
-    def _recording(self) -> LogWriter:
-        if self._writer is None:
+    def _recording(self) -> Recording:
+        if self._record is None:
             raise UsageError(
                 "this router has no log to write to; make it with Router(experiment, log=open_log('equipoise.db'))"
             )
-        return self._writer
+        return self._record
 
     @property
     def lost(self) -> int:
         """How many facts could not be written so far."""
-        return self._writer.failed if self._writer else 0
+        return self._record.writer.failed if self._record is not None else 0
 
     def flush(self) -> None:
         """Return once everything handed over is written or has failed."""
-        if self._writer:
-            self._writer.flush()
+        if self._record is not None:
+            self._record.writer.flush()
 
     def close(self) -> None:
         """Write what is left and stop; warns of facts that could not be written, if there were any."""
         if self._following is not None:
             self._following.close()
-        if self._writer and not self._closed:
+        if self._record is not None and not self._closed:
             self._closed = True
-            self._writer.close()
-            if self._writer.failed:
+            writer = self._record.writer
+            writer.close()
+            if writer.failed:
                 warnings.warn(
-                    f"{self._writer.failed} facts could not be written and are lost: {self._writer.error}",
+                    f"{writer.failed} facts could not be written and are lost: {writer.error}",
                     RuntimeWarning,
                     stacklevel=2,
                 )
@@ -383,27 +314,3 @@ def _share(coverage: object) -> Fraction:
         return Fraction(str(coverage))
     except (ValueError, ZeroDivisionError):
         raise UsageError(f"coverage is a share from 0 to 1, and this is {coverage!r}") from None
-
-
-def _number(value: object) -> float | bool | None:
-    """A truth value or a finite number as plain Python (numpy's float64 becomes one), or None for anything else."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int) and abs(value) < 1 << 63:
-        return int(value)
-    return float(value) if isinstance(value, float) and math.isfinite(value) else None
-
-
-def _measured(name: str, value: object) -> Any:
-    """A measured value of a turn as its fact keeps it; None is "not measured"."""
-    wanted = _MEASURED[name]
-    number = _number(value)
-    fits = {
-        "float": number is not None and not isinstance(number, bool),
-        "int": isinstance(number, int) and not isinstance(number, bool),
-        "bool": isinstance(number, bool),
-        "str": isinstance(value, str),
-    }
-    if value is not None and not fits[wanted]:
-        raise UsageError(f"{name} of a turn is {_TYPES[wanted]}, and this is {value!r}")
-    return value if number is None else number

@@ -11,14 +11,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from time import monotonic
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from equipoise.assignment.applying import apply
 from equipoise.assignment.assigning import Draw
 from equipoise.errors import RecordError, UsageError
-from equipoise.events.facts import Turn
 from equipoise.events.ids import new_id
-from equipoise.experiment.definition import Experiment
 from equipoise.experiment.prices import LIST_PRICES, cost_usd, price_of
 from equipoise.providers.hearing import Heard
 from equipoise.providers.structured import json_valid
@@ -26,6 +24,10 @@ from equipoise.providers.timing import Timing
 from equipoise.sdk.asking import Asked, asked, attributes_in, unit_in
 from equipoise.sdk.assignment import Assignment
 from equipoise.sdk.router import Router
+
+if TYPE_CHECKING:
+    from equipoise.events.facts import Turn
+    from equipoise.experiment.definition import Experiment
 
 __all__ = ["NAMED", "Call", "Named", "Served", "Serving", "unservable"]
 
@@ -79,6 +81,7 @@ class Serving:
 
     def __init__(self, router: Router) -> None:
         self.router = router
+        self._record = router._recording()
 
     @property
     def waits(self) -> bool:
@@ -159,27 +162,32 @@ class Serving:
     def tell(self, served: Served) -> bool:
         """Hand the exposure over, if it is a first one; False where the record cannot take it in."""
         draw, unit, assignment = served.draw, served.unit, served.assignment
-        if assignment is None or unit is None or not draw.counts or self.router._exposed.knows(draw, unit):
+        if assignment is None or unit is None or not draw.counts or self._record.exposed.knows(draw, unit):
             return True
-        writer = self.router._writer
-        if writer is None or writer.waiting >= _BEHIND or writer.stuck_s > _PATIENCE or writer.trouble:
+        writer = self._record.writer
+        if writer.waiting >= _BEHIND or writer.stuck_s > _PATIENCE or writer.trouble:
             # Asking as its variant would be asking twice. The turn of this call tries the record again.
-            return False
+            return self._is_in(served)
         try:
             assignment.expose()
         except Exception:  # noqa: BLE001 - whatever is the matter with the record, the caller is served
-            return False
+            return self._is_in(served)
         return True
+
+    def _is_in(self, served: Served) -> bool:
+        """Whether the unit was exposed before, as far as anybody remembers: then it keeps what it has."""
+        unit = served.unit
+        return unit is not None and self.router._enrolled.holds(served.draw.experiment.name, unit)
 
     def _telling(self, served: Served) -> Future[None] | None:
         """What to wait for until the exposure is durable; None where it is, or where there is none."""
         draw, unit = served.draw, served.unit
         if unit is None or not draw.counts:
             return None
-        first, told = self.router._exposed.begin(draw, unit)
+        first, told = self._record.exposed.begin(draw, unit)
         if first and told is not None:
             # It was told and failed in the meantime: nobody else may wait for this one.
-            self.router._exposed.settle(draw, unit, RecordError("the exposure could not be written"))
+            self._record.exposed.settle(draw, unit, RecordError("the exposure could not be written"))
         return told
 
     def durable(self, served: Served) -> bool:
@@ -188,7 +196,7 @@ class Serving:
             if (told := self._telling(served)) is not None:
                 told.result(_PATIENCE)
         except Exception:  # noqa: BLE001 - as above
-            return False
+            return self._is_in(served)
         return True
 
     async def durable_async(self, served: Served) -> bool:
@@ -199,7 +207,7 @@ class Serving:
             if (told := self._telling(served)) is not None:
                 await asyncio.wait_for(asyncio.wrap_future(told), _PATIENCE)
         except Exception:  # noqa: BLE001 - as above
-            return False
+            return self._is_in(served)
         return True
 
     def unrecorded(self, served: Served, api: Wire) -> Served:
@@ -210,8 +218,7 @@ class Serving:
     def keep(self, turn: Turn) -> None:
         """Put a turn on record. Nobody waits for it, and nobody's call fails for it."""
         try:
-            if self.router._writer is not None:
-                self.router._writer.offer(turn)
+            self._record.writer.offer(turn)
         except Exception:
             _logger.warning("a turn of %s could not be recorded", turn.experiment, exc_info=True)
 
@@ -259,6 +266,9 @@ class Call:
         """The call is over: its turn, once."""
         if self._over:
             return
+        # Loaded with the record already; importing `wrap` need not wait for it.
+        from equipoise.events.facts import Turn
+
         self._over = True
         now = monotonic()
         served, heard, timing = self._served, self._heard, self._timing

@@ -73,7 +73,7 @@ def wrap(client: Any, router: Router) -> WrappedClient | WrappedAsyncClient:
             f"wrap takes a client of the openai package, OpenAI or AsyncOpenAI, and this is a {type(client).__name__}; "
             "for another client call router.assign, and expose where you serve"
         )
-    if router._writer is None:  # noqa: SLF001 - a wrapped client is a part of its router
+    if router._record is None:  # noqa: SLF001 - a wrapped client is a part of its router
         raise UsageError(
             "a wrapped client records what it serves, and this router has no log; "
             "make it with Router(experiment, log=open_log('equipoise.db'))"

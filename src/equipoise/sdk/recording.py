@@ -1,0 +1,143 @@
+"""What is told of assignments: exposures once, outcomes and turns as they come, through one writer."""
+
+from __future__ import annotations
+
+# ruff: noqa: SLF001 - a router makes its assignments, on a path where each call counts.
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from equipoise.assignment.assigning import Draw
+from equipoise.assignment.enrolled import Enrolled
+from equipoise.assignment.exposing import Exposed
+from equipoise.assignment.hashing import HASH_VERSION
+from equipoise.clock import Clock
+from equipoise.errors import UsageError
+from equipoise.events.facts import Exposure, Fact, Outcome, Turn
+from equipoise.events.log import EventLog
+from equipoise.events.writer import LogWriter
+from equipoise.sdk.assignment import Assignment
+
+__all__ = ["Recording"]
+
+_OURS = {"unit", "digest", "variant", "epoch", "reason", "redirected", "checks"}
+_MEASURED = {
+    entry.name: str(entry.type).split(" |", maxsplit=1)[0]
+    for entry in fields(Turn)
+    if entry.name not in _OURS | {base.name for base in fields(Fact)}
+}
+_TYPES = {
+    "float": "a finite number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "str": "text",
+}
+
+
+class Recording:
+    """A router's side of the record. The log belongs to the caller, unless it is opened here."""
+
+    def __init__(self, log: EventLog | Callable[[], EventLog], clock: Clock, enrolled: Enrolled) -> None:
+        self.writer = LogWriter(log)
+        self.exposed = Exposed()
+        self._clock, self._enrolled = clock, enrolled
+
+    def exposure(self, assignment: Assignment, attributes: Mapping[str, Any], wait: bool) -> bool:
+        """A unit was served its variant: whether this is the first that is heard of it."""
+        draw, unit = assignment._draw, assignment.unit
+        if draw.variant is None or draw.probability is None:
+            return False
+        first, durable = self.exposed.begin(draw, unit)
+        if first:
+            fact = Exposure(
+                experiment=draw.experiment.name,
+                happened=self._clock.now(),
+                digest=draw.experiment.digest,
+                unit=unit,
+                unit_type=draw.experiment.unit.type,
+                variant=draw.variant,
+                probability=draw.probability,
+                reason=draw.reason,
+                epoch=draw.epoch,
+                hash_version=HASH_VERSION,
+                attributes={**assignment.attributes, **attributes},
+            )
+            try:
+                self.writer.submit(fact).add_done_callback(
+                    lambda done: self._told(draw, unit, done.exception())
+                )
+            except BaseException as error:
+                self.exposed.settle(draw, unit, error)
+                raise
+        if wait and durable is not None:
+            # Whoever comes second waits for the first one's fact: it is the same promise.
+            durable.result()
+        return first
+
+    def _told(self, draw: Draw, unit: str, error: BaseException | None) -> None:
+        self.exposed.settle(draw, unit, error)
+        if error is None:
+            self._enrolled.add(draw.experiment.name, unit)
+
+    def outcome(self, assignment: Assignment, name: str, value: float | bool, wait: bool) -> None:
+        """Something became of a unit."""
+        if not isinstance(name, str) or not name.isascii() or not name.replace("_", "a").isalnum():
+            raise UsageError(f"an outcome is named by letters, digits and '_', and this is {name!r}")
+        if (number := _number(value)) is None:
+            raise UsageError(f"an outcome is true, false or a finite number, and {name} is {value!r}")
+        done = self.writer.submit(
+            Outcome(
+                experiment=assignment._draw.experiment.name,
+                happened=self._clock.now(),
+                unit=assignment.unit,
+                name=name,
+                value=number,
+            )
+        )
+        if wait:
+            done.result()
+
+    def turn(self, assignment: Assignment, measured: Mapping[str, Any], wait: bool) -> None:
+        """A call and its answer, as far as they were measured."""
+        if unknown := sorted(set(measured) - _MEASURED.keys()):
+            raise UsageError(f"a turn has no {', '.join(unknown)}; accepted: {', '.join(sorted(_MEASURED))}")
+        done = self.writer.submit(
+            Turn(
+                experiment=assignment._draw.experiment.name,
+                happened=self._clock.now(),
+                unit=assignment.unit,
+                digest=assignment._draw.experiment.digest,
+                variant=assignment.variant,
+                epoch=assignment.epoch,
+                reason=assignment.reason,
+                redirected=assignment.reason in ("redirected", "removed") or None,
+                **{name: _measured(name, value) for name, value in measured.items()},
+            )
+        )
+        if wait:
+            done.result()
+
+
+def _number(value: object) -> float | bool | None:
+    """A truth value or a finite number as plain Python (numpy's float64 becomes one), or None for anything else."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int) and abs(value) < 1 << 63:
+        return int(value)
+    return float(value) if isinstance(value, float) and math.isfinite(value) else None
+
+
+def _measured(name: str, value: object) -> Any:
+    """A measured value of a turn as its fact keeps it; None is "not measured"."""
+    wanted = _MEASURED[name]
+    number = _number(value)
+    fits = {
+        "float": number is not None and not isinstance(number, bool),
+        "int": isinstance(number, int) and not isinstance(number, bool),
+        "bool": isinstance(number, bool),
+        "str": isinstance(value, str),
+    }
+    if value is not None and not fits[wanted]:
+        raise UsageError(f"{name} of a turn is {_TYPES[wanted]}, and this is {value!r}")
+    return value if number is None else number
