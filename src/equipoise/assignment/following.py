@@ -68,7 +68,7 @@ class Following:
         self._clock = clock or SystemClock()
         self._position = 0
         self._news, self._kept = True, 0.0
-        self._stopping, self._heard = threading.Event(), threading.Event()
+        self._stopping, self._heard, self._started = (threading.Event() for _ in range(3))
         self.configuration = Configuration()
         self.trouble: str | None = None
         """Why the log was not heard of last, in a sentence; None while it is."""
@@ -82,7 +82,7 @@ class Following:
         self._thread = threading.Thread(target=self._run, name="equipoise-following", daemon=True)
         self._thread.start()
         # What was there at the start is known when this returns, unless the log is away.
-        self._heard.wait(patience)
+        self._started.wait(patience)
 
     @property
     def stale(self) -> bool:
@@ -95,9 +95,13 @@ class Following:
                 self._hear()
                 self.trouble = None
                 self._heard.set()
+                self._started.set()
                 pause = _BREATH if self._roll() else _PERIOD
             except Exception as error:  # noqa: BLE001 - whatever is the matter with the log, serving goes on
                 self.trouble = str(error) or repr(error)
+                if self.configuration.experiments:
+                    # There is something to serve by: nobody need wait for the log.
+                    self._started.set()
                 pause = _HURT
             self._stopping.wait(pause)
 
