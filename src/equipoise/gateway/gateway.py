@@ -16,18 +16,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from equipoise.assignment.applying import API
-from equipoise.assignment.assigning import Assigner
 from equipoise.assignment.configuration import Configuration
 from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.following import Following
 from equipoise.assignment.pins import PinStore
 from equipoise.assignment.tokens import Signer
 from equipoise.clock import Clock, SystemClock
-from equipoise.errors import RecordError
-from equipoise.events.ids import id_time, new_id
 from equipoise.events.log import EventLog
 from equipoise.experiment.endpoint import Timeouts
 from equipoise.experiment.prices import cost_usd, price_of
+from equipoise.gateway.enrolling import Enrolling
 from equipoise.gateway.feedback import Feedback
 from equipoise.gateway.host import Swept
 from equipoise.gateway.http1 import Exchange, Limits, Server, error_body
@@ -55,7 +53,6 @@ _PATHS: Mapping[str, tuple[API, str]] = {
 }
 _TRACES = 4_000
 _UNITS_OF_A_TRACE = 50
-_PINS = 10_000
 _logger = logging.getLogger("equipoise.gateway")
 
 
@@ -106,18 +103,22 @@ class Gateway:
         self.turns: set[Swept] = set()
         self.routes: Routes = Routes(Configuration(), self.clock)
         self.signer: Signer | None = None if settings.secret is None else Signer(settings.secret)
+        self.enrolling = Enrolling(
+            loop=loop,
+            clock=self.clock,
+            counts=self.counts,
+            recorder=self.recorder,
+            enrolled=self.enrolled,
+            signer=self.signer,
+            pins=pins,
+        )
         self.traces: dict[str, tuple[tuple[str, str], ...]] = {}
         self.log = log
-        self._pins = pins
-        self._epochs: dict[tuple[str, str], int] = {}
         self._access = None if settings.access_key is None else f"Bearer {settings.access_key}"
         self._prefixes: dict[tuple[str | None, str | None, API], tuple[Address, bytes]] = {}
         self._asked_last: dict[tuple[str, str], float] = {}
-        self._closed: dict[str, tuple[Assigner, Assigner]] = {}
-        self._unrecorded: set[Exchange] = set()
         self._feedback = Feedback(self)
         self._shadows = Shadows(self)
-        self._stale = False
         self._sweeper: asyncio.TimerHandle | None = None
         self.following: Following | None = (
             None
@@ -145,7 +146,7 @@ class Gateway:
         self.routes = Routes(
             configuration, self.clock, forced=self.settings.forced, enrolled=self.enrolled, former=self.routes
         )
-        self._closed.clear()
+        self.enrolling.forget()
         for name, why in self.routes.unusable.items():
             _logger.error("%s cannot be served: %s", name, why)
 
@@ -153,7 +154,9 @@ class Gateway:
         # First of all: whatever goes wrong below, it is looked after again.
         self._sweeper = self.loop.call_later(_SWEEP, self._sweep)
         now = monotonic()
-        self._stale = self.following is not None and self.following.stale
+        following = self.following
+        away = following is not None and following.stale
+        self.enrolling.stale_since = following.configuration.as_of if following is not None and away else None
         self.pool.sweep(now)
         self.server.sweep(now)
         for turn in tuple(self.turns):
@@ -254,11 +257,11 @@ class Gateway:
         if not routes:
             Proxied(self, exchange, api, trace).begin(exchange.body)
             return
-        if self._pins is not None and any(route.running.experiment.pins == "required" for route in routes):
+        if self.enrolling.pinned(routes):
             task = self.loop.create_task(self._pinned(exchange, api, body, routes, trace))
             task.add_done_callback(lambda done: self._pinning_failed(done, exchange))
             return
-        parts = [self.part(route, exchange, body) for route in routes]
+        parts = [self.enrolling.part(route, exchange, body) for route in routes]
         self._serve(exchange, api, body, parts, trace)
 
     def _serve(
@@ -269,103 +272,6 @@ class Gateway:
             self.counts.clashes += len(parts) - len(kept)
             parts = [part for part in parts if id(part.draw) in kept]
         Turn(self, exchange, api, body, trace).begin(tuple(parts))
-
-    def part(
-        self,
-        route: Route,
-        exchange: Exchange,
-        body: Mapping[str, Any],
-        pinned: int | None = None,
-    ) -> Part:
-        """What one experiment means for a request."""
-        experiment = route.running.experiment
-        attributes = route.attributes_of(exchange, body)
-        assigner = self._assigner(route)
-        forced = exchange.headers.get("x-equipoise-force")
-        if forced is not None:
-            name, _, variant = forced.partition("=")
-            if name == route.name and variant in route.endpoints:
-                unit = route.unit_of(exchange, body)
-                return Part(route, unit, attributes, assigner.force(variant), fresh=False)
-        unit = route.unit_of(exchange, body)
-        if unit is None:
-            if experiment.unit.type == "request":
-                unit = new_id()
-            elif experiment.unit.type == "slot":
-                unit = _slot(self.clock.now(), experiment.unit.every)
-            else:
-                self.counts.no_unit += 1
-                return Part(route, None, attributes, assigner.outside("no_unit"), fresh=False)
-        entered = (
-            pinned
-            if pinned is not None
-            else self._entered(route, unit, exchange.headers.get("x-equipoise-token"))
-        )
-        return self._drawn(route, assigner, unit, attributes, entered)
-
-    def part_of(
-        self,
-        route: Route,
-        unit: str,
-        attributes: Mapping[str, Any],
-        token: object,
-        pinned: int | None = None,
-    ) -> Part:
-        """As `part`, for a unit that is named outright. UsageError for what cannot name one."""
-        said = token if isinstance(token, str) else None
-        entered = pinned if pinned is not None else self._entered(route, unit, said)
-        return self._drawn(route, self._assigner(route), unit, attributes, entered)
-
-    def _drawn(
-        self,
-        route: Route,
-        assigner: Assigner,
-        unit: str,
-        attributes: Mapping[str, Any],
-        entered: int | None,
-    ) -> Part:
-        experiment = route.running.experiment
-        draw = assigner.draw(unit, attributes, entered=entered)
-        if not draw.counts or self.recorder.exposed.knows(draw, unit):
-            return Part(route, unit, attributes, draw, fresh=False)
-        down = self.recorder.down
-        # Where the record may not answer, whoever is in already need not be told of again.
-        if (down or assigner.closed is not None) and self.enrolled.holds(route.name, unit):
-            return Part(route, unit, attributes, draw, fresh=False)
-        if down:
-            if entered is not None or self._began_before(unit, experiment.unit.id):
-                return Part(route, unit, attributes, draw, fresh=False)
-            self.counts.unrecorded += 1
-            self.recorder.unrecorded(route.name)
-            return Part(route, unit, attributes, assigner.outside("unrecorded"), fresh=False)
-        return Part(route, unit, attributes, draw, fresh=True)
-
-    def _began_before(self, unit: str, kind: str) -> bool:
-        """Whether a unit is known to have been served before the record went down, by the time in its id."""
-        if kind != "uuid7":
-            return False
-        try:
-            return id_time(unit) < self.recorder.down_since
-        except ValueError:
-            return False
-
-    def _assigner(self, route: Route) -> Assigner:
-        if not self._stale or self.following is None:
-            return route.assigner
-        kept = self._closed.get(route.name)
-        if kept is None or kept[0] is not route.assigner:
-            closed = route.assigner.closing("stale", self.following.configuration.as_of)
-            kept = self._closed[route.name] = (route.assigner, closed)
-        return kept[1]
-
-    def _entered(self, route: Route, unit: str, token: str | None) -> int | None:
-        if token is None or self.signer is None:
-            return None
-        for each in token.split(","):
-            said = self.signer.read("assignment", each.strip())
-            if said is not None and said[:2] == [route.salt, unit] and isinstance(said[2], int):
-                return int(said[2])
-        return None
 
     async def _pinned(
         self,
@@ -378,43 +284,12 @@ class Gateway:
         """Ask the pins first, away from the loop: only definitions that need them pay for them."""
         parts = []
         for route in routes:
-            part = self.part(route, exchange, body)
-            parts.append(await self.by_pin(part, partial(self.part, route, exchange, body)))
+            part = self.enrolling.part(route, exchange, body)
+            parts.append(
+                await self.enrolling.by_pin(part, partial(self.enrolling.part, route, exchange, body))
+            )
         if not exchange.done:
             self._serve(exchange, api, body, parts, trace)
-
-    async def by_pin(self, part: Part, again: Callable[[int], Part]) -> Part:
-        """A part by the epoch its unit is pinned to, made `again` with it; as it is where nothing is pinned."""
-        route, unit = part.route, part.unit
-        required = route.running.experiment.pins == "required" and part.draw.reason != "forced"
-        if not required or unit is None or self._pins is None:
-            return part
-        key = (route.salt, unit)
-        epoch = self._epochs.get(key)
-        if epoch is None:
-            try:
-                epoch = await self.loop.run_in_executor(None, self._pin, part)
-            except RecordError:
-                if part.draw.counts and not part.fresh:
-                    return part
-                self.counts.unrecorded += 1
-                self.recorder.unrecorded(route.name)
-                outside = route.assigner.outside("unrecorded")
-                return Part(route, unit, part.attributes, outside, fresh=False)
-            if epoch is None:
-                return part
-            # A pin is never moved: what is remembered holds while the store is away.
-            if len(self._epochs) >= _PINS:
-                self._epochs.pop(next(iter(self._epochs)))
-            self._epochs[key] = epoch
-        return part if part.draw.counts and part.draw.epoch == epoch else again(epoch)
-
-    def _pin(self, part: Part) -> int | None:
-        assert self._pins is not None
-        assert part.unit is not None
-        if part.draw.counts:
-            return self._pins.pin(part.route.salt, part.unit, part.draw.epoch)
-        return self._pins.find(part.route.salt, part.unit)
 
     def _pinning_failed(self, done: asyncio.Task[None], exchange: Exchange) -> None:
         if not done.cancelled() and (error := done.exception()) is not None:
@@ -429,18 +304,7 @@ class Gateway:
         body = self.body_of(exchange)
         if body is None:
             return
-        Turn(self, exchange, api, body, trace).begin(tuple(map(self._unrecorded_part, parts)))
-
-    def _unrecorded_part(self, part: Part) -> Part:
-        if not part.fresh:
-            return part
-        if part.unit is not None and self.enrolled.holds(part.route.name, part.unit):
-            # It was exposed before, and forgotten here: it keeps what it has.
-            return Part(part.route, part.unit, part.attributes, part.draw, fresh=False)
-        self.counts.unrecorded += 1
-        self.recorder.unrecorded(part.route.name)
-        outside = part.route.assigner.outside("unrecorded")
-        return Part(part.route, part.unit, part.attributes, outside, fresh=False)
+        Turn(self, exchange, api, body, trace).begin(tuple(map(self.enrolling.unrecorded, parts)))
 
     # What turns ask for.
 
@@ -474,27 +338,6 @@ class Gateway:
         last = self._asked_last.get(key)
         self._asked_last[key] = now
         return last is not None and now - last < _WARM
-
-    def tokens(self, parts: tuple[Part, ...], trace: str) -> list[tuple[str, str]]:
-        """The signed words that travel with a reply."""
-        signer = self.signer
-        if signer is None:
-            return []
-        said: list[tuple[str, str]] = []
-        about = [
-            [part.route.name, part.unit] for part in parts if part.unit is not None and part.draw.variant
-        ]
-        if about:
-            token = signer.sign("feedback", [about, trace, int(self.clock.now())])
-            said.append(("feedback", token))
-        entered = [
-            signer.sign("assignment", [part.route.salt, part.unit, part.draw.epoch])
-            for part in parts
-            if part.draw.counts and part.route.running.experiment.unit.id == "token"
-        ]
-        if entered:
-            said.append(("token", ", ".join(entered)))
-        return said
 
     def finished(
         self,
@@ -602,8 +445,3 @@ def _told(exchange: Exchange) -> dict[str, Any]:
         if said is not None and said.isdigit() and len(said) < 10:
             found[name] = int(said)
     return found
-
-
-def _slot(now: float, every: float) -> str:
-    """The time slot of a moment, named by its start in whole seconds since 1970 UTC."""
-    return f"{int(now // every * every)}"

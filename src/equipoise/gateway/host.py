@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from equipoise.assignment.applying import API
@@ -11,10 +11,11 @@ from equipoise.assignment.following import Following
 from equipoise.assignment.tokens import Signer
 from equipoise.clock import Clock
 from equipoise.events.log import EventLog
+from equipoise.gateway.enrolling import Enrolling
 from equipoise.gateway.http1 import Exchange, Server
 from equipoise.gateway.metrics import Counts
 from equipoise.gateway.recording import Recorder
-from equipoise.gateway.routing import Part, Route, Routes
+from equipoise.gateway.routing import Part, Routes
 from equipoise.gateway.tracing import Trace
 from equipoise.gateway.upstream import Address, Pool
 from equipoise.providers.hearing import Heard
@@ -36,6 +37,7 @@ class Host(Protocol):
     pool: Pool
     server: Server
     recorder: Recorder
+    enrolling: Enrolling
     counts: Counts
     routes: Routes
     signer: Signer | None
@@ -51,22 +53,9 @@ class Host(Protocol):
 
     def warmth(self, where: Address, model: str, now: float) -> bool: ...
 
-    def tokens(self, parts: tuple[Part, ...], trace: str) -> list[tuple[str, str]]: ...
-
     def authorised(self, exchange: Exchange) -> bool: ...
 
     def body_of(self, exchange: Exchange, headers: bytes = b"") -> dict[str, Any] | None: ...
-
-    def part_of(
-        self,
-        route: Route,
-        unit: str,
-        attributes: Mapping[str, Any],
-        token: object,
-        pinned: int | None = None,
-    ) -> Part: ...
-
-    async def by_pin(self, part: Part, again: Callable[[int], Part]) -> Part: ...
 
     def list_models(self, exchange: Exchange, ours: list[dict[str, Any]]) -> None: ...
 

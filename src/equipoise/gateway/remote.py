@@ -127,7 +127,7 @@ class Remote:
             exchange.answer(400, error_body(said, "invalid_request_error"))
             return
         try:
-            part = gateway.part_of(route, unit, attributes, body.get("token"))
+            part = gateway.enrolling.of_unit(route, unit, attributes, body.get("token"))
         except UsageError as error:
             exchange.answer(400, error_body(str(error), "invalid_request_error"))
             return
@@ -135,7 +135,7 @@ class Remote:
         if route.running.experiment.pins != "required":
             self._tell_part(exchange, part, expose)
             return
-        again = partial(gateway.part_of, route, unit, attributes, body.get("token"))
+        again = partial(gateway.enrolling.of_unit, route, unit, attributes, body.get("token"))
 
         def drawn(done: asyncio.Task[Part]) -> None:
             if done.cancelled() or done.exception() is not None:
@@ -143,7 +143,7 @@ class Remote:
             else:
                 self._tell_part(exchange, done.result(), expose)
 
-        gateway.loop.create_task(gateway.by_pin(part, again)).add_done_callback(drawn)
+        gateway.loop.create_task(gateway.enrolling.by_pin(part, again)).add_done_callback(drawn)
 
     def _tell_part(self, exchange: Exchange, part: Part, expose: bool) -> None:
         gateway, draw, unit = self._gateway, part.draw, part.unit
@@ -157,7 +157,7 @@ class Remote:
             "hash_version": HASH_VERSION,
             "config": thaw(draw.config),
         }
-        answer |= dict(gateway.tokens((part,), new_id()))
+        answer |= dict(gateway.enrolling.tokens((part,), new_id()))
         if expose and part.fresh and unit is not None:
             done = partial(self._assigned, exchange, answer)
             gateway.recorder.expose(draw, unit, part.attributes, done)

@@ -447,7 +447,7 @@ class Turn:
             arms = ", ".join(part.draw.variant or "none" for part in parts)
             names = ", ".join(part.draw.experiment.identity for part in parts)
             said.append(_told(arms, names, ", ".join(part.draw.reason for part in parts)))
-        tokens = self._gateway.tokens(parts, self._trace.id)
+        tokens = self._gateway.enrolling.tokens(parts, self._trace.id)
         said += [f"x-equipoise-{name}: {value}\r\n" for name, value in tokens]
         return "".join(said).encode("latin-1")
 
