@@ -372,7 +372,7 @@ def test_pins_hold_while_their_store_is_away(tmp_path):
 
     pins = Away()
     with upstream() as up, gateway(definition(up.port, pins="required")) as at:
-        at.gateway._pins = pins
+        at.gateway.enrolling._pins = pins
         served = Process(None, at.url)
         arms = {f"c{n}": served.arm(f"c{n}") for n in range(6)}
         pins.down = True
@@ -383,7 +383,7 @@ def test_pins_hold_while_their_store_is_away(tmp_path):
         pins.down = False
         until(lambda: served.reason(new_id()) == "paused", "the pause")
         # As after a restart: nothing is remembered but the pins.
-        at.gateway._epochs.clear()
+        at.gateway.enrolling._epochs.clear()
         at.gateway.recorder.exposed.__init__()
         assert {unit: served.arm(unit) for unit in arms} == arms
 
@@ -518,7 +518,7 @@ def test_an_assignment_that_is_asked_for_follows_the_pins_as_a_turn_does():
     pins = Away()
     pins.pin("bot/1", "u1", 0)
     with upstream() as up, gateway(definition(up.port, pins="required")) as at:
-        at.gateway._pins = pins
+        at.gateway.enrolling._pins = pins
         pause(at.log, "bot", by="op")
         served = Process(None, at.url)
         until(lambda: served.reason(new_id()) == "paused", "the pause")
