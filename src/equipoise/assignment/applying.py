@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,6 +19,8 @@ __all__ = ["API", "Applied", "apply", "clashing"]
 API = Literal["chat", "responses", "embeddings"]
 _SYSTEM = ("system", "developer")
 _OURS = frozenset({"model", "messages", "input", "stream"})
+_SAME = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+"""Parameters of chat completions that say the same by two names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ def apply(
             _instruct(sent, variant.system, api, attributes)
         for name, value in variant.params.items():
             if name not in _OURS:
+                # Endpoints refuse a limit that is set by its old and its new name.
+                sent.pop(_SAME.get(name, ""), None)
                 sent[name] = thaw(value)
     model = sent.get("model")
     if not isinstance(model, str) or not model or model.startswith("experiment/"):
@@ -68,10 +73,14 @@ def clashing(one: Draw, other: Draw) -> str | None:
 
 def _instruct(sent: dict[str, Any], prompt: Prompt, api: API, attributes: Mapping[str, Any]) -> None:
     text = prompt.text
-    for name in prompt.variables:
-        text = text.replace(f"{{{{{name}}}}}", _said(attributes.get(name)))
+    if prompt.variables:
+        # All at once: what a caller sends as a value is text, also where it looks like a variable.
+        names = "|".join(map(re.escape, prompt.variables))
+        text = re.sub(rf"{{{{({names})}}}}", lambda found: _said(attributes.get(found[1])), text)
     if api == "responses":
         given = sent.get("instructions")
+        if prompt.mode == "replace" and isinstance(items := sent.get("input"), list):
+            sent["input"] = _without_system(items)
         keeps = prompt.mode == "prepend" and isinstance(given, str) and given
         sent["instructions"] = f"{text}\n\n{given}" if keeps else text
         return
@@ -79,8 +88,12 @@ def _instruct(sent: dict[str, Any], prompt: Prompt, api: API, attributes: Mappin
     if not isinstance(messages, list):
         return
     if prompt.mode == "replace":
-        messages = [each for each in messages if not (isinstance(each, dict) and each.get("role") in _SYSTEM)]
+        messages = _without_system(messages)
     sent["messages"] = [{"role": "system", "content": text}, *messages]
+
+
+def _without_system(messages: list[Any]) -> list[Any]:
+    return [each for each in messages if not (isinstance(each, dict) and each.get("role") in _SYSTEM)]
 
 
 def _said(value: object) -> str:

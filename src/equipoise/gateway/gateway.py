@@ -327,7 +327,11 @@ class Gateway:
                 "content-type: application/json\r\naccept: application/json, text/event-stream\r\n"
                 "accept-encoding: identity\r\n"
             )
-            if key:
+            key = (key or "").strip()
+            if not (key.isascii() and key.isprintable()):
+                # What holds the end of a line would say more than a key.
+                _logger.error("the key of %s cannot be sent: it is no line of plain text", where.authority)
+            elif key:
                 said += f"authorization: Bearer {key}\r\n"
             found = self._prefixes[named] = where, said.encode("latin-1")
         return found
@@ -396,7 +400,7 @@ class Gateway:
 
         def tell(*_: object) -> None:
             try:
-                theirs = orjson.loads(b"".join(pieces))["data"]
+                theirs = [each for each in orjson.loads(b"".join(pieces))["data"] if isinstance(each, dict)]
             except (orjson.JSONDecodeError, KeyError, TypeError):
                 theirs = []
             exchange.answer(200, orjson.dumps({"object": "list", "data": [*ours, *theirs]}))

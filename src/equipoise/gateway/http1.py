@@ -23,6 +23,9 @@ __all__ = ["Exchange", "Limits", "Server", "error_body"]
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _HEADS = {code: f"HTTP/1.1 {code} {phrase}\r\n".encode() for code, phrase in _REASONS.items()}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_BODILESS = frozenset({204, 304})
+_QUEUED = 64
+"""Requests that a client may send ahead of their answers; who sends more is hung up on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Exchange:
     body: bytes
     arrived: float
     keep_alive: bool
+    chunks: bool = True
     on_lost: Callable[[], None] | None = None
     on_room: Callable[[bool], None] | None = None
     started: bool = False
@@ -70,25 +74,27 @@ class Exchange:
         if self.done:
             return
         self.started = self.done = True
-        self.connection.write(
-            b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
-            % (
-                _HEADS.get(status) or b"HTTP/1.1 %d \r\n" % status,
-                headers,
-                kind,
-                len(body),
-                self._closing(),
-                b"" if self.method == "HEAD" else body,
+        head = _HEADS.get(status) or b"HTTP/1.1 %d \r\n" % status
+        if status in _BODILESS:
+            self.connection.write(b"%b%b%b\r\n" % (head, headers, self._closing()))
+        else:
+            self.connection.write(
+                b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+                % (head, headers, kind, len(body), self._closing(), b"" if self.method == "HEAD" else body)
             )
-        )
         self.connection.finished(self)
 
     def begin(self, status: int, headers: bytes, *, kind: bytes) -> bytes:
         """The head of an answer that comes in pieces: to be written with the first of them."""
-        return b"%b%bcontent-type: %b\r\ntransfer-encoding: chunked\r\n%b\r\n" % (
-            _HEADS.get(status) or b"HTTP/1.1 %d \r\n" % status,
+        line = _HEADS.get(status) or b"HTTP/1.1 %d \r\n" % status
+        if status in _BODILESS:
+            self.chunks = False
+            return b"%b%b%b\r\n" % (line, headers, self._closing())
+        return b"%b%bcontent-type: %b\r\n%b%b\r\n" % (
+            line,
             headers,
             kind,
+            b"transfer-encoding: chunked\r\n" if self.chunks else b"",
             self._closing(),
         )
 
@@ -97,7 +103,7 @@ class Exchange:
         if self.done:
             return
         if data:
-            head += b"%x\r\n%b\r\n" % (len(data), data)
+            head += b"%x\r\n%b\r\n" % (len(data), data) if self.chunks else data
         if head:
             self.started = True
             self.connection.write(head)
@@ -106,7 +112,8 @@ class Exchange:
         """No more pieces."""
         if not self.done:
             self.done = True
-            self.connection.write(b"0\r\n\r\n")
+            if self.chunks:
+                self.connection.write(b"0\r\n\r\n")
             self.connection.finished(self)
 
     def abort(self) -> None:
@@ -170,14 +177,15 @@ class _Connection(asyncio.Protocol):
         "_body",
         "_busy",
         "_field_bytes",
+        "_full",
         "_headers",
-        "_length",
         "_parser",
         "_paused",
         "_queue",
         "_refusal",
         "_since",
         "_transport",
+        "_unread",
         "_url",
         "peer",
         "server",
@@ -190,7 +198,8 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._queue: deque[Exchange] = deque()
         self._busy: Exchange | None = None
-        self._paused = False
+        self._paused = self._full = False
+        self._unread = 0
         self._refusal: tuple[int, str] | None = None
         self._reset()
 
@@ -198,8 +207,7 @@ class _Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[str, str] = {}
         self._field_bytes = 0
-        self._body: list[bytes] = []
-        self._length = 0
+        self._body: bytes | bytearray = b""
         self._since = monotonic()
 
     # The connection's own life.
@@ -230,11 +238,15 @@ class _Connection(asyncio.Protocol):
         return False
 
     def pause_writing(self) -> None:
+        self._full = True
         if self._busy is not None and self._busy.on_room is not None:
             self._busy.on_room(False)
 
     def resume_writing(self) -> None:
-        if self._busy is not None and self._busy.on_room is not None:
+        self._full = False
+        if self._busy is None:
+            self._go_on()
+        elif self._busy.on_room is not None:
             self._busy.on_room(True)
 
     def sweep(self, now: float) -> None:
@@ -258,13 +270,32 @@ class _Connection(asyncio.Protocol):
     # What the parser finds.
 
     def data_received(self, data: bytes) -> None:
+        self._unread += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(400, "this gateway does not change protocols")
-        except httptools.HttpParserError as error:
+            while data and not self._transport.is_closing():
+                data = self._feed(data)
+            if self._unread > self.server.limits.headers:
+                # A line without an end is held by the parser, which has no bound.
+                self._weigh(self._unread)
+        except (httptools.HttpParserError, ValueError) as error:
             status, said = self._refusal or (400, f"this is not HTTP/1.1: {error}")
             self._refuse(status, said)
+
+    def _feed(self, data: bytes) -> bytes:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # The offer of another protocol may be passed over (RFC 9110, section 7.8). The parser took the body
+            # for that protocol already: the request is read again without the offer.
+            head = b"".join(
+                b"%b: %b\r\n" % (name.encode("latin-1"), said.encode("latin-1"))
+                for name, said in self._headers.items()
+                if name not in ("connection", "upgrade")
+            )
+            head = b"%b %b HTTP/1.1\r\n%b\r\n" % (self._parser.get_method(), self._url, head)
+            self._parser = httptools.HttpRequestParser(self)
+            return head + data[upgrade.args[0] :]
+        return b""
 
     def on_message_begin(self) -> None:
         self._reset()
@@ -285,16 +316,26 @@ class _Connection(asyncio.Protocol):
             raise ValueError
 
     def on_headers_complete(self) -> None:
+        self._unread = 0
+        if self._parser.get_method() == b"CONNECT":
+            self._refusal = (405, "this gateway is no proxy of connections")
+            raise ValueError
         length = self._headers.get("content-length", "")
         if length.isdigit() and int(length) > self.server.limits.body:
             self._too_long()
-        if self._headers.get("expect", "").lower() == "100-continue" and self._busy is None:
+        expects = self._headers.get("expect", "").lower() == "100-continue"
+        if expects and self._busy is None and not self._parser.should_upgrade():
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
-        self._body.append(body)
-        self._length += len(body)
-        if self._length > self.server.limits.body:
+        self._unread = 0
+        if not self._body:
+            self._body = body
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += body
+        if len(self._body) > self.server.limits.body:
             self._too_long()
 
     def _too_long(self) -> None:
@@ -302,21 +343,28 @@ class _Connection(asyncio.Protocol):
         raise ValueError
 
     def on_message_complete(self) -> None:
+        if self._parser.should_upgrade() or self._transport.is_closing():
+            # Not read to its end yet, or sent behind an answer that was the last one.
+            return
         url, _, query = self._url.partition(b"?")
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        # Who speaks HTTP/1.0 reads no chunks and does not ask twice: the answer ends with the connection.
+        recent = self._parser.get_http_version() != "1.0"
         exchange = Exchange(
             self,
             self._parser.get_method().decode("latin-1"),
             url.decode("latin-1"),
             query.decode("latin-1"),
             self._headers,
-            body,
+            bytes(self._body),
             monotonic(),
-            self._parser.should_keep_alive(),
+            recent and self._parser.should_keep_alive(),
+            recent,
         )
-        self._url, self._headers = b"", {}
-        if self._busy is None:
+        self._url, self._headers, self._body, self._unread = b"", {}, b"", 0
+        if self._busy is None and not self._full and not self._queue:
             self._start(exchange)
+        elif len(self._queue) >= _QUEUED:
+            self.drop()
         else:
             self._queue.append(exchange)
             if not self._paused:
@@ -345,14 +393,18 @@ class _Connection(asyncio.Protocol):
         self._since = monotonic()
         if not exchange.keep_alive:
             self._transport.close()
-        elif self._queue:
+        elif not self._full:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._queue:
             self.server.loop.call_soon(self._next)
-        elif self._paused:
+        elif self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
 
     def _next(self) -> None:
-        if self._queue and self._busy is None and not self._transport.is_closing():
+        if self._queue and self._busy is None and not self._full and not self._transport.is_closing():
             self._start(self._queue.popleft())
 
     def _refuse(self, status: int, said: str) -> None:

@@ -39,6 +39,9 @@ class Proxied:
     def _on_head(self, status: int, headers: dict[str, str]) -> None:
         kind = headers.get("content-type", "application/json").encode("latin-1")
         said = b"x-equipoise-trace: %b\r\n%b" % (self._trace.id.encode(), passed_back(headers))
+        if coded := headers.get("content-encoding"):
+            # Nothing is read of it here: whoever asked may know how.
+            said += b"content-encoding: %b\r\n" % coded.encode("latin-1")
         self._status = status
         self._head = self._exchange.begin(status, said, kind=kind)
 

@@ -30,17 +30,27 @@ _TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 def found_at(source: Source, exchange: Exchange, body: Mapping[str, Any]) -> Any:
     """What a request holds at a place, or None."""
     if source.place == "header":
-        return exchange.headers.get(source.name)
+        return _read(exchange.headers.get(source.name))
     if source.place == "cookie":
         for part in exchange.headers.get("cookie", "").split(";"):
             name, _, value = part.strip().partition("=")
             if name == source.name:
-                return value
+                return _read(value)
         return None
     found: Any = body
     for step in source.name.split("."):
         found = found.get(step) if isinstance(found, dict) else None
     return found
+
+
+def _read(value: str | None) -> str | None:
+    """A header's bytes as UTF-8, so that a unit is the same here and in a body; as Latin-1 where they are none."""
+    if value is None or value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _typed(attribute: Attribute, value: Any) -> str | float | bool | None:

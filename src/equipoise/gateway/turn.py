@@ -20,7 +20,7 @@ from equipoise.gateway.routing import Part
 from equipoise.gateway.streaming import Stream
 from equipoise.gateway.tracing import Trace
 from equipoise.gateway.upstream import Call, Failure
-from equipoise.providers.hearing import Heard
+from equipoise.providers.hearing import Heard, read_json
 from equipoise.providers.structured import json_valid
 from equipoise.scoring.evaluating import Subject
 from equipoise.scoring.holding import Holding
@@ -30,6 +30,7 @@ __all__ = ["Turn", "passed_back", "passed_on"]
 
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 _LONGEST_REPLY = 64 * 1024 * 1024
+_MOST_HELD = 256 * 1024
 _NO_CHECKS = Inline(())
 _TOLD: dict[Draw, str] = {}
 """The headers of a draw: there is one draw for all units that get the same."""
@@ -62,6 +63,7 @@ class Turn:
         "_held",
         "_inline",
         "_kind",
+        "_length",
         "_more",
         "_over",
         "_parts",
@@ -94,7 +96,7 @@ class Turn:
         self._more = b""
         self._after: Callable[[], None] | None = None
         self._held: list[bytes] = []
-        self._waiting = 0
+        self._waiting = self._length = 0
         self._asked = self._started = 0.0
         self._retries = 0
         self._status = 0
@@ -117,7 +119,7 @@ class Turn:
         if len(parts) == 1:
             self._inline = parts[0].route.inline
         elif checks:
-            self._inline = Inline(tuple({each.name: each for each in checks}.values()))
+            self._inline = Inline(tuple(dict.fromkeys(checks)))
         for part in parts:
             found = part.route.endpoints[part.draw.serves]
             if found.base_url is not None or len(parts) == 1:
@@ -173,13 +175,22 @@ class Turn:
         self._started = monotonic()
         self._gateway.turns.add(self)
         heard = Heard("responses" if self._api == "responses" else "chat")
+        heard.model = _word(self._body.get("model"))
         self._status = 200
-        if self._wants_stream:
+        if self._api == "embeddings":
+            # There is no vector that says so.
+            self._status = 400
+            said = said or "the input does not hold to a check of the experiment"
+            self._exchange.answer(
+                400, error_body(said, "invalid_request_error", "content_filter"), self._headers()
+            )
+        elif self._wants_stream:
             head = self._exchange.begin(200, self._headers(), kind=b"text/event-stream")
-            self._exchange.write(head, blocked_end(self._api, self._trace.id, heard, said, usage=False))
+            end = blocked_end(self._api, self._trace.id, heard, said, usage=False, begun=False, shown=0)
+            self._exchange.write(head, end)
             self._exchange.end()
         else:
-            body = blocked_reply(self._api, self._trace.id, _word(self._body.get("model")), said)
+            body = blocked_reply(self._api, self._trace.id, heard, said)
             self._exchange.answer(200, body, self._headers())
         self._finish(heard=heard)
 
@@ -218,8 +229,14 @@ class Turn:
         self._status = status
         if status in _AGAIN and self._try_again(None):
             return
+        coded = headers.get("content-encoding", "identity")
+        if status == 200 and coded.lower() != "identity":
+            # It was asked for as it is: what cannot be read can be neither checked nor counted.
+            where = self._call.where.origin if self._call is not None else "the upstream"
+            self._on_fail("protocol", f"{where} answered in {coded[:40]!r} although identity was asked for")
+            return
         kind = headers.get("content-type", "application/json")
-        streams = status == 200 and self._stream is not None and kind.startswith("text/event-stream")
+        streams = status == 200 and self._stream is not None and kind.lower().startswith("text/event-stream")
         self._more = passed_back(headers)
         self._kind = kind.encode("latin-1")
         if streams:
@@ -227,14 +244,16 @@ class Turn:
             self._head = self._exchange.begin(200, said, kind=self._kind)
         else:
             self._stream = None
-            self._reply = []
 
     def _on_body(self, data: bytes) -> None:
         stream = self._stream
+        if stream is None or self._inline.buffers:
+            self._length += len(data)
+            if self._length > _LONGEST_REPLY:
+                self._on_fail("protocol", "the reply is longer than 64 MiB")
+                return
         if stream is None:
             self._reply.append(data)
-            if len(self._reply) > 64 and sum(map(len, self._reply)) > _LONGEST_REPLY:
-                self._on_fail("protocol", "the reply is longer than 64 MiB")
             return
         try:
             out = stream.feed(data, monotonic())
@@ -250,6 +269,8 @@ class Turn:
         """Send a piece, once the exposures of this turn are durable."""
         if self._waiting:
             self._held.append(data)
+            if sum(map(len, self._held)) > _MOST_HELD:
+                self._room(room=False)
             return
         head, self._head = self._head, None
         self._exchange.write(head or b"", data)
@@ -265,6 +286,7 @@ class Turn:
             return
         held, self._held = self._held, []
         if held:
+            self._room(room=True)
             self._write(b"".join(held))
         if self._after is not None:
             self._after()
@@ -295,14 +317,14 @@ class Turn:
         raw = self._reply[0] if len(self._reply) == 1 else b"".join(self._reply)
         if self._status == 200:
             try:
-                heard.whole(orjson.loads(raw))
-            except orjson.JSONDecodeError:
+                heard.whole(read_json(raw))
+            except ValueError:
                 heard.errored = True
             failing = self._examine(heard)
             if failing:
                 self._blocked = True
                 said = next((check.fallback for check, _ in failing if check.fallback is not None), "")
-                raw = blocked_reply(self._api, self._trace.id, heard.model, said)
+                raw = blocked_reply(self._api, self._trace.id, heard, said)
         self._exchange.answer(self._status, raw, self._headers() + self._more, kind=self._kind)
         self._finish(heard=heard)
 
@@ -310,19 +332,33 @@ class Turn:
         """The checks on the whole answer."""
         if not self._inline.checks or self._api == "embeddings":
             return ()
-        text = heard.text
-        if not text and heard.tool_calls:
-            # Nothing was said: a call of tools is looked at by whoever runs them.
-            self._checks = {each.name: "skipped" for each in self._inline.checks}
-            return ()
-        failing = self._inline.of_response(Subject(answer=text, finish_reason=heard.finish_reason))
-        failed = {check.name for check, _ in failing}
-        self._checks = {
-            each.name: "failed" if each.name in failed else "passed" if each.on_response else "skipped"
-            for each in self._inline.checks
-        }
-        self._safe = not Inline.unsafe(failing)
+        # Every choice is looked at. Where nothing was said, a call of tools is looked at by whoever runs them; what
+        # could not be read was not checked.
+        said = [each for each in heard.choices.values() if each.text or not (each.tool_calls or each.errored)]
+        failing = tuple(
+            found
+            for each in said
+            for found in self._inline.of_response(Subject(answer=each.text, finish_reason=each.finish_reason))
+        )
+        self._checks = self._verdicts({check.name for check, _ in failing}, looked=bool(said))
+        if said:
+            self._safe = not Inline.unsafe(failing)
         return failing
+
+    def _verdicts(self, failed: set[str], *, looked: bool) -> dict[str, str]:
+        """What each check found: `skipped` where any of it was not run."""
+        # A request that failed never comes here; one without text was not checked.
+        asked = any(each.on_request for each in self._inline.checks) and bool(_asked(self._body, self._api))
+        verdicts: dict[str, str] = {}
+        for each in self._inline.checks:
+            ran = (looked or not each.on_response) and (asked or not each.on_request)
+            if each.name in failed:
+                verdicts[each.name] = "failed"
+            elif not ran or verdicts.get(each.name) == "skipped":
+                verdicts[each.name] = "skipped"
+            else:
+                verdicts[each.name] = "passed"
+        return verdicts
 
     def _end_stream(self, stream: Stream) -> None:
         out = stream.unterminated(monotonic())
@@ -331,8 +367,11 @@ class Turn:
         stops = next(
             (check for check, _ in failing if check.buffer or check.name in self._inline.watched), None
         )
-        if stops is not None and self._inline.buffers:
-            self._stop(stops.name)
+        # What the checks on the whole find is stopped as long as some of it was not shown.
+        if stream.failed is not None or (stops is not None and (self._inline.buffers or stream.holds)):
+            if out:
+                self._write(out)
+            self._stop(stream.failed or (stops.name if stops is not None else ""))
             return
         self._write(out + stream.rest())
         self._exchange.end()
@@ -346,12 +385,21 @@ class Turn:
             self._call.cancel()
         self._blocked = True
         if not self._checks:
-            self._checks = {
-                each.name: "failed" if each.name == name else "skipped" for each in self._inline.checks
-            }
+            self._checks = self._verdicts({name}, looked=False)
         self._safe = False if name in self._inline.watched else self._safe
-        said = next((each.fallback for each in self._inline.checks if each.name == name), None)
-        self._write(blocked_end(self._api, self._trace.id, stream.heard, said, usage=not stream.hides_usage))
+        said = next(
+            (
+                each.fallback
+                for each in self._inline.checks
+                if each.name == name and each.fallback is not None
+            ),
+            None,
+        )
+        usage, begun, shown = not stream.hides_usage, stream.begun, stream.shown
+        end = blocked_end(
+            self._api, self._trace.id, stream.heard, said, usage=usage, begun=begun, shown=shown
+        )
+        self._write(end)
         if self._waiting:
             self._after = self._close
         else:
@@ -381,7 +429,8 @@ class Turn:
 
     def _try_again(self, kind: Failure | None) -> bool:
         """Another try in the same arm, or the fallback, if there is one left. Nothing was sent to the client."""
-        if kind in ("between_chunks", "total") or self._exchange.started or self._held:
+        # A stream may have been heard in part and not let out yet: what began is not begun again.
+        if kind is not None and (kind == "total" or self._status):
             return False
         endpoint = self._endpoint
         if self._retries < endpoint.retries:
@@ -397,7 +446,6 @@ class Turn:
             self._call = None
         self._trace.called(self._status, kind)
         self._status = 0
-        self._reply, self._head = [], None
         self._gateway.loop.call_later(delay, self._once_more)
         return True
 
@@ -418,8 +466,13 @@ class Turn:
             return
         if self._call is not None:
             self._call.cancel()
-        heard = self._stream.heard if self._stream is not None else None
-        self._finish(heard=heard, cancelled=True)
+        stream = self._stream
+        if stream is not None and stream.done and not stream.holds and not self._waiting:
+            # Clients hang up at the last event, which may be before the upstream does: nothing was cut short.
+            self._examine(stream.heard)
+            self._finish(heard=stream.heard)
+            return
+        self._finish(heard=stream.heard if stream is not None else None, cancelled=True)
 
     def _room(self, room: bool) -> None:
         if self._call is not None:
@@ -427,8 +480,13 @@ class Turn:
 
     def sweep(self, now: float) -> None:
         """Let go of what was held back for long enough."""
-        if self._stream is not None and (out := self._stream.overdue(now)):
+        stream = self._stream
+        if stream is None or self._blocked:
+            return
+        if out := stream.overdue(now):
             self._write(out)
+        if stream.failed is not None:
+            self._stop(stream.failed)
 
     # The record.
 
@@ -467,7 +525,7 @@ class Turn:
         gateway.turns.discard(self)
         now = monotonic()
         call = self._call
-        if self._status >= 400 or (heard is not None and heard.errored):
+        if self._status not in (0, 200) or (heard is not None and heard.errored):
             error = True
         timing = self._stream.timing if self._stream is not None else None
         gaps = timing.gaps() if timing is not None else None
@@ -535,7 +593,9 @@ _KEPT_BACK = frozenset(
         "expect",
         "forwarded",
         "host",
+        "http2-settings",
         "keep-alive",
+        "ocp-apim-subscription-key",
         "proxy-authenticate",
         "proxy-authorization",
         "proxy-connection",
@@ -545,7 +605,10 @@ _KEPT_BACK = frozenset(
         "transfer-encoding",
         "upgrade",
         "via",
+        "x-access-token",
+        "x-amz-security-token",
         "x-api-key",
+        "x-auth-token",
         "x-goog-api-key",
         "x-real-ip",
     }
@@ -555,10 +618,12 @@ _OURS = ("x-equipoise-", "x-forwarded-")
 
 def passed_on(exchange: Exchange, parent: str) -> bytes:
     """The client's headers that the upstream is to see: none of its credentials, and nothing of the hop."""
+    hop = exchange.headers.get("connection", "").lower()
+    named = {each.strip() for each in hop.split(",")} if hop not in ("", "keep-alive", "close") else ()
     said = [
         f"{name}: {value}\r\n"
         for name, value in exchange.headers.items()
-        if name not in _KEPT_BACK and not name.startswith(_OURS)
+        if name not in _KEPT_BACK and not name.startswith(_OURS) and name not in named
     ]
     said.append(f"traceparent: {parent}\r\n")
     return "".join(said).encode("latin-1", "replace")
@@ -588,21 +653,20 @@ def _word(value: object) -> str | None:
 
 
 def _asked(body: Mapping[str, Any], api: API) -> str:
-    """What the user says in this turn: the text of the last user message, or the input."""
-    if api == "chat":
-        messages = body.get("messages")
-        if isinstance(messages, list):
-            for message in reversed(messages):
-                if isinstance(message, dict) and message.get("role") == "user":
-                    return _text(message.get("content"))
-        return ""
-    given = body.get("input")
-    if isinstance(given, list):
-        for item in reversed(given):
-            if isinstance(item, dict) and item.get("role") == "user":
-                return _text(item.get("content"))
-        return "\n".join(each for each in given if isinstance(each, str))
-    return _text(given)
+    """What the user says in this turn: the text of the last user messages, or the input."""
+    given = body.get("messages" if api == "chat" else "input")
+    if not isinstance(given, list):
+        return _text(given) if api != "chat" else ""
+    said: list[str] = []
+    for item in reversed(given):
+        if isinstance(item, str):
+            said.append(item)
+        elif isinstance(item, dict) and item.get("role") == "user":
+            said.append(_text(item.get("content")))
+        elif said:
+            # What was asked before was looked at in its own turn.
+            break
+    return "\n".join(reversed(said))
 
 
 def _text(content: object) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 # ruff: noqa: SLF001 - a call, its connection and their pool are one thing in three parts.
 import asyncio
+import logging
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,8 @@ __all__ = ["Address", "Call", "Failure", "Pool", "address"]
 _IDLE = 30.0
 _MOST_IDLE = 256
 _HEADERS = 64 * 1024
+_UNSERVED = "an answer of %s could not be served"
+_logger = logging.getLogger("equipoise.gateway")
 
 Failure = Literal["connect", "first_byte", "between_chunks", "total", "closed", "protocol"]
 
@@ -72,7 +75,6 @@ class Call:
     on_body: Callable[[bytes], None]
     on_end: Callable[[], None]
     on_fail: Callable[[Failure, str], None]
-    head_only: bool = False
     began: float = 0.0
     heard: float = 0.0
     status: int = 0
@@ -87,6 +89,7 @@ class Call:
             self.over = True
             if self._connecting is not None:
                 self._connecting.cancel()
+                self._connecting = None
             if self._connection is not None:
                 self._connection.abandon()
 
@@ -94,6 +97,11 @@ class Call:
         """Stop reading while whoever reads the answer has no room, and go on."""
         if self._connection is not None:
             self._connection.read(room)
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is the reader who keeps the answer waiting."""
+        return self._connection is not None and self._connection.paused
 
     def fail(self, kind: Failure, said: str) -> None:
         if not self.over:
@@ -144,11 +152,11 @@ class Pool:
             self.calls.discard(call)
             call.fail("connect", f"{where.origin} took no connection within {call.timeouts.connect:g} s")
             return
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
+            # A name that no resolver can be asked for is a UnicodeError.
             self.calls.discard(call)
-            call.fail(
-                "connect", f"{where.origin} cannot be reached: {error.strerror or type(error).__name__}"
-            )
+            why = getattr(error, "strerror", None) or type(error).__name__
+            call.fail("connect", f"{where.origin} cannot be reached: {why}")
             return
         finally:
             call._connecting = None
@@ -186,14 +194,17 @@ class Pool:
         """Tell the calls whose patience is at an end, and close what has been idle for long."""
         for call in tuple(self.calls):
             limits = call.timeouts
-            if call._connecting is not None:
+            if call.over:
+                # Cancelled before there was a connection.
+                self.calls.discard(call)
+            if call.over or call._connecting is not None:
                 continue
             where = call.where.origin
             if now - call.began > limits.total:
                 call.fail("total", f"{where} was not done within {limits.total:g} s")
             elif not call.status and now - call.began > limits.first_byte:
                 call.fail("first_byte", f"{where} said nothing within {limits.first_byte:g} s")
-            elif call.status and now - call.heard > limits.between_chunks:
+            elif call.status and not call.paused and now - call.heard > limits.between_chunks:
                 call.fail("between_chunks", f"{where} fell silent for {limits.between_chunks:g} s")
         for idle in self._idle.values():
             while idle and now - idle[0].since > _IDLE:
@@ -213,13 +224,20 @@ class _Connection(asyncio.Protocol):
     def __init__(self, pool: Pool, key: tuple[str, str, int]) -> None:
         self.key = key
         self.since = 0.0
+        self.paused = False
         self._pool = pool
         self._call: Call | None = None
         self._transport: Any = None
-        self._parser: Any = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._weight = 0
-        self._paused = False
+        self._unread = 0
+        self._pieces: list[bytes] = []
+        self._status = 0
+        self._heard = self._whole = self._more = self._keep = False
 
     @property
     def usable(self) -> bool:
@@ -231,14 +249,16 @@ class _Connection(asyncio.Protocol):
     def ask(self, call: Call) -> None:
         self._call = call
         call._connection = self
-        self._headers, self._weight = {}, 0
-        self._parser = httptools.HttpResponseParser(self)
+        self._begin()
         self._transport.write(call.payload)
 
     def read(self, room: bool) -> None:
-        if self._paused is room and not self._transport.is_closing():
-            self._paused = not room
+        if self.paused is room and not self._transport.is_closing():
+            self.paused = not room
             (self._transport.resume_reading if room else self._transport.pause_reading)()
+            if room and self._call is not None:
+                # The silence was asked for: patience begins anew.
+                self._call.heard = monotonic()
 
     def abandon(self) -> None:
         """Hang up: the rest of the answer is not wanted."""
@@ -250,6 +270,8 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         self._transport.close()
 
+    # What arrives. The parser only takes notes: whoever is told may hang up or call again, which it must not see.
+
     def data_received(self, data: bytes) -> None:
         call = self._call
         if call is None:
@@ -258,44 +280,81 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
             return
         call.heard = monotonic()
+        self._heard = True
+        self._unread += len(data)
+        wrong = None
         try:
             self._parser.feed_data(data)
+            if self._unread > _HEADERS:
+                # A line without an end is held by the parser, which has no bound.
+                wrong = f"headers longer than {_HEADERS} bytes"
+        except httptools.HttpParserCallbackError:
+            wrong = f"headers longer than {_HEADERS} bytes"
+        except httptools.HttpParserUpgrade:
+            wrong = "another protocol"
         except httptools.HttpParserError as error:
-            if not call.over:
-                self._pool.calls.discard(call)
-                call.fail("protocol", f"{call.where.origin} does not speak HTTP/1.1: {error}")
+            wrong = str(error)
+        try:
+            self._tell(call, wrong)
+        except Exception:
+            _logger.exception(_UNSERVED, call.where.origin)
+            self._unserved(call)
+
+    def _unserved(self, call: Call) -> None:
+        # Whoever was told failed: it is told so, and does not wait for an end that was already spent.
+        call.over = True
+        self.abandon()
+        call.on_fail("protocol", f"the answer of {call.where.origin} could not be served")
+
+    def _tell(self, call: Call, wrong: str | None) -> None:
+        if self._status and not call.status:
+            call.status = self._status
+            call.on_head(call.status, self._headers)
+        if self._pieces and not call.over:
+            pieces, self._pieces = self._pieces, []
+            call.on_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if call.over:
+            return
+        if self._whole:
+            self._done(call)
+            # What follows a whole answer was not asked for, and must not be taken for the next one.
+            if wrong is None and not self._more and self._keep and self.usable:
+                self.read(True)
+                self._pool.rest(self)
+            else:
+                self._transport.abort()
+            call.over = True
+            call.on_end()
+        elif wrong is not None:
+            call.fail("protocol", f"{call.where.origin} does not speak HTTP/1.1: {wrong}")
+
+    def on_message_begin(self) -> None:
+        self._more = self._whole
+        if not self._more:
+            # An interim answer is none, and its headers are not those of the answer.
+            self._headers, self._status = {}, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._weight += len(name) + len(value)
         if self._weight > _HEADERS:
             raise ValueError
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        if not self._more:
+            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        call, status = self._call, self._parser.get_status_code()
-        if call is not None and not call.over and status >= 200:
-            call.status = status
-            call.on_head(status, self._headers)
+        status = self._parser.get_status_code()
+        if status >= 200 and not self._more:
+            self._status, self._unread = status, 0
 
     def on_body(self, body: bytes) -> None:
-        call = self._call
-        if call is not None and not call.over:
-            call.on_body(body)
+        self._unread = 0
+        if not self._more:
+            self._pieces.append(body)
 
     def on_message_complete(self) -> None:
-        call = self._call
-        if call is None or not call.status:
-            return
-        keep = self._parser.should_keep_alive()
-        self._done(call)
-        if keep and not self._transport.is_closing():
-            self.read(True)
-            self._pool.rest(self)
-        else:
-            self._transport.close()
-        if not call.over:
-            call.over = True
-            call.on_end()
+        if self._status and not self._whole:
+            # Asked here: the parser forgets it with the message.
+            self._whole, self._keep = True, self._parser.should_keep_alive()
 
     def _done(self, call: Call) -> None:
         self._call = None
@@ -311,12 +370,16 @@ class _Connection(asyncio.Protocol):
         self._done(call)
         if call.over:
             return
-        if call.reused and not call.status:
+        if call.reused and not self._heard:
             self._pool.again(call)
             self._pool.calls.add(call)
         elif call.status and not framed and exc is None:
             # Neither a length nor chunks: the end of the connection is the end of the answer.
             call.over = True
-            call.on_end()
+            try:
+                call.on_end()
+            except Exception:
+                _logger.exception(_UNSERVED, call.where.origin)
+                self._unserved(call)
         else:
             call.fail("closed", f"{call.where.origin} hung up before the answer was whole")

@@ -6,26 +6,59 @@ what is not said stays unknown.
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
-__all__ = ["Heard"]
+import orjson
+
+__all__ = ["Heard", "read_json"]
 
 Wire = Literal["chat", "responses", "embeddings"]
+_DELTAS = frozenset({"response.output_text.delta", "response.refusal.delta"})
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_TEXT = {"text": "text", "output_text": "text", "refusal": "refusal"}
+"""The kinds of a part that are text for the reader, and where it stands."""
+
+
+def read_json(data: bytes) -> Any:
+    r"""JSON as the most lenient client reads it: half a surrogate pair or a byte that is not UTF-8 hides nothing.
+
+    Raises ValueError where nobody could read it.
+
+    >>> read_json(b'{"a": 1}'), len(read_json(b'"\\ud800"')), read_json(b'"\xff"')
+    ({'a': 1}, 1, '�')
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(data.decode("utf-8", "replace"))
+        except RecursionError:
+            raise ValueError("the JSON is nested too deeply") from None
 
 
 class Heard:
-    """Gathers one reply. Counts are None where the endpoint did not give them."""
+    """Gathers one reply. Counts are None where the endpoint did not give them.
+
+    What it says of a reply is said of its first choice; `choices` has the others too (`n` of a chat completion).
+    """
 
     __slots__ = (
+        "_others",
         "_parts",
         "_tools",
         "_wire",
+        "beside",
         "cached_tokens",
+        "ended",
         "errored",
         "fingerprint",
         "finish_reason",
         "id",
         "input_tokens",
+        "item",
+        "last_event",
+        "last_output",
         "model",
         "output_tokens",
     )
@@ -34,6 +67,15 @@ class Heard:
         self._wire = wire
         self._parts: list[str] = []
         self._tools: set[Any] = set()
+        self._others: dict[int, Heard] = {}
+        self.beside: list[tuple[int, str]] = []
+        """What the last piece added to other choices than the first, with their indices."""
+        self.item: str | None = None
+        """The item of a streamed response that was written to last."""
+        self.last_output = -1
+        """The last output item of a streamed response that was spoken of, from 0."""
+        self.last_event = -1
+        """The number of the last event of a streamed response."""
         self.id: str | None = None
         self.model: str | None = None
         self.fingerprint: str | None = None
@@ -42,11 +84,18 @@ class Heard:
         self.output_tokens: int | None = None
         self.cached_tokens: int | None = None
         self.errored = False
+        self.ended = False
+        """Whether the last event of a streamed response was heard."""
 
     @property
     def text(self) -> str:
         """What was written so far, of the first choice."""
         return "".join(self._parts)
+
+    @property
+    def choices(self) -> dict[int, Heard]:
+        """Every choice of the reply by its index, this one first."""
+        return {0: self} | {index: self._others[index] for index in sorted(self._others)}
 
     @property
     def tool_calls(self) -> int:
@@ -68,16 +117,18 @@ class Heard:
             return
         self._name(reply)
         self._usage(reply.get("usage"))
-        for choice in _dicts(reply.get("choices"))[:1]:
+        for place, choice in enumerate(_dicts(reply.get("choices"))):
+            if place:
+                self._other(place).whole({"choices": [choice]})
+                continue
             self._end(choice.get("finish_reason"))
             message = choice.get("message")
             if isinstance(message, dict):
-                self._content(message.get("content"))
-                for index, _ in enumerate(_dicts(message.get("tool_calls"))):
-                    self._tools.add(index)
+                self._parts += [*_texts(message.get("content")), *_texts(message.get("refusal"))]
+                self._tools.update(range(len(_dicts(message.get("tool_calls")))))
 
     def piece(self, event: Any) -> str:
-        """A piece of a stream; returns the text it adds, "" for none.
+        """A piece of a stream; returns the text it adds to the first choice, "" for none.
 
         >>> heard = Heard("chat")
         >>> heard.piece({"choices": [{"delta": {"role": "assistant", "content": ""}}]})
@@ -96,11 +147,28 @@ class Heard:
         if "error" in event:
             self.errored = True
         choices = event.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        if self.beside:
+            self.beside = []
+        if not isinstance(choices, list) or not choices:
             return ""
-        choice = choices[0]
-        if choice.get("index"):
-            return ""
+        # Nearly every piece is one of the first choice.
+        if len(choices) == 1 and isinstance(choices[0], dict) and not choices[0].get("index"):
+            return self._choice(choices[0])
+        said = ""
+        for choice in _dicts(choices):
+            index = choice.get("index")
+            if not isinstance(index, int) or not index:
+                said += self._choice(choice)
+            elif text := self._other(index).piece({"choices": [choice | {"index": 0}]}):
+                self.beside.append((index, text))
+        return said
+
+    def _other(self, index: int) -> Heard:
+        if (found := self._others.get(index)) is None:
+            found = self._others[index] = Heard(self._wire)
+        return found
+
+    def _choice(self, choice: dict[str, Any]) -> str:
         if (reason := choice.get("finish_reason")) is not None:
             self._end(reason)
         delta = choice.get("delta")
@@ -108,27 +176,42 @@ class Heard:
             return ""
         if (tools := delta.get("tool_calls")) is not None:
             for each in _dicts(tools):
-                self._tools.add(each.get("index", 0))
+                index = each.get("index")
+                self._tools.add(index if isinstance(index, int) else 0)
         content = delta.get("content")
-        if isinstance(content, str) and content:
+        if not isinstance(content, str):
+            content = "".join(_texts(content))
+        if (refusal := delta.get("refusal")) is not None:
+            content += "".join(_texts(refusal))
+        if content:
             self._parts.append(content)
-            return content
-        return ""
+        return content
 
     def _response_event(self, event: dict[str, Any]) -> str:
         kind = event.get("type")
-        if kind == "response.output_text.delta" and isinstance(event.get("delta"), str):
-            self._parts.append(event["delta"])
-            return str(event["delta"])
-        if kind in ("response.completed", "response.incomplete", "response.failed"):
-            written, self._parts = self._parts, []
+        self.last_event = max(self.last_event, _count(event, "sequence_number") or 0)
+        if (output := _count(event, "output_index")) is not None:
+            self.last_output = max(self.last_output, output)
+        if kind in _DELTAS and isinstance(said := event.get("delta"), str):
+            self.item = _word(event.get("item_id"))
+            self._parts.append(said)
+            return said
+        if kind in _ENDS:
+            self.ended = True
+            written, self._parts = self.text, []
             response = event.get("response")
             if isinstance(response, dict):
                 self._response(response)
-            self._parts = written or self._parts
             self.errored = self.errored or kind == "response.failed"
+            # Some servers tell at the end what they sent no delta of.
+            told, self._parts = self.text, [written]
+            if told.startswith(written) and (more := told[len(written) :]):
+                self._parts.append(more)
+                return more
         elif kind == "error":
             self.errored = True
+        elif self.id is None and isinstance(response := event.get("response"), dict):
+            self._name(response)
         return ""
 
     def _response(self, reply: dict[str, Any]) -> None:
@@ -143,7 +226,7 @@ class Heard:
             self.cached_tokens = _count(details, "cached_tokens") if isinstance(details, dict) else None
         for index, item in enumerate(_dicts(reply.get("output"))):
             if item.get("type") == "message":
-                self._content(item.get("content"))
+                self._parts += _texts(item.get("content"))
             elif str(item.get("type", "")).endswith("_call"):
                 self._tools.add(index)
         status = reply.get("status")
@@ -166,20 +249,20 @@ class Heard:
             details = usage.get("prompt_tokens_details")
             self.cached_tokens = _count(details, "cached_tokens") if isinstance(details, dict) else None
 
-    def _content(self, content: Any) -> None:
-        if isinstance(content, str):
-            self._parts.append(content)
-            return
-        for part in _dicts(content):
-            if part.get("type") in ("text", "output_text") and isinstance(part.get("text"), str):
-                self._parts.append(part["text"])
-
     def _end(self, reason: Any) -> None:
         self.finish_reason = _word(reason) or self.finish_reason
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _texts(content: Any) -> list[str]:
+    """The texts of a message: it is one, or has them in its parts."""
+    if isinstance(content, str):
+        return [content]
+    found = [(part, _TEXT.get(str(part.get("type")))) for part in _dicts(content)]
+    return [part[name] for part, name in found if name is not None and isinstance(part.get(name), str)]
 
 
 def _word(value: Any) -> str | None:

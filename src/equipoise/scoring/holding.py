@@ -1,11 +1,11 @@
 """Checking a text while it is being written: what may be the beginning of a match is held back, and no more.
 
-Plain words run through as they come. A piece of text is looked at closely where it holds a digit or a sign, or
-a word that begins as one of the list does; it is held back while its end may still become a match: an open number,
-an address, a word or phrase that is not done. What was held is cleared as soon as it cannot match any more.
+Plain words run through as they come. A piece of text is looked at closely where it could complete a match: it holds a
+digit or a sign, or a word of the list or the last word of one of its phrases, together with what was written before.
+It is held back while its end may still become a match (an open number, an address, a phrase that is not done), or is
+one but may still become another word: `ass` may go on as `assess`. What was held is cleared as soon as it is harmless.
 
-The last word is that of the checks on the whole text, when it is there. This is what keeps a match from being
-read before.
+The last word is that of the checks on the whole text, when it is there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from functools import cache
+from unicodedata import normalize
 
 from equipoise.scoring.safety import pii
 from equipoise.scoring.toxicity import Lexicon, built_in, toxicity
@@ -22,10 +23,13 @@ __all__ = ["Holding"]
 _MOST = 256
 """Characters that are held at most: the longest match that is held back whole."""
 _CONTEXT = 80
-_CLOSE = re.compile(r"[0-9@_*#$|€£/\\+=<>%!]|[^\W\d_]-[^\W\d_]-|(.)\1\1")
+_CLOSE = re.compile(
+    r"[0-9@_*#$|€£/\\+=<>%!]|[^\W\d_]-[^\W\d_]|(.)\1\1|\s\s\s|::|AKIA|ASIA|AIza|eyJ|xox|glpat-"
+)
+_BLANKS = re.compile(r"\s{2,}")
 _WORDS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _TOKEN = re.compile(r"\S+")
-_OPEN = re.compile(r"[0-9@+(]|sk-|gh[pousr]_|AKIA|ASIA|eyJ|xox|BEGIN|[Bb]earer")
+_OPEN = re.compile(r"[0-9@+(]|sk-|gh[pousr]_|AKIA|ASIA|AIza|eyJ|xox|BEGIN|[Bb]earer")
 _WORD = re.compile(r"[^\W\d_]+[.,;:?!\"')]*")
 
 
@@ -47,16 +51,28 @@ def _phrases(lexicon: Lexicon) -> frozenset[str]:
     )
 
 
+@cache
+def _last_words(lexicon: Lexicon) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The words that phrases end with, and the beginnings of those that may go on."""
+    lasts = [(_WORDS.findall(each) or [""])[-1] for each in lexicon.phrases]
+    ends = [each.endswith("*") for each in lexicon.phrases]
+    plain = frozenset(word for word, goes_on in zip(lasts, ends, strict=True) if not goes_on)
+    return plain, tuple({word for word, goes_on in zip(lasts, ends, strict=True) if goes_on})
+
+
 class Holding:
     """One text on its way: `feed` says up to where it may be read.
 
     `checks` are `pii` and `toxicity`, or one of them. `failed` names the check that does not hold any more; from
-    then on nothing more is cleared. Linear in the length of the text; at most 256 characters are held.
+    then on nothing more is cleared. Linear in the length of the text; at most 256 characters are held, and a longer
+    match is not seen before it is whole.
 
     >>> holding = Holding({"pii"})
     >>> [holding.feed(piece) for piece in ("Write to", " jo@exa", "mple today")]
     [8, 9, 25]
     >>> holding.feed(" or jo@example.org"), holding.failed
+    (29, None)
+    >>> holding.feed(" now"), holding.failed
     (29, 'pii')
     """
 
@@ -64,11 +80,10 @@ class Holding:
         "_beginnings",
         "_checks",
         "_context",
+        "_ends",
         "_held",
         "_lexicon",
         "_phrases",
-        "_single",
-        "_word",
         "cleared",
         "failed",
         "overdue",
@@ -80,8 +95,8 @@ class Holding:
         toxic = "toxicity" in self._checks
         self._beginnings = _beginnings(self._lexicon) if toxic else frozenset()
         self._phrases = _phrases(self._lexicon) if toxic else frozenset()
-        self._context = self._held = self._word = ""
-        self._single = False
+        self._ends = _last_words(self._lexicon) if toxic else (frozenset[str](), ())
+        self._context = self._held = ""
         self.cleared = 0
         self.failed: str | None = None
         self.overdue = False
@@ -91,84 +106,122 @@ class Holding:
         """How many characters of the text so far may be read, with this piece of it."""
         if self.failed is not None or not piece:
             return self.cleared
-        if not self._held and not _CLOSE.search(piece) and self._plain(piece):
+        if not self._held and self._runs_free(piece):
             self._clear(piece)
             return self.cleared
         self._held += piece
         self._look()
         return self.cleared
 
-    def release(self) -> int:
-        """Clear what is held, for it was held for long enough; the checks on the whole text remain."""
+    def finish(self) -> None:
+        """The text is whole: what is held is a match, or is cleared."""
         if self._held and self.failed is None:
-            self.overdue = True
-            self._clear(self._held)
-            self._held = ""
+            self.failed = self._fails(self._window())
+            if self.failed is None:
+                self._clear(self._held)
+                self._held = ""
+
+    @property
+    def fed(self) -> int:
+        """Characters of the text so far."""
+        return self.cleared + len(self._held)
+
+    def release(self, end: int | None = None) -> int:
+        """Clear what is held up to a character, for it was held for long enough: unless it is a match as it stands."""
+        size = len(self._held) if end is None else min(end - self.cleared, len(self._held))
+        if size > 0 and self.failed is None:
+            self.failed = self._fails(self._window())
+            if self.failed is None:
+                self.overdue = True
+                text, self._held = self._held[:size], self._held[size:]
+                self._clear(text)
         return self.cleared
+
+    def another(self) -> Holding:
+        """One that watches another text for the same."""
+        return Holding(self._checks, self._lexicon)
 
     def _clear(self, text: str) -> None:
         self.cleared += len(text)
-        self._context = (self._context + text)[-_CONTEXT:]
-        last = _WORDS.findall(self._context[-40:])
-        self._word = last[-1] if last and self._context[-1:].isalpha() else ""
+        context = self._context
+        if text.isspace() and context[-1:].isspace():
+            # Blanks part words, however many there are: they must not push the words out of sight.
+            return
+        if "  " in text or "\n" in text:
+            text = _BLANKS.sub(" ", text)
+        self._context = (context + text)[-_CONTEXT:]
 
-    def _plain(self, piece: str) -> bool:
-        """Whether a piece of letters and common punctuation is harmless: no word of it begins as a listed one."""
-        words = _WORDS.findall((self._word + piece).casefold())
-        single = self._single
+    def _tail(self) -> str:
+        """The end of what was cleared, where a word or number of it may go on."""
+        context = self._context
+        return "" if not context or context[-1].isspace() else context.rsplit(None, 1)[-1]
+
+    def _runs_free(self, piece: str) -> bool:
+        """Whether no match can end in a piece: plain letters and punctuation, and no word of it as on the list."""
+        joined = piece if piece[0].isspace() else self._tail() + piece
+        if _CLOSE.search(joined):
+            return False
+        if "toxicity" not in self._checks:
+            return True
+        if not joined.isascii() and normalize("NFC", joined) != joined:
+            return False
+        words = _WORDS.findall(joined.casefold())
+        ends, stems = self._ends
         for word in words:
-            if len(word) == 1:
-                if single:
-                    self._single = True
-                    return False
-                single = True
-                continue
-            single = False
-            if word in self._beginnings or (self._beginnings and self._lexicon.has(word)):
+            if word in self._beginnings or word in ends or self._lexicon.has(word):
                 return False
-        self._single = single
+            if stems and word.startswith(stems):
+                return False
+        if any(len(word) == 1 for word in words):
+            # Letters that are set apart may be a word.
+            before = " ".join(self._context.rsplit(None, 2)[-2:])
+            if sum(len(word) == 1 for word in _WORDS.findall(f"{before} {piece}")) > 1:
+                return False
         return True
 
-    def _look(self) -> None:
-        """The close look: does what is held match, and from where on may it still become a match."""
+    def _window(self) -> str:
         window = self._context + self._held
         # A word or number that was cut at the edge is looked at with its beginning, or not at all.
         if len(self._context) == _CONTEXT and (cut := re.search(r"\s", window)):
             window = window[min(cut.start(), len(self._context)) :]
-        for name, check in (("pii", pii), ("toxicity", toxicity)):
-            if name in self._checks and check(window).passed is False:
-                self.failed = name
-                # What stands before the match is harmless, and is read as it would have been.
-                self._clear_before(check)
-                return
-        start = self._open_from()
-        if len(self._held) - start > _MOST:
-            self.overdue = True
-            start = len(self._held) - _MOST
-        if start:
-            text, self._held = self._held[:start], self._held[start:]
-            self._clear(text)
+        return window
 
-    def _clear_before(self, check: object) -> None:
+    def _fails(self, text: str) -> str | None:
+        if "pii" in self._checks and pii(text).passed is False:
+            return "pii"
+        if "toxicity" in self._checks and toxicity(text, words=self._lexicon).passed is False:
+            return "toxicity"
+        return None
+
+    def _look(self) -> None:
+        """The close look: does what is held match, and from where on may it still become a match, or another word?"""
+        window, held = self._window(), self._held
+        found = self._fails(window)
         start = self._open_from()
-        tokens = [each.start() for each in _TOKEN.finditer(self._held[:start])]
-        for place in reversed([*tokens, start]):
-            if callable(check) and check(self._context + self._held[:place]).passed is not False:
-                self._clear(self._held[:place])
-                break
-        self._held = ""
+        if found is not None:
+            last = "" if held[-1].isspace() else window.rsplit(None, 1)[-1]
+            done = window[: len(window) - len(last)]
+            start = min(start, max(len(held) - len(last), 0))
+            if not last or len(held) - start > _MOST or (found := self._fails(done)) is not None:
+                self.failed = found
+                return
+        if len(held) - start > _MOST:
+            self.overdue = True
+            start = len(held) - _MOST
+        if start:
+            text, self._held = held[:start], held[start:]
+            self._clear(text)
 
     def _open_from(self) -> int:
         """From where on what is held may be the beginning of a match; its length where nothing may."""
-        held = self._held
-        tokens = list(_TOKEN.finditer(held))
+        tail = self._tail()
+        held = tail + self._held
         start = len(held)
-        for index in range(len(tokens) - 1, -1, -1):
-            token = tokens[index]
+        for token in reversed(list(_TOKEN.finditer(held))):
             if not self._is_open(token[0], held[token.start() :], last=token.end() == len(held)):
                 break
             start = token.start()
-        return start
+        return max(start - len(tail), 0)
 
     def _is_open(self, token: str, rest: str, *, last: bool) -> bool:
         if any(map(str.isdigit, token)) or (last and _OPEN.search(token)):
