@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from equipoise.assignment.applying import API
 from equipoise.experiment.endpoint import Timeouts
+from equipoise.gateway.forwarding import passed_back, passed_on
 from equipoise.gateway.host import Host
 from equipoise.gateway.http1 import Exchange, error_body
 from equipoise.gateway.tracing import Trace
-from equipoise.gateway.turn import passed_back, passed_on
 from equipoise.gateway.upstream import Call, Failure
 
 __all__ = ["Proxied"]

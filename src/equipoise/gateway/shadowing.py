@@ -212,10 +212,11 @@ class _Shadow:
     def _keep(self, *, error: bool) -> None:
         route, heard, call = self._part.route, self._heard, self._call
         gaps = self._timing.gaps()
-        failing = (
-            route.inline.of_response(Subject(answer=heard.text, finish_reason=heard.finish_reason))
-            if not error and heard.text
-            else ()
+        failing = tuple(
+            found
+            for each in heard.choices.values()
+            if not error and each.text
+            for found in route.inline.of_response(Subject(answer=each.text, finish_reason=each.finish_reason))
         )
         cost = None
         if heard.input_tokens is not None:

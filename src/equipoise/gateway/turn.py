@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -14,9 +14,11 @@ from equipoise.assignment.assigning import Draw
 from equipoise.errors import UpstreamError, UsageError
 from equipoise.experiment.endpoint import Endpoint
 from equipoise.gateway.blocking import blocked_end, blocked_reply
+from equipoise.gateway.forwarding import passed_back, passed_on
 from equipoise.gateway.host import Host
 from equipoise.gateway.http1 import Exchange, error_body
 from equipoise.gateway.routing import Part
+from equipoise.gateway.saying import said_by_user
 from equipoise.gateway.streaming import Stream
 from equipoise.gateway.tracing import Trace
 from equipoise.gateway.upstream import Call, Failure
@@ -26,7 +28,7 @@ from equipoise.scoring.evaluating import Subject
 from equipoise.scoring.holding import Holding
 from equipoise.scoring.inline import Inline, InlineCheck
 
-__all__ = ["Turn", "passed_back", "passed_on"]
+__all__ = ["Turn"]
 
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 _LONGEST_REPLY = 64 * 1024 * 1024
@@ -35,9 +37,6 @@ _NO_CHECKS = Inline(())
 _TOLD: dict[Draw, str] = {}
 """The headers of a draw: there is one draw for all units that get the same."""
 _MOST_TOLD = 1_000
-_PASSED_BACK = frozenset(
-    {"x-request-id", "retry-after", "openai-processing-ms", "openai-organization", "openai-version"}
-)
 
 
 class Turn:
@@ -125,7 +124,7 @@ class Turn:
             if found.base_url is not None or len(parts) == 1:
                 self._endpoint = found
         if any(each.on_request for each in self._inline.checks) and (
-            failing := self._inline.of_request(_asked(self._body, self._api))
+            failing := self._inline.of_request(said_by_user(self._body, self._api))
         ):
             self._refuse(failing)
             return
@@ -348,7 +347,9 @@ class Turn:
     def _verdicts(self, failed: set[str], *, looked: bool) -> dict[str, str]:
         """What each check found: `skipped` where any of it was not run."""
         # A request that failed never comes here; one without text was not checked.
-        asked = any(each.on_request for each in self._inline.checks) and bool(_asked(self._body, self._api))
+        asked = any(each.on_request for each in self._inline.checks) and bool(
+            said_by_user(self._body, self._api)
+        )
         verdicts: dict[str, str] = {}
         for each in self._inline.checks:
             ran = (looked or not each.on_response) and (asked or not each.on_request)
@@ -579,66 +580,6 @@ class Turn:
         self._call = self._after = None
 
 
-_KEPT_BACK = frozenset(
-    {
-        "accept",
-        "accept-encoding",
-        "api-key",
-        "authorization",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "cookie",
-        "expect",
-        "forwarded",
-        "host",
-        "http2-settings",
-        "keep-alive",
-        "ocp-apim-subscription-key",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "traceparent",
-        "transfer-encoding",
-        "upgrade",
-        "via",
-        "x-access-token",
-        "x-amz-security-token",
-        "x-api-key",
-        "x-auth-token",
-        "x-goog-api-key",
-        "x-real-ip",
-    }
-)
-_OURS = ("x-equipoise-", "x-forwarded-")
-
-
-def passed_on(exchange: Exchange, parent: str) -> bytes:
-    """The client's headers that the upstream is to see: none of its credentials, and nothing of the hop."""
-    hop = exchange.headers.get("connection", "").lower()
-    named = {each.strip() for each in hop.split(",")} if hop not in ("", "keep-alive", "close") else ()
-    said = [
-        f"{name}: {value}\r\n"
-        for name, value in exchange.headers.items()
-        if name not in _KEPT_BACK and not name.startswith(_OURS) and name not in named
-    ]
-    said.append(f"traceparent: {parent}\r\n")
-    return "".join(said).encode("latin-1", "replace")
-
-
-def passed_back(headers: Mapping[str, str]) -> bytes:
-    """The upstream's headers that the client is to see, as lines."""
-    said = [
-        f"{name}: {value}\r\n"
-        for name, value in headers.items()
-        if name in _PASSED_BACK or name.startswith("x-ratelimit-")
-    ]
-    return "".join(said).encode("latin-1") if said else b""
-
-
 def _told(variant: str | None, experiment: str, reason: str) -> str:
     arm = "" if variant is None else f"x-equipoise-variant: {variant}\r\n"
     return f"{arm}x-equipoise-experiment: {experiment}\r\nx-equipoise-reason: {reason}\r\n"
@@ -650,30 +591,3 @@ def _merged(parts: tuple[Part, ...]) -> dict[str, Any]:
 
 def _word(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _asked(body: Mapping[str, Any], api: API) -> str:
-    """What the user says in this turn: the text of the last user messages, or the input."""
-    given = body.get("messages" if api == "chat" else "input")
-    if not isinstance(given, list):
-        return _text(given) if api != "chat" else ""
-    said: list[str] = []
-    for item in reversed(given):
-        if isinstance(item, str):
-            said.append(item)
-        elif isinstance(item, dict) and item.get("role") == "user":
-            said.append(_text(item.get("content")))
-        elif said:
-            # What was asked before was looked at in its own turn.
-            break
-    return "\n".join(reversed(said))
-
-
-def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    return "\n".join(
-        part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
-    )
