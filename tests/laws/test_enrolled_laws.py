@@ -15,7 +15,7 @@ from equipoise.assignment.following import Following
 from equipoise.clock import ManualClock
 from equipoise.conduct.move import pause
 from equipoise.conduct.register import register
-from equipoise.events.facts import Exposure
+from equipoise.events.facts import Exposure, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.experiment.reading import read_canonical
 
@@ -110,6 +110,12 @@ def test_a_process_that_starts_learns_from_the_log_who_is_in():
         assert all(enrolled.holds("demo", f"user-{n}") for n in range(1_000))
         exposed("late")
         told("late")
+        # What is no exposure is passed over once, and not looked through again and again.
+        log.append(Turn(experiment="demo", happened=2.0, unit="late") for _ in range(50))
+        end = time.monotonic() + 30
+        while following._enrolled_to < log.head():
+            assert time.monotonic() < end
+            time.sleep(0.01)
         assigner = following.configuration.experiments["demo"].assigner(ManualClock(2e9), enrolled=enrolled)
         assert assigner.draw("user-5").variant is not None
         assert assigner.draw("late").variant is not None

@@ -164,11 +164,13 @@ class Following:
 
     def _written(self, log: EventLog) -> Iterator[Recorded]:
         """The exposures that were written since the last time."""
+        head = self._position
         if self._enrolled_to:
             yield from log.read_since(self._enrolled_to, kinds=_EXPOSURES)
+            # What is no exposure need not be looked through again.
+            self._enrolled_to = max(self._enrolled_to, head)
             return
         # The first time that is a whole log: by experiment, which is what a log finds quickly.
-        head = self._position
         for name in self.configuration.experiments:
             of = log.read_since(0, experiment=name, kinds=_EXPOSURES)
             yield from takewhile(lambda record: record.position <= head, of)
