@@ -32,7 +32,7 @@ def main() -> None:
 
         def ours(subject=subject) -> None:
             for _ in range(TIMES):
-                check(subject)
+                check.of_response(subject)
                 leak(subject.answer, [PROMPT])
 
         def floor(subject=subject) -> None:
