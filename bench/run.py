@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "assign", "ingest", "boundaries", "sequential", "readout", "safety", "arena")
+ALL = ("startup", "assign", "ingest", "boundaries", "sequential", "readout", "readout_log", "safety", "arena")
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from equipoise.clock import ManualClock
 from equipoise.errors import RecordError, UsageError
+from equipoise.events.bodies import bodies_of
 from equipoise.events.facts import (
     Decision,
     Exposure,
@@ -31,6 +32,7 @@ from equipoise.events.facts import (
     Score,
     Transition,
     Turn,
+    encode,
 )
 from equipoise.events.log import EventLog, LogGoneError, MemoryLog, Receipt, StaleHeadError
 from equipoise.events.opening import open_log
@@ -231,6 +233,23 @@ def test_a_long_log_is_read_whole(log: EventLog) -> None:
     assert [record.position for record in log.read_since(experiment="e")] == [
         i + 1 for i in range(6_001) if i % 3
     ]
+
+
+def test_bodies_are_the_facts_without_the_objects(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One kind of one experiment up to a position, in order and whole across pages: what reading as facts gives."""
+    for module in ("bodies", "sqlite", "postgres"):
+        monkeypatch.setattr(
+            f"equipoise.events.{module}.{'_PAGE' if module == 'bodies' else '_LONG_PAGE'}", 500
+        )
+    log.append([*FACTS, *(outcome(value=n, experiment="e" if n % 3 else "other") for n in range(2_000))])
+    for kind in ("outcome", "exposure", "loss"):
+        for until in (0, 5, 700, log.head(), log.head() + 9):
+            told = [body for page in bodies_of(log, "e", kind, until=until) for body in page]
+            assert told == [
+                (record.position, record.fact.happened, encode(record.fact))
+                for record in log.read_since(experiment="e", kinds=[kind])
+                if record.position <= until
+            ]
 
 
 def test_writing_while_reading_disturbs_nobody(log: EventLog) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from equipoise.clock import Clock
 from equipoise.errors import RecordError, UsageError
+from equipoise.events.bodies import Body
 from equipoise.events.facts import Encoded, Fact, decode, encoded
 from equipoise.events.log import Receipt, Recorded, StaleHeadError
 from equipoise.events.postgres_connections import Connections
@@ -60,6 +61,7 @@ UPDATE {head} SET head = head + (SELECT count(*) FROM kept) RETURNING head, pg_n
 _CREATING = 0x45515031  # "EQP1": the advisory lock under which tables are made
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,57}(\.[A-Za-z_][A-Za-z0-9_]{0,57})?")
 _PAGE = 2_000
+_LONG_PAGE = 20_000
 _SLICE = 5_000
 _POLL = 0.25
 
@@ -220,6 +222,28 @@ class PostgresLog:
                     decode(row[2], event_id=row[3], experiment=row[4], happened=row[5], body=row[6]),
                 )
             if len(page) < _PAGE:
+                return
+            position = page[-1][0]
+
+    def bodies(self, experiment: str, kind: str, *, until: int) -> Iterator[list[Body]]:
+        """Facts of one kind up to a position as they are kept, page by page."""
+        query = (
+            f"SELECT position, happened, body FROM {self._tables['events']} WHERE experiment = $1 AND kind = $2 "
+            f"AND position > $3 AND position <= $4 ORDER BY position LIMIT {_LONG_PAGE}"
+        )
+        position = 0
+        while True:
+            start = position
+
+            async def read(connection: Talking, start: int = start) -> list[Record]:
+                return await connection.fetch(query, experiment, kind, start, until)
+
+            page: list[Body] = [
+                (row[0], row[1], row[2]) for row in self._connections.run(read, self._unread, again=True)
+            ]
+            if page:
+                yield page
+            if len(page) < _LONG_PAGE:
                 return
             position = page[-1][0]
 

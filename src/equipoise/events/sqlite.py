@@ -11,6 +11,7 @@ from pathlib import Path
 
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
+from equipoise.events.bodies import Body
 from equipoise.events.facts import Encoded, Fact, decode, encoded
 from equipoise.events.log import LogGoneError, Receipt, Recorded, StaleHeadError
 
@@ -36,6 +37,7 @@ PRAGMA user_version = {FORMAT};
 """
 _TOGETHER = (256, 64, 16, 4, 1)
 _PAGE = 2_000
+_LONG_PAGE = 20_000
 _POLL = 0.02
 _PATIENCE = 10.0
 
@@ -218,6 +220,26 @@ class SQLiteLog:
                     decode(row[2], event_id=row[3], experiment=row[4], happened=row[5], body=row[6]),
                 )
             if len(page) < _PAGE:
+                return
+            position = page[-1][0]
+
+    def bodies(self, experiment: str, kind: str, *, until: int) -> Iterator[list[Body]]:
+        """Facts of one kind up to a position as they are kept, page by page."""
+        # One kind at a time: its index gives them in order, where several would be sorted for every page.
+        query = (
+            "SELECT position, happened, body FROM events WHERE experiment = ? AND kind = ? "
+            f"AND position > ? AND position <= ? ORDER BY position LIMIT {_LONG_PAGE}"
+        )
+        position = 0
+        while True:
+            with self._lock:
+                try:
+                    page = self._connection.execute(query, (experiment, kind, position, until)).fetchall()
+                except sqlite3.Error as error:
+                    raise RecordError(f"the log {self.path} could not be read: {error}") from None
+            if page:
+                yield page
+            if len(page) < _LONG_PAGE:
                 return
             position = page[-1][0]
 

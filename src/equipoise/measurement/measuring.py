@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,10 @@ def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = No
     """Measure the log, up to a position where one is given."""
     connection = _connect()
     try:
-        names, aside = log_facts(connection, experiment, log, until)
-        return _measure(connection, experiment, names, "the event log", timed=True, aside=aside)
+        names, aside, read = log_facts(connection, experiment, log, until)
+        measured = _measure(connection, experiment, names, "the event log", timed=True, aside=aside)
+        # A row of the engine may hold several values of one event; each counts.
+        return replace(measured, read=read, rows=read.rows)
     finally:
         connection.close()
 

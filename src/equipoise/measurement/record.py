@@ -1,19 +1,30 @@
-"""The event log as the source: exposures, and what happened to the exposed afterwards."""
+"""The event log as the source: exposures, and what happened to the exposed afterwards.
+
+The bodies of facts go to the engine as they are kept, and the engine reads their JSON: no fact becomes an object.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import sys
+from array import array
 from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
-from equipoise.errors import DataError
-from equipoise.events.facts import Exposure, Fact, Loss, Outcome, Score, Turn
+import orjson
+
+from equipoise.errors import DataError, RecordError
+from equipoise.events.bodies import Body, bodies_of
+from equipoise.events.facts import Turn
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Quantity
 from equipoise.measurement.tables import quantities
-from equipoise.measurement.tally import Aside
-from equipoise.measurement.warmth import Warmth
+from equipoise.measurement.tally import Aside, Read
+from equipoise.measurement.warmth import ArmWarmth
 
 if TYPE_CHECKING:
     import duckdb
@@ -22,140 +33,310 @@ __all__ = ["log_facts"]
 
 _MARKS = ("cancelled", "fallback", "redirected", "blocked")
 _CENSORED = ("latency_s", "tpot_s")
+_TOKENS = ("input_tokens", "output_tokens")
+_MEASURED = {
+    entry.name for entry in fields(Turn) if str(entry.type).split(" ")[0] in ("float", "int", "bool")
+} - {"happened"}
+"""What of a turn's body is a number, or true or false."""
+
+# Served the default, or a tester's choice: not control, and nobody's.
+_ENROLLED = "(reason IS NULL OR (variant IS NOT NULL AND reason <> 'forced'))"
 
 
 def log_facts(
     connection: duckdb.DuckDBPyConnection, experiment: Experiment, log: EventLog, until: int | None = None
-) -> tuple[Mapping[Quantity, str], Aside]:
-    """Make `facts` out of the log: an exposure or a value per row, values only from first exposure on.
+) -> tuple[Mapping[Quantity, str], Aside, Read]:
+    """Make `facts` out of the log: an exposure, or the values of an event, in a row; values from first exposure on.
 
     `until` is the position in the log at which to stop reading, so that a look can be repeated.
-    Returns the column of each quantity, and what was set aside. The latency of a turn that was cancelled is
-    left out: it says how long somebody waited, not how long it would have taken.
+    Returns the column of each quantity, what was set aside, and what was read. The latency of a turn that was
+    cancelled is left out: it says how long somebody waited, not how long it would have taken.
+    Raises DataError where nobody was exposed, or to an arm that is not declared; RecordError for a damaged fact.
     """
-    import pyarrow as pa
-
     names = {quantity: f"q{index}" for index, quantity in enumerate(quantities(experiment))}
-    segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
-    exposures: dict[str, list[Any]] = {
-        name: [] for name in ("unit", "variant", "happened", "cluster", *segments.values())
+    called = {
+        stream: {name: quantity.name for quantity, name in names.items() if quantity.stream == stream}
+        for stream in ("turn", "outcome", "score")
     }
-    values: dict[str, list[Any]] = {"unit": [], "quantity": [], "happened": [], "value": []}
-    known = {variant.name for variant in experiment.variants}
-    kinds = ("exposure", "outcome", "turn", "score", "loss")
-    unenrolled, lost, marked = Counter[str](), Counter[str](), Counter[str]()
-    warmth = Warmth()
-    for record in log.read_since(0, experiment=experiment.name, kinds=kinds):
-        if until is not None and record.position > until:
-            break
-        fact = record.fact
-        if isinstance(fact, Exposure):
-            if fact.digest != experiment.digest:
-                continue
-            if fact.variant not in known:
-                raise DataError(
-                    f"the log has an exposure to '{fact.variant}', which the definition does not; "
-                    f"it has: {', '.join(sorted(known))}"
-                )
-            exposures["unit"].append(fact.unit)
-            exposures["variant"].append(fact.variant)
-            exposures["happened"].append(fact.happened)
-            exposures["cluster"].append(_word(fact, experiment.cluster))
-            for segment, column in segments.items():
-                exposures[column].append(_word(fact, segment))
-            continue
-        if isinstance(fact, Loss):
-            lost.update(fact.facts)
-            continue
-        if isinstance(fact, Turn):
-            if fact.reason is not None and (fact.variant is None or fact.reason == "forced"):
-                # Served the default, or a tester's choice: not control, and nobody's.
-                unenrolled[fact.reason] += 1
-                continue
-            marked.update(mark for mark in _MARKS if getattr(fact, mark))
-            warmth.add(fact)
-        for quantity in names:
-            value = _value(fact, quantity)
-            if value is not None:
-                values["unit"].append(getattr(fact, "unit"))  # noqa: B009 - every kind read here has one
-                values["quantity"].append(str(quantity))
-                values["happened"].append(fact.happened)
-                values["value"].append(float(value))
-    if not exposures["unit"]:
-        raise DataError(
-            f"the log holds no exposure to {experiment.identity} yet. Serve traffic through a Router with this log"
+    reading = _Reading(connection, experiment, log, log.head() if until is None else until)
+    reading.exposures()
+    reading.turns(called["turn"])
+    for stream in ("outcome", "score"):
+        if called[stream]:
+            reading.values(stream, called[stream])
+    lost = reading.losses()
+    told = {f"{stream}s": list(of) for stream, of in called.items()}
+    _join(connection, experiment, told)
+    orphans, early, counted = _apart(connection, told)
+    (exposed,) = connection.execute("SELECT count(*) FROM exposures").fetchone() or (0,)
+    unenrolled, marked = _of_turns(connection)
+    aside = Aside(orphans, early, unenrolled, lost, marked, _warmth(connection))
+    return names, aside, Read(reading.read, reading.digest, exposed + counted)
+
+
+class _Reading:
+    """Facts on their way from the log to the engine, a page at a time, and the hash of what went by."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, experiment: Experiment, log: EventLog, until: int
+    ) -> None:
+        self._connection, self._experiment, self._log, self._until = connection, experiment, log, until
+        self._times, self._bodies = hashlib.sha256(), hashlib.sha256()
+        self.read: dict[str, int] = {}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over how many facts of each kind were read, when they happened, and their bodies."""
+        return hashlib.sha256(
+            orjson.dumps([list(self.read.items()), self._times.hexdigest(), self._bodies.hexdigest()])
+        ).hexdigest()
+
+    def exposures(self) -> None:
+        """`exposures`: unit, arm, time, cluster and segments of everyone exposed to this revision."""
+        experiment, run = self._experiment, self._connection.execute
+        shape = {
+            "digest": "VARCHAR",
+            "unit": "VARCHAR",
+            "variant": "VARCHAR",
+            "attributes": "MAP(VARCHAR, JSON)",
+        }
+        columns = {
+            "digest": "told.digest",
+            "unit": "told.unit",
+            "variant": "told.variant",
+            "happened": "happened",
+            "cluster": _word(experiment.cluster),
+        } | {f"s{index}": _word(segment) for index, segment in enumerate(experiment.segments)}
+        self._fill("exposed", "exposure", shape, columns, given=("digest", "unit", "variant"))
+        run(
+            "CREATE TEMP VIEW exposures AS SELECT * EXCLUDE (digest) FROM exposed "
+            f"WHERE digest = '{experiment.digest}'"
         )
-    text, number = pa.string(), pa.float64()
-    connection.register(
-        "exposures",
-        pa.table(
-            exposures,
-            schema=pa.schema([(name, number if name == "happened" else text) for name in exposures]),
-        ),
-    )
-    connection.register(
-        "happenings",
-        pa.table(
-            values,
-            schema=pa.schema([("unit", text), ("quantity", text), ("happened", number), ("value", number)]),
-        ),
-    )
-    columns = "".join(
-        f", CASE WHEN quantity = '{quantity}' THEN value END AS {name}" for quantity, name in names.items()
-    ) + "".join(f", NULL AS {column}" for column in segments.values())
-    blanks = "".join(f", NULL::DOUBLE AS {name}" for name in names.values()) + "".join(
-        f", {column}" for column in segments.values()
-    )
-    connection.execute(
-        f"""
-        CREATE TEMP VIEW facts AS
-        WITH firsts AS (SELECT unit, min(happened) AS since FROM exposures GROUP BY unit)
-        SELECT unit, variant, happened, cluster{blanks} FROM exposures
-        UNION ALL
-        SELECT h.unit, NULL, h.happened, NULL{columns}
-        FROM happenings AS h JOIN firsts ON firsts.unit = h.unit AND h.happened >= firsts.since
-        """
-    )
-    orphans = connection.execute(
-        "SELECT count(*) FROM happenings WHERE unit NOT IN (SELECT unit FROM exposures)"
-    ).fetchone() or (0,)
-    early = connection.execute(
-        """SELECT count(*) FROM happenings AS h
-           JOIN (SELECT unit, min(happened) AS since FROM exposures GROUP BY unit) AS firsts
-             ON firsts.unit = h.unit AND h.happened < firsts.since"""
-    ).fetchone() or (0,)
-    return names, Aside(
-        int(orphans[0]), int(early[0]), dict(unenrolled), dict(lost), dict(marked), warmth.arms()
-    )
+        known = sorted(variant.name for variant in experiment.variants)
+        stranger = run(
+            f"SELECT variant FROM exposures WHERE variant NOT IN ({', '.join('?' * len(known))}) LIMIT 1",
+            known,
+        ).fetchone()
+        if stranger is not None:
+            raise DataError(
+                f"the log has an exposure to '{stranger[0]}', which the definition does not; "
+                f"it has: {', '.join(known)}"
+            )
+        if not run("SELECT 1 FROM exposures LIMIT 1").fetchone():
+            raise DataError(
+                f"the log holds no exposure to {experiment.identity} yet. Serve traffic through a Router with this log"
+            )
+
+    def turns(self, names: Mapping[str, str]) -> None:
+        """`turns`: whose, when, arm, marks, warmth, and for each of `names` the number of a turn so called."""
+        wanted = {name: _turn_value(quantity) for name, quantity in names.items()}
+        numbers = {part for parts, _ in wanted.values() for part in parts}
+        shape = dict.fromkeys(("unit", "variant", "reason"), "VARCHAR") | dict.fromkeys(
+            sorted(numbers | {*_MARKS, "warm", "latency_s", "error"}), "DOUBLE"
+        )
+        columns = {each: f"told.{each}" for each in ("unit", "variant", "reason")}
+        columns |= {"happened": "happened"}
+        columns |= {mark: f"coalesce(told.{mark} <> 0, false)" for mark in _MARKS}
+        columns |= {"warm": "told.warm <> 0"}
+        columns |= {
+            "answered_s": "CASE WHEN coalesce(told.cancelled <> 0 OR told.error <> 0, false) "
+            "THEN NULL ELSE told.latency_s END"
+        }
+        columns |= {name: f"CAST({value} AS DOUBLE)" for name, (_, value) in wanted.items()}
+        self._fill("turns", "turn", shape, columns)
+
+    def values(self, stream: str, names: Mapping[str, str]) -> None:
+        """`outcomes` or `scores`: whose, when, and for each of `names` the value so called."""
+        # Words are no number, not even where they look like one.
+        number = "CASE WHEN json_type(told.value) <> 'VARCHAR' THEN TRY_CAST(told.value AS DOUBLE) END"
+        columns = {"unit": "told.unit", "name": "told.name", "happened": "happened"} | {
+            name: f"CASE WHEN told.name = '{called}' THEN {number} END" for name, called in names.items()
+        }
+        shape = {"unit": "VARCHAR", "name": "VARCHAR", "value": "JSON"}
+        self._fill(f"{stream}s", stream, shape, columns, given=("unit", "name"))
+
+    def losses(self) -> dict[str, int]:
+        """What could not be kept while the record was away, by kind."""
+        lost = Counter[str]()
+        for page in self._pages("loss"):
+            try:
+                for _, _, body in page:
+                    lost.update(orjson.loads(body)["facts"])
+            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                raise self._damaged("loss", error) from None
+        return dict(lost)
+
+    def _fill(
+        self,
+        table: str,
+        kind: str,
+        shape: Mapping[str, str],
+        columns: Mapping[str, str],
+        *,
+        given: Sequence[str] = (),
+    ) -> None:
+        """A table of one kind of fact; `shape` is what is read of its JSON, `given` what no sound fact lacks."""
+        import duckdb
+        import pyarrow as pa
+
+        run = self._connection.execute
+        told = f"from_json(body, '{json.dumps(shape)}') AS told"
+        selected = f"SELECT {', '.join(f'{value} AS {name}' for name, value in columns.items())}"
+        run(
+            f"CREATE TEMP TABLE {table} AS {selected} FROM (SELECT 0.0::DOUBLE AS happened, '{{}}' AS body, {told}) LIMIT 0"
+        )
+        for page in self._pages(kind):
+            _, happened, bodies = zip(*page, strict=True)
+            try:
+                text = pa.array(bodies, pa.binary()).cast(pa.string())
+                self._connection.register(
+                    "page", pa.table({"happened": pa.array(happened, pa.float64()), "body": text})
+                )
+                if run("SELECT 1 FROM page WHERE NOT starts_with(body, '{') LIMIT 1").fetchone():
+                    raise self._damaged(kind, ValueError("it is no JSON object"))
+                run(f"INSERT INTO {table} {selected} FROM (SELECT happened, {told} FROM page)")
+            except (pa.ArrowInvalid, duckdb.Error) as error:
+                raise self._damaged(kind, error) from None
+        lacking = " OR ".join(f"{name} IS NULL" for name in given)
+        if lacking and run(f"SELECT 1 FROM {table} WHERE {lacking} LIMIT 1").fetchone():
+            raise self._damaged(kind, ValueError(f"it lacks {' or '.join(given)}"))
+
+    def _pages(self, kind: str) -> Iterator[Sequence[Body]]:
+        self.read[kind] = 0
+        for page in bodies_of(self._log, self._experiment.name, kind, until=self._until):
+            self.read[kind] += len(page)
+            _, happened, bodies = zip(*page, strict=True)
+            self._times.update(_little_endian(happened))
+            self._bodies.update(b"\n".join((*bodies, b"")))
+            yield page
+
+    def _damaged(self, kind: str, error: Exception) -> RecordError:
+        """The error about the first damaged fact of a kind, in the words of whoever reads it as a fact."""
+        try:
+            for record in self._log.read_since(0, experiment=self._experiment.name, kinds=(kind,)):
+                if record.position > self._until:
+                    break
+        except RecordError as found:
+            return found
+        said = str(error).splitlines()[0]
+        return RecordError(f"a {kind} of {self._experiment.name} in the log is damaged: {said}")
 
 
-def _word(exposure: Exposure, attribute: str | None) -> str | None:
-    """An attribute as text, as a table's column would be read; None where it was not known."""
-    value: object = None if attribute is None else exposure.attributes.get(attribute)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return None if value is None else str(value)
+def _little_endian(numbers: Sequence[float]) -> bytes:
+    packed = array("d", numbers)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes()
 
 
-def _value(fact: Fact, quantity: Quantity) -> float | bool | None:
-    value: object = None
-    if quantity.stream == "turn" and isinstance(fact, Turn):
-        value = _turn_value(fact, quantity.name)
-    elif (quantity.stream == "outcome" and isinstance(fact, Outcome) and fact.name == quantity.name) or (
-        quantity.stream == "score" and isinstance(fact, Score) and fact.name == quantity.name
-    ):
-        value = fact.value
-    return value if isinstance(value, bool | int | float) else None
+def _word(attribute: str | None) -> str:
+    """An attribute as text, as a table's column would be read; NULL where it was not known."""
+    if attribute is None:
+        return "CAST(NULL AS VARCHAR)"
+    value = f"told.attributes['{attribute.replace(chr(39), chr(39) * 2)}']"
+    return f"CASE json_type({value}) WHEN 'NULL' THEN NULL ELSE {value}->>'$' END"
 
 
-def _turn_value(turn: Turn, name: str) -> object:
-    if turn.cancelled and name in _CENSORED:
-        return None
-    tokens = (turn.input_tokens, turn.output_tokens)
+def _turn_value(name: str) -> tuple[tuple[str, ...], str]:
+    """The numbers of a turn that a quantity is made of, and how."""
+    tokens = " + ".join(f"told.{part}" for part in _TOKENS)
     if name == "tokens":
-        return None if None in tokens else sum(part or 0 for part in tokens)
+        return _TOKENS, tokens
     if name == "kilotokens":
-        return None if None in tokens else sum(part or 0 for part in tokens) / 1000.0
+        return _TOKENS, f"({tokens}) / 1000.0"
     if name == "answered":
-        return None if turn.error is None else not turn.error
-    return getattr(turn, name, None)
+        return ("error",), "told.error = 0"
+    if name not in _MEASURED:
+        return (), "happened" if name == "happened" else "NULL"
+    if name in _CENSORED:
+        return (
+            name,
+            "cancelled",
+        ), f"CASE WHEN coalesce(told.cancelled <> 0, false) THEN NULL ELSE told.{name} END"
+    return (name,), f"told.{name}"
+
+
+def _join(
+    connection: duckdb.DuckDBPyConnection, experiment: Experiment, told: Mapping[str, Sequence[str]]
+) -> None:
+    """`facts`: the exposures, and what happened to the exposed from their first exposure on."""
+    segments = [f"s{index}" for index in range(len(experiment.segments))]
+    columns = [column for of in told.values() for column in of]
+    blank = "".join(f", NULL::DOUBLE AS {column}" for column in columns)
+    parts = [
+        f"SELECT unit, variant, happened, cluster{blank}{''.join(f', {each}' for each in segments)} FROM exposures"
+    ]
+    for table, own in told.items():
+        if own:
+            listed = "".join(f", {column if column in own else 'NULL'} AS {column}" for column in columns)
+            listed += "".join(f", NULL AS {each}" for each in segments)
+            parts.append(
+                f"SELECT h.unit, NULL, h.happened, NULL{listed} FROM {table} AS h "
+                f"JOIN firsts ON firsts.unit = h.unit AND h.happened >= firsts.since WHERE {_valued(table, own)}"
+            )
+    connection.execute(
+        "CREATE TEMP TABLE firsts AS SELECT unit, min(happened) AS since FROM exposures GROUP BY unit"
+    )
+    # Joined as written, so that the events of a unit keep the order of the log: the last digit of a sum depends on it.
+    connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+    connection.execute(f"CREATE TEMP TABLE facts AS {' UNION ALL '.join(parts)}")
+    connection.execute("RESET disabled_optimizers")
+
+
+def _valued(table: str, columns: Sequence[str]) -> str:
+    """Which rows of a table count, once their unit is known to be exposed: those that hold a value."""
+    some = " OR ".join(f"{column} IS NOT NULL" for column in columns)
+    return f"({some})" + (f" AND {_ENROLLED}" if table == "turns" else "")
+
+
+def _apart(connection: duckdb.DuckDBPyConnection, told: Mapping[str, Sequence[str]]) -> tuple[int, int, int]:
+    """Values of nobody exposed, values from before a unit's exposure, and values that count."""
+    orphans = early = counted = 0
+    for table, own in told.items():
+        if not own:
+            continue
+        values = " + ".join(f"({column} IS NOT NULL)::INTEGER" for column in own)
+        row = connection.execute(
+            f"""SELECT sum(n) FILTER (since IS NULL AND unit IS NOT NULL), sum(n) FILTER (happened < since),
+                       sum(n) FILTER (happened >= since)
+                FROM (SELECT h.unit, h.happened, firsts.since, {values} AS n FROM {table} AS h
+                      LEFT JOIN firsts ON firsts.unit = h.unit WHERE {_valued(table, own)})"""
+        ).fetchone()
+        found = [int(number or 0) for number in row or (0, 0, 0)]
+        orphans, early, counted = orphans + found[0], early + found[1], counted + found[2]
+    return orphans, early, counted
+
+
+def _of_turns(connection: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], dict[str, int]]:
+    """Turns outside the experiment by reason, and turns within it by mark."""
+    unenrolled = dict(
+        connection.execute(
+            f"SELECT reason, count(*) FROM turns WHERE NOT ({_ENROLLED}) GROUP BY reason ORDER BY reason"
+        ).fetchall()
+    )
+    counts = connection.execute(
+        f"SELECT {', '.join(f'count(*) FILTER ({mark})' for mark in _MARKS)} FROM turns WHERE {_ENROLLED}"
+    ).fetchone() or (0,) * len(_MARKS)
+    return unenrolled, {mark: count for mark, count in zip(_MARKS, counts, strict=True) if count}
+
+
+def _warmth(connection: duckdb.DuckDBPyConnection) -> dict[str, ArmWarmth]:
+    """How warm the models of the arms were, as `Warmth` adds it up turn by turn."""
+    # A fallback is another model, and whoever was redirected was served another arm's. The two middle values are
+    # asked for, and not the median: an engine may interpolate with another rounding.
+    found = connection.execute(
+        f"""SELECT variant, warm, count(*), quantile_disc(answered_s, 0.5), -quantile_disc(-answered_s, 0.5)
+            FROM turns WHERE {_ENROLLED} AND variant IS NOT NULL AND warm IS NOT NULL AND NOT redirected
+            AND NOT fallback GROUP BY variant, warm"""
+    ).fetchall()
+    turns = {(arm, warm): count for arm, warm, count, _, _ in found}
+    middle = {(arm, warm): (low + high) / 2 for arm, warm, _, low, high in found if low is not None}
+    return {
+        arm: ArmWarmth(
+            warm=turns.get((arm, True), 0),
+            cold=turns.get((arm, False), 0),
+            warm_median_s=middle.get((arm, True)),
+            cold_median_s=middle.get((arm, False)),
+        )
+        for arm in sorted({arm for arm, _ in turns}, key=lambda arm: (arm != "control", arm))
+    }

@@ -10,7 +10,7 @@ from equipoise.stats.comparison.quantiles import QuantileSummary
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
 
-__all__ = ["Measurement", "Tally"]
+__all__ = ["Aside", "Measurement", "Read", "Tally"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,15 @@ class Aside:
     warmth: Mapping[str, ArmWarmth] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What of a log was read: how many facts of each kind, the SHA-256 of them all, and how many rows count."""
+
+    facts: Mapping[str, int]
+    digest: str
+    rows: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """What a source holds about an experiment.
@@ -57,7 +66,7 @@ class Measurement:
     where no time tells which that was. `critical_segments` holds, for each critical segment of the
     definition and in its order, the tallies of its metric within it. `rows_without_unit` could not be attributed to anybody.
     `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `aside` is
-    what does not count.
+    what does not count, `read` what of a log went in (None for a table).
     """
 
     source: str
@@ -72,3 +81,4 @@ class Measurement:
     tallies: Mapping[str, Mapping[str, Tally]]
     aside: Aside = field(default_factory=Aside)
     critical_segments: tuple[Mapping[str, Tally], ...] = ()
+    read: Read | None = None
