@@ -34,11 +34,12 @@ def analyze(
     from equipoise import settings
     from equipoise.conduct.analyze import analyze as read_out
     from equipoise.conduct.look import look
+    from equipoise.conduct.overrun import over_run
     from equipoise.errors import DataError
     from equipoise.events.opening import open_log
     from equipoise.experiment.reading import read_definition
 
-    path = Path(what)
+    path, late = Path(what), None
     # A folder that happens to be called like an experiment is not a definition.
     if path.suffix in (".yaml", ".yml") or os.path.isfile(what):
         reading = read_definition(path)
@@ -57,16 +58,21 @@ def analyze(
         try:
             with working("reading and counting"):
                 analysis = look(record, what, closing=final)
+                late = over_run(record, what)
         finally:
             record.close()
         name = what
     if as_json:
         shown = analysis.to_dict()
+        if late is not None:
+            shown["over_run"] = late.to_dict()
         if report:
             shown["report"] = str(analysis.save(report))
         emit(shown)
     else:
         saved = analysis.save(report or Path("equipoise-out") / f"{name}.html")
         print(analysis.to_markdown() if markdown else analysis.summary())
+        if late is not None:
+            print(f"\n{late.says[0].upper()}{late.says[1:]}.")
         print(f"\nReport: {saved}")
     raise typer.Exit(analysis.verdict.exit_code)

@@ -22,6 +22,7 @@ from equipoise.cli import (
     serve,
     show,
     size,
+    verify,
 )
 from equipoise.cli.output import fail, note
 from equipoise.errors import EquipoiseError, UsageError, missing_extra
@@ -74,6 +75,7 @@ app.command("rollout")(rollout.rollout)
 app.command("analyze")(analyze.analyze)
 app.command("list")(listing.list_experiments)
 app.command("show")(show.show)
+app.command("verify")(verify.verify)
 app.command("schema")(schema.schema)
 app.command("demo")(demo.demo)
 

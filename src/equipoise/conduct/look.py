@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from equipoise.analysis.analysing import analyse
-from equipoise.analysis.findings import describe
-from equipoise.analysis.looks import PastLook
 from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.ledger import registered
+from equipoise.conduct.pinning import Pin, computed, evidence, seen
 from equipoise.errors import RecordError
 from equipoise.events.facts import Decision, Look
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.measuring import measure_log, measure_table
 from equipoise.rollout.stages import LEDGER, State
 from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.analysis import Analysis
-from equipoise.verdict.deciding import decide
 
 __all__ = ["look"]
 
@@ -33,60 +29,39 @@ def look(
     """Take the look that is due, or peek.
 
     Reads the log (or the table that the definition names, its path starting at `folder`). A look that is
-    due is recorded with its boundary and the position in the log up to which it read; a peek leaves no
-    trace. After a final verdict the last look is recomputed and shown again. `closing` says that no more
-    data will come. Raises RecordError where nothing of that name is registered, StaleHeadError where a
-    look was recorded meanwhile.
+    due is recorded with its boundary, the position in the log up to which it read, a hash of what it read, and
+    the read-out it gave; a peek leaves no trace. After a final verdict the last look is recomputed and shown
+    again. `closing` says that no more data will come. Raises RecordError where nothing of that name is
+    registered, StaleHeadError where a look was recorded meanwhile.
     """
     head = log.head()
     experiment, registration, state = registered(log, name)
     experiment = replace(experiment, folder=folder)
     past = state.looks
-    until: int | None = None
+    until = head
     if state.finished and past:
         # The verdict stands; it is computed again from what it was computed from.
         recorded, past = past[-1], past[:-1]
-        until, closing = int(recorded.evidence["position"]), recorded.final
-    maximum = registration.plan.get("information")
-    if experiment.source is not None:
-        measured = measure_table(experiment)
-        closing = closing or len(experiment.plan.looks) == 1
-    else:
-        measured = measure_log(experiment, log, until=until if until is not None else head)
-    findings = analyse(
-        experiment,
-        measured,
-        maximum=float(maximum) if isinstance(maximum, int | float) else NotEstimable(_reason(maximum)),
-        past=[
-            PastLook(each.fraction, each.boundary, each.statistic, each.evidence.get("guard_boundary"))
-            for each in past
-        ],
-        closing=closing,
-        repeated=experiment.source is None,
-    )
-    analysis = Analysis(findings=findings, verdict=decide(findings))
+        if experiment.source is None and "position" not in recorded.evidence:
+            raise RecordError(
+                f"the last look of {experiment.identity} was written by an earlier version, which did not keep up to "
+                "where it read. Its verdict stands and cannot be computed again; "
+                f"`equipoise show {name}` has what was recorded"
+            )
+        until, closing = int(recorded.evidence.get("position", 0)), recorded.final
+    pin = Pin(experiment, registration, past, until, closing)
+    analysis = computed(log, pin)
     if state.finished and state.looks and experiment.source is not None:
         _refuse_changed_table(experiment, analysis, state)
-    if (findings.look.due or analysis.verdict.word == "roll back") and not state.finished:
-        _record(log, experiment, analysis, head, clock or SystemClock())
+    if (analysis.findings.look.due or analysis.verdict.word == "roll back") and not state.finished:
+        _record(log, analysis, pin, clock or SystemClock())
     return analysis
-
-
-def _reason(maximum: object) -> str:
-    return str(maximum.get("not_estimable")) if isinstance(maximum, dict) else "no maximum was registered"
-
-
-def _seen(analysis: Analysis) -> dict[str, object]:
-    return {
-        "units": dict(analysis.findings.measurement.units),
-        "primary": [describe(effect.estimate) for effect in analysis.findings.primary],
-    }
 
 
 def _refuse_changed_table(experiment: Experiment, analysis: Analysis, state: State) -> None:
     """A log cannot change behind a verdict; a table can, and another answer must not pass for the recorded one."""
     recorded = {key: state.looks[-1].evidence.get(key) for key in ("units", "primary")}
-    if state.decision is not None and _seen(analysis) != recorded:
+    if state.decision is not None and seen(analysis) != recorded:
         raise RecordError(
             f"{analysis.findings.measurement.source} is not what it was when {experiment.identity} was decided "
             f"(verdict: {state.decision.verdict}); the verdict stands and cannot be computed again from this table. "
@@ -94,8 +69,8 @@ def _refuse_changed_table(experiment: Experiment, analysis: Analysis, state: Sta
         )
 
 
-def _record(log: EventLog, experiment: Experiment, analysis: Analysis, head: int, clock: Clock) -> None:
-    now = clock.now()
+def _record(log: EventLog, analysis: Analysis, pin: Pin, clock: Clock) -> None:
+    now, experiment = clock.now(), pin.experiment
     state = analysis.findings.look
     primary = analysis.findings.primary
     first = primary[0].estimate if primary else NotEstimable("withheld")
@@ -108,11 +83,7 @@ def _record(log: EventLog, experiment: Experiment, analysis: Analysis, head: int
         boundary=state.boundary,
         statistic=None if isinstance(first, NotEstimable) else first.statistic,
         final=state.final,
-        evidence={
-            "position": head,
-            "guard_boundary": state.guard_boundary,
-            **_seen(analysis),
-        },
+        evidence=evidence(analysis, pin),
     )
     decided = Decision(
         experiment=experiment.name,
@@ -123,4 +94,4 @@ def _record(log: EventLog, experiment: Experiment, analysis: Analysis, head: int
         because=analysis.verdict.because,
         arm=analysis.verdict.arm,
     )
-    log.append_if([taken, decided], head, experiment=experiment.name, kinds=LEDGER)
+    log.append_if([taken, decided], pin.until, experiment=experiment.name, kinds=LEDGER)

@@ -227,7 +227,8 @@ class SQLiteLog:
         """Facts of one kind up to a position as they are kept, page by page."""
         # One kind at a time: its index gives them in order, where several would be sorted for every page.
         query = (
-            "SELECT position, happened, body FROM events WHERE experiment = ? AND kind = ? "
+            # An edited row may hold text.
+            "SELECT position, happened, CAST(body AS BLOB) FROM events WHERE experiment = ? AND kind = ? "
             f"AND position > ? AND position <= ? ORDER BY position LIMIT {_LONG_PAGE}"
         )
         position = 0
