@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import sqlite3
 import subprocess
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 COMMAND = Path(sys.executable).with_name("equipoise")
@@ -71,6 +74,15 @@ def arena_files(win: float) -> dict[str, bytes]:
         ),
         "judged.jsonl": lines({"case": case, "variant": "match", "value": win} for case in cases),
     }
+
+
+def damaged_parquet() -> bytes:
+    """The names of the columns can be read, and the values cannot."""
+    stream = io.BytesIO()
+    pq.write_table(pa.table({name: ["1"] * 100 for name in HEAD.split(",")}), stream)
+    whole = bytearray(stream.getvalue())
+    whole[4:40] = bytes(36)
+    return bytes(whole)
 
 
 @dataclass(frozen=True)
@@ -182,6 +194,12 @@ CASES = {
         b"PAR1xxxx",
         2,
         "rows.parquet cannot be read: File 'rows.parquet' too small to be a Parquet file",
+        name="rows.parquet",
+    ),
+    "a Parquet file damaged within": on(
+        damaged_parquet(),
+        2,
+        "rows.parquet cannot be read: TProtocolException: Invalid data",
         name="rows.parquet",
     ),
     "no such column": on(

@@ -13,7 +13,7 @@ from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.record import log_facts
-from equipoise.measurement.tables import frame_source, open_table, table_facts
+from equipoise.measurement.tables import frame_source, open_table, table_facts, unreadable
 from equipoise.measurement.tally import Aside, Measurement, Tally
 from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_levels
 from equipoise.stats.estimate import NotEstimable
@@ -43,6 +43,8 @@ def measure_table(experiment: Experiment, table: str | Path | Any | None = None)
 
     Raises DataError for files, columns and values that are not as declared.
     """
+    import duckdb
+
     if table is None:
         if experiment.source is None:
             raise DataError(
@@ -55,11 +57,12 @@ def measure_table(experiment: Experiment, table: str | Path | Any | None = None)
     try:
         described = open_table(connection, table, folder)
         source = frame_source(connection, experiment)
-        names = table_facts(connection, experiment, source)
-        timed = source.time is not None
-        if not timed:
-            _check_one_row_where_order_matters(connection, experiment)
-        return _measure(connection, experiment, names, described, timed=timed)
+        try:
+            names = table_facts(connection, experiment, source)
+        except duckdb.Error as error:
+            # A Parquet file is read here, column by column, and not before.
+            raise unreadable(described, error) from None
+        return _measure(connection, experiment, names, described, timed=source.time is not None)
     finally:
         connection.close()
 
@@ -94,12 +97,10 @@ def _check_one_row_where_order_matters(connection: duckdb.DuckDBPyConnection, ex
     ordered = [metric.name for metric in experiment.metrics if metric.per_unit in ("first", "last")]
     if not ordered:
         return
-    several = connection.execute(
-        "SELECT count(*) FROM (SELECT unit FROM facts WHERE unit IS NOT NULL GROUP BY unit HAVING count(*) > 1)"
-    ).fetchone() or (0,)
-    if several[0]:
+    (several,) = _one(connection, "SELECT count(*) FROM all_units WHERE told > 1")
+    if several:
         raise DataError(
-            f"{_counted(several[0], 'unit has', 'units have')} several rows, and {ordered[0]} takes the "
+            f"{_counted(several, 'unit has', 'units have')} several rows, and {ordered[0]} takes the "
             f"{experiment.metric(ordered[0]).per_unit} "
             "of them; name the time column as `source.time`"
         )
@@ -129,15 +130,19 @@ def _measure(
         f"{_PER_UNIT['first' if timed else 'max'].format(v=column)} AS {column}"
         for column in segments.values()
     ]
+    if experiment.cluster:
+        per_unit.append("coalesce(min(cluster), 'unit ' || unit) AS cluster")
     variant = _PER_UNIT["first"].format(v="variant") if timed else "min(variant)"
     connection.execute(
         f"""
         CREATE TEMP TABLE all_units AS
-        SELECT unit, {variant} AS variant, count(DISTINCT variant) > 1 AS crossed,
-               coalesce(min(cluster), 'unit ' || unit) AS cluster {"," if per_unit else ""} {", ".join(per_unit)}
+        SELECT unit, {variant} AS variant, coalesce(min(variant) <> max(variant), false) AS crossed,
+               count(*) AS told {"," if per_unit else ""} {", ".join(per_unit)}
         FROM facts WHERE unit IS NOT NULL GROUP BY unit ORDER BY unit
         """
     )
+    if not timed:
+        _check_one_row_where_order_matters(connection, experiment)
     (crossed,) = _one(connection, "SELECT count(*) FROM all_units WHERE crossed")
     connection.execute(
         f"CREATE TEMP VIEW units AS SELECT * FROM all_units {'' if timed else 'WHERE NOT crossed'}"
@@ -253,7 +258,8 @@ def _tallies(
     pairs: dict[str, PairMoments] = {}
     if ratio or clustered:
         denominator = y if ratio else "1.0"
-        table = f"(SELECT variant, {x} AS a, {denominator} AS b, cluster FROM units WHERE {valued})"
+        cluster = ", cluster" if clustered else ""
+        table = f"(SELECT variant, {x} AS a, {denominator} AS b{cluster} FROM units WHERE {valued})"
         if clustered:
             # Sums per cluster: a mean over units is a ratio of sums over clusters.
             table = (

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from equipoise.errors import DataError, RecordError
-from equipoise.events.bodies import Body, bodies_of
+from equipoise.events.bodies import bodies_of
 from equipoise.events.facts import Turn
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
@@ -158,9 +158,9 @@ class _Reading:
     def losses(self) -> dict[str, int]:
         """What could not be kept while the record was away, by kind."""
         lost = Counter[str]()
-        for page in self._pages("loss"):
+        for _, bodies in self._pages("loss"):
             try:
-                for _, _, body in page:
+                for body in bodies:
                     lost.update(orjson.loads(body)["facts"])
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 raise self._damaged("loss", error) from None
@@ -185,8 +185,7 @@ class _Reading:
         run(
             f"CREATE TEMP TABLE {table} AS {selected} FROM (SELECT 0.0::DOUBLE AS happened, '{{}}' AS body, {told}) LIMIT 0"
         )
-        for page in self._pages(kind):
-            _, happened, bodies = zip(*page, strict=True)
+        for happened, bodies in self._pages(kind):
             try:
                 text = pa.array(bodies, pa.binary()).cast(pa.string())
                 self._connection.register(
@@ -201,14 +200,15 @@ class _Reading:
         if lacking and run(f"SELECT 1 FROM {table} WHERE {lacking} LIMIT 1").fetchone():
             raise self._damaged(kind, ValueError(f"it lacks {' or '.join(given)}"))
 
-    def _pages(self, kind: str) -> Iterator[Sequence[Body]]:
+    def _pages(self, kind: str) -> Iterator[tuple[Sequence[float], Sequence[bytes]]]:
         self.read[kind] = 0
         for page in bodies_of(self._log, self._experiment.name, kind, until=self._until):
             self.read[kind] += len(page)
             _, happened, bodies = zip(*page, strict=True)
             self._times.update(_little_endian(happened))
-            self._bodies.update(b"\n".join((*bodies, b"")))
-            yield page
+            self._bodies.update(b"\n".join(bodies))
+            self._bodies.update(b"\n")
+            yield happened, bodies
 
     def _damaged(self, kind: str, error: Exception) -> RecordError:
         """The error about the first damaged fact of a kind, in the words of whoever reads it as a fact."""

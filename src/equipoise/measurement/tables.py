@@ -17,7 +17,7 @@ from equipoise.experiment.metric import Quantity
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["implied_source", "open_table", "table_facts"]
+__all__ = ["implied_source", "open_table", "table_facts", "unreadable"]
 
 # The dialect is said, not guessed from a sample: a guess may be overturned by a row that lies beyond it.
 _CSV = "read_csv(?, header = true, all_varchar = true, nullstr = '', quote = '\"', escape = '\"', comment = '', skip = 0"
@@ -67,13 +67,20 @@ def _open_files(connection: duckdb.DuckDBPyConnection, pattern: str, folder: Pat
     for file in files:
         _check_whole(file)
     reader = _READERS[kind].format(mark=_mark(files[0])) if kind == ".csv" else _READERS[kind]
+    names = ", ".join(_text_literal(str(file)) for file in files)
+    # Of a Parquet file the columns that are counted are read, and no others; text is read once.
+    made = "VIEW" if kind == ".parquet" else "TABLE"
     try:
         connection.execute(
-            f"CREATE TEMP TABLE source_rows AS SELECT * FROM {reader}", [[str(file) for file in files]]
+            f"CREATE TEMP {made} source_rows AS SELECT * FROM {reader.replace('?', f'[{names}]')}"
         )
     except (duckdb.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{pattern} cannot be read: {_why(error)}") from None
+        raise unreadable(pattern, error) from None
     return pattern if len(files) == 1 else f"{pattern} ({len(files)} files)"
+
+
+def _text_literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
@@ -114,6 +121,11 @@ def _mark(file: Path) -> str:
     with _open(file) as stream:
         names = stream.readline(1 << 20).decode("utf-8", errors="replace")
     return max(",;\t|", key=names.count)
+
+
+def unreadable(described: str, error: BaseException) -> DataError:
+    """What to raise where the engine could not read a table."""
+    return DataError(f"{described} cannot be read: {_why(error)}")
 
 
 def _why(error: BaseException) -> str:
@@ -205,7 +217,8 @@ def table_facts(
             for index, segment in enumerate(experiment.segments)
         ),
     ]
-    connection.execute(f"CREATE TEMP VIEW facts AS SELECT {', '.join(selected)} FROM source_rows")
+    # A table, not a view: text is trimmed and read as numbers once, however often it is counted.
+    connection.execute(f"CREATE TEMP TABLE facts AS SELECT {', '.join(selected)} FROM source_rows")
     for quantity, name in columns.items():
         _check_numbers(connection, quantity, name, types[name])
     if source.time:
