@@ -63,8 +63,8 @@ def serve(
     def ready(found: int) -> None:
         where = f"http://{f'[{host}]' if ':' in host else host}:{found}/v1"
         if as_json:
-            # One line: whoever started it reads that, and goes on.
-            print(json.dumps({"base_url": where, "worker": max(worker, 0)}))
+            # One line, in one piece: whoever started it reads that, and workers share where they write.
+            sys.stdout.write(json.dumps({"base_url": where, "worker": max(worker, 0)}) + "\n")
         elif worker <= 0:
             note(f"serving at {where} (Ctrl-C stops it)")
         sys.stdout.flush()
