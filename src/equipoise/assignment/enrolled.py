@@ -8,18 +8,18 @@ from hashlib import blake2b
 __all__ = ["Enrolled"]
 
 _BITS = 1 << 25
-_PROBES = 12
+_PROBES = 8
 
 
 class Enrolled:
     """Remembers units that were exposed, by experiment, in a few bits each: a Bloom filter of 4 MiB.
 
-    `holds` never denies a unit that was added. It takes a stranger for one of them less than once in a million
-    while there are up to 1,000,000 units, about three times in ten thousand at twice as many, and more often beyond.
+    `holds` never denies a unit that was added. It takes a stranger for one of them four times in a million
+    where there are 1,000,000 units, once in eight thousand million where there are 250,000, and more often beyond.
     So it may decide whether somebody is new where the answer protects those who are in already, and never whether
     an exposure is left out: that is `Exposed`. Nothing is taken before the first unit is in.
 
-    Twelve probes by double hashing (Kirsch and Mitzenmacher, Less Hashing, Same Performance, 2006). Safe to share
+    Eight probes by double hashing (Kirsch and Mitzenmacher, Less Hashing, Same Performance, 2006). Safe to share
     between threads.
 
     >>> enrolled = Enrolled()

@@ -30,7 +30,8 @@ _PERIOD = 0.1
 _PATIENCE = 0.4
 _HURT = 0.5
 _KEPT_EVERY = 30.0
-_A_FEW = 200
+_A_FEW, _FEWER = 200, 60
+"""Exposures noted at a time: at the start, and then (600 a second, a hundredth of the time of a core)."""
 _BREATH = 0.01
 _EXPOSURES = ("exposure",)
 
@@ -151,7 +152,7 @@ class Following:
         if self._exposures is None:
             self._exposures = self._written(self._log)
         # A few at a time: what this thread does, the one that serves waits for.
-        for _ in range(_A_FEW):
+        for _ in range(_A_FEW if self._enrolled_to == 0 else _FEWER):
             record = next(self._exposures, None)
             if record is None:
                 self._exposures = None
