@@ -159,6 +159,7 @@ class Gateway:
         self.enrolling.stale_since = following.configuration.as_of if following is not None and away else None
         self.pool.sweep(now)
         self.server.sweep(now)
+        self.recorder.sweep(now)
         for turn in tuple(self.turns):
             turn.sweep(now)
 

@@ -57,7 +57,7 @@ class Recorder:
         self._loop, self._clock = loop, clock
         self._writer = None if log is None else LogWriter(log, backlog=backlog, patient=True)
         self._gathered: list[Encoded] = []
-        self._pending: dict[object, float] = {}
+        self._pending: dict[object, tuple[float, list[tuple[Draw, str]]]] = {}
         self._exposing: list[tuple[tuple[Draw, str], Encoded]] = []
         self._telling: dict[tuple[Draw, str], list[Callable[[bool], None]]] = {}
         self._lost: dict[str, Counter[str]] = {}
@@ -85,7 +85,7 @@ class Recorder:
         if writer is None or writer.trouble is not None or writer.stuck_s > _SLOW:
             return True
         if self._pending:
-            oldest = next(iter(self._pending.values()))
+            oldest, _ = next(iter(self._pending.values()))
             return monotonic() - oldest > _SLOW
         return False
 
@@ -141,7 +141,7 @@ class Recorder:
     def _hand_over(self) -> None:
         group, self._exposing = self._exposing, []
         mark = object()
-        self._pending[mark] = monotonic()
+        self._pending[mark] = monotonic(), [key for key, _ in group]
 
         def told(error: Exception | None) -> None:
             # In the writer's thread. A loop that is closed has nobody left who waits.
@@ -150,7 +150,6 @@ class Recorder:
 
         def settle(ok: bool) -> None:
             self._pending.pop(mark, None)
-            slow.cancel()
             for (draw, unit), _ in group:
                 if ok:
                     self.exposed.remember(draw, unit)
@@ -160,15 +159,6 @@ class Recorder:
                 for (draw, unit), _ in group:
                     self._enrolled.add(draw.experiment.name, unit)
 
-        def give_up() -> None:
-            # Nobody waits longer than this; what becomes durable later is known when it does.
-            for key, _ in group:
-                waiting, self._telling[key] = self._telling.get(key, []), []
-                for done in waiting:
-                    done(False)
-
-        slow = self._loop.call_later(_SLOW, give_up)
-
         if self._writer is None:
             settle(ok=False)
             return
@@ -176,6 +166,16 @@ class Recorder:
             self._writer.hand_over([row for _, row in group], told)
         except UsageError:
             settle(ok=False)
+
+    def sweep(self, now: float) -> None:
+        """Nobody waits for an exposure longer than two seconds; what becomes durable later is known when it does."""
+        for since, keys in tuple(self._pending.values()):
+            if now - since <= _SLOW:
+                break
+            for key in keys:
+                waiting, self._telling[key] = self._telling.get(key, []), []
+                for done in waiting:
+                    done(False)
 
     def keep(self, kind: str, experiment: str, body: dict[str, Any]) -> None:
         """A fact nobody waits for, given as its body; what is None in it is left out."""
