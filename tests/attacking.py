@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+from processes import ASK, COMMAND, QUIET
 
 from equipoise.conduct.register import register
 from equipoise.events.opening import open_log
 from equipoise.experiment.reading import read_canonical
-
-COMMAND = (sys.executable, "-c", "from equipoise.cli.main import run; run()", "serve")
-QUIET = {key: value for key, value in os.environ.items() if not key.startswith(("EQUIPOISE", "OPENAI"))}
-ASK = {"model": "experiment/bot", "messages": [{"role": "user", "content": "Where is it?"}]}
 
 
 @dataclass

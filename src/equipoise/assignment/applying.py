@@ -14,7 +14,7 @@ from equipoise.assignment.assigning import Draw
 from equipoise.errors import UsageError
 from equipoise.experiment.variant import Prompt, thaw
 
-__all__ = ["API", "Applied", "apply", "clashing"]
+__all__ = ["API", "Applied", "apply", "clashing", "count_usage"]
 
 API = Literal["chat", "responses", "embeddings"]
 _SYSTEM = ("system", "developer")
@@ -57,6 +57,21 @@ def apply(
             f"no variant of {names} names a model, and neither does the request: set `model:` in the definition"
         )
     return Applied(sent, _digest(draws, sent, api))
+
+
+def count_usage(body: dict[str, Any]) -> bool:
+    """Ask for the tokens of a streamed completion in any case; whether the caller did not, and must not see them.
+
+    >>> body = {"stream": True}
+    >>> count_usage(body), body["stream_options"], count_usage(body)
+    (True, {'include_usage': True}, False)
+    """
+    options = body.get("stream_options")
+    given = options if isinstance(options, Mapping) else {}
+    if given.get("include_usage") is True:
+        return False
+    body["stream_options"] = {**given, "include_usage": True}
+    return True
 
 
 def clashing(one: Draw, other: Draw) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,11 +20,16 @@ __all__ = [
     "Test",
     "parse_conditions",
     "parse_source",
+    "slot_name",
+    "unit_name",
+    "unit_source",
 ]
 
 AttributeType = Literal["text", "number", "boolean"]
 AttributeValue = str | float | bool
 Test = Literal["in", "not_in", "at_least", "above", "at_most", "below", "starts_with"]
+_TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
+_LONGEST = 1024
 TESTS: tuple[Test, ...] = get_args(Test)
 _COMPARE: Mapping[Test, Callable[[Any, Any], bool]] = {
     "at_least": ge,
@@ -42,6 +48,17 @@ class Source:
 
     def __str__(self) -> str:
         return f"{self.place}:{self.name}"
+
+    def in_body(self, body: Mapping[str, Any]) -> Any:
+        """What a JSON body holds at this path; None where it ends early.
+
+        >>> Source("body", "metadata.user").in_body({"metadata": {"user": "u"}})
+        'u'
+        """
+        found: Any = body
+        for step in self.name.split("."):
+            found = found.get(step) if isinstance(found, Mapping) else None
+        return found
 
 
 def parse_source(text: str) -> Source:
@@ -65,12 +82,70 @@ def parse_source(text: str) -> Source:
     raise ValueError(text)
 
 
+def unit_source(type: str, text: str | None) -> Source | None:
+    """Where a request names a unit of this type; None where it names none (the column of a table is no place in it).
+
+    A unit of type `request` without a place is named by the header `idempotency-key`.
+
+    >>> unit_source("request", None), unit_source("user", None), unit_source("user", "a column")
+    (Source(place='header', name='idempotency-key'), None, None)
+    """
+    if text is None:
+        return Source("header", "idempotency-key") if type == "request" else None
+    try:
+        return parse_source(text)
+    except ValueError:
+        return None
+
+
+def unit_name(found: object) -> str | None:
+    """What a request holds as the name of a unit: a text or a whole number, of at most 1,024 characters.
+
+    >>> unit_name(" conversation-1 "), unit_name(7), unit_name(True), unit_name(" ")
+    ('conversation-1', '7', None, None)
+    """
+    if isinstance(found, bool) or not isinstance(found, str | int):
+        return None
+    name = str(found).strip()
+    return name if name and len(name) <= _LONGEST else None
+
+
+def slot_name(now: float, every: float) -> str:
+    """The time slot of a moment, named by its start in whole seconds since 1970 UTC.
+
+    >>> slot_name(7_300.5, 3_600.0)
+    '7200'
+    """
+    return f"{int(now // every * every)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """Something known of a unit before treatment: its type, and where the gateway finds it (None: nowhere)."""
 
     type: AttributeType = "text"
     source: Source | None = None
+
+    def read(self, value: object) -> str | float | bool | None:
+        """What a request holds as the declared type; None where it is none. Headers hold text only.
+
+        >>> Attribute("number").read("21"), Attribute("boolean").read("Yes"), Attribute("number").read(True)
+        (21.0, True, None)
+        """
+        if self.type == "text":
+            return value if isinstance(value, str) else None
+        if self.type == "boolean":
+            if isinstance(value, str):
+                value = value.lower()
+                return True if value in _TRUE else False if value in _FALSE else None
+            return value if isinstance(value, bool) else None
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            return None
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            return None
+        return number if math.isfinite(number) else None
 
 
 @dataclass(frozen=True, slots=True)

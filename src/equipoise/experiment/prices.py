@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["AS_OF", "LIST_PRICES", "Price", "cost_usd", "price_of"]
+__all__ = ["AS_OF", "LIST_PRICES", "Price", "cost_of", "cost_usd", "price_of"]
 
 AS_OF = "2026-05-01"
 """When the list was looked at. Prices change: give your own under `prices:` where the cost decides."""
@@ -57,3 +57,26 @@ def cost_usd(price: Price, input_tokens: int, output_tokens: int, cached_tokens:
     cached = price.input if price.cached is None else price.cached
     fresh = max(input_tokens - cached_tokens, 0)
     return (fresh * price.input + cached_tokens * cached + output_tokens * price.output) / 1e6
+
+
+def cost_of(
+    models: Iterable[object],
+    prices: Mapping[str, Price],
+    input_tokens: int | None,
+    output_tokens: int | None,
+    cached_tokens: int | None,
+) -> float | None:
+    """The cost of a call by the first of its names that has a price; None without one, or if nothing was counted.
+
+    `models` are the name the reply gives, which may carry a date, and the one that was asked for.
+
+    >>> cost_of((None, "small"), {"small": Price(2.0, 8.0)}, 500_000, None, None)
+    1.0
+    """
+    if input_tokens is None:
+        return None
+    for model in models:
+        price = price_of(model, prices) if isinstance(model, str) else None
+        if price is not None:
+            return cost_usd(price, input_tokens, output_tokens or 0, cached_tokens or 0)
+    return None

@@ -13,6 +13,7 @@ from equipoise.assignment.tokens import Signer
 from equipoise.clock import Clock
 from equipoise.errors import RecordError
 from equipoise.events.ids import id_time, new_id
+from equipoise.experiment.audience import slot_name
 from equipoise.gateway.http1 import Exchange
 from equipoise.gateway.metrics import Counts
 from equipoise.gateway.recording import Recorder
@@ -78,7 +79,7 @@ class Enrolling:
             if experiment.unit.type == "request":
                 unit = new_id()
             elif experiment.unit.type == "slot":
-                unit = _slot(self._clock.now(), experiment.unit.every)
+                unit = slot_name(self._clock.now(), experiment.unit.every)
             else:
                 self._counts.no_unit += 1
                 return Part(route, None, attributes, assigner.outside("no_unit"), fresh=False)
@@ -217,8 +218,3 @@ class Enrolling:
         if entered:
             said.append(("token", ", ".join(entered)))
         return said
-
-
-def _slot(now: float, every: float) -> str:
-    """The time slot of a moment, named by its start in whole seconds since 1970 UTC."""
-    return f"{int(now // every * every)}"

@@ -24,7 +24,7 @@ from equipoise.assignment.tokens import Signer
 from equipoise.clock import Clock, SystemClock
 from equipoise.events.log import EventLog
 from equipoise.experiment.endpoint import Timeouts
-from equipoise.experiment.prices import cost_usd, price_of
+from equipoise.experiment.prices import cost_of
 from equipoise.gateway.enrolling import Enrolling
 from equipoise.gateway.feedback import Feedback
 from equipoise.gateway.host import Swept
@@ -382,14 +382,10 @@ class Gateway:
 
     @staticmethod
     def _cost(prices: Mapping[str, Any], heard: Heard | None, body: Mapping[str, Any]) -> float | None:
-        if heard is None or heard.input_tokens is None:
+        if heard is None:
             return None
-        # By the name the reply gives, which may carry a date, or else by the one that was asked for.
-        for model in (heard.model, body.get("model")):
-            price = price_of(model, prices) if isinstance(model, str) else None
-            if price is not None:
-                return cost_usd(price, heard.input_tokens, heard.output_tokens or 0, heard.cached_tokens or 0)
-        return None
+        tokens = (heard.input_tokens, heard.output_tokens, heard.cached_tokens)
+        return cost_of((heard.model, body.get("model")), prices, *tokens)
 
     def list_models(self, exchange: Exchange, ours: list[dict[str, Any]]) -> None:
         """Our experiments, and what the upstream has, if it says."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,7 +13,7 @@ from equipoise.assignment.configuration import Configuration, Running
 from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.hashing import salt
 from equipoise.clock import Clock
-from equipoise.experiment.audience import Attribute, Condition, Source, parse_source
+from equipoise.experiment.audience import Attribute, Condition, Source, unit_name, unit_source
 from equipoise.experiment.endpoint import Endpoint, parse_endpoint
 from equipoise.experiment.prices import LIST_PRICES, Price
 from equipoise.gateway.http1 import Exchange
@@ -24,7 +23,6 @@ __all__ = ["Part", "Route", "Routes", "found_at"]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 _PREFIX = "experiment/"
-_TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 
 
 def found_at(source: Source, exchange: Exchange, body: Mapping[str, Any]) -> Any:
@@ -37,10 +35,7 @@ def found_at(source: Source, exchange: Exchange, body: Mapping[str, Any]) -> Any
             if name == source.name:
                 return _read(value)
         return None
-    found: Any = body
-    for step in source.name.split("."):
-        found = found.get(step) if isinstance(found, dict) else None
-    return found
+    return source.in_body(body)
 
 
 def _read(value: str | None) -> str | None:
@@ -51,22 +46,6 @@ def _read(value: str | None) -> str | None:
         return value.encode("latin-1").decode()
     except UnicodeError:
         return value
-
-
-def _typed(attribute: Attribute, value: Any) -> str | float | bool | None:
-    """A value as its declared type; None where it is none. Headers hold text only."""
-    if attribute.type == "text":
-        return value if isinstance(value, str) else None
-    if attribute.type == "boolean":
-        if isinstance(value, str):
-            value = value.lower()
-            return True if value in _TRUE else False if value in _FALSE else None
-        return value if isinstance(value, bool) else None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) and not isinstance(value, bool) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +71,14 @@ class Route:
         """The unit's name, from the declared source only; None without."""
         if self.source is None:
             return None
-        found = found_at(self.source, exchange, body)
-        if isinstance(found, bool) or not isinstance(found, str | int):
-            return None
-        name = str(found).strip()
-        return name if name and len(name) <= 1024 else None
+        return unit_name(found_at(self.source, exchange, body))
 
     def attributes_of(self, exchange: Exchange, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the request says of the unit, by type; what it does not say is absent."""
         if not self.attributes:
             return _NONE
         found = {
-            name: _typed(attribute, found_at(source, exchange, body))
+            name: attribute.read(found_at(source, exchange, body))
             for name, attribute, source in self.attributes
         }
         return {name: value for name, value in found.items() if value is not None}
@@ -111,16 +86,6 @@ class Route:
 
 def _route(running: Running, clock: Clock, forced: Mapping[str, str], enrolled: Enrolled | None) -> Route:
     experiment = running.experiment
-    unit = experiment.unit
-    source: Source | None = None
-    if unit.source is not None:
-        try:
-            source = parse_source(unit.source)
-        except ValueError:
-            # The column of a table: nothing a request could hold.
-            source = None
-    elif unit.type == "request":
-        source = Source("header", "idempotency-key")
     endpoints = {}
     for variant in experiment.variants:
         try:
@@ -137,7 +102,7 @@ def _route(running: Running, clock: Clock, forced: Mapping[str, str], enrolled: 
     return Route(
         running,
         running.assigner(clock, forced, enrolled),
-        source,
+        unit_source(experiment.unit.type, experiment.unit.source),
         tuple(
             (name, attribute, attribute.source)
             for name, attribute in experiment.attributes.items()

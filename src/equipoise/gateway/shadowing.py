@@ -13,7 +13,7 @@ import orjson
 
 from equipoise.assignment.applying import API, Applied, apply
 from equipoise.errors import EquipoiseError
-from equipoise.experiment.prices import cost_usd, price_of
+from equipoise.experiment.prices import cost_of
 from equipoise.gateway.host import Host
 from equipoise.gateway.http1 import Exchange
 from equipoise.gateway.routing import Part
@@ -218,13 +218,8 @@ class _Shadow:
             if not error and each.text
             for found in route.inline.of_response(Subject(answer=each.text, finish_reason=each.finish_reason))
         )
-        cost = None
-        if heard.input_tokens is not None:
-            price = price_of(heard.model or "", route.prices) or price_of(
-                str(self._applied.body.get("model")), route.prices
-            )
-            if price is not None:
-                cost = cost_usd(price, heard.input_tokens, heard.output_tokens or 0, heard.cached_tokens or 0)
+        tokens = (heard.input_tokens, heard.output_tokens, heard.cached_tokens)
+        cost = cost_of((heard.model, self._applied.body.get("model")), route.prices, *tokens)
         self._gateway.recorder.keep(
             "shadow",
             route.name,

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from equipoise.assignment.applying import API, apply
+from equipoise.assignment.applying import API, apply, count_usage
 from equipoise.assignment.assigning import Draw
 from equipoise.errors import UpstreamError, UsageError
 from equipoise.experiment.endpoint import Endpoint
@@ -137,14 +137,7 @@ class Turn:
         self._body, self._sent = applied.body, applied.sent_digest
         hide_usage = False
         if self._wants_stream and self._api == "chat":
-            options = self._body.get("stream_options")
-            wanted = isinstance(options, dict) and options.get("include_usage") is True
-            if not wanted:
-                # Tokens are counted in any case; the client sees only what it asked for.
-                hide_usage = True
-                self._body["stream_options"] = (options if isinstance(options, dict) else {}) | {
-                    "include_usage": True
-                }
+            hide_usage = count_usage(self._body)
         if self._wants_stream:
             watched = self._inline.watched
             self._stream = Stream(

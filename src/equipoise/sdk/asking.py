@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from equipoise.experiment.audience import Attribute, Source, parse_source
+from equipoise.experiment.audience import Source, unit_name, unit_source
 
 if TYPE_CHECKING:
     from equipoise.experiment.definition import Experiment
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "asked", "attributes_in", "unit_in"]
 
 _OPTIONS = frozenset({"extra_headers", "extra_query", "extra_body", "timeout"})
-_TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
-_LONGEST = 1024
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -81,28 +78,14 @@ def unit_in(call: Asked, experiment: Experiment) -> str | None:
     A unit of type `request` without a place is named by the header `idempotency-key`. Cookies are a browser's:
     a call of a client has none.
     """
-    unit = experiment.unit
-    if unit.source is not None:
-        try:
-            source = parse_source(unit.source)
-        except ValueError:
-            # The column of a table: nothing a call could hold.
-            return None
-    elif unit.type == "request":
-        source = Source("header", "idempotency-key")
-    else:
-        return None
-    found = _found(source, call)
-    if isinstance(found, bool) or not isinstance(found, str | int):
-        return None
-    name = str(found).strip()
-    return name if name and len(name) <= _LONGEST else None
+    source = unit_source(experiment.unit.type, experiment.unit.source)
+    return None if source is None else unit_name(_found(source, call))
 
 
 def attributes_in(call: Asked, experiment: Experiment) -> dict[str, Any]:
     """What the call says of the unit, by the declared types; what it does not say is absent."""
     found = {
-        name: _typed(attribute, _found(attribute.source, call))
+        name: attribute.read(_found(attribute.source, call))
         for name, attribute in experiment.attributes.items()
         if attribute.source is not None
     }
@@ -114,25 +97,4 @@ def _found(source: Source, call: Asked) -> Any:
         return call.headers.get(source.name)
     if source.place == "cookie":
         return None
-    found: Any = call.body
-    for step in source.name.split("."):
-        found = found.get(step) if isinstance(found, Mapping) else None
-    return found
-
-
-def _typed(attribute: Attribute, value: Any) -> str | float | bool | None:
-    """A value as its declared type; None where it is none. Headers hold text only."""
-    if attribute.type == "text":
-        return value if isinstance(value, str) else None
-    if attribute.type == "boolean":
-        if isinstance(value, str):
-            value = value.lower()
-            return True if value in _TRUE else False if value in _FALSE else None
-        return value if isinstance(value, bool) else None
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
+    return source.in_body(call.body)

@@ -13,11 +13,12 @@ from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from equipoise.assignment.applying import apply
+from equipoise.assignment.applying import apply, count_usage
 from equipoise.assignment.assigning import Draw
 from equipoise.errors import RecordError, UsageError
 from equipoise.events.ids import new_id
-from equipoise.experiment.prices import LIST_PRICES, cost_usd, price_of
+from equipoise.experiment.audience import slot_name
+from equipoise.experiment.prices import LIST_PRICES, cost_of
 from equipoise.providers.hearing import Heard
 from equipoise.providers.structured import json_valid
 from equipoise.providers.timing import Timing
@@ -116,7 +117,7 @@ class Serving:
             unit = new_id()
         elif unit is None and experiment.unit.type == "slot":
             every = experiment.unit.every
-            unit = f"{int(self.router._clock.now() // every * every)}"
+            unit = slot_name(self.router._clock.now(), every)
         return self._made(call, api, attributes, self._assigned(unit, attributes, token), unit)
 
     def _assigned(
@@ -146,14 +147,7 @@ class Serving:
         applied = apply((draw,), call.body, api, attributes)
         body, hides = applied.body, False
         if api == "chat" and body.get("stream") is True:
-            options = body.get("stream_options")
-            if not (isinstance(options, Mapping) and options.get("include_usage") is True):
-                # Tokens are counted in any case; the caller sees only what was asked for.
-                hides = True
-                body["stream_options"] = {
-                    **(options if isinstance(options, Mapping) else {}),
-                    "include_usage": True,
-                }
+            hides = count_usage(body)
         assignment = found if isinstance(found, Assignment) else None
         return Served(draw, unit, attributes, assignment, call, body, applied.sent_digest, hides)
 
@@ -320,16 +314,10 @@ class Call:
         return json_valid(body, self._heard.text)
 
     def _cost(self) -> float | None:
-        heard = self._heard
-        if heard.input_tokens is None:
-            return None
-        prices = {**LIST_PRICES, **self._served.draw.experiment.prices}
-        # By the name the reply gives, which may carry a date, or else by the one that was asked for.
-        for model in (heard.model, self._served.body.get("model")):
-            price = price_of(model, prices) if isinstance(model, str) else None
-            if price is not None:
-                return cost_usd(price, heard.input_tokens, heard.output_tokens or 0, heard.cached_tokens or 0)
-        return None
+        heard, served = self._heard, self._served
+        prices = {**LIST_PRICES, **served.draw.experiment.prices}
+        tokens = (heard.input_tokens, heard.output_tokens, heard.cached_tokens)
+        return cost_of((heard.model, served.body.get("model")), prices, *tokens)
 
 
 @contextmanager
