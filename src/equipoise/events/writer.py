@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from time import monotonic
-from typing import Self
+from typing import NamedTuple, Self
 
 from equipoise.errors import UsageError
 from equipoise.events.facts import Encoded, Fact, encoded
@@ -23,7 +23,14 @@ _BATCH = 500
 _RETRY = 0.5
 
 Told = Future[None] | Callable[[Exception | None], None] | None
-"""Whom to tell when a fact is durable, or why it is not."""
+"""Whom to tell when facts are durable, or why they are not."""
+
+
+class _Group(NamedTuple):
+    """Facts that were handed over together: they are written in one transaction, and told of as one."""
+
+    rows: Sequence[Encoded]
+    told: Told
 
 
 class LogWriter:
@@ -54,8 +61,9 @@ class LogWriter:
         self._open: Callable[[], EventLog] | None = log if callable(log) else None
         self._backlog = backlog
         self._patient = patient
-        self._waiting: deque[tuple[Encoded, Told]] = deque()
-        self._writing: list[tuple[Encoded, Told]] = []
+        self._groups: deque[_Group] = deque()
+        self._queued = 0
+        self._writing = 0
         self._changed = threading.Condition()
         self._closed = False
         self._since = 0.0
@@ -83,30 +91,17 @@ class LogWriter:
                 self._changed.wait_for(lambda: self._closed or self.waiting < self._backlog)
             if self._closed:
                 raise UsageError("this writer is closed; make another to go on writing")
-            self._waiting.append((row, future))
-            self._changed.notify_all()
+            self._queue([row], future)
         return future
 
     def hand_over(self, rows: Sequence[Encoded], told: Callable[[Exception | None], None]) -> None:
         """Queue facts that somebody waits for, without waiting for room; `told` is called once, in the writer's
-        thread, when the last of them is durable or has failed. Raises UsageError after `close`.
+        thread, when all of them are durable or none is. Raises UsageError after `close`.
         """
-        failed: list[Exception] = []
-
-        def first(error: Exception | None) -> None:
-            # They may be written in two batches, of which the former fails.
-            if error is not None:
-                failed.append(error)
-
-        def last(error: Exception | None) -> None:
-            told(failed[0] if failed else error)
-
         with self._changed:
             if self._closed:
                 raise UsageError("this writer is closed; make another to go on writing")
-            self._waiting.extend((row, first) for row in rows[:-1])
-            self._waiting.append((rows[-1], last))
-            self._changed.notify_all()
+            self._queue(rows, told)
 
     def offer(self, fact: Fact | Encoded) -> bool:
         """Queue a fact that nobody waits for, without ever waiting; see `offer_all`."""
@@ -120,9 +115,13 @@ class LogWriter:
             if self._closed or self.waiting + len(rows) > self._backlog:
                 self.dropped += len(rows)
                 return False
-            self._waiting.extend((row, None) for row in rows)
-            self._changed.notify_all()
+            self._queue(rows, None)
         return True
+
+    def _queue(self, rows: Sequence[Encoded], told: Told) -> None:
+        self._groups.append(_Group(rows, told))
+        self._queued += len(rows)
+        self._changed.notify_all()
 
     @property
     def stuck_s(self) -> float:
@@ -133,7 +132,7 @@ class LogWriter:
     @property
     def waiting(self) -> int:
         """How many facts are not written yet."""
-        return len(self._waiting) + len(self._writing)
+        return self._queued + self._writing
 
     def flush(self) -> None:
         """Return once everything submitted so far is written or has failed."""
@@ -159,40 +158,51 @@ class LogWriter:
         while True:
             with self._changed:
                 again = _RETRY if self._patient and self.trouble is not None else None
-                self._changed.wait_for(lambda: self._waiting or self._closed, again)
-                if self._closed and not self._waiting:
+                self._changed.wait_for(lambda: self._groups or self._closed, again)
+                if self._closed and not self._groups:
                     return
-                self._writing = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
+                batch = self._take()
             self._since = monotonic()
-            self._write(self._writing)
+            self._write(batch)
             self._since = 0.0
             with self._changed:
-                self._writing = []
+                self._writing = 0
                 self._changed.notify_all()
                 if self.trouble is not None and self._patient and not self._closed:
                     # Whoever submits meanwhile is waited on no longer than until the next try.
                     self._changed.wait_for(lambda: self._closed, _RETRY)
 
-    def _write(self, batch: list[tuple[Encoded, Told]]) -> None:
+    def _take(self) -> list[_Group]:
+        """What waits, in whole groups: at most one batch of facts, or one group that is larger."""
+        batch: list[_Group] = []
+        while self._groups and (not batch or self._writing + len(self._groups[0].rows) <= _BATCH):
+            batch.append(self._groups.popleft())
+            self._writing += len(batch[-1].rows)
+        self._queued -= self._writing
+        return batch
+
+    def _write(self, batch: list[_Group]) -> None:
         try:
             if self._log is None:
                 assert self._open is not None
                 self._log = self._open()
-            self._log.append([row for row, _ in batch])
+            self._log.append([row for group in batch for row in group.rows])
         except Exception as error:  # noqa: BLE001 - whatever it is, each waiting caller must hear of it
             self.error = self.trouble = error
-            kept = [each for each in batch if each[1] is None] if self._patient and not self._closed else []
-            self.failed += len(batch) - len(kept)
-            if kept:
-                with self._changed:
-                    self._waiting.extendleft(reversed(kept))
+            kept = [group for group in batch if group.told is None] if self._patient and not self._closed else []
+            again = sum(len(group.rows) for group in kept)
+            with self._changed:
+                self.failed += self._writing - again
+                self._groups.extendleft(reversed(kept))
+                self._queued += again
+                self._writing = 0
             _tell(batch, error)
         else:
             self.trouble = None
             _tell(batch, None)
 
 
-def _tell(batch: list[tuple[Encoded, Told]], error: Exception | None) -> None:
+def _tell(batch: list[_Group], error: Exception | None) -> None:
     for _, told in batch:
         if told is None:
             continue
