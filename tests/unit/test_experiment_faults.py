@@ -26,7 +26,7 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
         "10: varaints: unknown key 'varaints'; accepted: allocation, assignment_version, attributes, capture, changes, cluster, critical_segments, holdouts, hypothesis, inline, layer, method, metrics, name, offline, online_judge, pins, plan, prices, rollout, segments, source, target, traffic, unit, variants, watches; did you mean 'variants'?",
     ]),
     "unknown key in a section": ("plan: {alhpa: 0.05}", [
-        "10: plan.alhpa: unknown key 'alhpa'; accepted: alpha, boundaries, burn_in, cycle, looks, power, spending, units_per_day; did you mean 'alpha'?",
+        "10: plan.alhpa: unknown key 'alhpa'; accepted: alpha, boundaries, burn_in, crossed, cycle, looks, power, spending, units_per_day, whole_cycles; did you mean 'alpha'?",
     ]),
     "unknown key in a list": ("watches: [{metric: resolution_rate, max: 1, window: 5m, wait: 2}]", [
         "10: watches[0].wait: unknown key 'wait'; accepted: at_least, for, max, metric, min, then, window",
@@ -111,6 +111,14 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
     "not a duration": ("plan: {burn_in: 1 day, cycle: 7}", [
         "10: plan.burn_in: '1 day' cannot be read here; accepted: a duration such as '30s', '5m', '2h', '1d' or '1w'",
         "10: plan.cycle: 7 cannot be read here; accepted: a duration such as '30s', '5m', '2h', '1d' or '1w'",
+    ]),
+    "what a metric cannot have": ([("{priority: primary}", "{priority: primary, window: 0d, winsorise: 0.9}\n  latency_p95: {covariates: [age]}")], [
+        "9: metrics.resolution_rate.window: a window of no length holds no value; accepted: a duration above 0, such as 7d",
+        "9: metrics.resolution_rate.winsorise: only values that are added up can be winsorised, and this is a proportion",
+        "10: metrics.latency_p95.covariates: a quantile cannot be adjusted by covariates",
+    ]),
+    "not a way to handle crossed units": ("plan: {crossed: drop}", [
+        "10: plan.crossed: 'drop' is not one of the values this takes; accepted: first_seen, exclude",
     ]),
     "not a quantity": ([("{priority: primary}", "{priority: primary, of: clicks.all}")], [
         "9: metrics.resolution_rate.of: 'clicks.all' cannot be read here; accepted: outcome.NAME, turn.NAME or score.NAME",

@@ -9,12 +9,13 @@ from equipoise.analysis.effects import difference, effect_of, value_of
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.analysis.health import check_health
 from equipoise.analysis.looks import LookState, PastLook, look_now, planned_looks
+from equipoise.analysis.segments import directions, mixes, segment_effects
 from equipoise.experiment.amount import Amount
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.families.multiplicity import holm
+from equipoise.stats.families.multiplicity import Family
 
 __all__ = ["analyse"]
 
@@ -33,7 +34,7 @@ def analyse(
     `maximum` is the registered maximum information, `past` the looks taken before, `closing` that no more
     data will come, `repeated` that data are looked at while they come in.
     """
-    health = check_health(experiment, measured, repeated=repeated)
+    health = (*check_health(experiment, measured, repeated=repeated), *mixes(measured))
     look = look_now(
         experiment,
         information=_information(experiment, measured),
@@ -43,7 +44,9 @@ def analyse(
     )
     healthy = all(check.status != "invalid" for check in health)
     effects = _effects(experiment, measured, look) if healthy else ()
-    effects, family = _adjusted(effects)
+    shown = healthy and look.due
+    segments = segment_effects(experiment, measured) if shown else ()
+    effects, segments, family = _adjusted(effects, segments)
     return Findings(
         experiment=experiment.identity,
         hypothesis=experiment.hypothesis,
@@ -55,6 +58,9 @@ def analyse(
         family=family,
         past=tuple(past),
         planned=planned_looks(experiment),
+        segments=segments,
+        otherwise=_otherwise(experiment, measured, look) if shown else (),
+        cautions=tuple(directions(experiment, measured, segments)) if shown else (),
     )
 
 
@@ -111,6 +117,16 @@ def _effects(experiment: Experiment, measured: Measurement, look: LookState) -> 
     return tuple(effects)
 
 
+def _otherwise(experiment: Experiment, measured: Measurement, look: LookState) -> tuple[Effect, ...]:
+    """The primary had units that were seen in two variants been handled the other way: it does not decide."""
+    if not measured.otherwise:
+        return ()
+    return tuple(
+        effect_of(experiment.primary, treatment.name, measured.otherwise, level=look.level)
+        for treatment in experiment.treatments
+    )
+
+
 def _margin(margin: Amount | None, control: float | None) -> float | None:
     if margin is None or margin.scale == "absolute":
         return None if margin is None else margin.value
@@ -137,24 +153,39 @@ def _unmeasured(metric: Metric, variant: str, where: str) -> Effect:
     )
 
 
-def _adjusted(effects: tuple[Effect, ...]) -> tuple[tuple[Effect, ...], str | None]:
-    """Secondary and exploratory effects, adjusted together as one family."""
-    family = {
-        index: effect.estimate.p_value
-        for index, effect in enumerate(effects)
-        if effect.priority in ("secondary", "exploratory")
-        and not effect.segment
-        and not isinstance(effect.estimate, NotEstimable)
-        and effect.estimate.p_value is not None
+def _adjusted(
+    effects: tuple[Effect, ...], segments: tuple[Effect, ...]
+) -> tuple[tuple[Effect, ...], tuple[Effect, ...], str | None]:
+    """What informs and does not decide, adjusted together as one family.
+
+    A test that has no answer still counts as one: were it dropped, a broken metric would make the others look
+    better.
+    """
+    together = (*effects, *segments)
+    p_values = {
+        str(index): _p_value(effect)
+        for index, effect in enumerate(together)
+        if index >= len(effects) or (effect.priority in ("secondary", "exploratory") and not effect.segment)
     }
-    if not family:
-        return effects, None
-    adjusted = dict(zip(family, holm(list(family.values())), strict=True))
-    name = f"secondary and exploratory metrics ({len(family)} test{'s' if len(family) > 1 else ''}, Holm)"
-    return (
-        tuple(
-            replace(effect, adjusted_p=adjusted[index]) if index in adjusted else effect
-            for index, effect in enumerate(effects)
-        ),
-        name,
+    if all(isinstance(p, NotEstimable) for p in p_values.values()):
+        return effects, segments, None
+    adjusted = Family(tuple(p_values), "holm").adjust(p_values)
+    found = tuple(
+        replace(effect, adjusted_p=p)
+        if isinstance(p := adjusted.get(str(index), NotEstimable("not in the family")), float)
+        else effect
+        for index, effect in enumerate(together)
     )
+    metrics = "secondary and exploratory metrics" if len(p_values) > len(segments) else ""
+    parts = "the primary within segments" if segments else ""
+    name = (
+        f"{' and '.join(each for each in (metrics, parts) if each)} "
+        f"({len(p_values)} test{'s' if len(p_values) > 1 else ''}, Holm)"
+    )
+    return found[: len(effects)], found[len(effects) :], name
+
+
+def _p_value(effect: Effect) -> float | NotEstimable:
+    if isinstance(effect.estimate, NotEstimable):
+        return effect.estimate
+    return NotEstimable("there is no test") if effect.estimate.p_value is None else effect.estimate.p_value

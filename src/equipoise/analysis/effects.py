@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from equipoise.analysis.findings import Effect, Held
+from equipoise.analysis.findings import Adjustment, Effect, Held
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.tally import Tally
+from equipoise.stats.comparison.clusters import clustered_difference
 from equipoise.stats.comparison.means import difference_of_means
 from equipoise.stats.comparison.proportions import difference_of_proportions
 from equipoise.stats.comparison.quantiles import difference_of_quantiles
 from equipoise.stats.comparison.ratios import difference_of_ratios
 from equipoise.stats.comparison.relative import relative_difference_of_means, relative_difference_of_ratios
+from equipoise.stats.covariates.cuped import (
+    Adjusted,
+    cuped_means,
+    cuped_means_relative,
+    cuped_proportions,
+    cuped_ratios,
+    cuped_ratios_relative,
+)
 from equipoise.stats.estimate import Estimate, NotEstimable
 
 __all__ = ["difference", "effect_of", "value_of"]
@@ -33,8 +42,32 @@ def difference(
 ) -> Estimate | NotEstimable:
     """Treatment minus control in the metric's unit, by the method that suits its kind.
 
-    Where there are clusters (pairs beside moments) the clusters carry the variance.
+    Adjusted by the metric's covariates where that can be done. Where there are clusters (pairs beside moments)
+    the clusters carry the variance; where they are few, with the correction for few clusters.
     """
+    adjusted = _adjusted(metric, control, treatment, level, null)
+    if isinstance(adjusted, Adjusted):
+        return adjusted.estimate
+    return _plain(metric, control, treatment, level, null)
+
+
+def _adjusted(
+    metric: Metric, control: Tally, treatment: Tally, level: float, null: float
+) -> Adjusted | NotEstimable | None:
+    """The effect adjusted by covariates, why there is none, or None where none are declared."""
+    if not metric.covariates:
+        return None
+    if control.covariates is None or treatment.covariates is None:
+        if control.pairs is not None and metric.kind != "ratio":
+            return NotEstimable("clusters carry the variance, and covariates are of units")
+        return NotEstimable("an arm has no units with a value")
+    method = {"proportion": cuped_proportions, "ratio": cuped_ratios}.get(metric.kind, cuped_means)
+    return method(control.covariates, treatment.covariates, level=level, null=null)
+
+
+def _plain(
+    metric: Metric, control: Tally, treatment: Tally, level: float, null: float
+) -> Estimate | NotEstimable:
     if control.units == 0 or treatment.units == 0:
         empty = "control" if control.units == 0 else "the treatment"
         return NotEstimable(f"no unit of {empty} has a value")
@@ -45,6 +78,15 @@ def difference(
         assert not isinstance(control.quantile, NotEstimable)
         assert not isinstance(treatment.quantile, NotEstimable)
         return difference_of_quantiles(control.quantile, treatment.quantile, level=level, null=null)
+    if control.totals is not None and treatment.totals is not None:
+        return clustered_difference(
+            control.totals.sums,
+            control.totals.sizes,
+            treatment.totals.sums,
+            treatment.totals.sizes,
+            level=level,
+            null=null,
+        )
     if control.pairs is not None and treatment.pairs is not None:
         return difference_of_ratios(control.pairs, treatment.pairs, level=level, null=null)
     if control.moments is None or treatment.moments is None:
@@ -62,6 +104,16 @@ def difference(
 
 
 def _relative(metric: Metric, control: Tally, treatment: Tally, level: float) -> Estimate | NotEstimable:
+    if control.totals is not None:
+        return NotEstimable("with so few clusters a relative change has no interval that can be trusted")
+    if (
+        isinstance(_adjusted(metric, control, treatment, level, 0.0), Adjusted)
+        and control.covariates is not None
+        and treatment.covariates is not None
+    ):
+        method = cuped_ratios_relative if metric.kind == "ratio" else cuped_means_relative
+        relative = method(control.covariates, treatment.covariates, level=level)
+        return relative.estimate if isinstance(relative, Adjusted) else relative
     if control.pairs is not None and treatment.pairs is not None:
         return relative_difference_of_ratios(control.pairs, treatment.pairs, level=level)
     if control.moments is not None and treatment.moments is not None:
@@ -106,7 +158,19 @@ def effect_of(
         margin=margin,
         held=held,
         because=because,
+        adjustment=_adjustment(metric, control, treatment, level),
+        immature={"control": control.immature, variant: treatment.immature} if metric.window else {},
     )
+
+
+def _adjustment(metric: Metric, control: Tally, treatment: Tally, level: float) -> Adjustment | None:
+    adjusted = _adjusted(metric, control, treatment, level, 0.0)
+    if adjusted is None:
+        return None
+    if isinstance(adjusted, NotEstimable):
+        plain = _plain(metric, control, treatment, level, 0.0)
+        return Adjustment(covariates=metric.covariates, plain=plain, because=adjusted.reason)
+    return Adjustment(covariates=metric.covariates, plain=adjusted.plain, gain=adjusted.gain)
 
 
 def _held(

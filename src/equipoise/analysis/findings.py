@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from equipoise.analysis.looks import LookState, PastLook
@@ -11,7 +11,7 @@ from equipoise.experiment.metric import Kind, Priority
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["Check", "Effect", "Findings", "describe"]
+__all__ = ["Adjustment", "Check", "Effect", "Findings", "describe"]
 
 Status = Literal["ok", "note", "invalid"]
 Held = Literal["held", "breached", "not shown"]
@@ -28,12 +28,29 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adjustment:
+    """What the declared covariates did to an effect.
+
+    `plain` is the effect without them. `gain` is the share of its variance that they took away: measured on
+    these data, a little below 0 where they explain nothing, and no promise for others. Where they could not be
+    used, `gain` is None, `because` says why, and the effect is the plain one.
+    """
+
+    covariates: tuple[str, ...]
+    plain: Estimate | NotEstimable
+    gain: float | None = None
+    because: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """A metric's change in one arm against control.
 
     `control` and `treatment` are the arms' values and `difference` their difference, in the metric's unit
     (None where an arm has no value). `estimate` has an interval at the level that belongs to this look.
     `held` is the three-valued answer of a guardrail or critical segment against `margin`; None for others.
+    `adjustment` is there where covariates are declared, and `estimate` is then the adjusted one. `immature`
+    units have not been in for the whole of the metric's window and are not among `units`.
     `adjusted_p` is Holm's over the family named in `Findings.family`; None outside it.
     """
 
@@ -53,6 +70,8 @@ class Effect:
     held: Held | None = None
     because: str | None = None
     adjusted_p: float | None = None
+    adjustment: Adjustment | None = None
+    immature: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -62,7 +81,12 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """Health, look, effects. Where health is invalid, or the look is not due, effects are withheld."""
+    """Health, look, effects. Where health is invalid, or the look is not due, effects are withheld.
+
+    `segments` are the primary's effects by segment. `otherwise` is the primary had units that were seen in two
+    variants been handled the other way. `cautions` are checks of the effects themselves. All three inform and
+    do not decide.
+    """
 
     experiment: str
     hypothesis: str
@@ -74,6 +98,9 @@ class Findings:
     family: str | None = None
     past: tuple[PastLook, ...] = ()
     planned: tuple[PastLook, ...] = ()
+    segments: tuple[Effect, ...] = ()
+    otherwise: tuple[Effect, ...] = ()
+    cautions: tuple[Check, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -104,6 +131,11 @@ class Findings:
             "past_looks": [asdict(look) for look in self.past],
             "family": self.family,
             "effects": [_effect(effect) for effect in self.effects],
+            "segments": [_effect(effect) for effect in self.segments],
+            "otherwise": [_effect(effect) for effect in self.otherwise],
+            "cautions": [asdict(check) for check in self.cautions],
+            "enrolment": asdict(measured.enrolment),
+            "winsorised": {name: asdict(cap) for name, cap in measured.caps.items()},
         }
 
 
@@ -136,4 +168,15 @@ def _effect(effect: Effect) -> dict[str, Any]:
         "held": effect.held,
         "because": effect.because,
         "adjusted_p": effect.adjusted_p,
+        "immature": dict(effect.immature),
+        "adjustment": None if effect.adjustment is None else _adjustment(effect.adjustment),
+    }
+
+
+def _adjustment(adjustment: Adjustment) -> dict[str, Any]:
+    return {
+        "covariates": list(adjustment.covariates),
+        "gain": adjustment.gain,
+        "because": adjustment.because,
+        "plain": describe(adjustment.plain),
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from equipoise.analysis.findings import Check
 from equipoise.experiment.definition import Experiment
+from equipoise.measurement.counting import FEW_CLUSTERS
 from equipoise.measurement.tally import Measurement
 from equipoise.measurement.warmth import ArmWarmth
 from equipoise.stats.estimate import NotEstimable
@@ -27,9 +28,12 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
     """
     checks = [
         _arms(measured),
+        *_enrolment(experiment, measured),
         _sample_ratio(experiment, measured, repeated=repeated),
         _crossed(measured),
         *_missing(experiment, measured),
+        *_maturing(experiment, measured),
+        *_winsorised(measured),
     ]
     if measured.rows_without_unit:
         checks.append(
@@ -64,12 +68,13 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
     checks += _served_otherwise(measured)
     if measured.clusters is not None:
         fewest = min(measured.clusters.values())
-        if fewest < 30:
+        if fewest < FEW_CLUSTERS:
             checks.append(
                 Check(
                     "clusters",
                     "note",
-                    f"an arm has only {fewest} clusters; with fewer than 30 the intervals are wide and rough",
+                    f"an arm has only {fewest} clusters; with fewer than {FEW_CLUSTERS} the intervals are corrected "
+                    "for it (CR2 and Student's t), and wide",
                 )
             )
     return tuple(checks)
@@ -130,11 +135,86 @@ def _listed(counts: Mapping[str, int]) -> str:
 def _arms(measured: Measurement) -> Check:
     empty = [name for name, units in measured.units.items() if units == 0]
     if empty:
+        waiting = measured.enrolment.burn_in + measured.enrolment.unfinished
+        if waiting and len(empty) == len(measured.units):
+            return Check(
+                "arms",
+                "note",
+                f"no unit counts yet; {waiting:,} are in the burn-in or in a cycle that is not over",
+            )
         return Check(
             "arms", "invalid", f"no unit was seen in {', '.join(empty)}: there is nothing to compare"
         )
     counted = ", ".join(f"{name} {units:,}" for name, units in measured.units.items())
     return Check("arms", "ok", f"units: {counted}")
+
+
+def _enrolment(experiment: Experiment, measured: Measurement) -> list[Check]:
+    """What the burn-in and unfinished cycles keep out, as declared before launch."""
+    plan, cut = experiment.plan, measured.enrolment
+    if not (plan.burn_in or plan.whole_cycles):
+        return []
+    if measured.first is None:
+        return [
+            Check(
+                "enrolment",
+                "note",
+                "without a time column neither burn-in nor cycles can be cut; every unit counts",
+            )
+        ]
+    said = []
+    if plan.burn_in:
+        said.append(
+            f"{_units(cut.burn_in)} first exposed in the burn-in of {_days(plan.burn_in)} "
+            f"{'does' if cut.burn_in == 1 else 'do'} not count"
+        )
+    if cut.whole_cycles is not None:
+        over = f"{cut.whole_cycles} cycle{'' if cut.whole_cycles == 1 else 's'} of {_days(plan.cycle)}"
+        said.append(
+            f"{over} {'is' if cut.whole_cycles == 1 else 'are'} over, and {_units(cut.unfinished)} of the "
+            f"unfinished one {'waits' if cut.unfinished == 1 else 'wait'}"
+        )
+    return [Check("enrolment", "ok", "; ".join(said))]
+
+
+def _maturing(experiment: Experiment, measured: Measurement) -> list[Check]:
+    checks = []
+    for metric in experiment.metrics:
+        if metric.window is None:
+            continue
+        tallies = measured.tallies[metric.name]
+        ripe = sum(tally.units + tally.missing for tally in tallies.values())
+        waiting = sum(tally.immature for tally in tallies.values())
+        checks.append(
+            Check(
+                f"window of {metric.name}",
+                "ok",
+                f"{_units(ripe)} had the whole window of {_days(metric.window)}; "
+                f"{_units(waiting)} not yet, which {'does' if waiting == 1 else 'do'} not count for it",
+            )
+        )
+    return checks
+
+
+def _winsorised(measured: Measurement) -> list[Check]:
+    return [
+        Check(
+            f"winsorised {name}",
+            "ok",
+            f"as declared, values above {cap.value:,.4g} (the {cap.q:.4g} quantile of all arms together) count as "
+            f"that: {_units(cap.units)}",
+        )
+        for name, cap in measured.caps.items()
+    ]
+
+
+def _units(count: int) -> str:
+    return f"{count:,} unit{'' if count == 1 else 's'}"
+
+
+def _days(seconds: float) -> str:
+    days = seconds / 86400.0
+    return f"{days:g} day{'' if days == 1 else 's'}" if days >= 1 else f"{seconds:g} seconds"
 
 
 def _sample_ratio(experiment: Experiment, measured: Measurement, *, repeated: bool) -> Check:
@@ -164,6 +244,8 @@ def _crossed(measured: Measurement) -> Check:
     handled = (
         "they count for the variant seen first"
         if measured.kept
+        else "as declared, they are left out"
+        if measured.first is not None
         else "without a time nobody knows which came first, so they are left out"
     )
     share = measured.crossed / max(total, 1)
@@ -182,13 +264,13 @@ def _missing(experiment: Experiment, measured: Measurement) -> list[Check]:
         missing = {name: tally.missing for name, tally in tallies.items()}
         if not any(missing.values()):
             continue
+        # Of those who had the time: a unit whose window is open lacks nothing yet.
+        ripe = {name: tally.units + tally.missing for name, tally in tallies.items()}
         shares = ", ".join(
-            f"{name} {count:,} ({count / max(measured.units[name], 1):.2%})"
-            for name, count in missing.items()
+            f"{name} {count:,} ({count / max(ripe[name], 1):.2%})" for name, count in missing.items()
         )
         result = sample_ratio(
-            missing,
-            {name: units / max(sum(measured.units.values()), 1) for name, units in measured.units.items()},
+            missing, {name: units / max(sum(ripe.values()), 1) for name, units in ripe.items()}
         )
         uneven = not isinstance(result, NotEstimable) and result.p_value < ALARM
         checks.append(

@@ -183,6 +183,8 @@ def _plan(form: PlanForm) -> PlanSettings:
         burn_in=form.burn_in,
         cycle=form.cycle,
         units_per_day=form.units_per_day,
+        crossed=form.crossed,
+        whole_cycles=form.whole_cycles,
     )
 
 
@@ -227,6 +229,10 @@ def _metric(name: str, form: MetricForm) -> Metric:
         mde=form.mde,
         margin=form.margin,
         limit=form.limit,
+        window=form.window,
+        winsorise=form.winsorise,
+        # One set of columns, whatever order they are written in.
+        covariates=tuple(sorted(set(form.covariates))),
     )
 
 

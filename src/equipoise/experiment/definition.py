@@ -41,6 +41,7 @@ Method = Literal["ab", "bandit", "interleaving", "switchback"]
 UnitType = Literal["request", "session", "conversation", "user", "cluster", "slot"]
 UnitId = Literal["any", "uuid7", "token"]
 Spending = Literal["obrien_fleming", "pocock", "hwang_shih_decani", "kim_demets"]
+Crossed = Literal["first_seen", "exclude"]
 Stage = Literal["shadow", "canary", "ab"]
 Action = Literal["alert", "review", "pause", "rollback"]
 CaseFormat = Literal["own", "promptfoo", "inspect", "mlflow"]
@@ -49,6 +50,7 @@ Show = Literal["superior", "non_inferior", "not_worse"]
 
 METHODS: tuple[Method, ...] = get_args(Method)
 UNIT_TYPES: tuple[UnitType, ...] = get_args(UnitType)
+CROSSINGS: tuple[Crossed, ...] = get_args(Crossed)
 SPENDINGS: tuple[Spending, ...] = get_args(Spending)
 STAGES: tuple[Stage, ...] = get_args(Stage)
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -78,6 +80,10 @@ class PlanSettings:
     `spending` says how alpha is spent over the looks; `hwang_shih_decani` and `kim_demets` need their
     `spending_parameter`. `boundaries`, one a look on the z scale, take its place where somebody has
     written them down.
+
+    Units first exposed within `burn_in` of the first exposure of all do not count. With `whole_cycles` only
+    those count that entered in a cycle which is over, cycles being counted from the end of the burn-in.
+    `crossed` units, seen in several variants, count for the one seen first or not at all.
     """
 
     alpha: float = 0.05
@@ -89,6 +95,8 @@ class PlanSettings:
     burn_in: float = 0.0
     cycle: float = 604800.0
     units_per_day: float | None = None
+    crossed: Crossed = "first_seen"
+    whole_cycles: bool = False
 
 
 @dataclass(frozen=True, slots=True)

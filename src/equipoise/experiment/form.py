@@ -29,7 +29,16 @@ from equipoise.experiment.audience import (
     parse_conditions,
     parse_source,
 )
-from equipoise.experiment.definition import Action, CaseFormat, Method, Severity, Stage, UnitId, UnitType
+from equipoise.experiment.definition import (
+    Action,
+    CaseFormat,
+    Crossed,
+    Method,
+    Severity,
+    Stage,
+    UnitId,
+    UnitType,
+)
 from equipoise.experiment.metric import Better, Kind, PerUnit, Priority, Quantity, Tier
 from equipoise.experiment.variant import PromptMode
 
@@ -202,6 +211,9 @@ class MetricForm(Section):
     mde: AmountField | None = None
     margin: AmountField | None = None
     limit: float | None = None
+    window: DurationField | None = None
+    winsorise: Rate | None = None
+    covariates: list[Name] = []
 
 
 class SpendingForm(Section):
@@ -218,6 +230,8 @@ class PlanForm(Section):
     burn_in: DurationField = 0.0
     cycle: DurationField = 604800.0
     units_per_day: Positive | None = None
+    crossed: Crossed = "first_seen"
+    whole_cycles: bool = False
 
 
 class CriticalSegmentForm(Section):

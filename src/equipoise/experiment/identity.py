@@ -170,7 +170,7 @@ def _layer(layer: Layer | None) -> str | dict[str, Any] | None:
 
 def _metric(metric: Metric) -> dict[str, Any]:
     # Everything the catalogue filled in is written out: its meaning is part of the identity.
-    return {key: value for key, value in _section(metric).items() if key != "name"}
+    return {key: value for key, value in _section(metric, durations=("window",)).items() if key != "name"}
 
 
 def _recording(recording: Recording | None) -> dict[str, Any] | None:

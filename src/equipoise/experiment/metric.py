@@ -52,7 +52,10 @@ class Metric:
     `baseline`, `spread` (standard deviation between units), `limit` and an absolute `mde` or
     `margin` are in the metric's own unit: a rate in [0, 1], seconds, dollars. `margin` is how much
     worse a guardrail may get, always positive; `mde` how much better the primary should get.
-    `per_unit` says how several values of one unit become one.
+    `per_unit` says how several values of one unit become one. Only values less than `window` seconds after
+    the unit's first exposure count, and only units seen for that long. Units' values above the quantile
+    `winsorise` of all units together count as that quantile. `covariates` are numbers known of a unit before
+    treatment, by which the effect is adjusted (CUPED).
     """
 
     name: str
@@ -69,6 +72,9 @@ class Metric:
     mde: Amount | None = None
     margin: Amount | None = None
     limit: float | None = None
+    window: float | None = None
+    winsorise: float | None = None
+    covariates: tuple[str, ...] = ()
 
     @property
     def sign(self) -> int:

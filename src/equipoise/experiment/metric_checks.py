@@ -83,6 +83,14 @@ def _metric(name: str, metric: MetricForm, document: Document) -> Found:
         yield fault("per", f"`per` belongs to ratios, and this is a {kind}")
     if kind not in (None, "quantile") and metric.q is not None and not fixed:
         yield fault("q", f"`q` belongs to quantiles, and this is a {kind}")
+    if metric.window == 0:
+        yield fault(
+            "window", "a window of no length holds no value", accepted="a duration above 0, such as 7d"
+        )
+    if metric.winsorise is not None and kind not in (None, "mean", "count"):
+        yield fault("winsorise", f"only values that are added up can be winsorised, and this is a {kind}")
+    if metric.covariates and kind == "quantile":
+        yield fault("covariates", "a quantile cannot be adjusted by covariates")
     if metric.priority == "guardrail" and metric.margin is None:
         yield fault(
             "margin",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +11,11 @@ from equipoise.errors import DataError
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
+from equipoise.measurement.counting import Counted, capped, one, quantile_tallies, tallies_by
+from equipoise.measurement.parts import enrol, segment_tallies, text_literal
 from equipoise.measurement.record import log_facts
-from equipoise.measurement.tables import frame_source, open_table, table_facts, unreadable
-from equipoise.measurement.tally import Aside, Measurement, Tally
-from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_levels
-from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.normal import critical
+from equipoise.measurement.tables import covariate_names, frame_source, open_table, table_facts, unreadable
+from equipoise.measurement.tally import Aside, Cap, Measurement, Tally
 
 if TYPE_CHECKING:
     import duckdb
@@ -97,7 +94,7 @@ def _check_one_row_where_order_matters(connection: duckdb.DuckDBPyConnection, ex
     ordered = [metric.name for metric in experiment.metrics if metric.per_unit in ("first", "last")]
     if not ordered:
         return
-    (several,) = _one(connection, "SELECT count(*) FROM all_units WHERE told > 1")
+    (several,) = one(connection, "SELECT count(*) FROM all_units WHERE told > 1")
     if several:
         raise DataError(
             f"{_counted(several, 'unit has', 'units have')} several rows, and {ordered[0]} takes the "
@@ -115,37 +112,21 @@ def _measure(
     timed: bool,
     aside: Aside | None = None,
 ) -> Measurement:
-    rows, without_unit, first, last = _one(
+    rows, without_unit, first, last = one(
         connection,
         "SELECT count(*), count(*) FILTER (WHERE unit IS NULL), min(happened), max(happened) FROM facts",
     )
     metrics = [metric for metric in experiment.metrics if metric.kind != "quantile"]
-    per_unit = [
-        f"{_aggregate(metric, names[quantity], timed)} AS m{index}_{part}"
-        for index, metric in enumerate(metrics)
-        for part, quantity in zip("xy", metric.quantities, strict=False)
-    ]
     segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
-    per_unit += [
-        f"{_PER_UNIT['first' if timed else 'max'].format(v=column)} AS {column}"
-        for column in segments.values()
-    ]
-    if experiment.cluster:
-        per_unit.append("coalesce(min(cluster), 'unit ' || unit) AS cluster")
-    variant = _PER_UNIT["first"].format(v="variant") if timed else "min(variant)"
-    connection.execute(
-        f"""
-        CREATE TEMP TABLE all_units AS
-        SELECT unit, {variant} AS variant, coalesce(min(variant) <> max(variant), false) AS crossed,
-               count(*) AS told {"," if per_unit else ""} {", ".join(per_unit)}
-        FROM facts WHERE unit IS NOT NULL GROUP BY unit ORDER BY unit
-        """
-    )
+    covariates = {name: f"z{index}" for index, name in enumerate(covariate_names(experiment))}
+    _make_units(connection, experiment, metrics, names, [*segments.values(), *covariates.values()], timed)
     if not timed:
         _check_one_row_where_order_matters(connection, experiment)
-    (crossed,) = _one(connection, "SELECT count(*) FROM all_units WHERE crossed")
+    (crossed,) = one(connection, "SELECT count(*) FROM all_units WHERE crossed")
+    enrolment = enrol(connection, experiment.plan, last, timed=timed)
+    kept = timed and experiment.plan.crossed == "first_seen"
     connection.execute(
-        f"CREATE TEMP VIEW units AS SELECT * FROM all_units {'' if timed else 'WHERE NOT crossed'}"
+        f"CREATE TEMP VIEW units AS SELECT * FROM enrolled {'' if kept else 'WHERE NOT crossed'}"
     )
     for index, metric in enumerate(metrics):
         if metric.kind == "proportion":
@@ -163,27 +144,41 @@ def _measure(
                 "SELECT variant, count(DISTINCT cluster) FROM units GROUP BY variant"
             ).fetchall()
         )
+    counted: dict[str, Counted] = {}
+    caps: dict[str, Cap] = {}
     tallies: dict[str, Mapping[str, Tally]] = {}
     for index, metric in enumerate(metrics):
-        tallies[metric.name] = _tallies(
-            connection, metric, index, arms, units, clustered=clusters is not None
+        column = Counted(
+            metric=metric,
+            x=f"m{index}_x",
+            y=f"m{index}_y" if metric.kind == "ratio" else None,
+            ripe=_ripe(metric, last),
+            covariates=tuple(covariates[name] for name in metric.covariates),
         )
+        counted[metric.name], cap = capped(connection, column)
+        if cap is not None:
+            caps[metric.name] = cap
+        tallies[metric.name] = tallies_by(connection, counted[metric.name], arms, clusters=clusters)[""]
     for metric in experiment.metrics:
         if metric.kind == "quantile":
-            tallies[metric.name] = _quantiles(
-                connection, metric, names[metric.of], arms, units, clustered=clusters is not None
+            tallies[metric.name] = quantile_tallies(
+                connection,
+                metric,
+                names[metric.of],
+                arms,
+                ripe=_ripe(metric, last),
+                clustered=clusters is not None,
             )
+    primary = counted.get(experiment.primary.name)
     critical = tuple(
-        _tallies(
+        tallies_by(
             connection,
-            experiment.metric(segment.metric),
-            metrics.index(experiment.metric(segment.metric)),
+            counted[segment.metric],
             arms,
-            None,
-            clustered=clusters is not None,
-            where=f"{segments[segment.attribute]} = '{segment.value.replace(chr(39), chr(39) * 2)}'",
-        )
-        if experiment.metric(segment.metric) in metrics
+            clusters=clusters,
+            among=f"(SELECT * FROM units WHERE {segments[segment.attribute]} = {text_literal(segment.value)})",
+        )[""]
+        if segment.metric in counted
         else {}
         for segment in experiment.critical_segments
     )
@@ -192,7 +187,7 @@ def _measure(
         rows=rows,
         units=units,
         crossed=crossed,
-        kept=timed,
+        kept=kept,
         rows_without_unit=without_unit,
         clusters=clusters,
         first=first,
@@ -200,24 +195,84 @@ def _measure(
         tallies={metric.name: tallies[metric.name] for metric in experiment.metrics},
         aside=aside or Aside(),
         critical_segments=critical,
+        enrolment=enrolment,
+        caps=caps,
+        segments=tuple(
+            segment_tallies(connection, primary, arms, attribute, column, clusters=clusters)
+            for attribute, column in segments.items()
+        )
+        if primary
+        else (),
+        otherwise=tallies_by(
+            connection,
+            primary,
+            arms,
+            clusters=clusters,
+            among="(SELECT * FROM enrolled WHERE NOT crossed)" if kept else "enrolled",
+        )[""]
+        if primary and crossed and timed
+        else {},
     )
 
 
-def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    row = connection.execute(query).fetchone()
-    if row is None:
-        raise AssertionError("an aggregate without groups has one row")
-    return row
+def _make_units(
+    connection: duckdb.DuckDBPyConnection,
+    experiment: Experiment,
+    metrics: Sequence[Metric],
+    names: Mapping[Quantity, str],
+    settled: Sequence[str],
+    timed: bool,
+) -> None:
+    """Make `all_units`: one row per unit with its arm, its values, and what was settled at its first exposure."""
+    windows = any(metric.window is not None for metric in experiment.metrics)
+    if windows and not timed:
+        name = next(metric.name for metric in experiment.metrics if metric.window is not None)
+        raise DataError(
+            f"{name} has a window, and no time tells what lies within it; name the time column as `source.time`"
+        )
+    per_unit = [
+        f"{_aggregate(metric, names[quantity], timed)} AS m{index}_{part}"
+        for index, metric in enumerate(metrics)
+        for part, quantity in zip("xy", metric.quantities, strict=False)
+    ]
+    per_unit += [
+        f"{_PER_UNIT['first' if timed else 'max'].format(v=column)} AS {column}" for column in settled
+    ]
+    if experiment.cluster:
+        per_unit.append("coalesce(min(cluster), 'unit ' || unit) AS cluster")
+    variant = _PER_UNIT["first"].format(v="variant") if timed else "min(variant)"
+    table = "facts"
+    if windows:
+        table = (
+            "(SELECT facts.*, entered FROM facts "
+            "JOIN (SELECT unit, min(happened) AS entered FROM facts GROUP BY unit) AS entries USING (unit))"
+        )
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE all_units AS
+        SELECT unit, {variant} AS variant, coalesce(min(variant) <> max(variant), false) AS crossed,
+               min(happened) AS since, count(*) AS told {"," if per_unit else ""} {", ".join(per_unit)}
+        FROM {table} WHERE unit IS NOT NULL GROUP BY unit ORDER BY unit
+        """
+    )
+
+
+def _ripe(metric: Metric, last: float | None) -> str:
+    """The condition that a unit has been in for the whole of the metric's window when the data end."""
+    if metric.window is None or last is None:
+        return "true"
+    return f"since + {metric.window!r} <= {last!r}"
 
 
 def _aggregate(metric: Metric, column: str, timed: bool) -> str:
     # Without a time there is one row per unit wherever order would matter (checked), so any of them will do.
     how = metric.per_unit if timed or metric.per_unit not in ("first", "last") else "max"
-    return _PER_UNIT[how].format(v=column)
+    within = "" if metric.window is None else f" FILTER (WHERE happened < entered + {metric.window!r})"
+    return _PER_UNIT[how].format(v=column) + within
 
 
 def _check_yes_or_no(connection: duckdb.DuckDBPyConnection, metric: Metric, table: str, column: str) -> None:
-    wrong, example = _one(
+    wrong, example = one(
         connection, f"SELECT count(DISTINCT unit), min({column}) FROM {table} WHERE {column} NOT IN (0, 1)"
     )
     if wrong:
@@ -229,114 +284,3 @@ def _check_yes_or_no(connection: duckdb.DuckDBPyConnection, metric: Metric, tabl
 
 def _counted(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
-
-
-def _tallies(
-    connection: duckdb.DuckDBPyConnection,
-    metric: Metric,
-    index: int,
-    arms: list[str],
-    units: Mapping[str, int] | None,
-    *,
-    clustered: bool,
-    where: str = "true",
-) -> dict[str, Tally]:
-    if units is None:
-        units = dict.fromkeys(arms, 0) | dict(
-            connection.execute(
-                f"SELECT variant, count(*) FROM units WHERE {where} GROUP BY variant"
-            ).fetchall()
-        )
-    x, y = f"m{index}_x", f"m{index}_y"
-    ratio = metric.kind == "ratio"
-    valued = f"({where}) AND {x} IS NOT NULL" + (f" AND {y} IS NOT NULL" if ratio else "")
-    found = connection.execute(
-        f"SELECT variant, count(*), avg({x}), var_pop({x}) * count(*) FROM units WHERE {valued} GROUP BY variant"
-    ).fetchall()
-    _check_finite(metric, (number for row in found for number in row[2:]))
-    single = {variant: (n, Moments(n, mean, m2)) for variant, n, mean, m2 in found}
-    pairs: dict[str, PairMoments] = {}
-    if ratio or clustered:
-        denominator = y if ratio else "1.0"
-        cluster = ", cluster" if clustered else ""
-        table = f"(SELECT variant, {x} AS a, {denominator} AS b{cluster} FROM units WHERE {valued})"
-        if clustered:
-            # Sums per cluster: a mean over units is a ratio of sums over clusters.
-            table = (
-                f"(SELECT variant, sum(a) AS a, sum(b) AS b FROM {table} "
-                "GROUP BY variant, cluster ORDER BY variant, cluster)"
-            )
-        for variant, *numbers in connection.execute(
-            f"""SELECT variant, count(*), avg(a), avg(b), var_pop(a) * count(*), var_pop(b) * count(*),
-                       covar_pop(a, b) * count(*) FROM {table} GROUP BY variant"""
-        ).fetchall():
-            _check_finite(metric, numbers)
-            pairs[variant] = PairMoments(*numbers)
-    empty = (0, Moments.zero())
-    return {
-        arm: Tally(
-            units=single.get(arm, empty)[0],
-            missing=units[arm] - single.get(arm, empty)[0],
-            moments=None if ratio else single.get(arm, empty)[1],
-            pairs=pairs.get(arm, PairMoments.zero()) if ratio or clustered else None,
-        )
-        for arm in arms
-    }
-
-
-def _check_finite(metric: Metric, numbers: Iterable[float]) -> None:
-    if not all(math.isfinite(number) for number in numbers):
-        raise DataError(
-            f"the values of {metric.name} are too large to be added up: their squares leave the range of a "
-            "number (about 1e308). Record them in a larger unit"
-        )
-
-
-def _quantiles(
-    connection: duckdb.DuckDBPyConnection,
-    metric: Metric,
-    column: str,
-    arms: list[str],
-    units: Mapping[str, int],
-    *,
-    clustered: bool,
-) -> dict[str, Tally]:
-    group = "units.cluster" if clustered else "units.unit"
-    result = {}
-    for arm in arms:
-        connection.execute(
-            f"""CREATE OR REPLACE TEMP TABLE readings AS
-                SELECT {group} AS block, units.unit AS unit, facts.{column} AS value
-                FROM facts JOIN units ON units.unit = facts.unit
-                WHERE units.variant = ? AND facts.{column} IS NOT NULL""",
-            [arm],
-        )
-        (seen,) = _one(connection, "SELECT count(DISTINCT unit) FROM readings")
-        result[arm] = Tally(
-            units=seen,
-            missing=units[arm] - seen,
-            quantile=_quantile(connection, metric.q or 0.5)
-            if seen
-            else NotEstimable("there are no readings"),
-        )
-    return result
-
-
-def _quantile(connection: duckdb.DuckDBPyConnection, q: float) -> QuantileSummary | NotEstimable:
-    def at(level: float) -> float:
-        return float(_one(connection, f"SELECT quantile_disc(value, {level!r}) FROM readings")[0])
-
-    value = at(q)
-    numbers = _one(
-        connection,
-        f"""SELECT count(*), avg(a), avg(b), var_pop(a) * count(*), var_pop(b) * count(*), covar_pop(a, b) * count(*)
-            FROM (SELECT count(*) FILTER (WHERE value <= {value!r}) AS a, count(*) AS b
-                  FROM readings GROUP BY block ORDER BY block)""",
-    )
-    levels = quantile_levels(q, PairMoments(*numbers))
-    if isinstance(levels, NotEstimable):
-        return levels
-    low, high = (at(level) for level in levels)
-    if high <= low:
-        return NotEstimable("the readings do not vary around the quantile")
-    return QuantileSummary(q, numbers[0], value, (high - low) / (2.0 * critical(0.025)))

@@ -22,7 +22,7 @@ from equipoise.events.facts import Turn
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Quantity
-from equipoise.measurement.tables import quantities
+from equipoise.measurement.tables import covariate_names, quantities
 from equipoise.measurement.tally import Aside, Read
 from equipoise.measurement.warmth import ArmWarmth
 
@@ -92,7 +92,7 @@ class _Reading:
         ).hexdigest()
 
     def exposures(self) -> None:
-        """`exposures`: unit, arm, time, cluster and segments of everyone exposed to this revision."""
+        """`exposures`: unit, arm, time, cluster, segments and covariates of everyone exposed to this revision."""
         experiment, run = self._experiment, self._connection.execute
         shape = {
             "digest": "VARCHAR",
@@ -107,6 +107,7 @@ class _Reading:
             "happened": "happened",
             "cluster": _word(experiment.cluster),
         } | {f"s{index}": _word(segment) for index, segment in enumerate(experiment.segments)}
+        columns |= {f"z{index}": _measure(name) for index, name in enumerate(covariate_names(experiment))}
         self._fill("exposed", "exposure", shape, columns, given=("digest", "unit", "variant"))
         run(
             "CREATE TEMP VIEW exposures AS SELECT * EXCLUDE (digest) FROM exposed "
@@ -147,8 +148,7 @@ class _Reading:
 
     def values(self, stream: str, names: Mapping[str, str]) -> None:
         """`outcomes` or `scores`: whose, when, and for each of `names` the value so called."""
-        # Words are no number, not even where they look like one.
-        number = "CASE WHEN json_type(told.value) <> 'VARCHAR' THEN TRY_CAST(told.value AS DOUBLE) END"
+        number = _number("told.value")
         columns = {"unit": "told.unit", "name": "told.name", "happened": "happened"} | {
             name: f"CASE WHEN told.name = '{called}' THEN {number} END" for name, called in names.items()
         }
@@ -229,11 +229,25 @@ def _little_endian(numbers: Sequence[float]) -> bytes:
     return packed.tobytes()
 
 
+def _number(value: str) -> str:
+    """JSON as a number, true as 1. Words are no number, not even where they look like one."""
+    return f"CASE WHEN json_type({value}) <> 'VARCHAR' THEN TRY_CAST({value} AS DOUBLE) END"
+
+
+def _attribute(name: str) -> str:
+    return f"told.attributes['{name.replace(chr(39), chr(39) * 2)}']"
+
+
+def _measure(attribute: str) -> str:
+    """An attribute as a number; NULL where it was not known or is no number."""
+    return _number(_attribute(attribute))
+
+
 def _word(attribute: str | None) -> str:
     """An attribute as text, as a table's column would be read; NULL where it was not known."""
     if attribute is None:
         return "CAST(NULL AS VARCHAR)"
-    value = f"told.attributes['{attribute.replace(chr(39), chr(39) * 2)}']"
+    value = _attribute(attribute)
     return f"CASE json_type({value}) WHEN 'NULL' THEN NULL ELSE {value}->>'$' END"
 
 
@@ -260,16 +274,18 @@ def _join(
     connection: duckdb.DuckDBPyConnection, experiment: Experiment, told: Mapping[str, Sequence[str]]
 ) -> None:
     """`facts`: the exposures, and what happened to the exposed from their first exposure on."""
-    segments = [f"s{index}" for index in range(len(experiment.segments))]
+    # What is settled at the first exposure, and no later value moves.
+    settled = [f"s{index}" for index in range(len(experiment.segments))]
+    settled += [f"z{index}" for index in range(len(covariate_names(experiment)))]
     columns = [column for of in told.values() for column in of]
     blank = "".join(f", NULL::DOUBLE AS {column}" for column in columns)
     parts = [
-        f"SELECT unit, variant, happened, cluster{blank}{''.join(f', {each}' for each in segments)} FROM exposures"
+        f"SELECT unit, variant, happened, cluster{blank}{''.join(f', {each}' for each in settled)} FROM exposures"
     ]
     for table, own in told.items():
         if own:
             listed = "".join(f", {column if column in own else 'NULL'} AS {column}" for column in columns)
-            listed += "".join(f", NULL AS {each}" for each in segments)
+            listed += "".join(f", NULL AS {each}" for each in settled)
             parts.append(
                 f"SELECT h.unit, NULL, h.happened, NULL{listed} FROM {table} AS h "
                 f"JOIN firsts ON firsts.unit = h.unit AND h.happened >= firsts.since WHERE {_valued(table, own)}"

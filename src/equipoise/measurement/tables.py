@@ -170,6 +170,11 @@ def quantities(experiment: Experiment) -> list[Quantity]:
     return sorted({q for metric in experiment.metrics for q in metric.quantities}, key=str)
 
 
+def covariate_names(experiment: Experiment) -> list[str]:
+    """Every covariate some metric is adjusted by, once, in a fixed order."""
+    return sorted({name for metric in experiment.metrics for name in metric.covariates})
+
+
 def table_facts(
     connection: duckdb.DuckDBPyConnection, experiment: Experiment, source: TableSource
 ) -> Mapping[Quantity, str]:
@@ -195,6 +200,8 @@ def table_facts(
         columns[quantity] = name
     for segment in experiment.segments:
         wanted[f"segment {segment}"] = source.columns.get(segment, segment)
+    settled = {name: source.columns.get(name, name) for name in covariate_names(experiment)}
+    wanted |= {f"covariate {name}": column for name, column in settled.items()}
     cluster = None
     if experiment.cluster:
         cluster = wanted["cluster"] = source.columns.get(experiment.cluster, experiment.cluster)
@@ -216,11 +223,12 @@ def table_facts(
             f"CAST({_quoted(wanted[f'segment {segment}'])} AS VARCHAR) AS s{index}"
             for index, segment in enumerate(experiment.segments)
         ),
+        *(f"{_numeric(column, types[column])} AS z{i}" for i, column in enumerate(settled.values())),
     ]
     # A table, not a view: text is trimmed and read as numbers once, however often it is counted.
     connection.execute(f"CREATE TEMP TABLE facts AS SELECT {', '.join(selected)} FROM source_rows")
-    for quantity, name in columns.items():
-        _check_numbers(connection, quantity, name, types[name])
+    for what, name in [*((str(quantity), name) for quantity, name in columns.items()), *settled.items()]:
+        _check_numbers(connection, what, name, types[name])
     if source.time:
         _check_times(connection, source.time)
     _check_variants(connection, experiment)
@@ -256,7 +264,7 @@ def _strays(count: int, one: str, many: str, example: object) -> str:
     return f"{count:,} values that are not {many}, such as {example!r}"
 
 
-def _check_numbers(connection: duckdb.DuckDBPyConnection, quantity: Quantity, column: str, kind: str) -> None:
+def _check_numbers(connection: duckdb.DuckDBPyConnection, what: str, column: str, kind: str) -> None:
     text, number = _text(column), _numeric(column, kind)
     given = f"{_quoted(column)} IS NOT NULL" if _TYPED.match(kind) else f"{text} <> ''"
     wrong, example = connection.execute(
@@ -265,7 +273,7 @@ def _check_numbers(connection: duckdb.DuckDBPyConnection, quantity: Quantity, co
     ).fetchone() or (0, None)
     if wrong:
         raise DataError(
-            f"the column '{column}' ({quantity}) holds {_strays(wrong, 'a number', 'numbers', example)}. "
+            f"the column '{column}' ({what}) holds {_strays(wrong, 'a number', 'numbers', example)}. "
             "Accepted: finite numbers, true, false, or empty for unknown"
         )
 

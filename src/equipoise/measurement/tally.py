@@ -7,10 +7,31 @@ from dataclasses import dataclass, field
 
 from equipoise.measurement.warmth import ArmWarmth
 from equipoise.stats.comparison.quantiles import QuantileSummary
+from equipoise.stats.covariates.cross_moments import CrossMoments
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
 
-__all__ = ["Aside", "Measurement", "Read", "Tally"]
+__all__ = ["Aside", "Cap", "ClusterTotals", "Enrolment", "Measurement", "Read", "SegmentTallies", "Tally"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTotals:
+    """The sum and the size of every cluster in one arm, in an order shared by all arms and without names.
+
+    A cluster that an arm has nothing of has sum 0 and size 0 there.
+    """
+
+    sums: tuple[float, ...]
+    sizes: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """What winsorising did: `units` values above `value`, the quantile `q` over all arms, count as `value`."""
+
+    q: float
+    value: float
+    units: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +40,10 @@ class Tally:
 
     `units` have a value, `missing` have none. `moments` are of the units' values (proportion, mean,
     count); `pairs` of numerator and denominator, per unit for a ratio, or of sums and counts per
-    cluster where the experiment is clustered; `quantile` of a quantile metric.
+    cluster where the experiment is clustered; `quantile` of a quantile metric. `immature` units have not been
+    in for the whole of the metric's window; they are in neither count. `covariates` has the value (for a ratio
+    numerator and denominator) beside the declared covariates: first their values, then whether each is
+    unknown. `totals` is there where clusters are few.
     """
 
     units: int
@@ -27,6 +51,9 @@ class Tally:
     moments: Moments | None = None
     pairs: PairMoments | None = None
     quantile: QuantileSummary | NotEstimable | None = None
+    immature: int = 0
+    covariates: CrossMoments | None = None
+    totals: ClusterTotals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +84,30 @@ class Read:
     rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """Units that were exposed and do not count: in the burn-in, or in a cycle that is not over.
+
+    `whole_cycles` is how many cycles are over, or None where that is not asked.
+    """
+
+    burn_in: int = 0
+    unfinished: int = 0
+    whole_cycles: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentTallies:
+    """The primary's tallies by value of one attribute and by arm: the most frequent values, in that order.
+
+    `others` counts the values that are too rare to be among them.
+    """
+
+    attribute: str
+    values: Mapping[str, Mapping[str, Tally]]
+    others: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """What a source holds about an experiment.
@@ -65,6 +116,8 @@ class Measurement:
     units were seen in several variants; they count for the one seen first (`kept`), or are left out
     where no time tells which that was. `critical_segments` holds, for each critical segment of the
     definition and in its order, the tallies of its metric within it. `rows_without_unit` could not be attributed to anybody.
+    `segments` has the primary by segment, `otherwise` the primary's tallies had crossed units been handled the
+    other way (empty where none crossed, or no time tells), `caps` what was winsorised, by metric.
     `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `aside` is
     what does not count, `read` what of a log went in (None for a table).
     """
@@ -82,3 +135,7 @@ class Measurement:
     aside: Aside = field(default_factory=Aside)
     critical_segments: tuple[Mapping[str, Tally], ...] = ()
     read: Read | None = None
+    enrolment: Enrolment = Enrolment()
+    caps: Mapping[str, Cap] = field(default_factory=dict)
+    segments: tuple[SegmentTallies, ...] = ()
+    otherwise: Mapping[str, Tally] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -13,7 +14,7 @@ from equipoise.figures.page import page, render
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.verdict.deciding import Verdict
 from equipoise.verdict.screen import Screen
-from equipoise.verdict.text import HEADERS, answer, cells
+from equipoise.verdict.text import HEADERS, answer, cells, sentences
 from equipoise.verdict.wording import is_rate
 
 __all__ = ["html"]
@@ -32,6 +33,12 @@ _BODY = """
 <h2>What it shows</h2>
 {% for each in figures %}{{ each }}{% endfor %}
 {{ effects }}
+{% if findings.segments %}
+<h3>By segment</h3>
+{{ forest }}
+{{ segments }}
+{% endif %}
+{% if sentences %}<ul>{% for line in sentences %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
 {% if findings.family %}<p>Adjusted together: {{ findings.family }}.</p>{% endif %}
 {% elif not findings.healthy %}
 <h2>What it shows</h2>
@@ -68,6 +75,9 @@ def html(findings: Findings, verdict: Verdict, screen: Screen | None) -> str:
         ),
         figures=_figures(findings),
         effects=table(HEADERS, [cells(effect) for effect in findings.effects]),
+        segments=table(HEADERS, [cells(effect) for effect in findings.segments]),
+        forest=_forest(findings),
+        sentences=sentences(findings),
     )
     measured = findings.measurement
     foot = (
@@ -132,6 +142,24 @@ def _figures(findings: Findings) -> list[Markup]:
     if findings.look.of > 1 and findings.primary:
         made.append(_boundary_figure(findings))
     return made
+
+
+def _forest(findings: Findings) -> Markup | None:
+    """The primary's effect within each segment, below one another."""
+    if not findings.segments or not findings.primary:
+        return None
+    rate = is_rate(findings.segments[0])
+    return _interval_figure(
+        [
+            replace(_row(effect, lambda x: x), label=f"{effect.segment}, {effect.variant}")
+            for effect in findings.segments
+        ],
+        title=f"{findings.segments[0].metric} within segments: difference from control",
+        axis="treatment − control, in percentage points" if rate else "treatment − control, in its own unit",
+        caption="The primary within each segment. These intervals hold one by one; the answers beside them are "
+        "adjusted for their number and do not decide.",
+        points=rate,
+    )
 
 
 def _interval_figure(

@@ -8,9 +8,9 @@ from equipoise.analysis.findings import Effect, Findings
 from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.deciding import Verdict
 from equipoise.verdict.screen import Screen
-from equipoise.verdict.wording import NONE, interval, tested, value
+from equipoise.verdict.wording import NONE, adjusted, interval, tested, value
 
-__all__ = ["HEADERS", "answer", "cells", "markdown", "summary"]
+__all__ = ["HEADERS", "answer", "cells", "markdown", "sentences", "summary"]
 
 MARKS = {"ship": "✔", "hold": "■", "roll back": "✖", "keep running": "…", "invalid": "!"}
 _HEALTH = {"ok": "✔", "note": "·", "invalid": "✖"}
@@ -35,6 +35,9 @@ def summary(findings: Findings, verdict: Verdict, screen: Screen | None) -> str:
     ]
     if findings.effects:
         lines += ["", *_grid(HEADERS, [cells(effect) for effect in findings.effects])]
+        if findings.segments:
+            lines += ["", "By segment:", *_grid(HEADERS, [cells(effect) for effect in findings.segments])]
+        lines += ["", *beside] if (beside := sentences(findings)) else []
     elif not findings.healthy:
         lines += ["", "Effects are withheld: on these data none could be trusted."]
     lines += _closing(findings, verdict, screen)
@@ -63,8 +66,10 @@ def markdown(findings: Findings, verdict: Verdict, screen: Screen | None) -> str
             "|" + "---|" * len(HEADERS),
             *(
                 "| " + " | ".join(_escape(cell) for cell in cells(effect)) + " |"
-                for effect in findings.effects
+                for effect in (*findings.effects, *findings.segments)
             ),
+            "",
+            *(f"- {_escape(sentence)}" for sentence in sentences(findings)),
             "",
         ]
     elif not findings.healthy:
@@ -100,6 +105,25 @@ def answer(effect: Effect) -> str:
         return "no difference shown"
     better = (effect.estimate.value > 0) == (effect.better == "higher")
     return "better" if better else "worse"
+
+
+def sentences(findings: Findings) -> list[str]:
+    """What belongs beside the effects: covariates, crossed units handled the other way, cautions.
+
+    Said once for each effect with covariates, whether they helped or not.
+    """
+    said = [
+        adjusted(effect, effect.adjustment)
+        for effect in findings.effects
+        if effect.adjustment is not None and effect.held is None
+    ]
+    handled = "left out" if findings.measurement.kept else "counted for the variant seen first"
+    said += [
+        f"Sensitivity: with the {findings.measurement.crossed:,} units seen in two variants {handled}, "
+        f"{effect.metric} in {effect.variant} is {interval(effect)}."
+        for effect in findings.otherwise
+    ]
+    return said + [f"{_HEALTH[check.status]} {check.name}: {check.says}" for check in findings.cautions]
 
 
 def _closing(findings: Findings, verdict: Verdict, screen: Screen | None) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from equipoise.analysis.findings import Effect
+from dataclasses import replace
+
+from equipoise.analysis.findings import Adjustment, Effect
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["change", "interval", "is_rate", "tested", "value"]
+__all__ = ["adjusted", "change", "interval", "is_rate", "tested", "value"]
 
 NONE = "–"
 
@@ -39,6 +41,20 @@ def interval(effect: Effect) -> str:
     if isinstance(estimate, NotEstimable):
         return f"not estimable: {estimate.reason}"
     return f"{change(effect, estimate.value)} ({change(effect, estimate.low)} to {change(effect, estimate.high)})"
+
+
+def adjusted(effect: Effect, adjustment: Adjustment) -> str:
+    """What covariates did to an effect, in a sentence: the measured gain, never a promised one."""
+    by = ", ".join(adjustment.covariates)
+    if adjustment.gain is None:
+        return f"{effect.name} in {effect.variant} is not adjusted by {by}: {adjustment.because}."
+    plain = interval(replace(effect, estimate=adjustment.plain))
+    took = (
+        f"which took {adjustment.gain:.1%} of the variance away"
+        if adjustment.gain >= 0.0005
+        else f"which took nothing of the variance away ({adjustment.gain:.2%})"
+    )
+    return f"{effect.name} in {effect.variant} is adjusted by {by}, {took}; unadjusted it is {plain}."
 
 
 def tested(result: Estimate | NotEstimable, adjusted: float | None) -> str:
