@@ -108,7 +108,6 @@ def metrics(draw: st.DrawFn) -> dict[str, Any]:
             "limit": finite,
             "tier": st.sampled_from(["human", "judge", "code"]),
             "per_unit": st.sampled_from(["any", "all", "first", "last", "mean", "sum", "max", "min"]),
-            "window": durations.filter(lambda each: float(each.rstrip("mshdw")) > 0),
         }))  # fmt: skip
         result[name] = metric
     return result
@@ -203,7 +202,6 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
         "plan": st.fixed_dictionaries({}, optional={
             "alpha": rates, "power": rates, "looks": st.sets(rates, max_size=3).map(lambda some: [*sorted(some), 1]),
             "spending": st.sampled_from(["obrien_fleming", "pocock"]), "burn_in": durations, "cycle": durations, "units_per_day": positive,
-            "whole_cycles": st.booleans(), "crossed": st.sampled_from(["first_seen", "exclude"]),
         }),
         "critical_segments": st.lists(
             st.builds(lambda a, v, m, x: {"where": f"{a}={v}", "metric": m, "margin": x}, st.sampled_from(segments or ["none"]), st.from_regex(r"[^\x00-\x20\n\ud800-\udfff]{1,9}", fullmatch=True), metric, amounts),
