@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ import pytest
 from equipoise import analyze
 from equipoise.experiment.identity import canonical
 from equipoise.experiment.reading import load_experiment, read_canonical
+from equipoise.stats.health.novelty import DailyMoments
 from equipoise.verdict.analysis import Analysis
 
 DAY = 86_400.0
@@ -200,6 +202,72 @@ def test_a_burn_in_that_is_not_over_is_no_reason_to_call_the_data_invalid(tmp_pa
         "ok",
         "100 units first exposed in the burn-in of 5 days do not count",
     )
+
+
+@pytest.mark.parametrize(
+    ("late", "status", "means"),
+    [
+        (0.3, "note", "it fades, as novelty does: what lasts may be less than the average"),
+        (1.0, "ok", "no trend was found, which does not show that there is none"),
+        (3.0, "note", "it grows, as habits do: what lasts may be more than the average"),
+    ],
+)
+def test_an_effect_that_fades_is_told_from_one_that_lasts(tmp_path, late, status, means):
+    """Clicks a day over four days of 400 units: the treatment's day effect goes from 1 to `late`, by day."""
+    rng = random.Random(5)
+    rows = [
+        {
+            "unit": f"u{n}",
+            "variant": ("control", "b")[n % 2],
+            "time": n * 10.0 + day * DAY + 60.0 * rng.random() * (day > 0),
+            "device": "mobile",
+            "clicks": rng.gauss(5.0, 1.0) + (n % 2) * (1.0 + (late - 1.0) * day / 3),
+        }
+        for n in range(400)
+        for day in range(4)
+    ] + [{"unit": "last", "variant": "b", "time": 4.1 * DAY, "device": "mobile", "clicks": 5.0}]
+    path = definition(tmp_path)
+    path.write_text(
+        path.read_text(encoding="utf-8")
+        .replace("kind: proportion, of: outcome.solved", "kind: count, of: outcome.clicks")
+        .replace("per_unit: any, baseline: 0.7, mde: 0.05", "spread: 2.0, mde: 1.0"),
+        encoding="utf-8",
+    )
+    analysis = analyze(path, pl.DataFrame(rows), closing=True)
+    daily = analysis.findings.measurement.daily
+    assert daily.days == 4
+    # The last unit has had no day yet.
+    assert {arm: moments.n for arm, moments in daily.moments.items()} == {"control": 200, "b": 200}
+    for arm, odd in (("control", 0), ("b", 1)):
+        by_unit = [[row["clicks"] for row in rows[4 * n : 4 * n + 4]] for n in range(400) if n % 2 == odd]
+        twin = DailyMoments.of(by_unit)
+        assert daily.moments[arm].means == pytest.approx(twin.means, rel=1e-9)
+        assert [x for row in daily.moments[arm].products for x in row] == pytest.approx(
+            [x for row in twin.products for x in row], rel=1e-9, abs=1e-9
+        )
+    found = next(check for check in analysis.findings.cautions if check.name == "effect by day")
+    assert found.status == status
+    assert found.says.startswith("solved in b moves by ")
+    assert found.says.endswith(means)
+    assert found.says in analysis.summary()
+
+
+def test_one_row_for_each_unit_says_nothing_of_its_days(tmp_path):
+    """Where everything is dated by the exposure there is no effect by day, rather than one that fades."""
+    path = definition(tmp_path)
+    path.write_text(
+        path.read_text(encoding="utf-8")
+        .replace("kind: proportion", "kind: count")
+        .replace("per_unit: any, baseline: 0.7, mde: 0.05", "spread: 2.0, mde: 1.0"),
+        encoding="utf-8",
+    )
+    table = frame({("control", "mobile"): (300, 500), ("b", "mobile"): (340, 500)})
+    late = pl.DataFrame(
+        [{"unit": "late", "variant": "b", "time": 9 * DAY, "device": "mobile", "solved": True}]
+    )
+    analysis = analyze(path, pl.concat([table, late]), closing=True)
+    assert analysis.findings.measurement.daily is None
+    assert "effect by day" not in {check.name for check in analysis.findings.cautions}
 
 
 def test_what_counts_is_part_of_the_identity_and_reads_back(tmp_path):

@@ -9,6 +9,7 @@ from equipoise.analysis.effects import difference, effect_of, value_of
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.analysis.health import check_health
 from equipoise.analysis.looks import LookState, PastLook, look_now, planned_looks
+from equipoise.analysis.novelty import novelty
 from equipoise.analysis.segments import directions, mixes, segment_effects
 from equipoise.experiment.amount import Amount
 from equipoise.experiment.definition import Experiment
@@ -60,7 +61,9 @@ def analyse(
         planned=planned_looks(experiment),
         segments=segments,
         otherwise=_otherwise(experiment, measured, look) if shown else (),
-        cautions=tuple(directions(experiment, measured, segments)) if shown else (),
+        cautions=(*directions(experiment, measured, segments), *novelty(experiment, measured))
+        if shown
+        else (),
     )
 
 

@@ -9,9 +9,20 @@ from equipoise.measurement.warmth import ArmWarmth
 from equipoise.stats.comparison.quantiles import QuantileSummary
 from equipoise.stats.covariates.cross_moments import CrossMoments
 from equipoise.stats.estimate import NotEstimable
+from equipoise.stats.health.novelty import DailyMoments
 from equipoise.stats.moments import Moments, PairMoments
 
-__all__ = ["Aside", "Cap", "ClusterTotals", "Enrolment", "Measurement", "Read", "SegmentTallies", "Tally"]
+__all__ = [
+    "Aside",
+    "Cap",
+    "ClusterTotals",
+    "Daily",
+    "Enrolment",
+    "Measurement",
+    "Read",
+    "SegmentTallies",
+    "Tally",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +119,14 @@ class SegmentTallies:
     others: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Daily:
+    """The primary by day since first exposure and by arm, over units that had all the `days`; none if too few."""
+
+    days: int
+    moments: Mapping[str, DailyMoments] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """What a source holds about an experiment.
@@ -117,7 +136,8 @@ class Measurement:
     where no time tells which that was. `critical_segments` holds, for each critical segment of the
     definition and in its order, the tallies of its metric within it. `rows_without_unit` could not be attributed to anybody.
     `segments` has the primary by segment, `otherwise` the primary's tallies had crossed units been handled the
-    other way (empty where none crossed, or no time tells), `caps` what was winsorised, by metric.
+    other way (empty where none crossed, or no time tells), `daily` the primary by day since exposure where it
+    adds up, `caps` what was winsorised, by metric.
     `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `aside` is
     what does not count, `read` what of a log went in (None for a table).
     """
@@ -139,3 +159,4 @@ class Measurement:
     caps: Mapping[str, Cap] = field(default_factory=dict)
     segments: tuple[SegmentTallies, ...] = ()
     otherwise: Mapping[str, Tally] = field(default_factory=dict)
+    daily: Daily | None = None

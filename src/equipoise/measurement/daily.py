@@ -1,0 +1,65 @@
+"""What each unit did on each of its first days: the moments that tell whether an effect fades."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from equipoise.experiment.metric import Metric
+from equipoise.measurement.counting import one
+from equipoise.measurement.tally import Daily
+from equipoise.stats.health.novelty import DailyMoments
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["daily"]
+
+DAY = 86_400.0
+FEWEST_DAYS, MOST_DAYS = 3, 14
+
+
+def daily(
+    connection: duckdb.DuckDBPyConnection,
+    metric: Metric,
+    column: str,
+    arms: Sequence[str],
+    last: float | None,
+) -> Daily | None:
+    """A metric that adds up, by day since first exposure; None where it does not add up or there are no times.
+
+    A day without a value is worth 0. Only units that were in for all the days count; there are as many days as
+    half of the units have had, fourteen at most and three at least: no effect has a say in it.
+    """
+    if last is None or metric.per_unit != "sum" or metric.kind not in ("mean", "count"):
+        return None
+    (had,) = one(connection, f"SELECT quantile_disc({last!r} - since, 0.5) FROM units")
+    most = MOST_DAYS if metric.window is None else min(MOST_DAYS, int(metric.window // DAY))
+    days = 0 if had is None else min(most, int(had // DAY))
+    if days < FEWEST_DAYS:
+        return Daily(days)
+    totals = ", ".join(
+        f"coalesce(sum({column}) FILTER (WHERE happened >= since + {day * DAY!r} "
+        f"AND happened < since + {(day + 1) * DAY!r}), 0) AS d{day}"
+        for day in range(days)
+    )
+    upper = [(i, j) for i in range(days) for j in range(i, days)]
+    rows = connection.execute(
+        f"""SELECT variant, count(*), {", ".join(f"avg(d{day})" for day in range(days))},
+                   {", ".join(f"covar_pop(d{i}, d{j}) * count(*)" for i, j in upper)}
+            FROM (SELECT unit, any_value(units.variant) AS variant, {totals}
+                  FROM units JOIN (SELECT unit, happened, {column} FROM facts) AS told USING (unit)
+                  WHERE since + {days * DAY!r} <= {last!r} GROUP BY unit ORDER BY unit)
+            GROUP BY variant"""
+    ).fetchall()
+    found = {}
+    for variant, n, *numbers in rows:
+        products = [[0.0] * days for _ in range(days)]
+        for (i, j), product in zip(upper, numbers[days:], strict=True):
+            products[i][j] = products[j][i] = product
+        found[variant] = DailyMoments(n, tuple(numbers[:days]), tuple(tuple(row) for row in products))
+    if not any(mean for moments in found.values() for mean in moments.means[1:]):
+        # One row a unit: what is dated by the exposure says nothing of later days.
+        return None
+    nothing = DailyMoments(0, (0.0,) * days, ((0.0,) * days,) * days)
+    return Daily(days, {arm: found.get(arm, nothing) for arm in arms})
