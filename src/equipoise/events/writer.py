@@ -189,7 +189,9 @@ class LogWriter:
             self._log.append([row for group in batch for row in group.rows])
         except Exception as error:  # noqa: BLE001 - whatever it is, each waiting caller must hear of it
             self.error = self.trouble = error
-            kept = [group for group in batch if group.told is None] if self._patient and not self._closed else []
+            kept = (
+                [group for group in batch if group.told is None] if self._patient and not self._closed else []
+            )
             again = sum(len(group.rows) for group in kept)
             with self._changed:
                 self.failed += self._writing - again
