@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from equipoise.analysis.absence import absences
 from equipoise.analysis.effects import difference, effect_of, value_of
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.analysis.health import check_health
@@ -61,7 +62,11 @@ def analyse(
         planned=planned_looks(experiment),
         segments=segments,
         otherwise=_otherwise(experiment, measured, look) if shown else (),
-        cautions=(*directions(experiment, measured, segments), *novelty(experiment, measured))
+        cautions=(
+            *absences(experiment, measured),
+            *directions(experiment, measured, segments),
+            *novelty(experiment, measured),
+        )
         if shown
         else (),
     )
