@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.verdict.ahead import until_next_look, until_settled
 
 __all__ = ["EXIT_CODES", "Verdict", "decide"]
 
@@ -77,7 +78,7 @@ def decide(findings: Findings) -> Verdict:
             word="keep running",
             because=findings.look.says,
             evidence=evidence,
-            would_change="the next registered look",
+            would_change=until_next_look(findings),
         )
     lacking = [e.estimate for e in findings.primary if isinstance(e.estimate, NotEstimable)]
     if lacking:
@@ -119,10 +120,11 @@ def _judge(findings: Findings, breached: dict[str, list[Effect]], evidence: tupl
     # Arms that would have been shipped, had they not broken a guardrail.
     spoiled = [guard for arm, side in crossed.items() if side > 0 for guard in breached[arm]]
     in_doubt = ", ".join(sorted({guard.name for guard in doubtful}))
+    settling = ", and ".join(dict.fromkeys(until_settled(guard, findings) for guard in doubtful))
     if findings.look.final:
         if doubtful:
             because = f"{metric} improved, but it is not shown that {in_doubt} stayed within the margin"
-            change = "more units for the guardrail, or a margin that was declared wider before launch"
+            change = f"{settling}; or a margin that was declared wider before launch"
         elif spoiled:
             because = f"{metric} improved in {spoiled[0].variant}, but {spoiled[0].name} is breached there"
             change = "a new revision that keeps within the margin"
@@ -142,16 +144,16 @@ def _judge(findings: Findings, breached: dict[str, list[Effect]], evidence: tupl
         )
     if doubtful:
         because = f"{metric} improved beyond its boundary, and {in_doubt} is still in doubt"
-        change = f"units enough to settle {in_doubt}"
+        change = settling
     elif spoiled:
         because = (
             f"{metric} improved beyond its boundary in {spoiled[0].variant}, but {spoiled[0].name} is breached "
             "there; no other arm has crossed yet"
         )
-        change = "the next registered look, for the other arms"
+        change = f"for the other arms, {until_next_look(findings)}"
     else:
         because = f"{metric} has not crossed its boundary at this look"
-        change = "the next registered look"
+        change = until_next_look(findings)
     return Verdict(word="keep running", because=because, evidence=evidence, would_change=change)
 
 

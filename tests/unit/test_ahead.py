@@ -1,0 +1,106 @@
+"""What would change a verdict is said in units, as far as they can be told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from equipoise.analysis.findings import Effect, Findings
+from equipoise.analysis.looks import LookState, PastLook
+from equipoise.measurement.tally import Measurement
+from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.verdict.ahead import until_next_look, until_settled
+from equipoise.verdict.deciding import decide
+
+LOOK = LookState(
+    due=False,
+    final=False,
+    number=1,
+    of=2,
+    fraction=0.4,
+    at=0.4,
+    boundary=2.0,
+    guard_boundary=2.0,
+    says="a peek at 40% of the planned information",
+)
+
+
+def findings(*effects: Effect, look: LookState = LOOK, units: int = 1_000) -> Findings:
+    return Findings(
+        experiment="e@0",
+        hypothesis="h",
+        health=(),
+        look=look,
+        effects=effects,
+        treatments=("b",),
+        planned=(PastLook(0.5, 2.8), PastLook(1.0, 2.0)),
+        measurement=Measurement(
+            source="by hand",
+            rows=200,
+            units={"control": units // 2, "b": units // 2},
+            crossed=0,
+            kept=True,
+            rows_without_unit=0,
+            clusters=None,
+            first=None,
+            last=None,
+            tallies={},
+        ),
+    )
+
+
+def guard(value: float, error: float, *, better: str = "higher", margin: float | None = 0.02) -> Effect:
+    return Effect(
+        metric="safety",
+        variant="b",
+        priority="guardrail",
+        kind="proportion",
+        better=better,
+        control=0.9,
+        treatment=0.9 + value,
+        units={"control": 500, "b": 500},
+        missing={},
+        relative=NotEstimable("not asked"),
+        estimate=Estimate(
+            value=value, standard_error=error, low=value - 2 * error, high=value + 2 * error, level=0.95, method="by hand"
+        ),
+        margin=margin,
+        held="not shown",
+        because="neither excluded nor shown",
+    )  # fmt: skip
+
+
+def test_the_next_look_is_so_many_units_away():
+    """1,000 units were 40% of the information, so 50% takes 250 more, and the end 1,500 more."""
+    told = until_next_look(findings())
+    assert told == "the next registered look, at 50% of the planned information: about 250 more units"
+    later = until_next_look(findings(look=replace(LOOK, fraction=0.5)))
+    assert later == "the next registered look, at 100% of the planned information: about 1,000 more units"
+    assert decide(findings()).would_change == told
+
+
+@pytest.mark.parametrize(
+    "unknown", [findings(look=replace(LOOK, fraction=None)), findings(look=replace(LOOK, fraction=1.2)), findings(units=0)]
+)  # fmt: skip
+def test_what_cannot_be_told_in_units_is_told_without(unknown):
+    assert until_next_look(unknown) == "the next registered look"
+
+
+@pytest.mark.parametrize(
+    ("held_up", "told"),
+    [
+        # Two standard errors of 0.02 against a distance of 0.02: four times the units.
+        (guard(0.0, 0.02), "about 3,000 more units for safety, if it stays as it is"),
+        (guard(0.01, 0.02, better="lower"), "about 15,000 more units for safety, if it stays as it is"),
+        (guard(0.0, 0.5), "more than 100 times the units there are, for safety"),
+        (
+            guard(-0.03, 0.02),
+            "a turn for the better of safety, which as it stands is worse by more than its margin",
+        ),
+        (guard(0.0, 0.001), "units enough to settle safety"),
+        (guard(0.0, 0.02, margin=None), "units enough to settle safety"),
+    ],
+)
+def test_a_guardrail_in_doubt_is_so_many_units_from_being_held(held_up, told):
+    assert until_settled(held_up, findings()) == told
