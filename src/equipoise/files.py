@@ -11,8 +11,8 @@ from equipoise.errors import UsageError
 __all__ = ["write_whole"]
 
 
-def write_whole(path: Path, text: str) -> Path:
-    """Write UTF-8 text so that a reader sees the old file or the new one, never a part; returns the path.
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """Write text as UTF-8, or bytes, so that a reader sees the old file or the new one, never a part; returns the path.
 
     Half a surrogate pair, which UTF-8 cannot say, becomes a question mark. Makes the folder where it is missing.
     Raises UsageError where the place cannot be written.
@@ -21,8 +21,8 @@ def write_whole(path: Path, text: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as stream:
-                stream.write(text)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
                 stream.flush()
                 os.fsync(stream.fileno())
             # mkstemp keeps the file to its owner; a report is as readable as any other new file.

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from equipoise.analysis.absence import absences
+from equipoise.analysis.declared import declared
 from equipoise.analysis.effects import difference, effect_of, value_of
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.analysis.health import check_health
 from equipoise.analysis.looks import LookState, PastLook, look_now, planned_looks
 from equipoise.analysis.novelty import novelty
 from equipoise.analysis.segments import directions, mixes, segment_effects
+from equipoise.analysis.so_far import effect_so_far
 from equipoise.experiment.amount import Amount
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
@@ -69,6 +71,8 @@ def analyse(
         )
         if shown
         else (),
+        so_far=effect_so_far(experiment, measured, level=look.level) if shown else (),
+        declared=declared(experiment),
     )
 
 

@@ -11,7 +11,7 @@ from equipoise.experiment.metric import Kind, Priority
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["Adjustment", "Check", "Effect", "Findings", "describe"]
+__all__ = ["Adjustment", "Check", "Effect", "Findings", "SoFar", "describe"]
 
 Status = Literal["ok", "note", "invalid"]
 Held = Literal["held", "breached", "not shown"]
@@ -79,13 +79,24 @@ class Effect:
         return f"{self.metric} in {self.segment}" if self.segment else self.metric
 
 
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """The primary's effect over everybody who had come in by the end of a day (1 is the first), in its own unit."""
+
+    variant: str
+    day: int
+    value: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """Health, look, effects. Where health is invalid, or the look is not due, effects are withheld.
 
     `segments` are the primary's effects by segment. `otherwise` is the primary had units that were seen in two
-    variants been handled the other way. `cautions` are checks of the effects themselves. All three inform and
-    do not decide.
+    variants been handled the other way. `cautions` are checks of the effects themselves. `so_far` is the primary's
+    effect by day. All four inform and do not decide. `declared` says what was written down before launch.
     """
 
     experiment: str
@@ -101,6 +112,8 @@ class Findings:
     segments: tuple[Effect, ...] = ()
     otherwise: tuple[Effect, ...] = ()
     cautions: tuple[Check, ...] = ()
+    so_far: tuple[SoFar, ...] = ()
+    declared: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def healthy(self) -> bool:
@@ -134,6 +147,8 @@ class Findings:
             "segments": [_effect(effect) for effect in self.segments],
             "otherwise": [_effect(effect) for effect in self.otherwise],
             "cautions": [asdict(check) for check in self.cautions],
+            "so_far": [asdict(each) for each in self.so_far],
+            "declared": dict(self.declared),
             "enrolment": asdict(measured.enrolment),
             "winsorised": {name: asdict(cap) for name, cap in measured.caps.items()},
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,8 @@ def analyze(
     report: Annotated[
         Path | None,
         typer.Option(
-            help="Where to write the HTML report (default: equipoise-out/NAME.html; with --json: none)."
+            help="Where to write the report, by its ending .html, .md, .json, .svg or .png "
+            "(default: equipoise-out/NAME.html; with --json: none)."
         ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
@@ -38,8 +40,11 @@ def analyze(
     from equipoise.errors import DataError
     from equipoise.events.opening import open_log
     from equipoise.experiment.reading import read_definition
+    from equipoise.verdict.analysis import report_form
 
-    path, late = Path(what), None
+    if report is not None:
+        report_form(report)
+    path = Path(what)
     # A folder that happens to be called like an experiment is not a definition.
     if path.suffix in (".yaml", ".yml") or os.path.isfile(what):
         reading = read_definition(path)
@@ -57,22 +62,17 @@ def analyze(
         record = open_log(log or settings.default_log(), create=False)
         try:
             with working("reading and counting"):
-                analysis = look(record, what, closing=final)
-                late = over_run(record, what)
+                analysis = replace(look(record, what, closing=final), over_run=over_run(record, what))
         finally:
             record.close()
         name = what
     if as_json:
         shown = analysis.to_dict()
-        if late is not None:
-            shown["over_run"] = late.to_dict()
         if report:
             shown["report"] = str(analysis.save(report))
         emit(shown)
     else:
         saved = analysis.save(report or Path("equipoise-out") / f"{name}.html")
         print(analysis.to_markdown() if markdown else analysis.summary())
-        if late is not None:
-            print(f"\n{late.says[0].upper()}{late.says[1:]}.")
         print(f"\nReport: {saved}")
     raise typer.Exit(analysis.verdict.exit_code)

@@ -2,51 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 from equipoise.conduct.ledger import registered
 from equipoise.conduct.pinning import Pin, computed
 from equipoise.events.log import EventLog
-from equipoise.verdict.analysis import Analysis
+from equipoise.verdict.analysis import OverRun
 
-__all__ = ["OverRun", "over_run"]
+__all__ = ["over_run"]
 
 _COUNTED = ("exposure", "turn", "outcome", "score", "loss")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverRun:
-    """Facts by kind that arrived after the last look, the verdict that stands, and the analysis of everything.
-
-    The analysis takes the place of the last look, at the information there is now and with the boundary that
-    belongs to it (Lan and DeMets 1983; Whitehead 1992, "Overrunning and underrunning in sequential trials"). It
-    is recorded nowhere.
-    """
-
-    facts: Mapping[str, int]
-    verdict: str
-    analysis: Analysis
-
-    @property
-    def says(self) -> str:
-        """What arrived, what the rule would say of it all, and that it changes nothing."""
-        told = ", ".join(f"{kind} {count:,}" for kind, count in self.facts.items())
-        would = self.analysis.verdict
-        return (
-            f"over-run: what arrived after the verdict ({told}) does not count in it. Of all the data together the "
-            f"rule would say {would.word}: {would.because}. The verdict stands: {self.verdict}"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return {
-            "facts": dict(self.facts),
-            "verdict": self.verdict,
-            "says": self.says,
-            "read_out": self.analysis.to_dict(),
-        }
 
 
 def over_run(log: EventLog, name: str) -> OverRun | None:

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from equipoise.figures.lettering import clean
 from equipoise.figures.numerals import ABSENT, number
 
-__all__ = ["banner", "figure", "table"]
+__all__ = ["MARKS", "banner", "figure", "table"]
 
 Kind = Literal["verdict", "gate"]
 
@@ -22,7 +22,7 @@ _WORDS: dict[Kind, tuple[str, ...]] = {
 _CHECK = "M5 12.5l4.5 4.5L19 7.5"
 _DOTS = "M5.5 12h.01M12 12h.01M18.5 12h.01"
 # One drawing per word, so that no word is told from another by colour alone.
-_MARKS = {
+MARKS = {
     "ship": _CHECK,
     "pass": _CHECK,
     "hold": "M9 6v12M15 6v12",
@@ -50,7 +50,7 @@ def banner(word: str, sentence: str, *, kind: Kind | None = None) -> Markup:
         raise ValueError(f"no banner says {word!r} (kind {kind}); accepted: {accepted}")
     mark = Markup(
         '<svg class="mark" viewBox="0 0 24 24" aria-hidden="true" focusable="false"><path d="{}"/></svg>'
-    ).format(_MARKS[word])
+    ).format(MARKS[word])
     return Markup(
         '<section class="{kind} {name}" aria-label="{label}">{mark}'
         '<div><p class="word">{word}</p><p class="sentence">{sentence}</p></div></section>'

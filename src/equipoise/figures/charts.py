@@ -238,9 +238,12 @@ def curve_chart(
     percent_x: bool = False,
     percent_y: bool = False,
     reference_y: float | None = None,
+    from_zero: bool = False,
     narrow: bool = False,
 ) -> str:
     """Curves over a common axis, each named beside its end; up to a dozen points are marked one by one.
+
+    The axis begins at 0 with `from_zero`, and else where the curves do.
 
     >>> power = Curve("two-sided, 5%", ((500, 0.21), (1000, 0.42), (2000, 0.71), (3000, 0.87)))
     >>> "two-sided, 5%" in curve_chart([power], title="Power", x="units per arm", y="power", percent_y=True)
@@ -251,7 +254,7 @@ def curve_chart(
     drawn = [tuple(point for point in curve.points if all(map(math.isfinite, point))) for curve in curves]
     level = () if reference_y is None else (reference_y,)
     across = _curve_scale(
-        [p[0] for points in drawn for p in points],
+        [p[0] for points in drawn for p in points] + [0.0] * from_zero,
         along=(0, room),
         count=4 if narrow else 6,
         percent=percent_x,

@@ -13,6 +13,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.counting import Counted, capped, one, quantile_tallies, tallies_by
 from equipoise.measurement.daily import daily
+from equipoise.measurement.entry_days import entry_days
 from equipoise.measurement.parts import enrol, segment_tallies, text_literal
 from equipoise.measurement.record import log_facts
 from equipoise.measurement.tables import covariate_names, frame_source, open_table, table_facts, unreadable
@@ -213,6 +214,7 @@ def _measure(
         )[""]
         if primary and crossed and timed
         else {},
+        entry_days=entry_days(connection, primary, arms, clusters=clusters) if primary and timed else (),
         daily=daily(connection, experiment.primary, names[experiment.primary.of], arms, last),
     )
 

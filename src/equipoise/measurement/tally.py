@@ -18,6 +18,7 @@ __all__ = [
     "ClusterTotals",
     "Daily",
     "Enrolment",
+    "EntryDay",
     "Measurement",
     "Read",
     "SegmentTallies",
@@ -127,6 +128,14 @@ class Daily:
     moments: Mapping[str, DailyMoments] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class EntryDay:
+    """The primary's tallies, by arm, of the units that came in on one day: 0 is the first 24 hours."""
+
+    day: int
+    tallies: Mapping[str, Tally]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """What a source holds about an experiment.
@@ -137,7 +146,7 @@ class Measurement:
     definition and in its order, the tallies of its metric within it. `rows_without_unit` could not be attributed to anybody.
     `segments` has the primary by segment, `otherwise` the primary's tallies had crossed units been handled the
     other way (empty where none crossed, or no time tells), `daily` the primary by day since exposure where it
-    adds up, `caps` what was winsorised, by metric.
+    adds up, `entry_days` the primary by the day its units came in, `caps` what was winsorised, by metric.
     `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `aside` is
     what does not count, `read` what of a log went in (None for a table).
     """
@@ -160,3 +169,4 @@ class Measurement:
     segments: tuple[SegmentTallies, ...] = ()
     otherwise: Mapping[str, Tally] = field(default_factory=dict)
     daily: Daily | None = None
+    entry_days: tuple[EntryDay, ...] = ()

@@ -1,0 +1,60 @@
+"""What was declared before launch, in sentences a reader of the result can hold it against."""
+
+from __future__ import annotations
+
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.metric import Metric
+
+__all__ = ["declared"]
+
+
+def declared(experiment: Experiment) -> dict[str, str]:
+    """Each metric, the arms and the plan by name, each in one line."""
+    found = {metric.name: _metric(metric) for metric in experiment.metrics}
+    shares = ", ".join(f"{arm} {share}" for arm, share in experiment.allocation.items())
+    clustered = f", clustered by {experiment.cluster}" if experiment.cluster else ""
+    found["arms"] = f"{shares}, by {experiment.unit.type}{clustered}"
+    plan = experiment.plan
+    looks = ", ".join(f"{fraction:.0%}" for fraction in plan.looks)
+    by = "boundaries as written" if plan.boundaries else f"spending {plan.spending.replace('_', ' ')}"
+    said = [f"alpha {plan.alpha:g}", f"power {plan.power:g}", f"looks at {looks} of the information", by]
+    if plan.burn_in:
+        said.append(f"burn-in of {_time(plan.burn_in)}")
+    if plan.whole_cycles:
+        said.append(f"whole cycles of {_time(plan.cycle)}")
+    said.append(
+        "units seen in two variants count for the first"
+        if plan.crossed == "first_seen"
+        else "units seen in two variants are left out"
+    )
+    found["plan"] = ", ".join(said)
+    return found
+
+
+def _metric(metric: Metric) -> str:
+    kind = f"quantile {metric.q:g}" if metric.q is not None else metric.kind
+    per = f" per {metric.per}" if metric.per else ""
+    said = [metric.priority, f"{kind} of {metric.of}{per}"]
+    if metric.kind != "quantile":
+        said.append(f"{metric.per_unit} of a unit's values")
+    said.append(f"{metric.better} is better")
+    if metric.mde is not None:
+        said.append(f"to detect {metric.mde}")
+    if metric.margin is not None:
+        said.append(f"may get worse by {metric.margin}")
+    if metric.limit is not None:
+        said.append(f"limit {metric.limit:g}")
+    if metric.window is not None:
+        said.append(f"within {_time(metric.window)} of the first exposure")
+    if metric.winsorise is not None:
+        said.append(f"winsorised at the {metric.winsorise:g} quantile")
+    if metric.covariates:
+        said.append(f"adjusted by {', '.join(metric.covariates)}")
+    return ", ".join(said)
+
+
+def _time(seconds: float) -> str:
+    for size, name in ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute")):
+        if seconds >= size:
+            return f"{seconds / size:g} {name}{'' if seconds == size else 's'}"
+    return f"{seconds:g} seconds"
