@@ -38,7 +38,8 @@ from equipoise.events.log import EventLog, LogGoneError, MemoryLog, Receipt, Sta
 from equipoise.events.opening import open_log
 from equipoise.events.patient import PatientLog
 from equipoise.events.postgres import PostgresLog
-from equipoise.events.sqlite import FORMAT, SQLiteLog
+from equipoise.events.sqlite import SQLiteLog
+from equipoise.events.sqlite_file import FORMAT
 
 FACTS: list[Fact] = [
     Registration(experiment="e", happened=1.5, digest="d", definition={"name": "e", "n": [1, 2.5, None, {"deep": True}]}, plan={}, by="ann", reason="why not"),
@@ -395,7 +396,7 @@ def test_every_commit_is_on_disk_before_it_is_acknowledged(path: Path) -> None:
     ask = log._connection.execute
     assert ask("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert ask("PRAGMA synchronous").fetchone()[0] == 2
-    assert ask("PRAGMA user_version").fetchone()[0] == FORMAT == 1
+    assert ask("PRAGMA user_version").fetchone()[0] == FORMAT == 2
     assert ask("PRAGMA application_id").fetchone()[0] == int.from_bytes(b"EQP1", "big")
     assert "WITHOUT ROWID" in ask("SELECT sql FROM sqlite_master WHERE name = 'events'").fetchone()[0]
     log.close()
@@ -536,7 +537,7 @@ def test_the_log_of_a_later_version_is_refused(path: Path) -> None:
     later.close()
     assert (
         refused(path)
-        == f"{path} was written by a later version (format 7, this one reads 1). Upgrade equipoise"
+        == f"{path} was written by a later version (format 7, this one reads 2). Upgrade equipoise"
     )
 
 

@@ -15,6 +15,7 @@ from equipoise.cli import (
     importing,
     init,
     listing,
+    log,
     plan,
     register,
     rollout,
@@ -76,6 +77,7 @@ app.command("analyze")(analyze.analyze)
 app.command("list")(listing.list_experiments)
 app.command("show")(show.show)
 app.command("verify")(verify.verify)
+app.add_typer(log.app, name="log")
 app.command("schema")(schema.schema)
 app.command("demo")(demo.demo)
 

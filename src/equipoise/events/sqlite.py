@@ -1,4 +1,7 @@
-"""The embedded log: one SQLite file in WAL mode, every commit on disk before it is acknowledged."""
+"""The embedded log: one SQLite file in WAL mode, every commit on disk before it is acknowledged.
+
+What was sealed lies in segments beside it; a reader sees both as one log.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from heapq import merge
+from operator import itemgetter
 from pathlib import Path
 
 from equipoise.clock import Clock, SystemClock
@@ -14,32 +19,21 @@ from equipoise.errors import RecordError
 from equipoise.events.bodies import Body
 from equipoise.events.facts import Encoded, Fact, decode, encoded
 from equipoise.events.log import LogGoneError, Receipt, Recorded, StaleHeadError
+from equipoise.events.manifest import Segment, sought
+from equipoise.events.sealed_ids import SealedIds
+from equipoise.events.segments import Row, rows_of
+from equipoise.events.shelf import MissingFileError, shelf_of
+from equipoise.events.sqlite_file import connect
 
-__all__ = ["FORMAT", "SQLiteLog"]
+__all__ = ["SQLiteLog"]
 
-FORMAT = 1
-_APPLICATION = 0x45515031  # "EQP1", so that another program's database is not mistaken for a log
-
-_SCHEMA = f"""
-CREATE TABLE events (
-    event_id   TEXT PRIMARY KEY,
-    position   INTEGER NOT NULL,
-    kind       TEXT NOT NULL,
-    experiment TEXT NOT NULL,
-    happened   REAL NOT NULL,
-    received   REAL NOT NULL,
-    body       BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE UNIQUE INDEX events_by_position ON events (position);
-CREATE INDEX events_by_experiment ON events (experiment, kind, position);
-PRAGMA application_id = {_APPLICATION};
-PRAGMA user_version = {FORMAT};
-"""
 _TOGETHER = (256, 64, 16, 4, 1)
 _PAGE = 2_000
 _LONG_PAGE = 20_000
 _POLL = 0.02
-_PATIENCE = 10.0
+_LAST = 2**63 - 1
+_HEAD = """SELECT max(coalesce((SELECT max(position) FROM events), 0),
+                  coalesce((SELECT max(last) FROM segments), 0))"""
 
 
 class SQLiteLog:
@@ -54,28 +48,10 @@ class SQLiteLog:
         # Where it is stays where it is when the process changes its folder.
         self._place = self.path.absolute()
         self._clock = clock or SystemClock()
+        self._shelf = shelf_of(self._place)
+        self._sealed = SealedIds(self._shelf)
         self._lock = threading.Lock()
-        if not create and not self.path.exists():
-            raise RecordError(
-                f"there is no log at {self.path}. Register an experiment first, or name the log with --log"
-            )
-        if not create and self.path.is_file() and self.path.stat().st_size == 0:
-            raise RecordError(f"{self.path} is an empty file, not a log. Name the log with --log")
-        if self.path.is_dir():
-            raise RecordError(f"{self.path} is a folder; name a file in it for the log")
-        if not self.path.absolute().parent.is_dir():
-            raise RecordError(f"there is no folder {self.path.parent} to keep the log in; make it first")
-        try:
-            self._connection = sqlite3.connect(
-                self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._connection.close()
-                raise
-        except sqlite3.Error as error:
-            raise RecordError(f"{self.path} cannot be used as a log: {error}") from None
+        self._connection = connect(self.path, create=create)
         self._file = self._identity()
 
     def _identity(self) -> tuple[int, int] | None:
@@ -92,42 +68,6 @@ class SQLiteLog:
                 f"the log {self.path} was deleted or replaced while it was open, and nothing more is written to it; "
                 "put it back, or start again with the log that is right"
             )
-
-    def _prepare(self) -> None:
-        run = self._connection.execute
-        if run("PRAGMA application_id").fetchone()[0] == 0:
-            # Looked at again under the lock: another process may be creating the log this moment.
-            run("BEGIN IMMEDIATE")
-            if run("PRAGMA application_id").fetchone()[0] == 0 and not self._tables():
-                for statement in _SCHEMA.split(";"):
-                    run(statement)
-            run("COMMIT")
-        if run("PRAGMA application_id").fetchone()[0] != _APPLICATION:
-            raise RecordError(f"{self.path} is an SQLite database of something else, not an event log")
-        self._write_ahead()
-        run("PRAGMA synchronous = FULL")
-        version = run("PRAGMA user_version").fetchone()[0]
-        if version > FORMAT:
-            raise RecordError(
-                f"{self.path} was written by a later version (format {version}, this one reads {FORMAT}). "
-                "Upgrade equipoise"
-            )
-
-    def _write_ahead(self) -> None:
-        # Turning a new file to WAL needs it for a moment alone, and SQLite does not wait for that by itself.
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL)
-            else:
-                return
-
-    def _tables(self) -> bool:
-        return bool(self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone())
 
     def append(self, facts: Iterable[Fact | Encoded]) -> Receipt:
         return self._append(facts, None)
@@ -155,15 +95,12 @@ class SQLiteLog:
                 try:
                     head = self._head()
                     if unless is not None:
-                        condition, values = _matching(*unless)
-                        newer = run(f"SELECT min(position) FROM events WHERE {condition}", values).fetchone()[
-                            0
-                        ]
+                        newer = self._first(*unless)
                         if newer is not None:
                             raise StaleHeadError(unless[0], newer)
                     received = self._clock.now()
                     start = head
-                    head = self._insert(rows, head, received)
+                    head = self._insert(self._sealed.without(self._connection, rows), head, received)
                     run("COMMIT")
                 except BaseException:
                     # A full disk has rolled back already.
@@ -174,7 +111,7 @@ class SQLiteLog:
                 raise RecordError(f"the log {self.path} could not be written: {error}") from None
             return Receipt(head - start, len(rows) - (head - start), head)
 
-    def _insert(self, rows: list[Encoded], head: int, received: float) -> int:
+    def _insert(self, rows: Sequence[Encoded], head: int, received: float) -> int:
         """Insert in one go, as if nothing were repeated; where something is, one by one. Returns the head."""
         places = [
             (row.event_id, place, row.kind, row.experiment, row.happened, received, row.body)
@@ -198,30 +135,78 @@ class SQLiteLog:
             head += run(_insert(1), (event_id, head + 1, *others)).rowcount
         return head
 
+    def _first(self, position: int, experiment: str | None, kinds: Sequence[str] | None) -> int | None:
+        """The position of the first such fact after a position; part of the caller's transaction."""
+        condition, values = _matching(position, experiment, kinds)
+        found = self._connection.execute(f"SELECT min(position) FROM events WHERE {condition}", values)
+        (first,) = found.fetchone()
+        # Sealed since the caller read, which is rare: a decision is about kinds that are not sealed.
+        segment = sought(self._connection, position, experiment, kinds)
+        while segment is not None and (first is None or segment.first < first):
+            rows = rows_of(self._shelf, segment, after=position, experiment=experiment, kinds=kinds)
+            row = next(rows, None)
+            if row is not None:
+                return row.position if first is None else min(first, row.position)
+            segment = sought(self._connection, segment.last, experiment, kinds)
+        return None if first is None else int(first)
+
     def read_since(
         self, position: int = 0, *, experiment: str | None = None, kinds: Sequence[str] | None = None
     ) -> Iterator[Recorded]:
-        condition, (_, *values) = _matching(position, experiment, kinds)
         # Page by page, so that a long read holds neither the lock nor a snapshot of the file.
+        while True:
+            segment, page = self._page(position, experiment, kinds)
+            rows: Iterable[Row] = page
+            if segment is not None:
+                try:
+                    sealed = rows_of(self._shelf, segment, after=position, experiment=experiment, kinds=kinds)
+                except MissingFileError:
+                    if self._page(position, experiment, kinds)[0] == segment:
+                        raise
+                    # The manifest names another in its place by now.
+                    continue
+                rows = merge(sealed, page, key=itemgetter(0))
+            for row in rows:
+                yield Recorded(
+                    row.position,
+                    row.received,
+                    decode(
+                        row.kind,
+                        event_id=row.event_id,
+                        experiment=row.experiment,
+                        happened=row.happened,
+                        body=row.body,
+                    ),
+                )
+            if segment is not None:
+                position = segment.last
+            elif len(page) < _PAGE:
+                return
+            else:
+                position = page[-1].position
+
+    def _page(
+        self, position: int, experiment: str | None, kinds: Sequence[str] | None
+    ) -> tuple[Segment | None, list[Row]]:
+        """What comes next: a segment with the hot facts among its own, or a page of hot facts alone."""
+        condition, values = _matching(position, experiment, kinds)
         query = (
             "SELECT position, received, kind, event_id, experiment, happened, body FROM events "
-            f"WHERE {condition} ORDER BY position LIMIT {_PAGE}"
+            f"WHERE {condition} AND position <= ? ORDER BY position LIMIT ?"
         )
-        while True:
-            with self._lock:
+        run = self._connection.execute
+        with self._lock:
+            try:
+                # Manifest and hot facts as they were at one moment: a seal moves facts from one to the other.
+                run("BEGIN")
                 try:
-                    page = self._connection.execute(query, (position, *values)).fetchall()
-                except sqlite3.Error as error:
-                    raise RecordError(f"the log {self.path} could not be read: {error}") from None
-            for row in page:
-                yield Recorded(
-                    row[0],
-                    row[1],
-                    decode(row[2], event_id=row[3], experiment=row[4], happened=row[5], body=row[6]),
-                )
-            if len(page) < _PAGE:
-                return
-            position = page[-1][0]
+                    segment = sought(self._connection, position, experiment, kinds)
+                    bounds = (_LAST, _PAGE) if segment is None else (segment.last, -1)
+                    return segment, list(map(Row._make, run(query, (*values, *bounds)).fetchall()))
+                finally:
+                    run("COMMIT")
+            except sqlite3.Error as error:
+                raise RecordError(f"the log {self.path} could not be read: {error}") from None
 
     def bodies(self, experiment: str, kind: str, *, until: int) -> Iterator[list[Body]]:
         """Facts of one kind up to a position as they are kept, page by page."""
@@ -259,7 +244,7 @@ class SQLiteLog:
                 raise RecordError(f"the log {self.path} could not be read: {error}") from None
 
     def _head(self) -> int:
-        return int(self._connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])
+        return int(self._connection.execute(_HEAD).fetchone()[0])
 
     def close(self) -> None:
         with self._lock:

@@ -1,0 +1,131 @@
+"""`equipoise log VERB`: looking after the record."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+
+from equipoise.cli.output import AsJson, LogPlace, emit, working
+from equipoise.errors import UsageError
+
+__all__ = ["app"]
+
+_DAMAGED = 2
+
+app = typer.Typer(
+    help="Look after the log: seal what is old, verify that all is there, export it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def _file(log: str | None, verb: str) -> str:
+    """The path of the log; UsageError for one that is no file."""
+    from equipoise import settings
+
+    where = log or settings.default_log()
+    if "://" in where or where == "memory:":
+        raise UsageError(
+            f"`equipoise log {verb}` is about a log in a file, and this one is elsewhere; name a file with --log. "
+            "A log in PostgreSQL keeps everything in its one table"
+        )
+    return where
+
+
+@app.command("seal")
+def seal(
+    hot: Annotated[
+        float, typer.Option("--hot", help="Seconds that a fact stays in the hot log at least.")
+    ] = 600.0,
+    facts: Annotated[int, typer.Option("--facts", help="Facts in a segment at most.")] = 50_000,
+    log: LogPlace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move what came with traffic and is old enough to Parquet segments beside the log."""
+    from equipoise.events import sealing
+
+    where = _file(log, "seal")
+    with working("sealing"):
+        done = sealing.seal(where, hot_s=hot, segment_facts=facts)
+    if as_json:
+        emit(asdict(done))
+    elif not done.segments:
+        print(f"nothing to seal: no fact of traffic in {where} is older than {hot:g} seconds")
+    else:
+        print(f"{done.facts:,} facts sealed in {done.segments} segments, {done.bytes:,} bytes")
+
+
+@app.command("verify")
+def verify(log: LogPlace = None, as_json: AsJson = False) -> None:
+    """Check the log's file, its segments against their digests, and that no position is missing."""
+    from equipoise.events import verifying
+
+    where = _file(log, "verify")
+    with working("verifying"):
+        found = verifying.verify(where)
+    if as_json:
+        emit(found.to_dict())
+    else:
+        state = "sound" if found.sound else f"damaged: {len(found.faults)} faults"
+        print(f"{where} is {state}")
+        print(
+            f"  {found.hot:,} hot facts, {found.sealed:,} sealed in {found.segments} segments; head {found.head:,}"
+        )
+        for fault in found.faults:
+            print(f"  fault: {fault}")
+        for stray in found.strays:
+            print(f"  stray: {stray}, which the manifest does not name; nobody reads it")
+    if not found.sound:
+        raise typer.Exit(_DAMAGED)
+
+
+@app.command("export")
+def export(
+    file: Annotated[
+        Path | None, typer.Argument(help="Where the JSON lines go (default: stdout).", show_default=False)
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="Only facts of this experiment.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Only facts of this kind; may be repeated.")] = None,
+    log: LogPlace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write every fact as a line of JSON, hot and sealed alike, in the order of positions."""
+    from equipoise import settings
+    from equipoise.events.exporting import json_lines
+    from equipoise.events.opening import open_log
+
+    if as_json and file is None:
+        raise UsageError("the result of export is JSON lines already; with --json name the file they go to")
+    record = open_log(log or settings.default_log(), create=False)
+    count = 0
+    try:
+        with nullcontext(sys.stdout.buffer) if file is None else _whole(file) as stream:
+            for line in json_lines(record, experiment=experiment, kinds=kind or None):
+                stream.write(line)
+                count += 1
+    finally:
+        record.close()
+    if file is None:
+        return
+    emit({"facts": count, "file": str(file)}) if as_json else print(f"{count:,} facts in {file}")
+
+
+@contextmanager
+def _whole(file: Path) -> Iterator[BinaryIO]:
+    """A file that is there once everything is in it."""
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with open(part, "xb") as stream:
+            yield stream
+        os.replace(part, file)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror or error}") from None
+    finally:
+        part.unlink(missing_ok=True)

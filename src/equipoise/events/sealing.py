@@ -1,0 +1,139 @@
+"""Sealing: facts that came with traffic leave the hot log for Parquet segments beside it.
+
+The order is what makes it safe to be killed anywhere: the files are whole and durable first; then one transaction
+enters the segment in the manifest and takes its facts out of the hot table. Before it the files are strays that
+nobody reads, after it the segment is where the facts are.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from equipoise.clock import Clock, SystemClock
+from equipoise.errors import RecordError, UsageError
+from equipoise.events.keys import is_timed, packed
+from equipoise.events.manifest import SEALED, Segment, enter
+from equipoise.events.segments import Row, as_parquet
+from equipoise.events.shelf import digest_of, keep, shelf_of, throw_away
+from equipoise.events.sqlite_file import connect
+
+__all__ = ["HOT_S", "SEGMENT_FACTS", "Seal", "seal"]
+
+HOT_S = 600.0
+"""How long a fact stays hot at least, in seconds: long enough that most repeated deliveries meet it there."""
+SEGMENT_FACTS = 50_000
+"""Facts in a segment at most: its transaction holds up those who write, so it must be short."""
+_KINDS = ", ".join(f"'{kind}'" for kind in SEALED)
+_NEXT = (
+    "SELECT position, received, kind, event_id, experiment, happened, CAST(body AS BLOB) FROM events "
+    f"WHERE position > (SELECT coalesce(max(last), 0) FROM segments) AND kind IN ({_KINDS}) "
+    "ORDER BY position LIMIT ?"
+)
+_RANGE = f"FROM events WHERE position BETWEEN ? AND ? AND kind IN ({_KINDS})"
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What a seal did: segments made, facts in them, and the bytes of their files."""
+
+    segments: int
+    facts: int
+    bytes: int
+
+
+def seal(
+    log: str | Path,
+    *,
+    hot_s: float = HOT_S,
+    segment_facts: int = SEGMENT_FACTS,
+    clock: Clock | None = None,
+) -> Seal:
+    """Seal what arrived more than `hot_s` seconds ago, in segments of at most `segment_facts` facts.
+
+    `log` is the path of an SQLite log. Others may read and write it meanwhile, and seal it too: what one of them has
+    sealed, the other leaves alone. Registrations, gates, transitions and all else that an experiment's state is
+    folded from stay hot. Raises RecordError where the log or its folder cannot be read or written, UsageError for
+    a time below 0 or a segment of no fact, MissingExtraError without the `analysis` extra.
+    """
+    if not hot_s >= 0:
+        raise UsageError(f"facts cannot stay hot for {hot_s} seconds; accepted: 0 or more")
+    if segment_facts < 1:
+        raise UsageError(f"a segment cannot hold {segment_facts} facts; accepted: 1 or more")
+    path = Path(log)
+    shelf = shelf_of(path.absolute())
+    until = (clock or SystemClock()).now() - hot_s
+    made = facts = size = 0
+    connection = connect(path, create=False)
+    try:
+        while True:
+            found = connection.execute(_NEXT, (segment_facts,)).fetchall()
+            # In the order of positions up to the first that is still hot, whatever the clock did since.
+            rows = list(takewhile(lambda row: row.received <= until, map(Row._make, found)))
+            if not rows:
+                return Seal(made, facts, size)
+            written = _one(connection, shelf, rows)
+            if written:
+                made, facts, size = made + 1, facts + len(rows), size + written
+    except sqlite3.Error as error:
+        raise RecordError(f"the log {path} could not be sealed: {error}") from None
+    finally:
+        connection.close()
+
+
+def _one(connection: sqlite3.Connection, shelf: Path, rows: Sequence[Row]) -> int:
+    """Make a segment of these rows; returns the bytes of its files, 0 where somebody else was first."""
+    table, keys = as_parquet(rows), packed(row.event_id for row in rows)
+    # A name of its own for each attempt: of two who seal the same, neither touches the other's files.
+    name = f"{rows[0].position:015d}-{secrets.token_hex(8)}"
+    segment = _segment(name, rows, table, keys)
+    keep(shelf, segment.name, table)
+    keep(shelf, segment.keys, keys)
+    if not _move(connection, segment):
+        throw_away(shelf, segment.name)
+        throw_away(shelf, segment.keys)
+        return 0
+    return len(table) + len(keys)
+
+
+def _segment(name: str, rows: Sequence[Row], table: bytes, keys: bytes) -> Segment:
+    timed = [row.event_id for row in rows if is_timed(row.event_id)]
+    counts: dict[str, dict[str, int]] = {}
+    for (experiment, kind), count in Counter((row.experiment, row.kind) for row in rows).items():
+        counts.setdefault(experiment, {})[kind] = count
+    return Segment(
+        first=rows[0].position,
+        last=rows[-1].position,
+        facts=len(rows),
+        name=f"{name}.parquet",
+        sha256=digest_of(table),
+        keys=f"{name}.keys",
+        keys_sha256=digest_of(keys),
+        oldest=min(timed, default=None),
+        newest=max(timed, default=None),
+        untimed=len(rows) - len(timed),
+        counts=counts,
+    )
+
+
+def _move(connection: sqlite3.Connection, segment: Segment) -> bool:
+    """Enter a segment and take its facts out of the hot table, at once or not at all; False if they are not there."""
+    place = (segment.first, segment.last)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (hot,) = connection.execute(f"SELECT count(*) {_RANGE}", place).fetchone()
+        if hot == segment.facts:
+            enter(connection, segment)
+            connection.execute(f"DELETE {_RANGE}", place)
+        connection.execute("COMMIT")
+    except BaseException:
+        # A full disk has rolled back already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return bool(hot == segment.facts)

@@ -1,0 +1,103 @@
+"""A segment: sealed facts as one Parquet file (zstd), a row each, with the body as it was kept.
+
+The only file of the record that needs pyarrow, and only once facts were sealed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from equipoise.errors import MissingExtraError
+from equipoise.events.manifest import Segment
+from equipoise.events.shelf import take
+
+__all__ = ["Row", "as_parquet", "facts_in", "rows_of"]
+
+_GROUP = 65_536
+_BATCH = 4_096
+
+
+class Row(NamedTuple):
+    """A fact as the hot table and a segment keep it, column by column."""
+
+    position: int
+    received: float
+    kind: str
+    event_id: str
+    experiment: str
+    happened: float
+    body: bytes
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow as pa
+        import pyarrow.compute
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise MissingExtraError("a log with sealed facts") from None
+    return pa
+
+
+def as_parquet(rows: Sequence[Row]) -> bytes:
+    """The bytes of a segment that holds these rows, in this order; the same rows give the same bytes."""
+    pa = _pyarrow()
+    text = pa.string()
+    types = (pa.int64(), pa.float64(), text, text, text, pa.float64(), pa.binary())
+    columns = zip(*rows, strict=True)
+    table = pa.table(
+        [pa.array(column, type=kind) for column, kind in zip(columns, types, strict=True)],
+        schema=pa.schema(list(zip(Row._fields, types, strict=True))),
+    )
+    sink = pa.BufferOutputStream()
+    pa.parquet.write_table(
+        table,
+        sink,
+        compression="zstd",
+        row_group_size=_GROUP,
+        use_dictionary=["kind", "experiment", "received"],
+        # An id and a body are as good as random: their smallest and largest would only cost room.
+        write_statistics=["position", "received", "kind", "experiment", "happened"],
+    )
+    return bytes(sink.getvalue())
+
+
+def facts_in(data: bytes) -> int:
+    """How many facts the bytes of a segment hold."""
+    pa = _pyarrow()
+    return int(pa.parquet.read_metadata(pa.BufferReader(data)).num_rows)
+
+
+def rows_of(
+    shelf: Path,
+    segment: Segment,
+    *,
+    after: int = 0,
+    experiment: str | None = None,
+    kinds: Sequence[str] | None = None,
+) -> Iterator[Row]:
+    """The rows of a segment after a position, of an experiment, of some kinds, in their order.
+
+    Its file is read and checked at the call, before the first row is asked for. Raises RecordError where it is
+    missing or not what was sealed, MissingExtraError without the `analysis` extra.
+    """
+    pa = _pyarrow()
+    data = take(shelf, segment.name, segment.sha256)
+    return _rows(pa, data, after, experiment, kinds)
+
+
+def _rows(
+    pa: Any, data: bytes, after: int, experiment: str | None, kinds: Sequence[str] | None
+) -> Iterator[Row]:
+    compute = pa.compute
+    for batch in pa.parquet.ParquetFile(pa.BufferReader(data)).iter_batches(_BATCH, use_threads=False):
+        wanted = compute.greater(batch["position"], after)
+        if experiment is not None:
+            wanted = compute.and_(wanted, compute.equal(batch["experiment"], experiment))
+        if kinds is not None:
+            among = pa.array(list(kinds), type=pa.string())
+            wanted = compute.and_(wanted, compute.is_in(batch["kind"], value_set=among))
+        found = batch.filter(wanted)
+        yield from map(Row._make, zip(*(column.to_pylist() for column in found.columns), strict=True))

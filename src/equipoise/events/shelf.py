@@ -1,0 +1,116 @@
+"""The folder beside a log where what was sealed lies: files that are written once, named in the manifest, and checked.
+
+Nothing here knows what is in a file. A file is taken for what the manifest says only if its digest agrees, so
+that a torn or damaged one is noticed before a byte of it is believed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from equipoise.errors import RecordError
+
+__all__ = [
+    "DamagedFileError",
+    "MissingFileError",
+    "digest_of",
+    "keep",
+    "names_on",
+    "shelf_of",
+    "take",
+    "throw_away",
+]
+
+
+class MissingFileError(RecordError):
+    """A file that the manifest names is not there."""
+
+
+class DamagedFileError(RecordError):
+    """A file that the manifest names is not what was sealed."""
+
+
+def shelf_of(log: str | Path) -> Path:
+    """The folder of a log's sealed files: its own path and `.segments`.
+
+    >>> shelf_of("data/equipoise.db").as_posix()
+    'data/equipoise.db.segments'
+    """
+    path = Path(log)
+    return path.with_name(f"{path.name}.segments")
+
+
+def digest_of(data: bytes) -> str:
+    """The SHA-256 of some bytes, as 64 hexadecimal digits."""
+    return sha256(data).hexdigest()
+
+
+def keep(folder: Path, name: str, data: bytes) -> None:
+    """Write a file so that it is there whole, after a power cut too, once this returns; else RecordError.
+
+    Until then nothing of that name is there.
+    """
+    part = folder / f".{secrets.token_hex(8)}.part"
+    try:
+        if not folder.is_dir():
+            folder.mkdir(exist_ok=True)
+            _flush(folder.parent)
+        try:
+            with open(part, "xb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(part, folder / name)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+        _flush(folder)
+    except OSError as error:
+        raise RecordError(f"{folder / name} could not be written: {error.strerror or error}") from None
+
+
+def _flush(folder: Path) -> None:
+    # A name is durable when its folder is; Windows has no handle for that, and needs none.
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def take(folder: Path, name: str, sha256: str) -> bytes:
+    """The bytes of a file, if they are those that were sealed; else MissingFileError or DamagedFileError."""
+    path = folder / name
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise MissingFileError(
+            f"{path} is missing, which the log's manifest names. Put it back from a copy; "
+            f"the folder {folder.name} belongs beside the log, wherever the log goes"
+        ) from None
+    except OSError as error:
+        raise RecordError(f"{path} could not be read: {error.strerror or error}") from None
+    if digest_of(data) != sha256:
+        raise DamagedFileError(
+            f"{path} is not what was sealed: its digest is another. Put it back from a copy; "
+            "`equipoise log verify` says what else is damaged"
+        )
+    return data
+
+
+def throw_away(folder: Path, name: str) -> None:
+    """Remove a file, if it is there."""
+    with suppress(FileNotFoundError):
+        (folder / name).unlink()
+
+
+def names_on(folder: Path) -> list[str]:
+    """What lies in the folder, sorted; nothing where there is none."""
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []

@@ -1,0 +1,113 @@
+"""The file of an embedded log: made, recognised, brought to this version's format, and opened the safe way."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+from equipoise.errors import RecordError
+from equipoise.events import manifest
+
+__all__ = ["FORMAT", "connect"]
+
+FORMAT = 2
+"""1: the hot table alone. 2: with the manifest of what was sealed from it."""
+_APPLICATION = 0x45515031  # "EQP1", so that another program's database is not mistaken for a log
+
+_SCHEMA = f"""
+CREATE TABLE events (
+    event_id   TEXT PRIMARY KEY,
+    position   INTEGER NOT NULL,
+    kind       TEXT NOT NULL,
+    experiment TEXT NOT NULL,
+    happened   REAL NOT NULL,
+    received   REAL NOT NULL,
+    body       BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX events_by_position ON events (position);
+CREATE INDEX events_by_experiment ON events (experiment, kind, position);
+{manifest.SCHEMA}
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {FORMAT};
+"""
+_POLL = 0.02
+_PATIENCE = 10.0
+
+
+def connect(path: Path, *, create: bool) -> sqlite3.Connection:
+    """A connection to the log at a path, with every commit on disk before it is acknowledged.
+
+    A log of an earlier format is brought to this one, in one transaction, and loses nothing by it. Raises
+    RecordError where the path holds something else, cannot be opened, or holds nothing and nothing is to be
+    created.
+    """
+    if not create and not path.exists():
+        raise RecordError(
+            f"there is no log at {path}. Register an experiment first, or name the log with --log"
+        )
+    if not create and path.is_file() and path.stat().st_size == 0:
+        raise RecordError(f"{path} is an empty file, not a log. Name the log with --log")
+    if path.is_dir():
+        raise RecordError(f"{path} is a folder; name a file in it for the log")
+    if not path.absolute().parent.is_dir():
+        raise RecordError(f"there is no folder {path.parent} to keep the log in; make it first")
+    try:
+        connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise RecordError(f"{path} cannot be used as a log: {error}") from None
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    if _number(connection, "application_id") == 0:
+        # Looked at again under the lock: another process may be creating the log this moment.
+        connection.execute("BEGIN IMMEDIATE")
+        tables = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        if _number(connection, "application_id") == 0 and tables is None:
+            _run(connection, _SCHEMA)
+        connection.execute("COMMIT")
+    if _number(connection, "application_id") != _APPLICATION:
+        raise RecordError(f"{path} is an SQLite database of something else, not an event log")
+    version = _number(connection, "user_version")
+    if version > FORMAT:
+        raise RecordError(
+            f"{path} was written by a later version (format {version}, this one reads {FORMAT}). "
+            "Upgrade equipoise"
+        )
+    _write_ahead(connection)
+    connection.execute("PRAGMA synchronous = FULL")
+    if version < FORMAT:
+        connection.execute("BEGIN IMMEDIATE")
+        if _number(connection, "user_version") < FORMAT:
+            _run(connection, f"{manifest.SCHEMA}; PRAGMA user_version = {FORMAT}")
+        connection.execute("COMMIT")
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+
+def _run(connection: sqlite3.Connection, statements: str) -> None:
+    # One by one: `executescript` would commit first.
+    for statement in statements.split(";"):
+        connection.execute(statement)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    # Turning a new file to WAL needs it for a moment alone, and SQLite does not wait for that by itself.
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL)
+        else:
+            return
