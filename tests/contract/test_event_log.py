@@ -28,6 +28,7 @@ from equipoise.events.facts import (
     Gate,
     Look,
     Outcome,
+    Purge,
     Registration,
     Score,
     Transition,
@@ -60,6 +61,7 @@ FACTS: list[Fact] = [
     Look(experiment="e", happened=8.0, digest="d", number=2, fraction=1.0, boundary=1.96, statistic=2.5, final=True, evidence={}),
     Decision(experiment="e", happened=9.0, digest="d", look="l", verdict="ship", because="it won", arm="treatment"),
     Decision(experiment="e", happened=9.0, digest="d", look="l", verdict="keep running", because="too early"),
+    Purge(experiment="e", happened=9.0, facts={"turn": 3}, by="ann", reason="asked to be forgotten"),
 ]  # fmt: skip
 
 
@@ -612,7 +614,7 @@ def test_a_fact_of_a_later_version_is_not_guessed_at(path: Path) -> None:
         list(log.read_since(1))
     assert str(unknown.value) == (
         f"event {ids[1]} is a 'weather', which this version cannot read; it reads allocation, decision, exposure, gate, look, loss, outcome, "
-        "registration, score, shadow, transition, turn. Use the version that wrote it, or a later one"
+        "purge, registration, score, shadow, transition, turn. Use the version that wrote it, or a later one"
     )
     for damage in (b'{"unit": "u"', b'{"unit": "u"}', b"[]", b"5"):
         ask("UPDATE events SET body = ? WHERE position = 3", (damage,))

@@ -12,7 +12,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPlace, emit, working
+from equipoise.cli.output import AsJson, LogPlace, emit, note, working
 from equipoise.errors import UsageError
 
 __all__ = ["app"]
@@ -20,7 +20,7 @@ __all__ = ["app"]
 _DAMAGED = 2
 
 app = typer.Typer(
-    help="Look after the log: seal what is old, verify that all is there, export it.",
+    help="Look after the log: seal what is old, verify that all is there, export it, purge a unit.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -73,11 +73,12 @@ def verify(log: LogPlace = None, as_json: AsJson = False) -> None:
     if as_json:
         emit(found.to_dict())
     else:
-        state = "sound" if found.sound else f"damaged: {len(found.faults)} faults"
-        print(f"{where} is {state}")
+        print(f"{where} is {'sound' if found.sound else 'damaged'}")
         print(
-            f"  {found.hot:,} hot facts, {found.sealed:,} sealed in {found.segments} segments; head {found.head:,}"
+            f"  head: {found.head:,}; hot: {found.hot:,}; sealed: {found.sealed:,}; segments: {found.segments:,}"
         )
+        if found.purged:
+            print(f"  purged: {found.purged:,}")
         for fault in found.faults:
             print(f"  fault: {fault}")
         for stray in found.strays:
@@ -115,6 +116,32 @@ def export(
     if file is None:
         return
     emit({"facts": count, "file": str(file)}) if as_json else print(f"{count:,} facts in {file}")
+
+
+@app.command("purge")
+def purge(
+    unit: Annotated[str, typer.Argument(help="The unit, as it was given: a user's or a conversation's id.")],
+    reason: Annotated[str | None, typer.Option(help="Why; recorded, so leave the unit out of it.")] = None,
+    log: LogPlace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take every fact of a unit out of the log for good; that so many are gone is recorded."""
+    from equipoise import settings
+    from equipoise.events import purging
+
+    where = _file(log, "purge")
+    with working("purging"):
+        done = purging.purge(where, unit, by=settings.user(), reason=reason)
+    if as_json:
+        emit(asdict(done))
+    elif not done.facts:
+        print(f"nothing to purge: {where} holds no fact of this unit")
+    else:
+        print(
+            f"{done.facts:,} facts purged from {', '.join(done.experiments)}; {where} keeps how many, and no more"
+        )
+    if done.unclean:
+        note(f"warning: {done.unclean}")
 
 
 @contextmanager

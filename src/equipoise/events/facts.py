@@ -27,6 +27,7 @@ __all__ = [
     "Look",
     "Loss",
     "Outcome",
+    "Purge",
     "Registration",
     "Score",
     "Shadow",
@@ -261,6 +262,20 @@ class Decision(Fact):
     arm: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purge(Fact):
+    """A unit was taken out of the record for good: by whom and why, and how many facts of which kind.
+
+    Which unit it was is said nowhere.
+    """
+
+    kind: ClassVar[str] = "purge"
+
+    facts: Mapping[str, int]
+    by: str
+    reason: str | None = None
+
+
 _KINDS: dict[str, type[Fact]] = {
     each.kind: each
     for each in (
@@ -276,6 +291,7 @@ _KINDS: dict[str, type[Fact]] = {
         Score,
         Look,
         Decision,
+        Purge,
     )
 }
 _FIELDS = {kind: tuple(entry.name for entry in fields(each)) for kind, each in _KINDS.items()}

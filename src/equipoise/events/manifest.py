@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-__all__ = ["SCHEMA", "SEALED", "Segment", "enter", "holding", "segments", "sought"]
+__all__ = ["HEAD", "SCHEMA", "SEALED", "Segment", "enter", "holding", "replace_segment", "segments", "sought"]
 
 SEALED = ("exposure", "turn", "shadow", "outcome", "score")
 """The kinds that are sealed: those that come with traffic. What an experiment's state is folded from stays in the
@@ -38,13 +38,17 @@ CREATE INDEX segments_by_untimed ON segments (untimed);
 """
 """`oldest` and `newest` are the first and last UUIDv7 in a segment, `untimed` counts its other ids."""
 
+HEAD = """SELECT max(coalesce((SELECT max(position) FROM events), 0),
+                 coalesce((SELECT max(last) FROM segments), 0))"""
+"""The position of the last fact, hot or sealed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A segment as the manifest names it: the facts at positions `first` to `last`, but for those that stay hot.
 
     `name` and `keys` are files on the shelf, with their digests; `counts` says how many facts of which
-    experiment and kind are in it.
+    experiment and kind are in it. Ids of facts that were purged stay among the keys.
     """
 
     first: int
@@ -105,3 +109,11 @@ def enter(connection: sqlite3.Connection, segment: Segment) -> None:
     values = [getattr(segment, name) for name in _NAMES]
     values[_NAMES.index("counts")] = json.dumps(segment.counts, sort_keys=True)
     connection.execute(f"INSERT INTO segments ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
+
+
+def replace_segment(connection: sqlite3.Connection, old: Segment, new: Segment) -> bool:
+    """Enter a segment in another's place; False where that is gone. Part of the caller's transaction."""
+    if not connection.execute("DELETE FROM segments WHERE name = ?", (old.name,)).rowcount:
+        return False
+    enter(connection, new)
+    return True

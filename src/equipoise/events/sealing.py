@@ -20,7 +20,7 @@ from equipoise.errors import RecordError, UsageError
 from equipoise.events.keys import is_timed, packed
 from equipoise.events.manifest import SEALED, Segment, enter
 from equipoise.events.segments import Row, as_parquet
-from equipoise.events.shelf import digest_of, keep, shelf_of, throw_away
+from equipoise.events.shelf import digest_of, keep, names_on, shelf_of, throw_away
 from equipoise.events.sqlite_file import connect
 
 __all__ = ["HOT_S", "SEGMENT_FACTS", "Seal", "seal"]
@@ -94,7 +94,7 @@ def _one(connection: sqlite3.Connection, shelf: Path, rows: Sequence[Row]) -> in
     segment = _segment(name, rows, table, keys)
     keep(shelf, segment.name, table)
     keep(shelf, segment.keys, keys)
-    if not _move(connection, segment):
+    if not _move(connection, shelf, segment):
         throw_away(shelf, segment.name)
         throw_away(shelf, segment.keys)
         return 0
@@ -121,13 +121,17 @@ def _segment(name: str, rows: Sequence[Row], table: bytes, keys: bytes) -> Segme
     )
 
 
-def _move(connection: sqlite3.Connection, segment: Segment) -> bool:
-    """Enter a segment and take its facts out of the hot table, at once or not at all; False if they are not there."""
+def _move(connection: sqlite3.Connection, shelf: Path, segment: Segment) -> bool:
+    """Enter a segment and take its facts out of the hot table, at once or not at all.
+
+    False if the facts are not there any more, or if a purge has swept the files away.
+    """
     place = (segment.first, segment.last)
     connection.execute("BEGIN IMMEDIATE")
     try:
         (hot,) = connection.execute(f"SELECT count(*) {_RANGE}", place).fetchone()
-        if hot == segment.facts:
+        moved = hot == segment.facts and {segment.name, segment.keys} <= set(names_on(shelf))
+        if moved:
             enter(connection, segment)
             connection.execute(f"DELETE {_RANGE}", place)
         connection.execute("COMMIT")
@@ -136,4 +140,4 @@ def _move(connection: sqlite3.Connection, segment: Segment) -> bool:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return bool(hot == segment.facts)
+    return moved

@@ -46,7 +46,7 @@ def as_parquet(rows: Sequence[Row]) -> bytes:
     pa = _pyarrow()
     text = pa.string()
     types = (pa.int64(), pa.float64(), text, text, text, pa.float64(), pa.binary())
-    columns = zip(*rows, strict=True)
+    columns = zip(*rows, strict=True) if rows else [()] * len(types)
     table = pa.table(
         [pa.array(column, type=kind) for column, kind in zip(columns, types, strict=True)],
         schema=pa.schema(list(zip(Row._fields, types, strict=True))),

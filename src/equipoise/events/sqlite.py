@@ -19,7 +19,7 @@ from equipoise.errors import RecordError
 from equipoise.events.bodies import Body
 from equipoise.events.facts import Encoded, Fact, decode, encoded
 from equipoise.events.log import LogGoneError, Receipt, Recorded, StaleHeadError
-from equipoise.events.manifest import Segment, sought
+from equipoise.events.manifest import HEAD, Segment, sought
 from equipoise.events.sealed_ids import SealedIds
 from equipoise.events.segments import Row, rows_of
 from equipoise.events.shelf import MissingFileError, shelf_of
@@ -32,8 +32,6 @@ _PAGE = 2_000
 _LONG_PAGE = 20_000
 _POLL = 0.02
 _LAST = 2**63 - 1
-_HEAD = """SELECT max(coalesce((SELECT max(position) FROM events), 0),
-                  coalesce((SELECT max(last) FROM segments), 0))"""
 
 
 class SQLiteLog:
@@ -244,7 +242,7 @@ class SQLiteLog:
                 raise RecordError(f"the log {self.path} could not be read: {error}") from None
 
     def _head(self) -> int:
-        return int(self._connection.execute(_HEAD).fetchone()[0])
+        return int(self._connection.execute(HEAD).fetchone()[0])
 
     def close(self) -> None:
         with self._lock:

@@ -1,0 +1,167 @@
+"""Purging a unit: its facts leave every file of the log, and a count of them stays.
+
+First all traffic is sealed, so that it lies in segments alone. Each segment with facts of the unit is written anew
+without them; one transaction enters the new ones and the record of the purge; then the old files are removed, and the
+hot file is written anew, because what SQLite deletes stays in free pages and in its journal.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import orjson
+
+from equipoise.clock import Clock, SystemClock
+from equipoise.errors import RecordError
+from equipoise.events.facts import Purge, encoded
+from equipoise.events.manifest import HEAD, Segment, replace_segment, segments
+from equipoise.events.sealing import seal
+from equipoise.events.segments import Row, as_parquet, rows_of
+from equipoise.events.shelf import digest_of, keep, names_on, shelf_of, throw_away
+from equipoise.events.sqlite_file import connect
+
+__all__ = ["Purged", "purge"]
+
+_PATIENCE = 5.0
+_POLL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What a purge did: facts taken out, the experiments they were of, segments written anew.
+
+    `unclean` is None, or says why bytes of the unit may still be in the hot file or its journal.
+    """
+
+    facts: int
+    experiments: tuple[str, ...]
+    segments: int
+    unclean: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rewritten:
+    old: Segment
+    new: Segment
+    gone: Counter[tuple[str, str]]
+
+
+def purge(
+    log: str | Path, unit: str, *, by: str, reason: str | None = None, clock: Clock | None = None
+) -> Purged:
+    """Take every fact whose unit is `unit` out of the SQLite log at a path, and its bytes out of the files.
+
+    Positions stay as they are, with gaps. What was purged is not accepted again: a digest of each event's id stays, and
+    nothing else. A fact of the unit that arrives while or after this runs is a new one; a fact of another unit that
+    mentions it, in a comment or an attribute, stays. Killed on the way, it has purged all or nothing of what is
+    read; run it again to be rid of the files. A seal that runs at the same time may fail, and can be repeated.
+
+    Raises RecordError where the log is missing or damaged or cannot be written, MissingExtraError without the
+    `analysis` extra.
+    """
+    path = Path(log)
+    shelf = shelf_of(path.absolute())
+    clock = clock or SystemClock()
+    seal(path, hot_s=0.0, clock=clock)
+    connection = connect(path, create=False)
+    try:
+        rewritten = [
+            found for each in list(segments(connection)) if (found := _without(shelf, each, unit)) is not None
+        ]
+        gone: Counter[tuple[str, str]] = sum((each.gone for each in rewritten), Counter())
+        by_experiment: dict[str, dict[str, int]] = {}
+        for (experiment, kind), count in sorted(gone.items()):
+            by_experiment.setdefault(experiment, {})[kind] = count
+        now = clock.now()
+        tombs = [
+            Purge(experiment=experiment, happened=now, facts=counts, by=by, reason=reason)
+            for experiment, counts in by_experiment.items()
+        ]
+        if rewritten:
+            _enter(connection, path, rewritten, tombs)
+        _sweep(connection, shelf)
+        unclean = _clean(connection)
+    except sqlite3.Error as error:
+        raise RecordError(f"the log {path} could not be purged: {error}") from None
+    finally:
+        connection.close()
+    return Purged(gone.total(), tuple(by_experiment), len(rewritten), unclean)
+
+
+def _without(shelf: Path, segment: Segment, unit: str) -> _Rewritten | None:
+    """The segment written anew without the unit, its file kept already; None where the unit is not in it."""
+    # As every body was written; most rows are passed over without being parsed.
+    needle = orjson.dumps(unit)
+    kept: list[Row] = []
+    gone: Counter[tuple[str, str]] = Counter()
+    for row in rows_of(shelf, segment):
+        if needle in row.body and orjson.loads(row.body).get("unit") == unit:
+            gone[row.experiment, row.kind] += 1
+        else:
+            kept.append(row)
+    if not gone:
+        return None
+    table = as_parquet(kept)
+    name = f"{segment.first:015d}-{secrets.token_hex(8)}.parquet"
+    counts = {
+        experiment: {kind: left for kind, count in kinds.items() if (left := count - gone[experiment, kind])}
+        for experiment, kinds in segment.counts.items()
+    }
+    new = replace(segment, name=name, sha256=digest_of(table), facts=len(kept), counts=counts)
+    keep(shelf, name, table)
+    return _Rewritten(segment, new, gone)
+
+
+def _enter(
+    connection: sqlite3.Connection, path: Path, rewritten: list[_Rewritten], tombs: list[Purge]
+) -> None:
+    """Put the new segments in the place of the old, with the record of it, at once or not at all."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if not all(replace_segment(connection, each.old, each.new) for each in rewritten):
+            raise RecordError(f"another purge of {path} was faster; run this one again")
+        (head,) = connection.execute(HEAD).fetchone()
+        for position, tomb in enumerate(tombs, head + 1):
+            row = encoded(tomb)
+            connection.execute(
+                "INSERT INTO events (event_id, position, kind, experiment, happened, received, body) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (row.event_id, position, row.kind, row.experiment, row.happened, row.happened, row.body),
+            )
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _sweep(connection: sqlite3.Connection, shelf: Path) -> None:
+    """Remove what the manifest does not name: old segments, and what killed seals left, which may hold the unit."""
+    # Under the lock under which a seal enters its files, so that none is swept that was just entered.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        named = {name for each in segments(connection) for name in (each.name, each.keys)}
+        for name in names_on(shelf):
+            if name not in named:
+                throw_away(shelf, name)
+    finally:
+        connection.execute("COMMIT")
+
+
+def _clean(connection: sqlite3.Connection) -> str | None:
+    """Write the hot file anew and empty its journal; the reason, where somebody did not let go of it in time."""
+    deadline = time.monotonic() + _PATIENCE
+    try:
+        connection.execute("VACUUM")
+        while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            if time.monotonic() > deadline:
+                return "somebody is reading the log, and its journal could not be emptied; run the purge again later"
+            time.sleep(_POLL)
+    except sqlite3.OperationalError as error:
+        return f"the hot file could not be written anew ({error}); run the purge again later"
+    return None

@@ -1,0 +1,199 @@
+"""Purging a unit: it is gone from every file, a count of it stays, and everybody else is as before."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from equipoise.clock import ManualClock
+from equipoise.errors import RecordError
+from equipoise.events.facts import Exposure, Fact, Gate, Outcome, Purge, Turn
+from equipoise.events.log import Receipt
+from equipoise.events.manifest import segments
+from equipoise.events.purging import Purged, purge
+from equipoise.events.sealing import seal
+from equipoise.events.segments import rows_of
+from equipoise.events.shelf import shelf_of
+from equipoise.events.sqlite import SQLiteLog
+from equipoise.events.verifying import verify
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from sealed import exposure, outcome, run_python
+
+UNIT = "zoë@example.org"
+SEED = 20_240_612
+PURGE = """
+import os, signal
+from equipoise.events import manifest, purging, segments, shelf
+files = {each.__file__ for each in (manifest, purging, shelf)}
+left = int(sys.argv[2])
+def step(frame, event, argument):
+    global left
+    if event in ('call', 'c_call') and frame.f_code.co_filename in files:
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+segments._pyarrow()
+sys.setprofile(step)
+purging.purge(sys.argv[1], sys.argv[3], by='ann')
+sys.setprofile(None)
+print(int(sys.argv[2]) - left)
+"""
+
+
+def _story() -> list[Fact]:
+    """Facts of three units in two experiments, with some of a ledger among them."""
+    found: list[Fact] = []
+    for index in range(40):
+        unit = (UNIT, "other", f"not {UNIT}")[index % 3]
+        experiment = "ab"[index % 2]
+        found.append(exposure(experiment, unit=unit))
+        found.append(Turn(experiment=experiment, happened=1.0, unit=unit, trace=f"{index}"))
+        if index % 5 == 0:
+            found.append(Gate(experiment=experiment, happened=1.0, digest="d", decision="pass", evidence={}))
+    return found
+
+
+STORY = _story()
+
+
+def is_mine(fact: Fact) -> bool:
+    return isinstance(fact, Exposure | Turn | Outcome) and fact.unit == UNIT
+
+
+def has_no_bytes(path: Path) -> bool:
+    """Whether no file of the log says the unit: the hot ones as they are, segments row by row, and no stray is left."""
+    mine = f'"{UNIT}"'.encode()
+    log = SQLiteLog(path)
+    sealed = [row for each in segments(log._connection) for row in rows_of(shelf_of(path), each)]
+    log.close()
+    hot = [each.read_bytes() for each in path.parent.iterdir() if each.is_file()]
+    return not verify(path).strays and not any(mine in data for data in [*hot, *(row.body for row in sealed)])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A log of that story: a part sealed, a part hot, a part left by a seal that was killed."""
+    path = tmp_path / "log.db"
+    log = SQLiteLog(path, clock=ManualClock(50.0))
+    log.append(STORY[:60])
+    seal(path, hot_s=0, segment_facts=20)
+    log.append(STORY[60:])
+    log.close()
+    (shelf_of(path) / "left.parquet").write_bytes(f'"{UNIT}"'.encode())
+    return path
+
+
+def test_a_purged_unit_is_gone_and_counted(path: Path) -> None:
+    """Its facts are read no more and its bytes are in no file; how many they were stands in the log, and not whose."""
+    log = SQLiteLog(path)
+    before = list(log.read_since())
+    mine = [record.fact for record in before if is_mine(record.fact)]
+    assert not has_no_bytes(path)
+    done = purge(path, UNIT, by="ann", reason="asked to", clock=ManualClock(99.0))
+    assert (done.facts, done.experiments, done.unclean) == (len(mine), ("a", "b"), None)
+    assert has_no_bytes(path)
+    after = list(log.read_since())
+    assert after[:-2] == [record for record in before if not is_mine(record.fact)]
+    for record, experiment in zip(after[-2:], "ab", strict=True):
+        counts = {kind: sum(fact.kind == kind and fact.experiment == experiment for fact in mine) for kind in ("exposure", "turn")}  # fmt: skip
+        assert record.fact == Purge(experiment=experiment, happened=99.0, event_id=record.fact.event_id, facts=counts, by="ann", reason="asked to")  # fmt: skip
+    assert [record.position for record in after[-2:]] == [len(before) + 1, len(before) + 2]
+    found = verify(path)
+    assert (found.faults, found.purged, found.head) == ((), len(mine), len(before) + 2)
+    log.close()
+
+
+def test_what_was_purged_is_not_accepted_again(path: Path) -> None:
+    """A delivery that comes late does not bring it back; what the unit does from now on is new."""
+    log = SQLiteLog(path)
+    facts = [record.fact for record in log.read_since()]
+    purge(path, UNIT, by="ann")
+    assert log.append([*facts, outcome(unit=UNIT)]) == Receipt(1, len(facts), len(facts) + 3)
+    assert purge(path, UNIT, by="ann").facts == 1
+    assert has_no_bytes(path)
+    log.close()
+
+
+def test_purging_again_changes_nothing(path: Path) -> None:
+    """Nor does purging a unit that was never seen; nothing is recorded of either."""
+    log = SQLiteLog(path)
+    purge(path, UNIT, by="ann")
+    read = list(log.read_since())
+    assert purge(path, UNIT, by="ann") == purge(path, "nobody", by="ann") == Purged(0, (), 0, None)
+    assert list(log.read_since()) == read
+    log.close()
+
+
+def test_a_reader_in_the_middle_reads_on(path: Path) -> None:
+    """A reader that comes to a segment which was written anew meanwhile reads the new one."""
+    log = SQLiteLog(path)
+    reading = log.read_since()
+    first = next(reading)
+    purge(path, UNIT, by="ann")
+    positions = [first.position, *(record.position for record in reading)]
+    assert positions == sorted(set(positions))
+    assert {record.position for record in log.read_since()} <= set(positions)
+    log.close()
+
+
+def test_a_unit_whose_facts_fill_a_segment_is_purged_too(tmp_path: Path) -> None:
+    """The segment stays, empty, and keeps its ids and its place."""
+    path = tmp_path / "log.db"
+    log = SQLiteLog(path)
+    facts = [outcome(unit=UNIT, value=index) for index in range(5)]
+    log.append([*facts, outcome(unit="other")])
+    seal(path, hot_s=0, segment_facts=5)
+    assert purge(path, UNIT, by="ann").facts == 5
+    assert [record.position for record in log.read_since()] == [6, 7]
+    assert log.append(facts).accepted == 0
+    assert verify(path).sound
+    log.close()
+
+
+def test_a_damaged_log_is_not_purged(path: Path) -> None:
+    """What cannot be read cannot be told to be rid of the unit; nothing is changed."""
+    table = min(shelf_of(path).glob("0*.parquet"))
+    data = table.read_bytes()
+    table.write_bytes(data[:-1])
+    with pytest.raises(RecordError, match="is not what was sealed"):
+        purge(path, UNIT, by="ann")
+    table.write_bytes(data)
+    log = SQLiteLog(path)
+    assert sum(is_mine(record.fact) for record in log.read_since()) == sum(map(is_mine, STORY))
+    log.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_purge_may_be_killed_at_a_step(path: Path, tmp_path: Path) -> None:
+    """At eight steps drawn at random: all of it is done or none, and doing it again completes it."""
+
+    def copied(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        shutil.copy(path, folder / "log.db")
+        shutil.copytree(shelf_of(path), shelf_of(folder / "log.db"))
+        return folder / "log.db"
+
+    said, wrong = run_python(PURGE, str(copied("whole")), "0", UNIT).communicate(timeout=120)
+    assert wrong == ""
+    mine = sum(map(is_mine, STORY))
+    for step in sorted(random.Random(SEED).sample(range(1, int(said) + 1), 8)):
+        place = copied(f"{step}")
+        process = run_python(PURGE, str(place), str(step), UNIT)
+        process.communicate(timeout=120)
+        assert process.returncode == -signal.SIGKILL
+        log = SQLiteLog(place)
+        facts = [record.fact for record in log.read_since()]
+        log.close()
+        left, told = sum(map(is_mine, facts)), sum(isinstance(fact, Purge) for fact in facts)
+        assert (left, told) in ((mine, 0), (0, 2)), step
+        assert verify(place).faults == ()
+        assert purge(place, UNIT, by="ann").facts == left
+        assert has_no_bytes(place)
+        assert verify(place).purged == mine
