@@ -18,6 +18,7 @@ from equipoise.events import sealing, segments
 from equipoise.events.facts import Decision, Fact, Gate, Registration
 from equipoise.events.log import Receipt, StaleHeadError
 from equipoise.events.manifest import SEALED
+from equipoise.events.rebuilding import Rebuilt, rebuild
 from equipoise.events.sealing import Seal, seal
 from equipoise.events.shelf import shelf_of
 from equipoise.events.sqlite import SQLiteLog
@@ -338,3 +339,35 @@ def test_the_same_facts_make_the_same_segment(path: Path) -> None:
         tables.append(table.read_bytes())
     assert tables[0] == tables[1]
     assert segments.facts_in(tables[0]) == sum(fact.kind in SEALED for fact in facts)
+
+
+def test_lost_keys_are_made_anew(path: Path) -> None:
+    """From the facts of their segments: ids are known again, and strays are gone."""
+    log = SQLiteLog(path)
+    facts = traffic(40)
+    log.append(facts)
+    seal(path, hot_s=0, segment_facts=10)
+    lost, torn, *_ = sorted(shelf_of(path).glob("*.keys"))
+    lost.unlink()
+    torn.write_bytes(torn.read_bytes()[:-1])
+    with pytest.raises(RecordError):
+        SQLiteLog(path).append(facts)
+    assert rebuild(path) == Rebuilt(keys=2, strays=1)
+    assert verify(path).sound
+    assert verify(path).strays == ()
+    assert SQLiteLog(path).append(facts) == log.append(facts) == Receipt(0, 40, 40)
+    assert rebuild(path) == Rebuilt(keys=0, strays=0)
+    log.close()
+
+
+def test_a_lost_segment_is_not_made_up(path: Path) -> None:
+    """Keys cannot be made from a segment that is gone: the error says which, and nothing is changed."""
+    log = SQLiteLog(path)
+    log.append(traffic(5))
+    seal(path, hot_s=0)
+    for each in shelf_of(path).iterdir():
+        each.unlink()
+    with pytest.raises(RecordError, match="parquet is missing, which the log's manifest names"):
+        rebuild(path)
+    assert len(verify(path).faults) == 2
+    log.close()

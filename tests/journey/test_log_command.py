@@ -67,7 +67,7 @@ def test_damage_is_told_and_ends_with_2(folder: Path) -> None:
     found = equipoise("verify", "--log", "l.db", cwd=folder)
     fault = (
         f"{table} is not what was sealed: its digest is another. Put it back from a copy; "
-        "`equipoise log verify` says what else is damaged"
+        "`equipoise log verify` says what else is damaged, and `equipoise log rebuild` makes lost keys anew"
     )
     assert (found.returncode, found.stderr) == (2, "")
     assert found.stdout == (

@@ -87,6 +87,20 @@ def verify(log: LogPlace = None, as_json: AsJson = False) -> None:
         raise typer.Exit(_DAMAGED)
 
 
+@app.command("rebuild")
+def rebuild(log: LogPlace = None, as_json: AsJson = False) -> None:
+    """Make anew what follows from the facts: lost or damaged keys, indexes; and remove stray files."""
+    from equipoise.events import rebuilding
+
+    where = _file(log, "rebuild")
+    with working("rebuilding"):
+        done = rebuilding.rebuild(where)
+    if as_json:
+        emit(asdict(done))
+    else:
+        print(f"keys made anew: {done.keys:,}; strays removed: {done.strays:,}")
+
+
 @app.command("export")
 def export(
     file: Annotated[

@@ -20,9 +20,9 @@ from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
 from equipoise.events.facts import Purge, encoded
 from equipoise.events.manifest import HEAD, Segment, replace_segment, segments
-from equipoise.events.sealing import seal
+from equipoise.events.sealing import seal, sweep
 from equipoise.events.segments import Row, as_parquet, rows_of
-from equipoise.events.shelf import digest_of, keep, names_on, shelf_of, throw_away
+from equipoise.events.shelf import digest_of, keep, shelf_of
 from equipoise.events.sqlite_file import connect
 
 __all__ = ["Purged", "purge"]
@@ -84,7 +84,7 @@ def purge(
         ]
         if rewritten:
             _enter(connection, path, rewritten, tombs)
-        _sweep(connection, shelf)
+        sweep(connection, shelf)
         unclean = _clean(connection)
     except sqlite3.Error as error:
         raise RecordError(f"the log {path} could not be purged: {error}") from None
@@ -138,19 +138,6 @@ def _enter(
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-def _sweep(connection: sqlite3.Connection, shelf: Path) -> None:
-    """Remove what the manifest does not name: old segments, and what killed seals left, which may hold the unit."""
-    # Under the lock under which a seal enters its files, so that none is swept that was just entered.
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        named = {name for each in segments(connection) for name in (each.name, each.keys)}
-        for name in names_on(shelf):
-            if name not in named:
-                throw_away(shelf, name)
-    finally:
-        connection.execute("COMMIT")
 
 
 def _clean(connection: sqlite3.Connection) -> str | None:

@@ -18,12 +18,12 @@ from pathlib import Path
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError, UsageError
 from equipoise.events.keys import is_timed, packed
-from equipoise.events.manifest import SEALED, Segment, enter
+from equipoise.events.manifest import SEALED, Segment, enter, segments
 from equipoise.events.segments import Row, as_parquet
 from equipoise.events.shelf import digest_of, keep, names_on, shelf_of, throw_away
 from equipoise.events.sqlite_file import connect
 
-__all__ = ["HOT_S", "SEGMENT_FACTS", "Seal", "seal"]
+__all__ = ["HOT_S", "SEGMENT_FACTS", "Seal", "seal", "sweep"]
 
 HOT_S = 600.0
 """How long a fact stays hot at least, in seconds: long enough that most repeated deliveries meet it there."""
@@ -35,7 +35,7 @@ _NEXT = (
     f"WHERE position > (SELECT coalesce(max(last), 0) FROM segments) AND kind IN ({_KINDS}) "
     "ORDER BY position LIMIT ?"
 )
-_RANGE = f"FROM events WHERE position BETWEEN ? AND ? AND kind IN ({_KINDS})"
+_DELETE = f"DELETE FROM events WHERE position BETWEEN ? AND ? AND kind IN ({_KINDS})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +124,20 @@ def _segment(name: str, rows: Sequence[Row], table: bytes, keys: bytes) -> Segme
 def _move(connection: sqlite3.Connection, shelf: Path, segment: Segment) -> bool:
     """Enter a segment and take its facts out of the hot table, at once or not at all.
 
-    False if the facts are not there any more, or if a purge has swept the files away.
+    False if somebody else sealed them, or if a purge has swept the files away.
     """
-    place = (segment.first, segment.last)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        (hot,) = connection.execute(f"SELECT count(*) {_RANGE}", place).fetchone()
-        moved = hot == segment.facts and {segment.name, segment.keys} <= set(names_on(shelf))
+        (sealed,) = connection.execute("SELECT coalesce(max(last), 0) FROM segments").fetchone()
+        moved = sealed < segment.first and {segment.name, segment.keys} <= set(names_on(shelf))
         if moved:
             enter(connection, segment)
-            connection.execute(f"DELETE {_RANGE}", place)
+            gone = connection.execute(_DELETE, (segment.first, segment.last)).rowcount
+            if gone != segment.facts:
+                raise RecordError(
+                    f"{segment.facts} facts were to be sealed, and {gone} are at positions {segment.first} to "
+                    f"{segment.last}: the log was changed by something else. Nothing was sealed of them"
+                )
         connection.execute("COMMIT")
     except BaseException:
         # A full disk has rolled back already.
@@ -141,3 +145,17 @@ def _move(connection: sqlite3.Connection, shelf: Path, segment: Segment) -> bool
             connection.execute("ROLLBACK")
         raise
     return moved
+
+
+def sweep(connection: sqlite3.Connection, shelf: Path) -> int:
+    """Remove what the manifest does not name: files that were replaced, and what killed seals left; says how many."""
+    # Under the lock under which a seal enters its files, so that none is swept that was just entered.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        named = {name for each in segments(connection) for name in (each.name, each.keys)}
+        strays = [name for name in names_on(shelf) if name not in named]
+        for name in strays:
+            throw_away(shelf, name)
+    finally:
+        connection.execute("COMMIT")
+    return len(strays)

@@ -100,7 +100,7 @@ def take(folder: Path, name: str, sha256: str) -> bytes:
     if digest_of(data) != sha256:
         raise DamagedFileError(
             f"{path} is not what was sealed: its digest is another. Put it back from a copy; "
-            "`equipoise log verify` says what else is damaged"
+            "`equipoise log verify` says what else is damaged, and `equipoise log rebuild` makes lost keys anew"
         )
     return data
 
