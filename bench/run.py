@@ -5,7 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "assign", "ingest", "boundaries", "sequential", "readout", "readout_log", "safety", "arena")
+ALL = (
+    "startup",
+    "assign",
+    "ingest",
+    "seal",
+    "boundaries",
+    "sequential",
+    "readout",
+    "readout_log",
+    "safety",
+    "arena",
+)
 
 
 def main() -> None:
