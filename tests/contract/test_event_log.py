@@ -240,7 +240,7 @@ def test_a_long_log_is_read_whole(log: EventLog) -> None:
 
 def test_bodies_are_the_facts_without_the_objects(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     """One kind of one experiment up to a position, in order and whole across pages: what reading as facts gives."""
-    for module in ("bodies", "sqlite", "postgres"):
+    for module in ("bodies", "sqlite_reading", "postgres"):
         monkeypatch.setattr(
             f"equipoise.events.{module}.{'_PAGE' if module == 'bodies' else '_LONG_PAGE'}", 500
         )

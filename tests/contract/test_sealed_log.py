@@ -14,10 +14,11 @@ import pytest
 
 from equipoise.clock import ManualClock
 from equipoise.errors import MissingExtraError, RecordError, UsageError
-from equipoise.events import sealing, segments
+from equipoise.events import sealing, segments, shelf
 from equipoise.events.facts import Decision, Fact, Gate, Registration
 from equipoise.events.log import Receipt, StaleHeadError
 from equipoise.events.manifest import SEALED
+from equipoise.events.purging import purge
 from equipoise.events.rebuilding import Rebuilt, rebuild
 from equipoise.events.sealing import Seal, seal
 from equipoise.events.shelf import shelf_of
@@ -78,6 +79,77 @@ def test_a_sealed_log_reads_as_before(path: Path) -> None:
     assert [record.fact for record in again.read_since()] == facts
     assert again.append([outcome()]).head == 701
     again.close()
+
+
+def test_bodies_of_a_sealed_log_are_what_they_were(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One kind of one experiment up to a position: the same bodies hot, sealed, and half of each, whatever the page."""
+    log = SQLiteLog(path, clock=(clock := ManualClock(100.0)))
+    log.append(mixed(300))
+    clock.advance(50.0)
+    log.append(mixed(300, seed=2))
+
+    def everything() -> list[Any]:
+        return [
+            [body for page in log.bodies(experiment, kind, until=until) for body in page]
+            for until in (0, 1, 99, 300, 301, 450, 600, 700)
+            for experiment in ("a", "absent")
+            for kind in ("exposure", "outcome", "gate", "turn")
+        ]
+
+    before = everything()
+    for hot_s in (50.0, 0.0):
+        assert seal(path, hot_s=hot_s, segment_facts=70, clock=clock).facts > 200
+        for size in (20_000, 7):
+            monkeypatch.setattr("equipoise.events.sqlite_reading._LONG_PAGE", size)
+            assert everything() == before
+    log.close()
+
+
+def test_bodies_are_read_under_the_hands_of_a_seal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sealed between two pages is read once, and so is what a purge wrote anew meanwhile."""
+    monkeypatch.setattr("equipoise.events.sqlite_reading._LONG_PAGE", 10)
+    log = SQLiteLog(path)
+    log.append([*traffic(100), outcome(unit="forgotten"), *traffic(50)])
+    reading = log.bodies("e", "outcome", until=150)
+    found = [next(reading), next(reading)]
+    seal(path, hot_s=0, segment_facts=30)
+    found.append(next(reading))
+    assert purge(path, "forgotten", by="ann").facts == 1
+    found += reading
+    assert [body[0] for page in found for body in page] == [*range(1, 101), *range(102, 151)]
+    log.close()
+
+
+def test_a_digest_is_computed_once_for_a_file_nobody_touched(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second reading trusts the first; a file that was touched, and one that is not yet settled, is checked again."""
+    log = SQLiteLog(path)
+    log.append(traffic(10))
+    seal(path, hot_s=0)
+    computed = []
+    real = shelf.digest_of
+    monkeypatch.setattr(shelf, "digest_of", lambda data: computed.append(len(data)) or real(data))
+
+    def times() -> int:
+        computed.clear()
+        assert len(list(log.read_since())) == 10
+        return len(computed)
+
+    assert (times(), times()) == (1, 1)
+    monkeypatch.setattr(shelf, "_SETTLED", -3600.0)
+    assert (times(), times(), times()) == (1, 0, 0)
+    verify(path)
+    assert len(computed) == 2
+    (table,) = shelf_of(path).glob("*.parquet")
+    data = table.read_bytes()
+    table.write_bytes(data)
+    assert (times(), times()) == (1, 0)
+    table.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    for _ in range(2):
+        with pytest.raises(RecordError, match="parquet is not what was sealed: its digest is another"):
+            list(log.read_since())
+    log.close()
 
 
 def test_what_is_young_stays_hot(path: Path) -> None:

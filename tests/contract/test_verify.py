@@ -23,6 +23,8 @@ from equipoise.errors import RecordError
 from equipoise.events.facts import Decision, Exposure, Look, Outcome, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.events.opening import open_log
+from equipoise.events.sealing import seal
+from equipoise.events.shelf import shelf_of
 from equipoise.events.sqlite import SQLiteLog
 
 TEXT = """
@@ -407,6 +409,58 @@ def test_the_command_says_it_in_a_table_and_in_json(file, design):
         (2, "same", []),
         (3, "same", []),
     ]
+
+
+def test_looks_of_a_sealed_log_come_out_the_same(file, tmp_path, monkeypatch):
+    """Sealed after the last look, in segments that end anywhere: `verify` and `analyze` say what they said before."""
+    monkeypatch.chdir(tmp_path)
+
+    def said():
+        words = ("analyze", "looks", "--log", str(file), "--json")
+        return asked(file, "--json").stdout, CliRunner().invoke(app, words).stdout
+
+    before = said()
+    assert [each["answer"] for each in json.loads(before[0])["looks"]] == ["same"] * 3
+    assert seal(file, hot_s=0, segment_facts=130).facts == 950 * 3
+    assert said() == before
+
+
+def test_a_look_is_taken_over_what_was_sealed(design, tmp_path):
+    """Sealed before each look, or never: the looks are the same, in every byte of their evidence."""
+    evidence = []
+    for name, sealed in (("hot.db", False), ("cold.db", True)):
+        log = SQLiteLog(tmp_path / name)
+        register(log, design, by="test", clock=ManualClock(1e6))
+        for start, units in ((0, 300), (300, 250), (550, 400)):
+            served(log, design, units, start=start, lift=0.1)
+            if sealed:
+                seal(tmp_path / name, hot_s=0, segment_facts=200)
+            look(log, "looks", clock=ManualClock(1e6 + start))
+        evidence.append([record.fact.evidence for record in log.read_since(kinds=("look",))])
+        log.close()
+    assert len(evidence[0]) == 3
+    assert evidence[0] == evidence[1]
+
+
+def test_a_flipped_bit_in_a_segment_is_no_read_out(file):
+    """A segment that is not what was sealed is named by `verify` and by `analyze`, and nothing is computed of it."""
+    seal(file, hot_s=0, segment_facts=10_000)
+    (table,) = shelf_of(file).glob("*.parquet")
+    data = bytearray(table.read_bytes())
+    data[len(data) // 2] ^= 1
+    table.write_bytes(data)
+    why = (
+        f"{table} is not what was sealed: its digest is another. Put it back from a copy; "
+        "`equipoise log verify` says what else is damaged, and `equipoise log rebuild` makes lost keys anew"
+    )
+    assert {(each.answer, each.says) for each in verified(file).looks} == {
+        ("differs", f"not computed again: {why}")
+    }
+    log = SQLiteLog(file)
+    with pytest.raises(RecordError) as refused:
+        look(log, "looks")
+    assert str(refused.value) == why
+    log.close()
 
 
 def test_without_a_look_there_is_nothing_to_verify(tmp_path, design):

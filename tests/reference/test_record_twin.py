@@ -10,9 +10,11 @@ import pyarrow as pa
 import pytest
 
 from equipoise import load_experiment
+from equipoise.clock import ManualClock
 from equipoise.errors import DataError, RecordError
 from equipoise.events.facts import Encoded, Exposure, Loss, Outcome, Score, Turn
 from equipoise.events.log import MemoryLog
+from equipoise.events.sealing import seal
 from equipoise.events.sqlite import SQLiteLog
 from equipoise.measurement.measuring import _connect, _measure, measure_log
 from equipoise.measurement.tables import quantities
@@ -248,8 +250,27 @@ def test_pages_are_not_seen_in_the_result(tmp_path, monkeypatch):
     log = SQLiteLog(tmp_path / "log.db")
     log.append(happened_to(design, 9))
     whole = measure_log(design, log)
-    monkeypatch.setattr("equipoise.events.sqlite._LONG_PAGE", 7)
+    monkeypatch.setattr("equipoise.events.sqlite_reading._LONG_PAGE", 7)
     assert measure_log(design, log) == whole
+    log.close()
+
+
+@pytest.mark.parametrize("facts_each", [50_000, 41])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sealed_log_gives_the_same_digits(tmp_path, seed, facts_each):
+    """Sealed in one segment or in many, in part or in whole: the read-out is equal, bit for bit, up to any position."""
+    design, clock = definition(tmp_path, clustered=seed == 1), ManualClock(0.0)
+    facts = happened_to(design, seed)
+    path = tmp_path / "log.db"
+    log = SQLiteLog(path, clock=clock)
+    ends = (len(facts) // 3, len(facts) // 2, len(facts))
+    log.append(facts[: ends[1]])
+    clock.advance(10.0)
+    log.append(facts[ends[1] :])
+    hot = [measure_log(design, log, until=end) for end in ends]
+    for hot_s, moved in ((5.0, True), (0.0, True), (0.0, False)):
+        assert bool(seal(path, hot_s=hot_s, segment_facts=facts_each, clock=clock).facts) == moved
+        assert [measure_log(design, log, until=end) for end in ends] == hot
     log.close()
 
 

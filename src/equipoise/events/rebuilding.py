@@ -60,7 +60,7 @@ def rebuild(log: str | Path) -> Rebuilt:
 
 def _is_whole(shelf: Path, segment: Segment) -> bool:
     try:
-        take(shelf, segment.keys, segment.keys_sha256)
+        take(shelf, segment.keys, segment.keys_sha256, anew=True)
     except (MissingFileError, DamagedFileError):
         return False
     return True

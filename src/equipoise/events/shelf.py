@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +25,14 @@ __all__ = [
     "take",
     "throw_away",
 ]
+
+
+_SETTLED = 2.0
+"""Seconds after which a change of a file shows in its times, on any file system there is."""
+
+_Stamp = tuple[int, int, int, int]
+_checked: dict[Path, tuple[str, _Stamp]] = {}
+"""The digest of each file that agreed in this process, and what the file system said of it then."""
 
 
 class MissingFileError(RecordError):
@@ -85,11 +94,18 @@ def _flush(folder: Path) -> None:
         os.close(handle)
 
 
-def take(folder: Path, name: str, sha256: str) -> bytes:
-    """The bytes of a file, if they are those that were sealed; else MissingFileError or DamagedFileError."""
+def take(folder: Path, name: str, sha256: str, *, anew: bool = False) -> bytes:
+    """The bytes of a file, if they are those that were sealed; else MissingFileError or DamagedFileError.
+
+    The digest is computed once in a process, and again where the file system says that the file was touched since, or
+    `anew` says that nothing is taken for granted.
+    """
     path = folder / name
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as stream:
+            # Before the bytes: if they change in between, the stamp is of what was there before.
+            found = os.fstat(stream.fileno())
+            data = stream.read()
     except FileNotFoundError:
         raise MissingFileError(
             f"{path} is missing, which the log's manifest names. Put it back from a copy; "
@@ -97,16 +113,24 @@ def take(folder: Path, name: str, sha256: str) -> bytes:
         ) from None
     except OSError as error:
         raise RecordError(f"{path} could not be read: {error.strerror or error}") from None
+    stamp = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    if not anew and _checked.get(path) == (sha256, stamp):
+        return data
     if digest_of(data) != sha256:
+        _checked.pop(path, None)
         raise DamagedFileError(
             f"{path} is not what was sealed: its digest is another. Put it back from a copy; "
             "`equipoise log verify` says what else is damaged, and `equipoise log rebuild` makes lost keys anew"
         )
+    # A file may be changed twice in one tick of the file system's clock, and only one of them shows.
+    if time.time() - max(found.st_mtime, found.st_ctime) > _SETTLED:
+        _checked[path] = (sha256, stamp)
     return data
 
 
 def throw_away(folder: Path, name: str) -> None:
     """Remove a file, if it is there."""
+    _checked.pop(folder / name, None)
     with suppress(FileNotFoundError):
         (folder / name).unlink()
 

@@ -10,8 +10,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from heapq import merge
-from operator import itemgetter
 from pathlib import Path
 
 from equipoise.clock import Clock, SystemClock
@@ -19,19 +17,17 @@ from equipoise.errors import RecordError
 from equipoise.events.bodies import Body
 from equipoise.events.facts import Encoded, Fact, decode, encoded
 from equipoise.events.log import LogGoneError, Receipt, Recorded, StaleHeadError
-from equipoise.events.manifest import HEAD, Segment, sought
+from equipoise.events.manifest import HEAD, sought
 from equipoise.events.sealed_ids import SealedIds
-from equipoise.events.segments import Row, rows_of
-from equipoise.events.shelf import MissingFileError, shelf_of
+from equipoise.events.segments import rows_of
+from equipoise.events.shelf import shelf_of
 from equipoise.events.sqlite_file import connect
+from equipoise.events.sqlite_reading import SQLiteReader, matching
 
 __all__ = ["SQLiteLog"]
 
 _TOGETHER = (256, 64, 16, 4, 1)
-_PAGE = 2_000
-_LONG_PAGE = 20_000
 _POLL = 0.02
-_LAST = 2**63 - 1
 
 
 class SQLiteLog:
@@ -50,6 +46,7 @@ class SQLiteLog:
         self._sealed = SealedIds(self._shelf)
         self._lock = threading.Lock()
         self._connection = connect(self.path, create=create)
+        self._reader = SQLiteReader(self.path, self._shelf, self._connection, self._lock)
         self._file = self._identity()
 
     def _identity(self) -> tuple[int, int] | None:
@@ -135,7 +132,7 @@ class SQLiteLog:
 
     def _first(self, position: int, experiment: str | None, kinds: Sequence[str] | None) -> int | None:
         """The position of the first such fact after a position; part of the caller's transaction."""
-        condition, values = _matching(position, experiment, kinds)
+        condition, values = matching(position, experiment, kinds)
         found = self._connection.execute(f"SELECT min(position) FROM events WHERE {condition}", values)
         (first,) = found.fetchone()
         # Sealed since the caller read, which is rare: a decision is about kinds that are not sealed.
@@ -151,81 +148,22 @@ class SQLiteLog:
     def read_since(
         self, position: int = 0, *, experiment: str | None = None, kinds: Sequence[str] | None = None
     ) -> Iterator[Recorded]:
-        # Page by page, so that a long read holds neither the lock nor a snapshot of the file.
-        while True:
-            segment, page = self._page(position, experiment, kinds)
-            rows: Iterable[Row] = page
-            if segment is not None:
-                try:
-                    sealed = rows_of(self._shelf, segment, after=position, experiment=experiment, kinds=kinds)
-                except MissingFileError:
-                    if self._page(position, experiment, kinds)[0] == segment:
-                        raise
-                    # The manifest names another in its place by now.
-                    continue
-                rows = merge(sealed, page, key=itemgetter(0))
-            for row in rows:
-                yield Recorded(
-                    row.position,
-                    row.received,
-                    decode(
-                        row.kind,
-                        event_id=row.event_id,
-                        experiment=row.experiment,
-                        happened=row.happened,
-                        body=row.body,
-                    ),
-                )
-            if segment is not None:
-                position = segment.last
-            elif len(page) < _PAGE:
-                return
-            else:
-                position = page[-1].position
-
-    def _page(
-        self, position: int, experiment: str | None, kinds: Sequence[str] | None
-    ) -> tuple[Segment | None, list[Row]]:
-        """What comes next: a segment with the hot facts among its own, or a page of hot facts alone."""
-        condition, values = _matching(position, experiment, kinds)
-        query = (
-            "SELECT position, received, kind, event_id, experiment, happened, body FROM events "
-            f"WHERE {condition} AND position <= ? ORDER BY position LIMIT ?"
-        )
-        run = self._connection.execute
-        with self._lock:
-            try:
-                # Manifest and hot facts as they were at one moment: a seal moves facts from one to the other.
-                run("BEGIN")
-                try:
-                    segment = sought(self._connection, position, experiment, kinds)
-                    bounds = (_LAST, _PAGE) if segment is None else (segment.last, -1)
-                    return segment, list(map(Row._make, run(query, (*values, *bounds)).fetchall()))
-                finally:
-                    run("COMMIT")
-            except sqlite3.Error as error:
-                raise RecordError(f"the log {self.path} could not be read: {error}") from None
+        for row in self._reader.rows(position, experiment, kinds):
+            yield Recorded(
+                row.position,
+                row.received,
+                decode(
+                    row.kind,
+                    event_id=row.event_id,
+                    experiment=row.experiment,
+                    happened=row.happened,
+                    body=row.body,
+                ),
+            )
 
     def bodies(self, experiment: str, kind: str, *, until: int) -> Iterator[list[Body]]:
-        """Facts of one kind up to a position as they are kept, page by page."""
-        # One kind at a time: its index gives them in order, where several would be sorted for every page.
-        query = (
-            # An edited row may hold text.
-            "SELECT position, happened, CAST(body AS BLOB) FROM events WHERE experiment = ? AND kind = ? "
-            f"AND position > ? AND position <= ? ORDER BY position LIMIT {_LONG_PAGE}"
-        )
-        position = 0
-        while True:
-            with self._lock:
-                try:
-                    page = self._connection.execute(query, (experiment, kind, position, until)).fetchall()
-                except sqlite3.Error as error:
-                    raise RecordError(f"the log {self.path} could not be read: {error}") from None
-            if page:
-                yield page
-            if len(page) < _LONG_PAGE:
-                return
-            position = page[-1][0]
+        """Facts of one kind up to a position as they are kept, sealed or not, page by page."""
+        return self._reader.bodies(experiment, kind, until)
 
     def wait(self, position: int, timeout: float) -> int:
         deadline = time.monotonic() + timeout
@@ -254,18 +192,3 @@ def _insert(rows: int) -> str:
     # Only a repeated id is harmless; any other conflict is an error.
     values = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)
     return f"INSERT INTO events VALUES {values} ON CONFLICT (event_id) DO NOTHING"
-
-
-def _matching(
-    position: int, experiment: str | None, kinds: Sequence[str] | None
-) -> tuple[str, list[int | str]]:
-    """The condition on facts after a position, and its values; the position comes first."""
-    conditions: list[str] = ["position > ?"]
-    values: list[int | str] = [position]
-    if experiment is not None:
-        conditions.append("experiment = ?")
-        values.append(experiment)
-    if kinds is not None:
-        conditions.append(f"kind IN ({','.join('?' * len(kinds))})")
-        values.extend(kinds)
-    return " AND ".join(conditions), values

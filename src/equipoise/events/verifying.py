@@ -137,13 +137,13 @@ def _segment_faults(shelf: Path, manifest: list[Segment]) -> Iterator[str]:
         if each.facts != sum(count for kinds in each.counts.values() for count in kinds.values()):
             yield f"{each.name}: the manifest contradicts itself about how many facts are in it"
         try:
-            found = facts_in(take(shelf, each.name, each.sha256))
+            found = facts_in(take(shelf, each.name, each.sha256, anew=True))
             if found != each.facts:
                 yield f"{each.name}: {found} facts, and the manifest says {each.facts}"
         except RecordError as error:
             yield str(error)
         try:
-            keys = len(take(shelf, each.keys, each.keys_sha256)) // WIDTH
+            keys = len(take(shelf, each.keys, each.keys_sha256, anew=True)) // WIDTH
             if keys < each.facts:
                 yield f"{each.keys}: {keys} keys for {each.facts} facts"
         except RecordError as error:
