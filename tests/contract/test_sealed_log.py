@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,32 @@ def test_a_sealed_log_reads_as_before(path: Path) -> None:
     assert [record.fact for record in again.read_since()] == facts
     assert again.append([outcome()]).head == 701
     again.close()
+
+
+def test_several_kinds_are_read_in_pages_of_their_own_cost(path: Path) -> None:
+    """Reading two kinds of an experiment, or all of it, takes steps of SQLite in proportion to the facts, not squared."""
+
+    def steps(count: int, kinds: Sequence[str] | None) -> int:
+        log = SQLiteLog(path.with_name(f"{count}-{kinds and len(kinds)}.db"))
+        log.append(
+            [fact for index in range(count) for fact in (outcome(value=index), exposure(unit=f"{index}"))]
+        )
+        taken = 0
+
+        def step() -> int:
+            nonlocal taken
+            taken += 1
+            return 0
+
+        log._connection.set_progress_handler(step, 100)
+        positions = [record.position for record in log.read_since(experiment="e", kinds=kinds)]
+        log.close()
+        assert positions == list(range(1, 2 * count + 1))
+        return taken
+
+    for kinds in (("outcome", "exposure"), ("exposure", "gate", "outcome", "outcome"), None):
+        few, many = steps(3_000, kinds), steps(24_000, kinds)
+        assert 6 < many / few < 10, kinds
 
 
 def test_bodies_of_a_sealed_log_are_what_they_were(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
