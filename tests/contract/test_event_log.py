@@ -61,7 +61,7 @@ FACTS: list[Fact] = [
     Look(experiment="e", happened=8.0, digest="d", number=2, fraction=1.0, boundary=1.96, statistic=2.5, final=True, evidence={}),
     Decision(experiment="e", happened=9.0, digest="d", look="l", verdict="ship", because="it won", arm="treatment"),
     Decision(experiment="e", happened=9.0, digest="d", look="l", verdict="keep running", because="too early"),
-    Purge(experiment="e", happened=9.0, facts={"turn": 3}, by="ann", reason="asked to be forgotten"),
+    Purge(experiment="e", happened=9.0, facts={"turn": 3}, by="ann", reason="asked to be forgotten", first=3, last=9),
 ]  # fmt: skip
 
 

@@ -89,6 +89,15 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_fact_from_the_future_is_purged_too(path: Path) -> None:
+    """A clock that was set back since keeps nothing of the unit in the log."""
+    ahead = SQLiteLog(path, clock=ManualClock(1e12))
+    ahead.append([outcome(unit=UNIT)])
+    ahead.close()
+    assert purge(path, UNIT, by="ann", clock=ManualClock(99.0)).facts == sum(map(is_mine, STORY)) + 1
+    assert has_no_bytes(path)
+
+
 def test_a_purged_unit_is_gone_and_counted(path: Path) -> None:
     """Its facts are read no more and its bytes are in no file; how many they were stands in the log, and not whose."""
     log = SQLiteLog(path)
@@ -102,7 +111,10 @@ def test_a_purged_unit_is_gone_and_counted(path: Path) -> None:
     assert after[:-2] == [record for record in before if not is_mine(record.fact)]
     for record, experiment in zip(after[-2:], "ab", strict=True):
         counts = {kind: sum(fact.kind == kind and fact.experiment == experiment for fact in mine) for kind in ("exposure", "turn")}  # fmt: skip
-        assert record.fact == Purge(experiment=experiment, happened=99.0, event_id=record.fact.event_id, facts=counts, by="ann", reason="asked to")  # fmt: skip
+        where = [
+            each.position for each in before if is_mine(each.fact) and each.fact.experiment == experiment
+        ]
+        assert record.fact == Purge(experiment=experiment, happened=99.0, event_id=record.fact.event_id, facts=counts, by="ann", reason="asked to", first=where[0], last=where[-1])  # fmt: skip
     assert [record.position for record in after[-2:]] == [len(before) + 1, len(before) + 2]
     found = verify(path)
     assert (found.faults, found.purged, found.head) == ((), len(mine), len(before) + 2)

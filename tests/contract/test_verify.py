@@ -23,6 +23,7 @@ from equipoise.errors import RecordError
 from equipoise.events.facts import Decision, Exposure, Look, Outcome, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.events.opening import open_log
+from equipoise.events.purging import purge
 from equipoise.events.sealing import seal
 from equipoise.events.shelf import shelf_of
 from equipoise.events.sqlite import SQLiteLog
@@ -460,6 +461,80 @@ def test_a_flipped_bit_in_a_segment_is_no_read_out(file):
     with pytest.raises(RecordError) as refused:
         look(log, "looks")
     assert str(refused.value) == why
+    log.close()
+
+
+def test_a_look_that_read_a_purged_unit_says_so(file, design):
+    """Each look counts the units that it read and that were purged since; what nobody had looked at is no matter."""
+    log = SQLiteLog(file)
+    served(log, design, 3, start=950)
+    log.close()
+    for unit, looks in (("u951", "sss"), ("u800", "ssp"), ("u5", "ppp"), ("u400", "ppp")):
+        assert purge(file, unit, by="ann", clock=ManualClock(2e6)).facts == 3
+        assert "".join(each.answer[0] for each in verified(file).looks) == looks
+    found = verified(file)
+    assert [each.says for each in found.looks] == [
+        "purged: 1 unit; without, the verdict is the same",
+        "purged: 2 units; without, the verdict is the same",
+        "purged: 3 units; without, the verdict is the same",
+    ]
+    assert Difference("facts.turn", 300, 299) in found.looks[0].differences
+    assert found.exit_code == 4
+    result = asked(file)
+    assert result.exit_code == 4
+    assert result.stdout == (
+        f"{design.identity}\n"
+        "look                taken  verdict       answer\n"
+        "   1  1970-01-12 13:46:40  keep running  purged  purged: 1 unit; without, the verdict is the same\n"
+        "   2  1970-01-12 13:51:40  keep running  purged  purged: 2 units; without, the verdict is the same\n"
+        "   3  1970-01-12 13:55:50  ship          purged  purged: 3 units; without, the verdict is the same\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("purge", lambda each: each["facts"].update(turn=2)),
+        ("purge", lambda each: each["facts"].pop("outcome")),
+        ("purge", lambda each: each.update(last=10**9) or each["facts"].pop("turn")),
+        ("registration", lambda each: each["plan"].update(power=0.5)),
+        ("decision", lambda each: each.update(verdict="ship")),
+    ],
+    ids=["too few gone", "too many gone", "of a unit that went on", "plan", "verdict"],
+)
+def test_a_purge_hides_nothing_else(file, kind, change):
+    """Facts, plans and verdicts that were changed beside a purge still differ, and it is said that it is not why."""
+    purge(file, "u5", by="ann", clock=ManualClock(2e6))
+    assert verified(file).looks[0].answer == "purged"
+    changed(file, None, kind, change)
+    first = verified(file).looks[0]
+    assert first.answer == "differs"
+    assert first.says.endswith("; purged: 1 unit, which does not account for it")
+
+
+def test_a_unit_that_went_on_after_the_look_may_lack_a_part(file, design):
+    """Of a purged unit that came again after the look only what the look had read is missing from it."""
+    log = SQLiteLog(file)
+    log.append([Turn(experiment="looks", happened=2e3, unit="u5", variant="b", latency_s=1.0, error=False)])
+    log.close()
+    assert purge(file, "u5", by="ann", clock=ManualClock(2e6)).facts == 4
+    assert [each.answer for each in verified(file).looks] == ["purged"] * 3
+
+
+def test_where_everybody_was_purged_nothing_can_be_computed(design, tmp_path):
+    """A look all of whose units were purged is not called changed."""
+    log = SQLiteLog(tmp_path / "log.db")
+    register(log, design, by="test", clock=ManualClock(1e6))
+    served(log, design, 4)
+    assert look(log, "looks", closing=True, clock=ManualClock(1e6)).findings.look.due
+    for number in range(4):
+        purge(tmp_path / "log.db", f"u{number}", by="ann", clock=ManualClock(2e6))
+    (only,) = verify(log, "looks").looks
+    assert only.answer == "purged"
+    assert only.says == (
+        "purged: 4 units; without, nothing can be computed: the log holds no exposure to "
+        f"{design.identity} yet. Serve traffic through a Router with this log"
+    )
     log.close()
 
 

@@ -45,7 +45,7 @@ def verify(
         print(found.experiment)
         print(rows(["look", "taken", "verdict", "answer", ""], [_line(each) for each in found.looks]))
         for each in found.looks:
-            if each.differences:
+            if each.answer == "differs" and each.differences:
                 print(f"\nlook {each.number}, recorded and found:")
                 for difference in each.differences[:_MOST]:
                     print(

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from equipoise.conduct.ledger import registered
 from equipoise.conduct.pinning import FORMAT, Pin, computed, evidence, plan_digest, tools
-from equipoise.errors import EquipoiseError
+from equipoise.conduct.purges import Purges, purges_since
+from equipoise.errors import DataError, EquipoiseError
 from equipoise.events.facts import Decision, Look
 from equipoise.events.log import EventLog
 from equipoise.experiment.reading import read_canonical
@@ -19,13 +20,15 @@ from equipoise.verdict.analysis import Analysis
 
 __all__ = ["Checked", "Difference", "Verification", "verify"]
 
-Answer = Literal["same", "differs", "not comparable"]
+Answer = Literal["same", "differs", "purged", "not comparable"]
 OnProgress = Callable[[int, int, str], None]
 
 _CLOSE = 1e-9
 _ABSENT = "absent"
 _KEPT = ("position", "plan", "facts", "guard_boundary", "units", "primary", "read_out")
 """What is compared of a look's evidence, in this order."""
+_FIXED = ("position", "plan")
+"""What no purge changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class Checked:
     """One recorded look with its verdict.
 
     `happened` is in seconds since 1970 UTC, `position` where in the log the look stands. `answer` is `same`,
-    `differs` (field by field in `differences`, or `says` why nothing could be computed), or `not comparable`.
+    `differs` (field by field in `differences`, or `says` why nothing could be computed), `purged` (a unit that it
+    read was purged since, and `differences` are those of a read-out without it), or `not comparable`.
     """
 
     number: int
@@ -64,9 +68,9 @@ class Verification:
 
     @property
     def exit_code(self) -> int:
-        """0 where every look is the same, 3 where one differs, else 4: some could not be compared."""
+        """0 where every look is the same, 3 where one differs, else 4: some could not be compared, or were purged."""
         answers = {each.answer for each in self.looks}
-        return 3 if "differs" in answers else 4 if "not comparable" in answers else 0
+        return 3 if "differs" in answers else 4 if answers - {"same"} else 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -80,6 +84,8 @@ def verify(
 
     A look is pinned to its revision, plan, earlier looks and last position; to what it read it has a hash.
     A number that differs by less than one part in 10⁹ where other versions of the tools compute it is the same.
+    After a purge a look that read the unit cannot be computed again; that what is missing is what was purged, no less
+    and no more, can still be told by the counts.
     Tables are looked for from `folder` on. `on_progress` is called with (looks done, looks, what now). Raises
     RecordError where nothing of that name is registered.
     """
@@ -136,25 +142,44 @@ def _checked(log: EventLog, state: State, look: Look, decision: Decision | None,
     if experiment.source is None and "position" not in kept:
         return "not comparable", f"{earlier}, which did not keep up to where it read", ()
     pin = Pin(experiment, registration, state.looks, int(kept.get("position", 0)), look.final)
+    purged = purges_since(log, experiment.name, pin.until) if experiment.source is None else None
     try:
         analysis = computed(log, pin)
     except EquipoiseError as error:
+        if purged and isinstance(error, DataError):
+            return "purged", f"{purged}; without, nothing can be computed: {error}", ()
         # A log keeps what was read; a table may have gone, which says nothing about the look.
         return (
             ("differs" if experiment.source is None else "not comparable"),
             f"not computed again: {error}",
             (),
         )
-    differences = tuple(
-        _differences(_recorded(look, decision), _found(analysis, pin, plan_digest(registration)), "")
-    )
+    now = _found(analysis, pin, plan_digest(registration))
+    differences = tuple(_differences(_recorded(look, decision), now, ""))
     if not differences:
         return "same", f"{earlier}; what it kept is the same" if earlier else "the same", ()
     other = _other_tools(kept.get("tools", {}))
     if other and all(_close(each.recorded, each.found) for each in differences):
         return "same", f"the same to nine digits; {other}", ()
     count = f"{len(differences)} field{'s differ' if len(differences) > 1 else ' differs'}"
-    return "differs", "; ".join(part for part in (earlier, count, other) if part), differences
+    amiss = ""
+    if purged:
+        explained = all(each.field not in _FIXED for each in differences)
+        # What was recorded stands for itself still: the verdict is that of the read-out beside it.
+        whole = decision is None or decision.verdict == kept.get("read_out", {}).get(
+            "verdict", decision.verdict
+        )
+        if explained and whole and purged.account_for(kept.get("facts") or {}, now["facts"]):
+            return "purged", _without(purged, decision, analysis), differences
+        amiss = f"{purged}, which does not account for it"
+    return "differs", "; ".join(part for part in (earlier, count, other, amiss) if part), differences
+
+
+def _without(purged: Purges, decision: Decision | None, analysis: Analysis) -> str:
+    word = analysis.verdict.word
+    if decision is None or decision.verdict == word:
+        return f"{purged}; without, the verdict is the same"
+    return f"{purged}; without, the verdict would be {word}"
 
 
 def _recorded(look: Look, decision: Decision | None) -> dict[str, Any]:

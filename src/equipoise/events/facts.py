@@ -266,7 +266,8 @@ class Decision(Fact):
 class Purge(Fact):
     """A unit was taken out of the record for good: by whom and why, and how many facts of which kind.
 
-    Which unit it was is said nowhere.
+    `first` and `last` are the positions in the log of the first and the last of them. Which unit it was is said
+    nowhere.
     """
 
     kind: ClassVar[str] = "purge"
@@ -274,6 +275,8 @@ class Purge(Fact):
     facts: Mapping[str, int]
     by: str
     reason: str | None = None
+    first: int | None = None
+    last: int | None = None
 
 
 _KINDS: dict[str, type[Fact]] = {

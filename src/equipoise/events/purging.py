@@ -7,10 +7,12 @@ hot file is written anew, because what SQLite deletes stays in free pages and in
 
 from __future__ import annotations
 
+import math
 import secrets
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
 from equipoise.events.facts import Purge, encoded
 from equipoise.events.manifest import HEAD, Segment, replace_segment, segments
-from equipoise.events.sealing import seal, sweep
+from equipoise.events.sealing import seal_until, sweep
 from equipoise.events.segments import Row, as_parquet, rows_of
 from equipoise.events.shelf import digest_of, keep, shelf_of
 from equipoise.events.sqlite_file import connect
@@ -45,10 +47,17 @@ class Purged:
 
 
 @dataclass(frozen=True, slots=True)
+class _Gone:
+    position: int
+    experiment: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Rewritten:
     old: Segment
     new: Segment
-    gone: Counter[tuple[str, str]]
+    gone: Sequence[_Gone]
 
 
 def purge(
@@ -67,21 +76,29 @@ def purge(
     path = Path(log)
     shelf = shelf_of(path.absolute())
     clock = clock or SystemClock()
-    seal(path, hot_s=0.0, clock=clock)
+    # Whatever the clock says: a fact that came while it was ahead is purged too.
+    seal_until(path, math.inf)
     connection = connect(path, create=False)
     try:
         rewritten = [
             found for each in list(segments(connection)) if (found := _without(shelf, each, unit)) is not None
         ]
-        gone: Counter[tuple[str, str]] = sum((each.gone for each in rewritten), Counter())
-        by_experiment: dict[str, dict[str, int]] = {}
-        for (experiment, kind), count in sorted(gone.items()):
-            by_experiment.setdefault(experiment, {})[kind] = count
+        gone = [fact for each in rewritten for fact in each.gone]
         now = clock.now()
-        tombs = [
-            Purge(experiment=experiment, happened=now, facts=counts, by=by, reason=reason)
-            for experiment, counts in by_experiment.items()
-        ]
+        tombs = []
+        for experiment in sorted({fact.experiment for fact in gone}):
+            own = [fact for fact in gone if fact.experiment == experiment]
+            tombs.append(
+                Purge(
+                    experiment=experiment,
+                    happened=now,
+                    facts=dict(sorted(Counter(fact.kind for fact in own).items())),
+                    by=by,
+                    reason=reason,
+                    first=own[0].position,
+                    last=own[-1].position,
+                )
+            )
         if rewritten:
             _enter(connection, path, rewritten, tombs)
         sweep(connection, shelf)
@@ -90,7 +107,7 @@ def purge(
         raise RecordError(f"the log {path} could not be purged: {error}") from None
     finally:
         connection.close()
-    return Purged(gone.total(), tuple(by_experiment), len(rewritten), unclean)
+    return Purged(len(gone), tuple(tomb.experiment for tomb in tombs), len(rewritten), unclean)
 
 
 def _without(shelf: Path, segment: Segment, unit: str) -> _Rewritten | None:
@@ -98,18 +115,19 @@ def _without(shelf: Path, segment: Segment, unit: str) -> _Rewritten | None:
     # As every body was written; most rows are passed over without being parsed.
     needle = orjson.dumps(unit)
     kept: list[Row] = []
-    gone: Counter[tuple[str, str]] = Counter()
+    gone: list[_Gone] = []
     for row in rows_of(shelf, segment):
         if needle in row.body and orjson.loads(row.body).get("unit") == unit:
-            gone[row.experiment, row.kind] += 1
+            gone.append(_Gone(row.position, row.experiment, row.kind))
         else:
             kept.append(row)
     if not gone:
         return None
     table = as_parquet(kept)
     name = f"{segment.first:015d}-{secrets.token_hex(8)}.parquet"
+    fewer = Counter((fact.experiment, fact.kind) for fact in gone)
     counts = {
-        experiment: {kind: left for kind, count in kinds.items() if (left := count - gone[experiment, kind])}
+        experiment: {kind: left for kind, count in kinds.items() if (left := count - fewer[experiment, kind])}
         for experiment, kinds in segment.counts.items()
     }
     new = replace(segment, name=name, sha256=digest_of(table), facts=len(kept), counts=counts)

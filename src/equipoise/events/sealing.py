@@ -23,7 +23,7 @@ from equipoise.events.segments import Row, as_parquet
 from equipoise.events.shelf import digest_of, keep, names_on, shelf_of, throw_away
 from equipoise.events.sqlite_file import connect
 
-__all__ = ["HOT_S", "SEGMENT_FACTS", "Seal", "seal", "sweep"]
+__all__ = ["HOT_S", "SEGMENT_FACTS", "Seal", "seal", "seal_until", "sweep"]
 
 HOT_S = 600.0
 """How long a fact stays hot at least, in seconds: long enough that most repeated deliveries meet it there."""
@@ -65,9 +65,13 @@ def seal(
         raise UsageError(f"facts cannot stay hot for {hot_s} seconds; accepted: 0 or more")
     if segment_facts < 1:
         raise UsageError(f"a segment cannot hold {segment_facts} facts; accepted: 1 or more")
+    return seal_until(log, (clock or SystemClock()).now() - hot_s, segment_facts)
+
+
+def seal_until(log: str | Path, until: float, segment_facts: int = SEGMENT_FACTS) -> Seal:
+    """As `seal`, of what arrived up to a time, in seconds since 1970 UTC; `math.inf` for whatever there is."""
     path = Path(log)
     shelf = shelf_of(path.absolute())
-    until = (clock or SystemClock()).now() - hot_s
     made = facts = size = 0
     connection = connect(path, create=False)
     try:
