@@ -1,4 +1,4 @@
-"""Names of spans and attributes, in one place: those of OpenTelemetry for generative AI are still moving.
+"""Names of spans, log records and attributes, in one place: those of OpenTelemetry for generative AI still move.
 
 A span holds measurements and where a request belongs; never a prompt, an answer, a key or the name of a unit.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["INSTRUMENTATION", "of_call", "of_experiments", "of_turn"]
+__all__ = ["INSTRUMENTATION", "of_call", "of_experiments", "of_fact", "of_turn"]
 
 INSTRUMENTATION = "equipoise"
 _OPERATIONS = MappingProxyType({"chat": "chat", "responses": "chat", "embeddings": "embeddings"})
@@ -44,6 +44,8 @@ _OURS = (
     "retrieved_documents",
     "retrieved_tokens",
 )
+_BELONGS = ("variant", "epoch", "reason")
+_CALLS = ("turn", "shadow")
 
 
 def of_experiments(draws: Iterable[tuple[str, str | None, int, str]]) -> dict[str, Any]:
@@ -101,3 +103,21 @@ def of_turn(measured: Mapping[str, Any]) -> dict[str, Any]:
     if (finish := measured.get("finish_reason")) is not None:
         said["gen_ai.response.finish_reasons"] = (finish,)
     return said
+
+
+def of_fact(kind: str, event_id: str, experiment: str, fact: Mapping[str, Any]) -> dict[str, Any]:
+    """A fact of the log: its id and kind, where it belongs, and of a turn what was measured.
+
+    >>> of_fact("exposure", "1", "demo", {"digest": "1a2b", "variant": "b", "epoch": 2, "reason": "split", "unit": "u"})
+    {'equipoise.event_id': '1', 'equipoise.kind': 'exposure', 'equipoise.experiment': 'demo@1a2b', \
+'equipoise.variant': 'b', 'equipoise.epoch': 2, 'equipoise.reason': 'split'}
+    """
+    digest = fact.get("digest")
+    said: dict[str, Any] = {
+        "equipoise.event_id": event_id,
+        "equipoise.kind": kind,
+        # As an experiment's identity is written.
+        "equipoise.experiment": f"{experiment}@{digest[:12]}" if isinstance(digest, str) else experiment,
+    }
+    said |= {f"equipoise.{name}": fact[name] for name in _BELONGS if fact.get(name) is not None}
+    return said | of_turn(fact) if kind in _CALLS else said

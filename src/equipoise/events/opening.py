@@ -1,12 +1,13 @@
-"""Opening a log by its name: a path, the address of a PostgreSQL database, or `memory:`."""
+"""Opening a log, and the cursors beside it: a path, the address of a PostgreSQL database, or `memory:`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from equipoise.events.cursors import Cursors
 from equipoise.events.log import EventLog, MemoryLog
 
-__all__ = ["open_log"]
+__all__ = ["open_cursors", "open_log"]
 
 
 def open_log(where: str | Path, *, create: bool = True) -> EventLog:
@@ -28,3 +29,21 @@ def open_log(where: str | Path, *, create: bool = True) -> EventLog:
     from equipoise.events.sqlite import SQLiteLog
 
     return SQLiteLog(where, create=create)
+
+
+def open_cursors(where: str | Path) -> Cursors:
+    """The cursors of the log at `where`: in a file beside a log in a file (its name and `.outbox`), in the database
+    of one in PostgreSQL. They are made where there are none.
+
+    Raises RecordError where the place holds something else or cannot be written; MissingExtraError as `open_log`.
+
+    >>> open_cursors("memory:").all()
+    ()
+    """
+    if isinstance(where, str) and where.startswith(("postgresql://", "postgres://")):
+        from equipoise.events.postgres_cursors import PostgresCursors
+
+        return Cursors(PostgresCursors(where))
+    from equipoise.events.sqlite_cursors import SQLiteCursors
+
+    return Cursors(SQLiteCursors(":memory:" if where == "memory:" else f"{where}.outbox"))

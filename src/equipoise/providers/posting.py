@@ -21,7 +21,7 @@ from equipoise.providers.messages import Usage
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Endpoint", "RefusedError", "kind_of", "usage_of"]
+__all__ = ["Endpoint", "RefusedError", "kind_of", "retry_after", "usage_of"]
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _REFUSED = frozenset({400, 422})
@@ -117,7 +117,7 @@ class Endpoint:
                     problem = f"answered {response.status}{kind_of(raw)}"
                     if response.status not in _PASSING:
                         raise self._refusal(response.status, problem)
-                    wait = _retry_after(response.headers)
+                    wait = retry_after(response.headers)
             except TimeoutError:
                 problem = f"did not answer within {self._timeout_s:g} s"
             except aiohttp.ClientError as error:
@@ -239,7 +239,7 @@ def _limiter(per_minute: float) -> AsyncLimiter:
     return AsyncLimiter(at_once, 60.0 * at_once / (per_minute - (at_once - 1.0)))
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds the endpoint asks to wait: a number, or a date taken against the endpoint's own clock."""
     asked = headers.get("Retry-After")
     if asked is None:
