@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
+from urllib.parse import unquote
 
 from equipoise.errors import UsageError
 
-__all__ = ["base_url", "connect", "default_log", "place", "spans_wanted", "upstream", "user", "variable"]
+__all__ = [
+    "base_url",
+    "connect",
+    "default_log",
+    "outbox_headers",
+    "place",
+    "spans_wanted",
+    "upstream",
+    "user",
+    "variable",
+]
 
 DEFAULT_LOG = "equipoise.db"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+# RFC 9110, section 5.6.2: what a name of a header is made of.
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def default_log() -> str:
@@ -59,6 +73,27 @@ def spans_wanted() -> bool:
     named = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or variable("OTEL_EXPORTER_OTLP_ENDPOINT")
     off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
     return named is not None and not off and os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "none"
+
+
+def outbox_headers() -> dict[str, str]:
+    """What a collector must be shown: EQUIPOISE_OUTBOX_HEADERS, as `authorization=Bearer%20abc,x-tenant=7`.
+
+    Written as OpenTelemetry writes its own: pairs between commas, special characters of a value as %20. UsageError
+    for what is no such pair; the message repeats no value.
+    """
+    headers: dict[str, str] = {}
+    for number, pair in enumerate((os.environ.get("EQUIPOISE_OUTBOX_HEADERS") or "").split(","), 1):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not name and not equals:
+            continue
+        said = unquote(value)
+        if not equals or not _HEADER.fullmatch(name) or not said.isprintable():
+            raise UsageError(
+                f"pair {number} of EQUIPOISE_OUTBOX_HEADERS is no header; accepted: name=value,name=value, "
+                "with commas and special characters of a value written as %2C"
+            )
+        headers[name.lower()] = said
+    return headers
 
 
 def user() -> str:

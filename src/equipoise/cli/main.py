@@ -16,6 +16,7 @@ from equipoise.cli import (
     init,
     listing,
     log,
+    outbox,
     plan,
     register,
     rollout,
@@ -73,6 +74,7 @@ app.command("import")(importing.import_definition)
 app.command("register")(register.register)
 app.command("serve")(serve.serve)
 app.command("rollout")(rollout.rollout)
+app.command("outbox")(outbox.outbox)
 app.command("analyze")(analyze.analyze)
 app.command("list")(listing.list_experiments)
 app.command("show")(show.show)
