@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,12 @@ from collecting import Said, attributes, collecting, partial, plain
 from equipoise.errors import RecordError, UpstreamError, UsageError
 from equipoise.events.cursors import CursorLostError, HeldError, Quarantined, StrayCursorError
 from equipoise.events.facts import Exposure, Outcome, Registration, Turn
+from equipoise.events.log import Recorded
 from equipoise.events.opening import open_cursors, open_log
+from equipoise.integrations.collectors import Acknowledged, Away, Refused
 from equipoise.integrations.collectors import collector as at
 from equipoise.integrations.outbox import Patience, deliver
+from equipoise.integrations.parcels import parcel
 from equipoise.integrations.replaying import replay
 
 QUICK = Patience(first_s=0.001, longest_s=0.01, asked_s=0.2, turn_s=1.0)
@@ -327,6 +333,46 @@ def test_an_endless_answer_is_cut_off(desk):
     assert [each.reason for each in desk.quarantine] == ["answered 400"]
 
 
+def test_no_answer_whatever_is_in_it_ends_the_outbox():
+    """Garbage, cut-off answers, endless headers, bits turned over: each means something, and none is an exception."""
+    rng = random.Random(3)
+    whole = [
+        b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n", b"HTTP/1.1 999999 X\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 50_000 + b"\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"\x00\xff" * 100,
+        b"HTTP/1.1 429 X\r\nretry-after: nan\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 429 X\r\nretry-after: Wed, 99 Foo 20xx\r\ndate: x\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc",
+    ]  # fmt: skip
+    turned = []
+    for raw in whole[1:] * 5:
+        bits = bytearray(raw[:500])
+        for _ in range(3):
+            bits[rng.randrange(len(bits))] = rng.randrange(256)
+        turned.append(bytes(bits))
+    facts = [
+        parcel(Recorded(1, 1.0, Outcome(experiment="e", happened=1e308, unit="u", name="n", value=True)))
+    ]
+    with socket.create_server(("127.0.0.1", 0)) as listening, asyncio.Runner() as runner:
+        port = listening.getsockname()[1]
+
+        def answer() -> None:
+            for raw in [each for each in whole + turned for _ in range(2)]:
+                connection, _ = listening.accept()
+                with connection, suppress(OSError):
+                    connection.recv(65_536)
+                    connection.sendall(raw)
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.recv(1)
+
+        threading.Thread(target=answer, daemon=True).start()
+        for _ in whole + turned:
+            for kind in ("http", "otlp"):
+                to = at(f"http://127.0.0.1:{port}", kind)
+                assert isinstance(runner.run(to.post(facts)), Acknowledged | Away | Refused)
+                runner.run(to.aclose())
+
+
 def test_a_log_that_was_changed_for_another_is_not_delivered(tmp_path, desk):
     """A cursor belongs to the log it was kept beside: what another log holds at its place is no reason to go on."""
     desk.put(3)
@@ -483,7 +529,7 @@ def test_what_is_no_answer_of_otlp_acknowledges_nothing(tmp_path, there):
     desk.close()
 
 
-@pytest.mark.parametrize("to", ["collector.example/facts", "ftp://collector.example/", "http://", "http://h:x/", "http://[::1"])  # fmt: skip
+@pytest.mark.parametrize("to", ["collector.example/facts", "ftp://collector.example/", "http://", "http://h:x/", "http://[::1", "http://a..b/"])  # fmt: skip
 def test_what_is_no_address_is_refused(to):
     """The message says what an address looks like, and does not repeat what may hold a secret."""
     with pytest.raises(UsageError) as error:

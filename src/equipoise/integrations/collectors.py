@@ -175,7 +175,8 @@ def collector(
 def _address(to: str) -> URL:
     try:
         url = URL(to)
-        # Asked for here, where a port that is none shows itself.
+        # Asked for here, where a port or a name that is none shows itself.
+        (url.raw_host or "").encode("idna")
         usable = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
     except ValueError:
         usable = False

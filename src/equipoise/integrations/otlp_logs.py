@@ -88,7 +88,7 @@ def _record(parcel: Parcel) -> LogRecord:
 
 def _nano(seconds: float) -> int:
     # OTLP has no time before 1970, and 0 stands for an unknown one.
-    return min(max(round(seconds * _NANO), 0), _LAST)
+    return min(round(min(max(seconds, 0.0), _LAST / _NANO) * _NANO), _LAST)
 
 
 def _pairs(values: Mapping[str, Any], depth: int = 0) -> list[KeyValue]:

@@ -189,10 +189,12 @@ class _Delivery:
 
     def _aside(self, held: HeldError) -> None:
         _logger.warning("%s delivers to %s; waiting for its turn to end", held.who, held.collector)
-        while held.who in (each.who for each in self._cursors.all() if each.collector == held.collector):
-            if self._stopping():
-                return
-            time.sleep(min(_NEWS_S, self._patience.turn_s / 4))
+        # Where the cursors cannot be read just now, taking the turn says so.
+        with suppress(RecordError):
+            while held.who in (each.who for each in self._cursors.all() if each.collector == held.collector):
+                if self._stopping():
+                    return
+                time.sleep(min(_NEWS_S, self._patience.turn_s / 4))
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
