@@ -469,7 +469,7 @@ def test_while_the_record_is_away_nobody_new_enters_and_nobody_moves():
         for _ in range(20):
             raw = ask(at.url, f"y{new_id()}")
             assert (raw.headers["x-equipoise-reason"], up.bodies[-1]["model"]) == ("unrecorded", "model-a")
-        until(lambda: at.gateway.recorder.dropped > 0, "the bound")
+        until(lambda: at.gateway.recorder._lost["bot"]["turn"] > 0, "the bound")
         health = client(at.url.removesuffix("/v1")).get("/healthz", cast_to=object)
         assert (health["status"], health["trouble"]["record"]) == ("degraded", "the disk is full")
         assert at.gateway.recorder.waiting <= 6

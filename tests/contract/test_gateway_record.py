@@ -205,7 +205,7 @@ def test_memory_is_bounded_and_every_loss_is_counted_while_the_record_is_away():
         until(lambda: served.reason(new_id()) == "unrecorded", "the outage")
         for _ in range(150):
             served.arm("c0")
-        until(lambda: at.gateway.recorder.dropped > 0, "the bound")
+        until(lambda: at.gateway.recorder._lost["bot"]["turn"] > 0, "the bound")
         assert at.gateway.recorder.waiting <= 40
         log.down = False
         until(lambda: at.facts("loss"), "the loss")
@@ -216,6 +216,24 @@ def test_memory_is_bounded_and_every_loss_is_counted_while_the_record_is_away():
         # The last turns may still be gathering.
         until(lambda: len(at.facts("turn")) + lost("turn") == at.gateway.counts.turns.total(), "every turn")
         until(lambda: lost("exposure") == at.gateway.counts.unrecorded, "every exposure")
+
+
+def test_what_is_said_to_be_lost_is_what_is_missing():
+    """Fifteen exposures that were not written are fifteen lost, tried or not; refused feedback is its sender's still."""
+    log = Broken()
+    with upstream() as up, gateway(definition(up.port), log=log) as at:
+        served = Process(None, at.url)
+        served.arm("c0")
+        log.down = True
+        assert {served.reason(new_id()) for _ in range(15)} == {"unrecorded"}
+        event = {"kind": "outcome", "experiment": "bot", "unit": "c0", "name": "clicked", "value": True}
+        assert httpx.post(f"{at.url}/events", json={"events": [event]}, timeout=60).status_code == 503
+        assert served.health()["lost"] == served.number("equipoise_record_lost") == 15
+        assert served.number("equipoise_unrecorded_total") == 15
+        log.down = False
+        until(lambda: at.facts("loss"), "the loss")
+        assert [fact.facts for fact in at.facts("loss")] == [{"exposure": 15}]
+        assert served.health()["lost"] == 15
 
 
 def test_an_outage_ends_even_if_only_assignments_are_asked_for():

@@ -90,7 +90,7 @@ class Feedback:
                 "stale": stale,
                 "trouble": trouble,
                 "unusable": gateway.routes.unusable,
-                "lost": gateway.recorder.dropped,
+                "lost": gateway.recorder.lost,
             }
         exchange.answer(503 if status == "draining" else 200, orjson.dumps(body))
 
@@ -108,7 +108,7 @@ class Feedback:
                 ),
                 "record_down": ("1 while the record takes nothing in.", float(down)),
                 "record_waiting": ("Facts that are not written yet.", gateway.recorder.waiting),
-                "record_lost": ("Facts that were lost since the process began.", gateway.recorder.dropped),
+                "record_lost": ("Facts that were lost since the process began.", gateway.recorder.lost),
                 "stale": (
                     "1 while the configuration is older than its lease.",
                     float(gateway.following is not None and gateway.following.stale),

@@ -62,6 +62,8 @@ class Recorder:
         self._telling: dict[tuple[Draw, str], list[Callable[[bool], None]]] = {}
         self._lost: dict[str, Counter[str]] = {}
         self._lost_since = 0.0
+        self.lost = 0
+        """Facts that were lost since the process began. What was refused is not: its sender was told, and has it."""
         self._alarmed = False
         self._down_since = 0.0
 
@@ -102,11 +104,6 @@ class Recorder:
     def waiting(self) -> int:
         """Facts that are not written yet."""
         return 0 if self._writer is None else self._writer.waiting
-
-    @property
-    def dropped(self) -> int:
-        """Facts that were lost since the process began."""
-        return 0 if self._writer is None else self._writer.dropped + self._writer.failed
 
     def expose(
         self, draw: Draw, unit: str, attributes: Mapping[str, Any], done: Callable[[bool], None]
@@ -228,6 +225,7 @@ class Recorder:
             self._lost_since = self._clock.now()
             self._loop.call_later(_AGAIN, self._confess)
         self._lost.setdefault(experiment, Counter())[kind] += 1
+        self.lost += 1
         if not self._alarmed:
             self._alarmed = True
             _logger.error("the record is down, facts are being lost: %s", self.trouble)
