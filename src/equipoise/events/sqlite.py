@@ -34,7 +34,7 @@ class SQLiteLog:
     """An append-only log in one file, for one machine; readers never block the writer.
 
     Safe to share between threads; several processes may open the same file. Raises RecordError where
-    the path is not a log or cannot be written.
+    the path is not a log or cannot be written; with `create=False` one that can only be read is good enough.
     """
 
     def __init__(self, path: str | Path, *, clock: Clock | None = None, create: bool = True) -> None:

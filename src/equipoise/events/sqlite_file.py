@@ -56,6 +56,8 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
         try:
             _prepare(connection, path)
+            if create:
+                _refuse_read_only(connection)
         except BaseException:
             connection.close()
             raise
@@ -87,6 +89,18 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         if _number(connection, "user_version") < FORMAT:
             _run(connection, f"{manifest.SCHEMA}; PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
+
+
+def _refuse_read_only(connection: sqlite3.Connection) -> None:
+    # SQLite opens for reading what it cannot write, and keeps to that for as long as the process holds the file
+    # open, whatever becomes of the disk: who is going to write opens it again instead.
+    try:
+        # To begin is not enough: where nothing can be written, that is to begin to read.
+        connection.execute("INSERT INTO events SELECT * FROM events WHERE false")
+    except sqlite3.OperationalError as error:
+        # Somebody else is writing to it all the time, so it can be written.
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:
