@@ -13,6 +13,7 @@ ALL = (
     "boundaries",
     "sequential",
     "readout",
+    "readout_turns",
     "readout_log",
     "safety",
     "arena",

@@ -57,11 +57,13 @@ def _adjusted(
     """The effect adjusted by covariates, why there is none, or None where none are declared."""
     if not metric.covariates:
         return None
+    if control.totals is not None:
+        return NotEstimable("clusters are too few to learn from them how far covariates go")
     if control.covariates is None or treatment.covariates is None:
-        if control.pairs is not None and metric.kind != "ratio":
-            return NotEstimable("clusters carry the variance, and covariates are of units")
         return NotEstimable("an arm has no units with a value")
-    method = {"proportion": cuped_proportions, "ratio": cuped_ratios}.get(metric.kind, cuped_means)
+    if control.pairs is not None:
+        return cuped_ratios(control.covariates, treatment.covariates, level=level, null=null)
+    method = cuped_proportions if metric.kind == "proportion" else cuped_means
     return method(control.covariates, treatment.covariates, level=level, null=null)
 
 
@@ -111,7 +113,7 @@ def _relative(metric: Metric, control: Tally, treatment: Tally, level: float) ->
         and control.covariates is not None
         and treatment.covariates is not None
     ):
-        method = cuped_ratios_relative if metric.kind == "ratio" else cuped_means_relative
+        method = cuped_ratios_relative if control.pairs is not None else cuped_means_relative
         relative = method(control.covariates, treatment.covariates, level=level)
         return relative.estimate if isinstance(relative, Adjusted) else relative
     if control.pairs is not None and treatment.pairs is not None:

@@ -1,4 +1,4 @@
-"""From the table of units to tallies: one grouped query a metric, for the whole and for each segment."""
+"""From the table of units to tallies: one grouped query for all metrics, for the whole and for each segment."""
 
 from __future__ import annotations
 
@@ -11,19 +11,30 @@ from typing import TYPE_CHECKING, Any
 from equipoise.errors import DataError
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.tally import Cap, ClusterTotals, Tally
-from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_levels
 from equipoise.stats.covariates.cross_moments import CrossMoments
-from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
-from equipoise.stats.normal import critical
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["FEW_CLUSTERS", "Counted", "capped", "one", "quantile_tallies", "tallies_by"]
+__all__ = [
+    "ALWAYS",
+    "FEW_CLUSTERS",
+    "WHOLE",
+    "Counted",
+    "capped",
+    "complete",
+    "grouped",
+    "one",
+    "tallies_by",
+    "text_literal",
+]
 
 FEW_CLUSTERS = 30
 """An arm with fewer clusters than this has its clusters' totals counted one by one, not only their moments."""
+
+ALWAYS = "true"
+"""The condition that everybody meets."""
 
 WHOLE = "''"
 """Grouped by nothing: all units are one part, called by the empty text."""
@@ -33,7 +44,8 @@ WHOLE = "''"
 class Counted:
     """How a metric stands in the table of units: expressions of its value, and of who has been in long enough.
 
-    `y` is a ratio's denominator. `covariates` are columns of numbers known before treatment.
+    `y` is a ratio's denominator. `covariates` are columns of numbers known before treatment. `full` are columns
+    of which every unit has a value.
     """
 
     metric: Metric
@@ -41,11 +53,28 @@ class Counted:
     y: str | None = None
     ripe: str = "true"
     covariates: tuple[str, ...] = ()
+    full: frozenset[str] = frozenset()
 
     @property
     def valued(self) -> str:
         """The condition under which a unit has a value that counts."""
-        return f"({self.ripe}) AND {self.x} IS NOT NULL" + (f" AND {self.y} IS NOT NULL" if self.y else "")
+        tests = [] if self.ripe == ALWAYS else [f"({self.ripe})"]
+        tests += [f"{each} IS NOT NULL" for each in (self.x, self.y) if each and each not in self.full]
+        return " AND ".join(tests) or ALWAYS
+
+
+def text_literal(text: str) -> str:
+    """The text as a literal of the query language.
+
+    >>> text_literal("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def grouped(by: str) -> str:
+    """What to group by: part and arm, where there are parts."""
+    return "variant" if by == WHOLE else "part, variant"
 
 
 def one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
@@ -71,70 +100,184 @@ def capped(connection: duckdb.DuckDBPyConnection, counted: Counted) -> tuple[Cou
     return replace(counted, x=held), Cap(q, float(value), int(above))
 
 
+def complete(connection: duckdb.DuckDBPyConnection, columns: Iterable[str]) -> frozenset[str]:
+    """Which of the columns have a value for every unit that counts."""
+    listed = sorted(set(columns))
+    rows, *known = one(
+        connection, f"SELECT {', '.join(['count(*)', *(f'count({each})' for each in listed)])} FROM units"
+    )
+    return frozenset(column for column, count in zip(listed, known, strict=True) if count == rows)
+
+
+class _Aggregates:
+    """Aggregates asked for in one query, each once."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, int] = {}
+
+    def ask(self, aggregate: str, where: str = ALWAYS) -> int:
+        text = aggregate if where == ALWAYS else f"{aggregate} FILTER (WHERE {where})"
+        return self.asked.setdefault(text, len(self.asked))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Where in a row the cross moments of some columns stand: count, means, and the upper triangle of covariances."""
+
+    n: int
+    means: tuple[int, ...]
+    spreads: Mapping[tuple[int, int], int]
+
+    @classmethod
+    def of(cls, columns: Sequence[str], where: str, into: _Aggregates) -> _Asked:
+        spreads = {}
+        for j, right in enumerate(columns):
+            for i, left in enumerate(columns[: j + 1]):
+                a, b = sorted((left, right))
+                spreads[i, j] = into.ask(f"var_pop({a})" if i == j else f"covar_pop({a}, {b})", where)
+        return cls(
+            into.ask("count(*)", where), tuple(into.ask(f"avg({each})", where) for each in columns), spreads
+        )
+
+    def read(self, metric: Metric, row: Sequence[Any], constants: int = 0) -> CrossMoments:
+        """The moments, with `constants` columns of nothing but 0 beside."""
+        n, size = row[self.n], len(self.means) + constants
+        if not n:
+            return CrossMoments.zero(size)
+        means = [*(row[at] for at in self.means), *[0.0] * constants]
+        products = [[0.0] * size for _ in range(size)]
+        for (i, j), at in self.spreads.items():
+            products[i][j] = products[j][i] = row[at] * n
+        if not all(math.isfinite(number) for number in (*means, *(each for of in products for each in of))):
+            raise DataError(
+                f"the values of {metric.name} are too large to be added up: their squares leave the range of a "
+                "number (about 1e308). Record them in a larger unit"
+            )
+        return CrossMoments(n, tuple(means), tuple(tuple(of) for of in products))
+
+
 def tallies_by(
     connection: duckdb.DuckDBPyConnection,
-    counted: Counted,
+    counted: Sequence[Counted],
     arms: Sequence[str],
     *,
     clusters: Mapping[str, int] | None,
     by: str = WHOLE,
     among: str = "units",
-) -> dict[str, dict[str, Tally]]:
-    """The metric's tallies by part and arm; without `by` there is one part, called ''.
+) -> dict[str, dict[str, dict[str, Tally]]]:
+    """The tallies of metrics by metric, part and arm; without `by` there is one part, called ''.
 
     `clusters` counts clusters by arm where they carry the variance.
     """
-    metric, x, y = counted.metric, counted.x, counted.y
-    rows = connection.execute(
-        f"""SELECT {by} AS part, variant, count(*), count(*) FILTER (WHERE {counted.ripe}),
-                   count(*) FILTER (WHERE {counted.valued}), avg({x}) FILTER (WHERE {counted.valued}),
-                   var_pop({x}) FILTER (WHERE {counted.valued}) * count(*) FILTER (WHERE {counted.valued})
-            FROM {among} WHERE {by} IS NOT NULL GROUP BY part, variant"""
-    ).fetchall()
-    found: dict[str, dict[str, Tally]] = defaultdict(dict)
-    for part, variant, units, ripe, valued, mean, m2 in rows:
-        _check_finite(metric, (number for number in (mean, m2) if number is not None))
-        found[part][variant] = Tally(
-            units=valued,
-            missing=ripe - valued,
-            immature=units - ripe,
-            moments=None if y else Moments(valued, mean, m2) if valued else Moments.zero(),
+    if not counted:
+        return {}
+    ask = _Aggregates()
+    everyone = ask.ask("count(*)")
+    asked = []
+    for each in counted:
+        columns = [each.x] if each.y is None else [each.x, each.y]
+        if clusters is None:
+            columns += each.covariates
+            columns += [_unknown(z) for z in each.covariates if z not in each.full]
+        asked.append(
+            (ask.ask("count(*)", each.ripe), _Asked.of(_filled(connection, each, columns), each.valued, ask))
         )
-    pairs: dict[tuple[str, str], PairMoments] = {}
-    crosses: dict[tuple[str, str], CrossMoments] = {}
-    totals: dict[tuple[str, str], ClusterTotals] = {}
-    if y or clusters is not None:
-        cluster = "" if clusters is None else ", cluster"
-        table = f"(SELECT {by} AS part, variant, {x} AS a, {y or '1.0'} AS b{cluster} FROM {among} WHERE {counted.valued})"
+    found: dict[str, dict[str, dict[str, Tally]]] = {each.metric.name: defaultdict(dict) for each in counted}
+    for part, variant, *row in connection.execute(
+        f"SELECT {by} AS part, variant, {', '.join(ask.asked)} FROM {among} WHERE {by} IS NOT NULL GROUP BY {grouped(by)}"
+    ).fetchall():
+        for each, (ripe, place) in zip(counted, asked, strict=True):
+            full = sum(z in each.full for z in each.covariates) if clusters is None else 0
+            moments = place.read(each.metric, row, constants=full)
+            found[each.metric.name][part][variant] = Tally(
+                units=moments.n,
+                missing=row[ripe] - moments.n,
+                immature=row[everyone] - row[ripe],
+                moments=None if each.y else moments.column(0) if moments.n else Moments.zero(),
+                pairs=(moments.pair(0, 1) if moments.n else PairMoments.zero()) if each.y else None,
+                covariates=moments if each.covariates and clusters is None and moments.n else None,
+            )
+    for each in counted:
+        parts = found[each.metric.name]
+        empty = Tally(
+            units=0,
+            missing=0,
+            moments=None if each.y else Moments.zero(),
+            pairs=PairMoments.zero() if each.y or clusters is not None else None,
+        )
+        for part in {*parts, *([""] if by == WHOLE else [])}:
+            parts[part] = {arm: parts[part].get(arm, empty) for arm in arms}
         if clusters is not None:
-            # Sums per cluster: a mean over units is a ratio of sums over clusters.
-            table = (
-                f"(SELECT part, variant, cluster, sum(a) AS a, sum(b) AS b FROM {table} "
-                "GROUP BY part, variant, cluster ORDER BY part, variant, cluster)"
+            _clustered(
+                connection, each, parts, arms, few=min(clusters.values()) < FEW_CLUSTERS, by=by, among=among
             )
-        for part, variant, *numbers in connection.execute(
-            f"""SELECT part, variant, count(*), avg(a), avg(b), var_pop(a) * count(*), var_pop(b) * count(*),
-                       covar_pop(a, b) * count(*) FROM {table} GROUP BY part, variant"""
-        ).fetchall():
-            _check_finite(metric, numbers)
-            pairs[part, variant] = PairMoments(*numbers)
-        if clusters is not None and min(clusters.values()) < FEW_CLUSTERS:
-            totals = _totals(connection, table, arms)
-    if counted.covariates and clusters is None:
-        crosses = _crossed_moments(connection, counted, by, among)
-    empty = Tally(units=0, missing=0, moments=None if y else Moments.zero())
-    return {
-        part: {
-            arm: replace(
-                found[part].get(arm, empty),
-                pairs=pairs.get((part, arm), PairMoments.zero()) if y or clusters is not None else None,
-                covariates=crosses.get((part, arm)),
-                totals=totals.get((part, arm)),
-            )
-            for arm in arms
+        found[each.metric.name] = {part: parts[part] for part in sorted(parts)}
+    return found
+
+
+def _filled(connection: duckdb.DuckDBPyConnection, counted: Counted, columns: Sequence[str]) -> list[str]:
+    """The columns, with covariates that are not known filled in."""
+    gaps = [z for z in counted.covariates if z in columns and z not in counted.full]
+    fill = _centres(connection, gaps)
+    return [f"coalesce({each}, {fill[each]})" if each in fill else each for each in columns]
+
+
+def _centres(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> dict[str, str]:
+    """The mean of each column over all units, as a literal: a fill near the values keeps the digits."""
+    if not columns:
+        return {}
+    means = one(
+        connection, "SELECT " + ", ".join(f"coalesce(avg({each}), 0)" for each in columns) + " FROM units"
+    )
+    return {each: f"'{float(mean)!r}'::DOUBLE" for each, mean in zip(columns, means, strict=True)}
+
+
+def _unknown(column: str) -> str:
+    return f"CASE WHEN {column} IS NULL THEN 1.0 ELSE 0.0 END"
+
+
+def _clustered(
+    connection: duckdb.DuckDBPyConnection,
+    counted: Counted,
+    parts: dict[str, dict[str, Tally]],
+    arms: Sequence[str],
+    *,
+    few: bool,
+    by: str,
+    among: str,
+) -> None:
+    """Sums per cluster put beside the units' moments: a mean over units is a ratio of sums over clusters.
+
+    Covariates are taken from their mean over all units before they are added up, so that a large cluster does not
+    stand out by its size; their differences between arms are then 0 on average, as those of units are.
+    """
+    gaps = [_unknown(z) for z in counted.covariates if z not in counted.full]
+    extra = [*counted.covariates, *gaps]
+    centre = _centres(connection, extra)
+    columns = [counted.x, counted.y or "1.0", *(f"coalesce({each} - {centre[each]}, 0)" for each in extra)]
+    names = [f"c{i}" for i in range(len(columns))]
+    sums = ", ".join(f"sum({column}) AS {name}" for column, name in zip(columns, names, strict=True))
+    table = (
+        f"(SELECT {by} AS part, variant, cluster, {sums} FROM {among} WHERE ({by} IS NOT NULL) AND {counted.valued} "
+        "GROUP BY part, variant, cluster ORDER BY part, variant, cluster)"
+    )
+    ask = _Aggregates()
+    place = _Asked.of(names, ALWAYS, ask)
+    for part, variant, *row in connection.execute(
+        f"SELECT part, variant, {', '.join(ask.asked)} FROM {table} GROUP BY part, variant"
+    ).fetchall():
+        moments = place.read(counted.metric, row, constants=len(counted.covariates) - len(gaps))
+        parts[part][variant] = replace(
+            parts[part][variant], pairs=moments.pair(0, 1), covariates=moments if extra else None
+        )
+    if few:
+        for (part, arm), totals in _totals(connection, table, arms).items():
+            parts[part][arm] = replace(parts[part][arm], totals=totals)
+    for part, of in parts.items():
+        parts[part] = {
+            arm: tally if tally.pairs is not None else replace(tally, pairs=PairMoments.zero())
+            for arm, tally in of.items()
         }
-        for part in sorted({*found, *([""] if by == WHOLE else [])})
-    }
 
 
 def _totals(
@@ -143,7 +286,7 @@ def _totals(
     """Each cluster's sum and size, in one order for all arms of a part; 0 and 0 where an arm has none of it."""
     parts: dict[str, dict[str, dict[str, tuple[float, float]]]] = defaultdict(dict)
     for part, variant, cluster, a, b in connection.execute(
-        f"SELECT part, variant, cluster, a, b FROM {table} ORDER BY part, cluster, variant"
+        f"SELECT part, variant, cluster, c0, c1 FROM {table} ORDER BY part, cluster, variant"
     ).fetchall():
         parts[part].setdefault(cluster, {})[variant] = (a, b)
     return {
@@ -154,108 +297,3 @@ def _totals(
         for part, clusters in parts.items()
         for arm in arms
     }
-
-
-def _crossed_moments(
-    connection: duckdb.DuckDBPyConnection, counted: Counted, by: str, among: str
-) -> dict[tuple[str, str], CrossMoments]:
-    """The outcome beside its covariates, each as two columns: its value, and whether it is unknown."""
-    outcome = [counted.x] if counted.y is None else [counted.x, counted.y]
-    # A fill near the values keeps the digits; which one it is does not matter to the estimate.
-    centres = one(
-        connection,
-        "SELECT " + ", ".join(f"coalesce(avg({z}), 0)" for z in counted.covariates) + " FROM units",
-    )
-    known = [f"coalesce({z}, '{c!r}'::DOUBLE)" for z, c in zip(counted.covariates, centres, strict=True)]
-    unknown = [f"CASE WHEN {z} IS NULL THEN 1.0 ELSE 0.0 END" for z in counted.covariates]
-    columns = [*outcome, *known, *unknown]
-    names = [f"c{i}" for i in range(len(columns))]
-    upper = [(i, j) for i in range(len(columns)) for j in range(i, len(columns))]
-    rows = connection.execute(
-        f"""SELECT part, variant, count(*), {", ".join(f"avg({name})" for name in names)},
-                   {", ".join(_product(names[i], names[j]) for i, j in upper)}
-            FROM (SELECT {by} AS part, variant, {", ".join(f"{c} AS {n}" for c, n in zip(columns, names, strict=True))}
-                  FROM {among} WHERE {counted.valued}) GROUP BY part, variant"""
-    ).fetchall()
-    result = {}
-    for part, variant, n, *numbers in rows:
-        _check_finite(counted.metric, numbers)
-        products = [[0.0] * len(columns) for _ in columns]
-        for (i, j), product in zip(upper, numbers[len(columns) :], strict=True):
-            products[i][j] = products[j][i] = product
-        result[part, variant] = CrossMoments(
-            n, tuple(numbers[: len(columns)]), tuple(tuple(row) for row in products)
-        )
-    return result
-
-
-def _product(a: str, b: str) -> str:
-    return f"var_pop({a}) * count(*)" if a == b else f"covar_pop({a}, {b}) * count(*)"
-
-
-def _check_finite(metric: Metric, numbers: Iterable[float]) -> None:
-    if not all(math.isfinite(number) for number in numbers):
-        raise DataError(
-            f"the values of {metric.name} are too large to be added up: their squares leave the range of a "
-            "number (about 1e308). Record them in a larger unit"
-        )
-
-
-def quantile_tallies(
-    connection: duckdb.DuckDBPyConnection,
-    metric: Metric,
-    column: str,
-    arms: Sequence[str],
-    *,
-    ripe: str,
-    clustered: bool,
-) -> dict[str, Tally]:
-    """The exact quantile of all readings of an arm's units, with the variance of its unit or cluster."""
-    group = "units.cluster" if clustered else "units.unit"
-    within = "" if metric.window is None else f" AND facts.happened < units.since + {metric.window!r}"
-    counts = {
-        arm: (units, mature)
-        for arm, units, mature in connection.execute(
-            f"SELECT variant, count(*), count(*) FILTER (WHERE {ripe}) FROM units GROUP BY variant"
-        ).fetchall()
-    }
-    result = {}
-    for arm in arms:
-        connection.execute(
-            f"""CREATE OR REPLACE TEMP TABLE readings AS
-                SELECT {group} AS block, units.unit AS unit, facts.{column} AS value
-                FROM facts JOIN units ON units.unit = facts.unit
-                WHERE units.variant = ? AND facts.{column} IS NOT NULL AND ({ripe}){within}""",
-            [arm],
-        )
-        (seen,) = one(connection, "SELECT count(DISTINCT unit) FROM readings")
-        units, mature = counts.get(arm, (0, 0))
-        result[arm] = Tally(
-            units=seen,
-            missing=mature - seen,
-            immature=units - mature,
-            quantile=_quantile(connection, metric.q or 0.5)
-            if seen
-            else NotEstimable("there are no readings"),
-        )
-    return result
-
-
-def _quantile(connection: duckdb.DuckDBPyConnection, q: float) -> QuantileSummary | NotEstimable:
-    def at(level: float) -> float:
-        return float(one(connection, f"SELECT quantile_disc(value, {level!r}) FROM readings")[0])
-
-    value = at(q)
-    numbers = one(
-        connection,
-        f"""SELECT count(*), avg(a), avg(b), var_pop(a) * count(*), var_pop(b) * count(*), covar_pop(a, b) * count(*)
-            FROM (SELECT count(*) FILTER (WHERE value <= {value!r}) AS a, count(*) AS b
-                  FROM readings GROUP BY block ORDER BY block)""",
-    )
-    levels = quantile_levels(q, PairMoments(*numbers))
-    if isinstance(levels, NotEstimable):
-        return levels
-    low, high = (at(level) for level in levels)
-    if high <= low:
-        return NotEstimable("the readings do not vary around the quantile")
-    return QuantileSummary(q, numbers[0], value, (high - low) / (2.0 * critical(0.025)))

@@ -28,8 +28,8 @@ def daily(
 ) -> Daily | None:
     """A metric that adds up, by day since first exposure; None where it does not add up or there are no times.
 
-    A day without a value is worth 0. Only units that were in for all the days count; there are as many days as
-    half of the units have had, fourteen at most and three at least: no effect has a say in it.
+    A day without a value is worth 0. Only units that were in for all the days count; there are as many days as half of the units have had,
+    fourteen at most and three at least: no effect has a say in it.
     """
     if last is None or metric.per_unit != "sum" or metric.kind not in ("mean", "count"):
         return None
@@ -38,18 +38,17 @@ def daily(
     days = 0 if had is None else min(most, int(had // DAY))
     if days < FEWEST_DAYS:
         return Daily(days)
-    totals = ", ".join(
-        f"coalesce(sum({column}) FILTER (WHERE happened >= since + {day * DAY!r} "
-        f"AND happened < since + {(day + 1) * DAY!r}), 0) AS d{day}"
-        for day in range(days)
-    )
+    totals = ", ".join(f"coalesce(sum(value) FILTER (WHERE day = {day}), 0) AS d{day}" for day in range(days))
     upper = [(i, j) for i in range(days) for j in range(i, days)]
     rows = connection.execute(
         f"""SELECT variant, count(*), {", ".join(f"avg(d{day})" for day in range(days))},
                    {", ".join(f"covar_pop(d{i}, d{j}) * count(*)" for i, j in upper)}
-            FROM (SELECT unit, any_value(units.variant) AS variant, {totals}
-                  FROM units JOIN (SELECT unit, happened, {column} FROM facts) AS told USING (unit)
-                  WHERE since + {days * DAY!r} <= {last!r} GROUP BY unit ORDER BY unit)
+            FROM (SELECT unit, any_value(variant) AS variant, {totals}
+                  FROM (SELECT units.unit, units.variant, told.{column} AS value,
+                               floor((happened - units.since) / {DAY!r}) AS day
+                        FROM facts AS told JOIN units ON told.unit = units.unit
+                        WHERE units.since + {days * DAY!r} <= {last!r})
+                  GROUP BY unit ORDER BY unit)
             GROUP BY variant"""
     ).fetchall()
     found = {}

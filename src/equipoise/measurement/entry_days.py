@@ -35,9 +35,9 @@ def entry_days(
         return ()
     found = tallies_by(
         connection,
-        replace(counted, covariates=()),
+        [replace(counted, covariates=())],
         arms,
         clusters=None,
         by=f"CAST(floor((since - {start!r}) / {_DAY!r}) AS BIGINT)",
-    )
-    return tuple(EntryDay(int(day), found[day]) for day in sorted(found, key=int))
+    )[counted.metric.name]
+    return tuple(EntryDay(int(day), found[day]) for day in found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,30 +11,20 @@ from equipoise.errors import DataError
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
-from equipoise.measurement.counting import Counted, capped, one, quantile_tallies, tallies_by
+from equipoise.measurement.counting import ALWAYS, WHOLE, Counted, capped, complete, one, tallies_by
 from equipoise.measurement.daily import daily
 from equipoise.measurement.entry_days import entry_days
-from equipoise.measurement.parts import enrol, segment_tallies, text_literal
+from equipoise.measurement.parts import among_values, enrol, most_frequent
+from equipoise.measurement.quantiles import make_readings, quantile_tallies
 from equipoise.measurement.record import log_facts
 from equipoise.measurement.tables import covariate_names, frame_source, open_table, table_facts, unreadable
-from equipoise.measurement.tally import Aside, Cap, Measurement, Tally
+from equipoise.measurement.tally import Aside, Cap, Measurement, SegmentTallies, Tally
+from equipoise.measurement.units import check_yes_or_no, make_units
 
 if TYPE_CHECKING:
     import duckdb
 
 __all__ = ["measure_log", "measure_table"]
-
-_PER_UNIT = {
-    "any": "max({v})",
-    "all": "min({v})",
-    "mean": "avg({v})",
-    "sum": "sum({v})",
-    "max": "max({v})",
-    "min": "min({v})",
-    # What happened at the same moment is put in order by its value, so that the order of rows is no matter.
-    "first": "arg_min({v}, row(happened, {v}))",
-    "last": "arg_max({v}, row(happened, {v}))",
-}
 
 
 def measure_table(experiment: Experiment, table: str | Path | Any | None = None) -> Measurement:
@@ -92,19 +82,6 @@ def _connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _check_one_row_where_order_matters(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None:
-    ordered = [metric.name for metric in experiment.metrics if metric.per_unit in ("first", "last")]
-    if not ordered:
-        return
-    (several,) = one(connection, "SELECT count(*) FROM all_units WHERE told > 1")
-    if several:
-        raise DataError(
-            f"{_counted(several, 'unit has', 'units have')} several rows, and {ordered[0]} takes the "
-            f"{experiment.metric(ordered[0]).per_unit} "
-            "of them; name the time column as `source.time`"
-        )
-
-
 def _measure(
     connection: duckdb.DuckDBPyConnection,
     experiment: Experiment,
@@ -114,27 +91,23 @@ def _measure(
     timed: bool,
     aside: Aside | None = None,
 ) -> Measurement:
-    rows, without_unit, first, last = one(
-        connection,
-        "SELECT count(*), count(*) FILTER (WHERE unit IS NULL), min(happened), max(happened) FROM facts",
-    )
+    rows, first, last = one(connection, "SELECT count(*), min(happened), max(happened) FROM facts")
     metrics = [metric for metric in experiment.metrics if metric.kind != "quantile"]
     segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
     covariates = {name: f"z{index}" for index, name in enumerate(covariate_names(experiment))}
-    _make_units(connection, experiment, metrics, names, [*segments.values(), *covariates.values()], timed)
-    if not timed:
-        _check_one_row_where_order_matters(connection, experiment)
-    (crossed,) = one(connection, "SELECT count(*) FROM all_units WHERE crossed")
+    columns, crossed = make_units(
+        connection, experiment, metrics, names, [*segments.values(), *covariates.values()], timed=timed
+    )
     enrolment = enrol(connection, experiment.plan, last, timed=timed)
     kept = timed and experiment.plan.crossed == "first_seen"
     connection.execute(
-        f"CREATE TEMP VIEW units AS SELECT * FROM enrolled {'' if kept else 'WHERE NOT crossed'}"
+        f"CREATE TEMP VIEW units AS SELECT * FROM enrolled {'' if kept or not crossed else 'WHERE NOT crossed'}"
     )
-    for index, metric in enumerate(metrics):
-        if metric.kind == "proportion":
-            # First what was recorded, then what became of it: two yeses of one unit may add up to 2.
-            _check_yes_or_no(connection, metric, "facts", names[metric.of])
-            _check_yes_or_no(connection, metric, "units", f"m{index}_x")
+    proportions = [metric for metric in metrics if metric.kind == "proportion"]
+    # First what was recorded, then what became of it: two yeses of one unit may add up to 2.
+    check_yes_or_no(connection, [(metric, names[metric.of]) for metric in proportions], "facts")
+    check_yes_or_no(connection, [(metric, columns[metric.name][0]) for metric in proportions], "units")
+    (told,) = one(connection, "SELECT coalesce(sum(told), 0) FROM all_units")
     arms = [variant.name for variant in experiment.variants]
     units = dict.fromkeys(arms, 0) | dict(
         connection.execute("SELECT variant, count(*) FROM units GROUP BY variant").fetchall()
@@ -146,145 +119,137 @@ def _measure(
                 "SELECT variant, count(DISTINCT cluster) FROM units GROUP BY variant"
             ).fetchall()
         )
+    full = complete(connection, [*(each for of in columns.values() for each in of), *covariates.values()])
     counted: dict[str, Counted] = {}
     caps: dict[str, Cap] = {}
-    tallies: dict[str, Mapping[str, Tally]] = {}
-    for index, metric in enumerate(metrics):
+    for metric in metrics:
+        x, *y = columns[metric.name]
         column = Counted(
             metric=metric,
-            x=f"m{index}_x",
-            y=f"m{index}_y" if metric.kind == "ratio" else None,
+            x=x,
+            y=y[0] if y else None,
             ripe=_ripe(metric, last),
             covariates=tuple(covariates[name] for name in metric.covariates),
+            full=full,
         )
         counted[metric.name], cap = capped(connection, column)
         if cap is not None:
             caps[metric.name] = cap
-        tallies[metric.name] = tallies_by(connection, counted[metric.name], arms, clusters=clusters)[""]
-    for metric in experiment.metrics:
-        if metric.kind == "quantile":
-            tallies[metric.name] = quantile_tallies(
-                connection,
-                metric,
-                names[metric.of],
-                arms,
-                ripe=_ripe(metric, last),
-                clustered=clusters is not None,
-            )
-    primary = counted.get(experiment.primary.name)
-    critical = tuple(
-        tallies_by(
-            connection,
-            counted[segment.metric],
-            arms,
-            clusters=clusters,
-            among=f"(SELECT * FROM units WHERE {segments[segment.attribute]} = {text_literal(segment.value)})",
-        )[""]
-        if segment.metric in counted
-        else {}
-        for segment in experiment.critical_segments
-    )
+    read = _Reader(connection, experiment, names, counted, arms, segments, clusters, last)
+    whole = read.tallies(experiment.metrics)
+    primary = experiment.primary
     return Measurement(
         source=described,
         rows=rows,
         units=units,
         crossed=crossed,
         kept=kept,
-        rows_without_unit=without_unit,
+        rows_without_unit=rows - int(told),
         clusters=clusters,
         first=first,
         last=last,
-        tallies={metric.name: tallies[metric.name] for metric in experiment.metrics},
+        tallies={metric.name: whole[metric.name][""] for metric in experiment.metrics},
         aside=aside or Aside(),
-        critical_segments=critical,
+        critical_segments=tuple(
+            read.within(experiment.metric(each.metric), each.attribute, [each.value])[each.value]
+            for each in experiment.critical_segments
+        ),
         enrolment=enrolment,
         caps=caps,
-        segments=tuple(
-            segment_tallies(connection, primary, arms, attribute, column, clusters=clusters)
-            for attribute, column in segments.items()
-        )
-        if primary
-        else (),
+        segments=tuple(read.segment(primary, attribute) for attribute in segments),
         otherwise=tallies_by(
             connection,
-            primary,
+            [counted[primary.name]],
             arms,
             clusters=clusters,
             among="(SELECT * FROM enrolled WHERE NOT crossed)" if kept else "enrolled",
-        )[""]
-        if primary and crossed and timed
+        )[primary.name][""]
+        if primary.name in counted and crossed and timed
         else {},
-        entry_days=entry_days(connection, primary, arms, clusters=clusters) if primary and timed else (),
-        daily=daily(connection, experiment.primary, names[experiment.primary.of], arms, last),
+        entry_days=entry_days(connection, counted[primary.name], arms, clusters=clusters)
+        if primary.name in counted and timed
+        else (),
+        daily=daily(connection, primary, names[primary.of], arms, last),
     )
 
 
-def _make_units(
-    connection: duckdb.DuckDBPyConnection,
-    experiment: Experiment,
-    metrics: Sequence[Metric],
-    names: Mapping[Quantity, str],
-    settled: Sequence[str],
-    timed: bool,
-) -> None:
-    """Make `all_units`: one row per unit with its arm, its values, and what was settled at its first exposure."""
-    windows = any(metric.window is not None for metric in experiment.metrics)
-    if windows and not timed:
-        name = next(metric.name for metric in experiment.metrics if metric.window is not None)
-        raise DataError(
-            f"{name} has a window, and no time tells what lies within it; name the time column as `source.time`"
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Tallies of metrics of every kind, for the whole and for parts."""
+
+    connection: duckdb.DuckDBPyConnection
+    experiment: Experiment
+    names: Mapping[Quantity, str]
+    counted: Mapping[str, Counted]
+    arms: Sequence[str]
+    segments: Mapping[str, str]
+    clusters: Mapping[str, int] | None
+    last: float | None
+    readings: dict[tuple[str, float | None, bool], str] = field(default_factory=dict)
+
+    def tallies(
+        self, metrics: Sequence[Metric], by: str = WHOLE, where: str = ALWAYS
+    ) -> dict[str, dict[str, dict[str, Tally]]]:
+        """The tallies of metrics by metric, part and arm, among the units that `where` says."""
+        found = tallies_by(
+            self.connection,
+            [self.counted[metric.name] for metric in metrics if metric.name in self.counted],
+            self.arms,
+            clusters=self.clusters,
+            by=by,
+            among="units" if where == ALWAYS else f"(SELECT * FROM units WHERE {where})",
         )
-    per_unit = [
-        f"{_aggregate(metric, names[quantity], timed)} AS m{index}_{part}"
-        for index, metric in enumerate(metrics)
-        for part, quantity in zip("xy", metric.quantities, strict=False)
-    ]
-    per_unit += [
-        f"{_PER_UNIT['first' if timed else 'max'].format(v=column)} AS {column}" for column in settled
-    ]
-    if experiment.cluster:
-        per_unit.append("coalesce(min(cluster), 'unit ' || unit) AS cluster")
-    variant = _PER_UNIT["first"].format(v="variant") if timed else "min(variant)"
-    table = "facts"
-    if windows:
-        table = (
-            "(SELECT facts.*, entered FROM facts "
-            "JOIN (SELECT unit, min(happened) AS entered FROM facts GROUP BY unit) AS entries USING (unit))"
-        )
-    connection.execute(
-        f"""
-        CREATE TEMP TABLE all_units AS
-        SELECT unit, {variant} AS variant, coalesce(min(variant) <> max(variant), false) AS crossed,
-               min(happened) AS since, count(*) AS told {"," if per_unit else ""} {", ".join(per_unit)}
-        FROM {table} WHERE unit IS NOT NULL GROUP BY unit ORDER BY unit
-        """
-    )
+        for metric in metrics:
+            if metric.kind == "quantile":
+                found[metric.name] = quantile_tallies(
+                    self.connection,
+                    self._readings(metric),
+                    metric,
+                    self.arms,
+                    ripe=_ripe(metric, self.last),
+                    clustered=self.clusters is not None,
+                    by=by,
+                    where=where,
+                )
+        return found
+
+    def within(self, metric: Metric, attribute: str, values: Sequence[str]) -> dict[str, Mapping[str, Tally]]:
+        """One metric by value of an attribute; no units where nobody has the value."""
+        column = self.segments[attribute]
+        found = self.tallies([metric], column, among_values(column, values))[metric.name] if values else {}
+        nobody = self.tallies([metric], where="false")[metric.name][""] if set(values) - set(found) else {}
+        return {value: found.get(value, nobody) for value in values}
+
+    def segment(self, metric: Metric, attribute: str) -> SegmentTallies:
+        """One metric by the most frequent values of an attribute; units of which it is not known are in no part."""
+        values, others = most_frequent(self.connection, self.segments[attribute])
+        return SegmentTallies(attribute, self.within(metric, attribute, values), others)
+
+    def _parted(self) -> set[str]:
+        """The metrics that are read out in parts."""
+        return {self.experiment.primary.name, *(each.metric for each in self.experiment.critical_segments)}
+
+    def _readings(self, metric: Metric) -> str:
+        """The table of a metric's readings, made once for all quantiles of the same."""
+        column = self.names[metric.of]
+        parted = metric.name in self._parted()
+        if (column, metric.window, parted) not in self.readings:
+            table = f"readings_{len(self.readings)}"
+            make_readings(
+                self.connection,
+                table,
+                metric,
+                column,
+                ripe=_ripe(metric, self.last),
+                clustered=self.clusters is not None,
+                settled=tuple(self.segments.values()) if parted else (),
+            )
+            self.readings[column, metric.window, parted] = table
+        return self.readings[column, metric.window, parted]
 
 
 def _ripe(metric: Metric, last: float | None) -> str:
     """The condition that a unit has been in for the whole of the metric's window when the data end."""
     if metric.window is None or last is None:
-        return "true"
+        return ALWAYS
     return f"since + {metric.window!r} <= {last!r}"
-
-
-def _aggregate(metric: Metric, column: str, timed: bool) -> str:
-    # Without a time there is one row per unit wherever order would matter (checked), so any of them will do.
-    how = metric.per_unit if timed or metric.per_unit not in ("first", "last") else "max"
-    within = "" if metric.window is None else f" FILTER (WHERE happened < entered + {metric.window!r})"
-    return _PER_UNIT[how].format(v=column) + within
-
-
-def _check_yes_or_no(connection: duckdb.DuckDBPyConnection, metric: Metric, table: str, column: str) -> None:
-    wrong, example = one(
-        connection, f"SELECT count(DISTINCT unit), min({column}) FROM {table} WHERE {column} NOT IN (0, 1)"
-    )
-    if wrong:
-        raise DataError(
-            f"{metric.name} is a proportion of {metric.of}, and {_counted(wrong, 'unit has', 'units have')} "
-            f"another value than 0 or 1, such as {example:g}. Use `kind: mean`, or record true and false"
-        )
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from equipoise.experiment.definition import PlanSettings
-from equipoise.measurement.counting import Counted, one, tallies_by
-from equipoise.measurement.tally import Enrolment, SegmentTallies
+from equipoise.measurement.counting import one, text_literal
+from equipoise.measurement.tally import Enrolment
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["MOST_VALUES", "enrol", "segment_tallies", "text_literal"]
+__all__ = ["MOST_VALUES", "among_values", "enrol", "most_frequent"]
 
 MOST_VALUES = 12
 """So many values of a segment are read out; the rest are counted. Chosen by size, never by result."""
-
-
-def text_literal(text: str) -> str:
-    """The text as a literal of the query language.
-
-    >>> text_literal("it's")
-    "'it''s'"
-    """
-    return "'" + text.replace("'", "''") + "'"
 
 
 def enrol(
@@ -55,29 +46,15 @@ def enrol(
     return Enrolment(early, late, cycles)
 
 
-def segment_tallies(
-    connection: duckdb.DuckDBPyConnection,
-    counted: Counted,
-    arms: Sequence[str],
-    attribute: str,
-    column: str,
-    *,
-    clusters: Mapping[str, int] | None,
-) -> SegmentTallies:
-    """A metric by value of an attribute; units of which it is not known are in no part."""
+def most_frequent(connection: duckdb.DuckDBPyConnection, column: str) -> tuple[list[str], int]:
+    """The values of an attribute that are read out, and how many are not; unknown is no value."""
     sizes = connection.execute(
         f"SELECT {column}, count(*) FROM units WHERE {column} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
     ).fetchall()
     shown = [value for value, _ in sizes[:MOST_VALUES]]
-    if not shown:
-        return SegmentTallies(attribute, {})
-    listed = ", ".join(text_literal(value) for value in shown)
-    found = tallies_by(
-        connection,
-        counted,
-        arms,
-        clusters=clusters,
-        by=column,
-        among=f"(SELECT * FROM units WHERE {column} IN ({listed}))",
-    )
-    return SegmentTallies(attribute, {value: found[value] for value in shown}, len(sizes) - len(shown))
+    return shown, len(sizes) - len(shown)
+
+
+def among_values(column: str, values: Sequence[str]) -> str:
+    """The condition that a column has one of some values."""
+    return f"{column} IN ({', '.join(text_literal(value) for value in values)})"

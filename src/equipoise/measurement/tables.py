@@ -30,6 +30,8 @@ _READERS = {
 }
 # Columns that hold numbers already need not be read as text.
 _TYPED = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL\(.*\)|FLOAT|DOUBLE|BOOLEAN)$")
+_FLOATING = re.compile(r"(FLOAT|DOUBLE)$")
+_DATED = re.compile(r"(DATE|TIMESTAMP(_S|_MS|_NS)?|TIMESTAMP WITH TIME ZONE)$")
 _ACCEPTED = ".csv, .tsv, .jsonl or .ndjson (also with .gz), or .parquet"
 
 
@@ -214,9 +216,9 @@ def table_facts(
             )
     names = {quantity: f"q{index}" for index, quantity in enumerate(columns)}
     selected = [
-        f"nullif(trim(CAST({_quoted(source.unit)} AS VARCHAR)), '') AS unit",
+        f"{_unit(connection, source.unit, types[source.unit])} AS unit",
         f"CAST({_quoted(source.variant)} AS VARCHAR) AS variant",
-        f"{_time(source.time)} AS happened",
+        f"{_time(source.time, types)} AS happened",
         f"{f'CAST({_quoted(cluster)} AS VARCHAR)' if cluster else 'NULL'} AS cluster",
         *(f"{_numeric(column, types[column])} AS {names[each]}" for each, column in columns.items()),
         *(
@@ -225,12 +227,20 @@ def table_facts(
         ),
         *(f"{_numeric(column, types[column])} AS z{i}" for i, column in enumerate(settled.values())),
     ]
-    # A table, not a view: text is trimmed and read as numbers once, however often it is counted.
-    connection.execute(f"CREATE TEMP TABLE facts AS SELECT {', '.join(selected)} FROM source_rows")
-    for what, name in [*((str(quantity), name) for quantity, name in columns.items()), *settled.items()]:
-        _check_numbers(connection, what, name, types[name])
+    counted = {
+        **{name: str(each) for each, name in columns.items()},
+        **{n: f"covariate {c}" for c, n in settled.items()},
+    }
+    texts = [name for name in counted if not _TYPED.match(types[name])]
+    kept = connection.execute("SELECT 1 FROM duckdb_views() WHERE view_name = 'source_rows'").fetchone()
+    # Text is trimmed and read as numbers once, however often it is counted; numbers stay where they are.
+    made = "VIEW" if kept and not texts and _timed(source.time, types) else "TABLE"
+    connection.execute(f"CREATE TEMP {made} facts AS SELECT {', '.join(selected)} FROM source_rows")
+    for name in texts:
+        _check_texts(connection, counted[name], name)
+    _check_numbers(connection, {name: what for name, what in counted.items() if _FLOATING.match(types[name])})
     if source.time:
-        _check_times(connection, source.time)
+        _check_times(connection, source.time, types)
     _check_variants(connection, experiment)
     return names
 
@@ -251,10 +261,33 @@ def _numeric(column: str, kind: str) -> str:
     return f"CASE {text} WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 ELSE TRY_CAST({text} AS DOUBLE) END"
 
 
-def _time(column: str | None) -> str:
+def _unit(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -> str:
+    """The unit as text, without space around it; NULL where there is none."""
+    text = f"CAST({_quoted(column)} AS VARCHAR)"
+    if _TYPED.match(kind):
+        return text
+    # Nearly no table has space around its units, and to look once is a fraction of the work of trimming them.
+    (untidy,) = connection.execute(
+        f"SELECT coalesce(bool_or({text} = '' OR strlen({text}) <> length({text}) OR starts_with({text}, ' ') "
+        f"OR ends_with({text}, ' ')), false) FROM source_rows"
+    ).fetchone() or (True,)
+    return f"nullif(trim({text}), '')" if untidy else text
+
+
+def _timed(column: str | None, types: Mapping[str, str]) -> bool:
+    """Whether times need not be read from text."""
+    return column is None or bool(_TYPED.match(types[column]) or _DATED.match(types[column]))
+
+
+def _time(column: str | None, types: Mapping[str, str]) -> str:
     if column is None:
         return "CAST(NULL AS DOUBLE)"
-    text = f"CAST({_quoted(column)} AS VARCHAR)"
+    name, kind = _quoted(column), types[column]
+    if _TYPED.match(kind) and kind != "BOOLEAN":
+        return f"CAST({name} AS DOUBLE)"
+    if _DATED.match(kind):
+        return f"epoch(CAST({name} AS {'TIMESTAMPTZ' if kind.endswith('ZONE') else 'TIMESTAMP'}))"
+    text = f"CAST({name} AS VARCHAR)"
     return f"coalesce(TRY_CAST({text} AS DOUBLE), epoch(TRY_CAST({text} AS TIMESTAMPTZ)))"
 
 
@@ -264,24 +297,42 @@ def _strays(count: int, one: str, many: str, example: object) -> str:
     return f"{count:,} values that are not {many}, such as {example!r}"
 
 
-def _check_numbers(connection: duckdb.DuckDBPyConnection, what: str, column: str, kind: str) -> None:
-    text, number = _text(column), _numeric(column, kind)
-    given = f"{_quoted(column)} IS NOT NULL" if _TYPED.match(kind) else f"{text} <> ''"
-    wrong, example = connection.execute(
-        f"SELECT count(*), any_value({_quoted(column)}) FROM source_rows "
-        f"WHERE {given} AND ({number} IS NULL OR NOT isfinite({number}))"
+def _check_texts(connection: duckdb.DuckDBPyConnection, what: str, column: str) -> None:
+    text, number = _text(column), _numeric(column, "VARCHAR")
+    _raise_strays(connection, what, column, f"{text} <> '' AND ({number} IS NULL OR NOT isfinite({number}))")
+
+
+def _check_numbers(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str]) -> None:
+    """All columns in one pass; whole numbers and decimals are finite by their kind."""
+    if not columns:
+        return
+    found = (
+        connection.execute(
+            f"SELECT {', '.join(f'count(*) FILTER (WHERE NOT isfinite({_quoted(column)}))' for column in columns)} "
+            "FROM source_rows"
+        ).fetchone()
+        or ()
+    )
+    for (column, what), wrong in zip(columns.items(), found, strict=True):
+        if wrong:
+            _raise_strays(connection, what, column, f"NOT isfinite({_quoted(column)})")
+
+
+def _raise_strays(connection: duckdb.DuckDBPyConnection, what: str, column: str, wrong: str) -> None:
+    count, example = connection.execute(
+        f"SELECT count(*), any_value({_quoted(column)}) FROM source_rows WHERE {wrong}"
     ).fetchone() or (0, None)
-    if wrong:
+    if count:
         raise DataError(
-            f"the column '{column}' ({what}) holds {_strays(wrong, 'a number', 'numbers', example)}. "
+            f"the column '{column}' ({what}) holds {_strays(count, 'a number', 'numbers', example)}. "
             "Accepted: finite numbers, true, false, or empty for unknown"
         )
 
 
-def _check_times(connection: duckdb.DuckDBPyConnection, column: str) -> None:
+def _check_times(connection: duckdb.DuckDBPyConnection, column: str, types: Mapping[str, str]) -> None:
+    at = _time(column, types)
     wrong, example = connection.execute(
-        f"SELECT count(*), any_value({_quoted(column)}) FROM source_rows "
-        f"WHERE {_time(column)} IS NULL OR NOT isfinite({_time(column)})"
+        f"SELECT count(*), any_value({_quoted(column)}) FROM source_rows WHERE {at} IS NULL OR NOT isfinite({at})"
     ).fetchone() or (0, None)
     if wrong:
         raise DataError(
@@ -292,13 +343,18 @@ def _check_times(connection: duckdb.DuckDBPyConnection, column: str) -> None:
 
 def _check_variants(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None:
     known = [variant.name for variant in experiment.variants]
-    found = connection.execute(
-        "SELECT variant, count(*) FROM facts WHERE unit IS NOT NULL GROUP BY variant ORDER BY variant"
+    seen = connection.execute(
+        "SELECT variant, count(*) FROM facts GROUP BY variant ORDER BY variant"
     ).fetchall()
-    if not found:
+    if not connection.execute("SELECT 1 FROM facts WHERE unit IS NOT NULL LIMIT 1").fetchone():
         raise DataError("the table holds no rows with a unit; there is nothing to analyse")
-    for variant, rows in found:
-        if variant not in known:
+    for variant, _ in seen:
+        if variant in known:
+            continue
+        (rows,) = connection.execute(
+            "SELECT count(*) FROM facts WHERE unit IS NOT NULL AND variant IS NOT DISTINCT FROM ?", [variant]
+        ).fetchone() or (0,)
+        if rows:
             named = "no variant" if variant is None else f"the variant '{variant}'"
             offer = nearest(str(variant), known)
             raise DataError(

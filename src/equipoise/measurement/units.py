@@ -1,0 +1,143 @@
+"""One row per unit: the arm it counts for, its values, and what was settled at its first exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from equipoise.errors import DataError
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.metric import Metric, Quantity
+from equipoise.measurement.counting import one
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["check_yes_or_no", "make_units"]
+
+_PER_UNIT = {
+    "any": "max({v})",
+    "all": "min({v})",
+    "mean": "avg({v})",
+    "sum": "sum({v})",
+    "max": "max({v})",
+    "min": "min({v})",
+    # What happened at the same moment is put in order by its value, so that the order of rows is no matter.
+    "first": "arg_min({v}, row(happened, {v}))",
+    "last": "arg_max({v}, row(happened, {v}))",
+}
+
+
+def make_units(
+    connection: duckdb.DuckDBPyConnection,
+    experiment: Experiment,
+    metrics: Sequence[Metric],
+    names: Mapping[Quantity, str],
+    settled: Sequence[str],
+    *,
+    timed: bool,
+) -> tuple[dict[str, list[str]], int]:
+    """Make `all_units` out of `facts`; returns each metric's columns, and how many units were seen in several arms.
+
+    Metrics that make the same of the same share a column. Raises DataError where a window or an
+    order is asked for, and no time tells.
+    """
+    windows = [metric for metric in experiment.metrics if metric.window is not None]
+    if windows and not timed:
+        raise DataError(
+            f"{windows[0].name} has a window, and no time tells what lies within it; name the time column as "
+            "`source.time`"
+        )
+    made: dict[str, str] = {}
+    columns = {
+        metric.name: [
+            made.setdefault(_aggregate(metric, names[quantity], timed), f"m{len(made)}")
+            for quantity in metric.quantities
+        ]
+        for metric in metrics
+    }
+    per_unit = [f"{aggregate} AS {column}" for aggregate, column in made.items()]
+    if experiment.cluster:
+        per_unit.append("coalesce(min(cluster), 'unit ' || unit) AS cluster")
+    per_unit += [f"max({column}) AS {column}" for column in settled]
+    changed = [f"coalesce(min({column}) <> max({column}), false)" for column in ("variant", *settled)]
+    table = "facts"
+    if windows:
+        table = (
+            "(SELECT facts.*, entered FROM facts "
+            "JOIN (SELECT unit, min(happened) AS entered FROM facts GROUP BY unit) AS entries USING (unit))"
+        )
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE all_units AS
+        SELECT unit, min(variant) AS variant, {changed[0]} AS crossed, {" OR ".join(changed)} AS changed,
+               min(happened) AS since, count(*) AS told {"," if per_unit else ""} {", ".join(per_unit)}
+        FROM {table} WHERE unit IS NOT NULL GROUP BY unit ORDER BY unit
+        """
+    )
+    crossed, altered, several = one(
+        connection,
+        "SELECT count(*) FILTER (crossed), count(*) FILTER (changed), count(*) FILTER (told > 1) FROM all_units",
+    )
+    if timed and altered:
+        _settle(connection, ("variant", *settled))
+    if not timed and several:
+        _check_order(experiment, several)
+    return columns, int(crossed)
+
+
+def _settle(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> None:
+    """What came first, for the few units of which not all rows say the same: to put in order is dear."""
+    firsts = ", ".join(f"{_PER_UNIT['first'].format(v=column)} AS {column}" for column in columns)
+    connection.execute(
+        f"""UPDATE all_units SET {", ".join(f"{column} = firsts.{column}" for column in columns)}
+            FROM (SELECT unit, {firsts} FROM facts
+                  WHERE unit IN (SELECT unit FROM all_units WHERE changed) GROUP BY unit) AS firsts
+            WHERE all_units.unit = firsts.unit"""
+    )
+
+
+def _check_order(experiment: Experiment, several: int) -> None:
+    for metric in experiment.metrics:
+        if metric.per_unit in ("first", "last"):
+            raise DataError(
+                f"{_counted(several, 'unit has', 'units have')} several rows, and {metric.name} takes the "
+                f"{metric.per_unit} of them; name the time column as `source.time`"
+            )
+
+
+def _aggregate(metric: Metric, column: str, timed: bool) -> str:
+    # Without a time there is one row per unit wherever order would matter (checked), so any of them will do.
+    how = metric.per_unit if timed or metric.per_unit not in ("first", "last") else "max"
+    within = "" if metric.window is None else f" FILTER (WHERE happened < entered + {metric.window!r})"
+    return _PER_UNIT[how].format(v=column) + within
+
+
+def check_yes_or_no(
+    connection: duckdb.DuckDBPyConnection, wanted: Sequence[tuple[Metric, str]], table: str
+) -> None:
+    """That the columns of proportions hold nothing but 0 and 1, all in one pass; raises DataError."""
+    if not wanted:
+        return
+    found = one(
+        connection,
+        "SELECT "
+        + ", ".join(f"count(*) FILTER ({column} NOT IN (0, 1))" for _, column in wanted)
+        + f" FROM {table}",
+    )
+    for (metric, column), strays in zip(wanted, found, strict=True):
+        if not strays:
+            continue
+        wrong, example = one(
+            connection,
+            f"SELECT count(DISTINCT unit), min({column}) FROM {table} WHERE {column} NOT IN (0, 1)",
+        )
+        if wrong:
+            raise DataError(
+                f"{metric.name} is a proportion of {metric.of}, and {_counted(wrong, 'unit has', 'units have')} "
+                f"another value than 0 or 1, such as {example:g}. Use `kind: mean`, or record true and false"
+            )
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
