@@ -28,8 +28,8 @@ def daily(
 ) -> Daily | None:
     """A metric that adds up, by day since first exposure; None where it does not add up or there are no times.
 
-    A day without a value is worth 0. Only units that were in for all the days count; there are as many days as half of the units have had,
-    fourteen at most and three at least: no effect has a say in it.
+    A day without a value is worth 0. Only units that were in for all the days count; there are as many days as
+    half of the units have had, fourteen at most and three at least: no effect has a say in it.
     """
     if last is None or metric.per_unit != "sum" or metric.kind not in ("mean", "count"):
         return None
