@@ -22,6 +22,7 @@ from equipoise.clock import ManualClock
 from equipoise.errors import RecordError, UsageError
 from equipoise.events.bodies import bodies_of
 from equipoise.events.facts import (
+    Conflict,
     Decision,
     Exposure,
     Fact,
@@ -150,13 +151,56 @@ def test_the_log_says_when_a_fact_arrived(make: Make) -> None:
 
 
 def test_delivering_again_is_harmless(log: EventLog) -> None:
-    """An id is accepted once: again later, again in the same call, and even with another content."""
+    """An id is accepted once: again later, again in the same call, and with another value."""
     first = outcome("first")
     assert log.append([first, first]) == Receipt(accepted=1, repeated=1, head=1)
-    other = outcome("changed", event_id=first.event_id)
+    other = outcome("first", event_id=first.event_id, value=0.5, happened=first.happened + 1)
     assert log.append([first, other, outcome("new")]) == Receipt(accepted=1, repeated=2, head=2)
     assert [getattr(record.fact, "name", "") for record in log.read_since()] == ["first", "new"]
     assert [record.position for record in log.read_since()] == [1, 2]
+
+
+def test_another_event_under_a_known_id_is_a_conflict_and_the_first_wins(log: EventLog) -> None:
+    """What is somebody else's under the same id is not taken for a repetition: it is counted, once, and told of."""
+    first = outcome("solved", unit="u1", event_id="x")
+    log.append([first])
+    strangers = [
+        outcome("solved", unit="u2", event_id="x"),
+        outcome("solved", unit="u1", event_id="x", experiment="other"),
+        Turn(experiment=first.experiment, happened=5.0, unit="u1", event_id="x"),
+    ]
+    assert log.append([first, *strangers]) == Receipt(accepted=0, repeated=4, head=4, conflicts=3)
+    assert log.append([*strangers, outcome("new")]) == Receipt(accepted=1, repeated=3, head=5, conflicts=0)
+    told = [record.fact for record in log.read_since(kinds=("conflict",))]
+    assert [(fact.experiment, fact.of, fact.differs) for fact in told if isinstance(fact, Conflict)] == [
+        (first.experiment, "x", "unit"),
+        ("other", "x", "experiment"),
+        (first.experiment, "x", "kind, name"),
+    ]
+    assert [record.fact for record in log.read_since(kinds=("outcome",))][0] == first
+
+
+def test_two_others_in_one_append_are_a_conflict_too(log: EventLog) -> None:
+    """The first of the two is kept, in whatever order they would be compared."""
+    one, two = outcome("solved", unit="u1", event_id="x"), outcome("solved", unit="u2", event_id="x")
+    assert log.append([one, two, one]) == Receipt(accepted=1, repeated=2, head=2, conflicts=1)
+
+
+def test_an_exposure_that_is_logged_again_is_no_conflict(log: EventLog) -> None:
+    """The same unit in the same arm: when, why and with what attributes may be told anew."""
+    given = {
+        "experiment": "e",
+        "digest": "d",
+        "unit": "u",
+        "unit_type": "user",
+        "variant": "b",
+        "event_id": "x",
+    }
+    log.append([Exposure(**given, happened=1.0, probability=0.5, reason="split")])
+    again = Exposure(**given, happened=2.0, probability=0.5, reason="pinned", attributes={"tier": "free"})
+    assert log.append([again]) == Receipt(accepted=0, repeated=1, head=1)
+    moved = Exposure(**given | {"variant": "control"}, happened=2.0, probability=0.5, reason="split")
+    assert log.append([moved]) == Receipt(accepted=0, repeated=1, head=2, conflicts=1)
 
 
 BAD: dict[str, tuple[Callable[[], Fact], str]] = {
@@ -613,7 +657,7 @@ def test_a_fact_of_a_later_version_is_not_guessed_at(path: Path) -> None:
     with pytest.raises(RecordError) as unknown:
         list(log.read_since(1))
     assert str(unknown.value) == (
-        f"event {ids[1]} is a 'weather', which this version cannot read; it reads allocation, decision, exposure, gate, look, loss, outcome, "
+        f"event {ids[1]} is a 'weather', which this version cannot read; it reads allocation, conflict, decision, exposure, gate, look, loss, outcome, "
         "purge, registration, score, shadow, transition, turn. Use the version that wrote it, or a later one"
     )
     for damage in (b'{"unit": "u"', b'{"unit": "u"}', b"[]", b"5"):

@@ -42,6 +42,11 @@ def test_what_the_gateway_says_of_a_turn_decides_where_it_counts():
         Loss(experiment="bot", happened=13.0, since=12.5, facts={"turn": 1}),
     ]
     log.append(facts)
+    # The same id for somebody else's turn: the first counts, and the other is told of, however often it comes.
+    other = Turn(
+        **base, unit="w", variant="treatment", reason="split", latency_s=50.0, event_id=facts[2].event_id
+    )
+    assert [log.append([other]).conflicts for _ in range(2)] == [1, 0]
     measured = measure_log(experiment, log)
     assert measured.aside.unenrolled == {"forced": 1, "stale": 1, "no_unit": 1}
     assert measured.aside.lost == {"turn": 8, "exposure": 2}
@@ -52,6 +57,9 @@ def test_what_the_gateway_says_of_a_turn_decides_where_it_counts():
     said = {check.name: check for check in check_health(experiment, measured, repeated=True)}
     assert said["recording loss"].status == "note"
     assert "exposure 2, turn 8 could not be kept" in said["recording loss"].says
+    assert said["conflicting events"].says == (
+        "1 event came under the id of another one and does not count, the first does: a source makes ids that are not its own"
+    )
     assert said["unenrolled"].says == "turns outside the experiment: forced 1, no unit 1, stale 1"
     assert said["marked turns"].says == (
         "cancelled 1, fallback 1, redirected 1; they count in the arm of their unit (intention to treat), cancelled "

@@ -94,6 +94,16 @@ def _served_otherwise(measured: Measurement) -> list[Check]:
                 "served unenrolled; they are missing from both arms alike unless an arm slowed the record down",
             )
         )
+    if aside.conflicts:
+        one = aside.conflicts == 1
+        found.append(
+            Check(
+                "conflicting events",
+                "note",
+                f"{'1 event' if one else f'{aside.conflicts:,} events'} came under the id of another one and "
+                f"{'does' if one else 'do'} not count, the first does: a source makes ids that are not its own",
+            )
+        )
     if aside.unenrolled:
         found.append(Check("unenrolled", "ok", f"turns outside the experiment: {_listed(aside.unenrolled)}"))
     if aside.marked:

@@ -19,6 +19,7 @@ from equipoise.events.ids import new_id
 
 __all__ = [
     "Allocation",
+    "Conflict",
     "Decision",
     "Encoded",
     "Exposure",
@@ -205,6 +206,19 @@ class Loss(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict(Fact):
+    """An event came under the id `of` of one that the log holds, and is another one: the first was kept.
+
+    `differs` names what tells them apart (such as "unit" or "kind, name"). `happened` is the later one's.
+    """
+
+    kind: ClassVar[str] = "conflict"
+
+    of: str
+    differs: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome(Fact):
     """What became of a unit: a named value (true or false, or a number), or words about it (`comment`).
 
@@ -290,6 +304,7 @@ _KINDS: dict[str, type[Fact]] = {
         Turn,
         Shadow,
         Loss,
+        Conflict,
         Outcome,
         Score,
         Look,

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
+from equipoise.events.conflicts import Kept, conflicts
 from equipoise.events.facts import Encoded, Fact, decode, encoded
 
 __all__ = ["EventLog", "LogGoneError", "MemoryLog", "Receipt", "Recorded", "StaleHeadError"]
@@ -20,11 +21,16 @@ __all__ = ["EventLog", "LogGoneError", "MemoryLog", "Receipt", "Recorded", "Stal
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of an append: facts accepted, facts that were there already, and the new head."""
+    """What became of an append: facts accepted, facts whose ids were there already, and the new head.
+
+    `conflicts` of the repeated were others than those kept under their ids; each is told of in the log, which the
+    head counts.
+    """
 
     accepted: int
     repeated: int
     head: int
+    conflicts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ class MemoryLog:
         self._clock = clock or SystemClock()
         self._changed = threading.Condition(threading.RLock())
         self._records: list[Recorded] = []
-        self._ids: set[str] = set()
+        self._kept: dict[str, Kept] = {}
 
     def append(self, facts: Iterable[Fact | Encoded]) -> Receipt:
         with self._changed:
@@ -126,24 +132,26 @@ class MemoryLog:
         with self._changed:
             accepted = 0
             # Kept as a log on disk would give them back: what cannot be kept is refused before anything is.
-            kept = [
-                decode(
-                    row.kind,
-                    event_id=row.event_id,
-                    experiment=row.experiment,
-                    happened=row.happened,
-                    body=row.body,
-                )
-                for row in map(encoded, facts)
-            ]
+            kept = [_decoded(encoded(fact)) for fact in facts]
             received = self._clock.now()
+            repeated = []
             for fact in kept:
-                if fact.event_id not in self._ids:
-                    self._ids.add(fact.event_id)
+                if self._keep(fact, received):
                     accepted += 1
-                    self._records.append(Recorded(len(self._records) + 1, received, fact))
+                else:
+                    repeated.append(encoded(fact))
+            told = conflicts({row.event_id: self._kept[row.event_id] for row in repeated}, repeated)
+            fresh = sum(self._keep(_decoded(row), received) for row in told)
             self._changed.notify_all()
-            return Receipt(accepted, len(facts) - accepted, len(self._records))
+            return Receipt(accepted, len(facts) - accepted, len(self._records), fresh)
+
+    def _keep(self, fact: Fact, received: float) -> bool:
+        if fact.event_id in self._kept:
+            return False
+        row = encoded(fact)
+        self._kept[fact.event_id] = Kept(row.kind, row.experiment, row.body)
+        self._records.append(Recorded(len(self._records) + 1, received, fact))
+        return True
 
     def read_since(
         self, position: int = 0, *, experiment: str | None = None, kinds: Sequence[str] | None = None
@@ -167,3 +175,9 @@ class MemoryLog:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _decoded(row: Encoded) -> Fact:
+    return decode(
+        row.kind, event_id=row.event_id, experiment=row.experiment, happened=row.happened, body=row.body
+    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from equipoise.clock import Clock
 from equipoise.errors import RecordError, UsageError
 from equipoise.events.bodies import Body
+from equipoise.events.conflicts import Kept, conflicts
 from equipoise.events.facts import Encoded, Fact, decode, encoded
 from equipoise.events.log import Receipt, Recorded, StaleHeadError
 from equipoise.events.postgres_connections import Connections
@@ -195,7 +196,20 @@ class PostgresLog:
                 for part in range(0, len(rows), _SLICE):
                     columns = list(zip(*rows[part : part + _SLICE], strict=True))
                     after = await connection.fetchval(insert, *columns, after, received, self._channel)
-            return Receipt(after - start, len(rows) - (after - start), after)
+                accepted, end = after - start, after
+                if accepted < len(rows):
+                    told = conflicts(await kept(connection), rows)
+                    if told:
+                        columns = list(zip(*told, strict=True))
+                        end = await connection.fetchval(insert, *columns, after, received, self._channel)
+            return Receipt(accepted, len(rows) - accepted, end, end - after)
+
+        async def kept(connection: Talking) -> dict[str, Kept]:
+            found = await connection.fetch(
+                f"SELECT event_id, kind, experiment, body FROM {events} WHERE event_id = ANY($1)",
+                [row.event_id for row in rows],
+            )
+            return {row[0]: Kept(row[1], row[2], row[3]) for row in found}
 
         return self._connections.run(keep, f"the log {self.name} could not be written", again=unless is None)
 

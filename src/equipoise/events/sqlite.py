@@ -15,6 +15,7 @@ from pathlib import Path
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
 from equipoise.events.bodies import Body
+from equipoise.events.conflicts import Kept, conflicts
 from equipoise.events.facts import Encoded, Fact, decode, encoded
 from equipoise.events.log import LogGoneError, Receipt, Recorded, StaleHeadError
 from equipoise.events.manifest import HEAD, sought
@@ -95,7 +96,7 @@ class SQLiteLog:
                             raise StaleHeadError(unless[0], newer)
                     received = self._clock.now()
                     start = head
-                    head = self._insert(self._sealed.without(self._connection, rows), head, received)
+                    head, told = self._insert(self._sealed.without(self._connection, rows), head, received)
                     run("COMMIT")
                 except BaseException:
                     # A full disk has rolled back already.
@@ -104,10 +105,14 @@ class SQLiteLog:
                     raise
             except sqlite3.Error as error:
                 raise RecordError(f"the log {self.path} could not be written: {error}") from None
-            return Receipt(head - start, len(rows) - (head - start), head)
+            accepted = head - start - told
+            return Receipt(accepted, len(rows) - accepted, head, told)
 
-    def _insert(self, rows: Sequence[Encoded], head: int, received: float) -> int:
-        """Insert in one go, as if nothing were repeated; where something is, one by one. Returns the head."""
+    def _insert(self, rows: Sequence[Encoded], head: int, received: float) -> tuple[int, int]:
+        """Insert in one go, as if nothing were repeated; where something is, one by one.
+
+        Returns the head, and how many conflicts were told of.
+        """
         places = [
             (row.event_id, place, row.kind, row.experiment, row.happened, received, row.body)
             for place, row in enumerate(rows, head + 1)
@@ -124,11 +129,36 @@ class SQLiteLog:
                 start += size
         if inserted == len(places):
             run("RELEASE together")
-            return head + inserted
+            return head + inserted, 0
         run("ROLLBACK TO together")
-        for event_id, _, *others in places:
-            head += run(_insert(1), (event_id, head + 1, *others)).rowcount
-        return head
+        repeated = []
+        for row in rows:
+            if self._insert_one(row, head + 1, received):
+                head += 1
+            else:
+                repeated.append(row)
+        told = self._sealed.without(self._connection, conflicts(self._kept(repeated), repeated))
+        fresh = 0
+        for row in told:
+            fresh += self._insert_one(row, head + fresh + 1, received)
+        return head + fresh, fresh
+
+    def _insert_one(self, row: Encoded, position: int, received: float) -> int:
+        place = (row.event_id, position, row.kind, row.experiment, row.happened, received, row.body)
+        return self._connection.execute(_insert(1), place).rowcount
+
+    def _kept(self, rows: Sequence[Encoded]) -> dict[str, Kept]:
+        """What the hot table holds under the ids of rows. What was sealed is known by its id alone."""
+        found: dict[str, Kept] = {}
+        for start in range(0, len(rows), _TOGETHER[0]):
+            ids = [row.event_id for row in rows[start : start + _TOGETHER[0]]]
+            held = self._connection.execute(
+                "SELECT event_id, kind, experiment, CAST(body AS BLOB) FROM events "
+                f"WHERE event_id IN ({','.join('?' * len(ids))})",
+                ids,
+            )
+            found |= {event_id: Kept(*told) for event_id, *told in held}
+        return found
 
     def _first(self, position: int, experiment: str | None, kinds: Sequence[str] | None) -> int | None:
         """The position of the first such fact after a position; part of the caller's transaction."""

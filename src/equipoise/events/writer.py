@@ -69,6 +69,7 @@ class LogWriter:
         self._since = 0.0
         self.failed = 0
         self.dropped = 0
+        self.conflicts = 0
         self.error: Exception | None = None
         self.trouble: Exception | None = None
         """Why the last batch was not written; None after one that was."""
@@ -186,7 +187,8 @@ class LogWriter:
             if self._log is None:
                 assert self._open is not None
                 self._log = self._open()
-            self._log.append([row for group in batch for row in group.rows])
+            receipt = self._log.append([row for group in batch for row in group.rows])
+            self.conflicts += receipt.conflicts
         except Exception as error:  # noqa: BLE001 - whatever it is, each waiting caller must hear of it
             self.error = self.trouble = error
             kept = (

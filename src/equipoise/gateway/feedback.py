@@ -107,6 +107,10 @@ class Feedback:
                     gateway.server.refused,
                 ),
                 "record_down": ("1 while the record takes nothing in.", float(down)),
+                "record_conflicts": (
+                    "Events that came under the id of another one.",
+                    gateway.recorder.conflicts,
+                ),
                 "record_waiting": ("Facts that are not written yet.", gateway.recorder.waiting),
                 "record_lost": ("Facts that were lost since the process began.", gateway.recorder.lost),
                 "stale": (

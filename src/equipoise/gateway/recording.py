@@ -105,6 +105,11 @@ class Recorder:
         """Facts that are not written yet."""
         return 0 if self._writer is None else self._writer.waiting
 
+    @property
+    def conflicts(self) -> int:
+        """Facts that came under the id of another one since the process began."""
+        return 0 if self._writer is None else self._writer.conflicts
+
     def expose(
         self, draw: Draw, unit: str, attributes: Mapping[str, Any], done: Callable[[bool], None]
     ) -> None:

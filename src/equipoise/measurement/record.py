@@ -64,13 +64,13 @@ def log_facts(
     for stream in ("outcome", "score"):
         if called[stream]:
             reading.values(stream, called[stream])
-    lost = reading.losses()
+    lost, conflicts = reading.losses(), reading.conflicts()
     told = {f"{stream}s": list(of) for stream, of in called.items()}
     _join(connection, experiment, told)
     orphans, early, counted = _apart(connection, told)
     (exposed,) = connection.execute("SELECT count(*) FROM exposures").fetchone() or (0,)
     unenrolled, marked = _of_turns(connection)
-    aside = Aside(orphans, early, unenrolled, lost, marked, _warmth(connection))
+    aside = Aside(orphans, early, unenrolled, lost, marked, _warmth(connection), conflicts)
     return names, aside, Read(reading.read, reading.digest, exposed + counted)
 
 
@@ -165,6 +165,14 @@ class _Reading:
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 raise self._damaged("loss", error) from None
         return dict(lost)
+
+    def conflicts(self) -> int:
+        """Events that came under the id of another one."""
+        found = sum(len(bodies) for _, bodies in self._pages("conflict"))
+        if not found:
+            # As a log without any was read before there were such facts: a look at it is still the same look.
+            del self.read["conflict"]
+        return found
 
     def _fill(
         self,

@@ -74,7 +74,8 @@ class Aside:
 
     `orphans` are values of units never exposed, `early` those told before a unit's first exposure; neither
     counts. `unenrolled` are turns served outside the experiment, by reason, and `lost` what could not be
-    kept while the record was away, by kind. `marked` turns count in their arm: cancelled ones without their
+    kept while the record was away, by kind. `conflicts` are events that came
+    under the id of another one. `marked` turns count in their arm: cancelled ones without their
     latency, those that a fallback model answered, or that were redirected to control, or blocked. `warmth` has,
     by arm, the turns whose model was warm or cold.
     """
@@ -85,6 +86,7 @@ class Aside:
     lost: Mapping[str, int] = field(default_factory=dict)
     marked: Mapping[str, int] = field(default_factory=dict)
     warmth: Mapping[str, ArmWarmth] = field(default_factory=dict)
+    conflicts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
