@@ -14,6 +14,7 @@ ALL = (
     "sequential",
     "readout",
     "readout_turns",
+    "outbox",
     "readout_log",
     "safety",
     "arena",

@@ -463,7 +463,7 @@ def test_a_fact_as_a_log_record(tmp_path, there):
             ),
             Registration(
                 event_id="3", experiment="e", happened=6.0, digest="d" * 64, definition=deep,
-                plan={"large": 2**63, "list": [1, None, "x"]}, by="test",
+                plan={"large": 2**63, "list": [1, None, "x"], "none": {}, "empty": []}, by="test",
             ),
         ]
     )  # fmt: skip
@@ -493,7 +493,12 @@ def test_a_fact_as_a_log_record(tmp_path, there):
     assert plain(turn.body)["latency_s"] == 0.5
     assert (exposure.time_unix_nano, exposure.trace_id) == (0, b"")
     assert plain(exposure.body)["unit"] == "u"
-    assert plain(registration.body)["plan"] == {"large": str(2**63), "list": [1, None, "x"]}
+    assert plain(registration.body)["plan"] == {
+        "large": str(2**63),
+        "list": [1, None, "x"],
+        "none": {},
+        "empty": [],
+    }
     assert '{"x":1}' in str(plain(registration.body)["definition"])
     desk.close()
 
