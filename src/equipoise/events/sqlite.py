@@ -27,6 +27,7 @@ from equipoise.events.sqlite_reading import SQLiteReader, matching
 
 __all__ = ["SQLiteLog"]
 
+_COLUMNS = "position, event_id, kind, experiment, happened, received, body"
 _TOGETHER = (256, 64, 16, 4, 1)
 _POLL = 0.02
 
@@ -113,21 +114,19 @@ class SQLiteLog:
 
         Returns the head, and how many conflicts were told of.
         """
-        places = [
-            (row.event_id, place, row.kind, row.experiment, row.happened, received, row.body)
-            for place, row in enumerate(rows, head + 1)
-        ]
+        values: list[object] = []
+        for place, (event_id, kind, experiment, happened, body) in enumerate(rows, head + 1):
+            values += (place, event_id, kind, experiment, happened, received, body)
         run = self._connection.execute
         run("SAVEPOINT together")
         inserted = start = 0
         # Many rows a statement: each statement gives up the interpreter's lock once, and a thread that serves
         # requests takes its time to give it back.
         for size in _TOGETHER:
-            while len(places) - start >= size:
-                block = places[start : start + size]
-                inserted += run(_insert(size), [value for place in block for value in place]).rowcount
+            while len(rows) - start >= size:
+                inserted += run(_insert(size), values[7 * start : 7 * (start + size)]).rowcount
                 start += size
-        if inserted == len(places):
+        if inserted == len(rows):
             run("RELEASE together")
             return head + inserted, 0
         run("ROLLBACK TO together")
@@ -144,8 +143,8 @@ class SQLiteLog:
         return head + fresh, fresh
 
     def _insert_one(self, row: Encoded, position: int, received: float) -> int:
-        place = (row.event_id, position, row.kind, row.experiment, row.happened, received, row.body)
-        return self._connection.execute(_insert(1), place).rowcount
+        values = (position, row.event_id, row.kind, row.experiment, row.happened, received, row.body)
+        return self._connection.execute(_insert(1), values).rowcount
 
     def _kept(self, rows: Sequence[Encoded]) -> dict[str, Kept]:
         """What the hot table holds under the ids of rows. What was sealed is known by its id alone."""
@@ -221,4 +220,4 @@ class SQLiteLog:
 def _insert(rows: int) -> str:
     # Only a repeated id is harmless; any other conflict is an error.
     values = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)
-    return f"INSERT INTO events VALUES {values} ON CONFLICT (event_id) DO NOTHING"
+    return f"INSERT INTO events ({_COLUMNS}) VALUES {values} ON CONFLICT (event_id) DO NOTHING"
