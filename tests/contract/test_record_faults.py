@@ -66,9 +66,11 @@ class Told:
         if arm is not None:
             assert (self.arms.setdefault(unit, arm), reason) == (arm, "split")
         else:
-            # Whoever was served a variant once is never served without.
-            assert (unit not in self.arms, reason) == (True, "unrecorded")
-            self.unrecorded.append(unit)
+            # Whoever was served a variant once is never served without. A log that cannot be read for five seconds
+            # makes a gateway `stale`, which lets nobody in and so loses nobody.
+            assert (unit not in self.arms, reason in ("unrecorded", "stale")) == (True, True)
+            if reason == "unrecorded":
+                self.unrecorded.append(unit)
             if time.monotonic() - began > SLOW:
                 self.late.add(unit)
         return str(reason)
