@@ -55,7 +55,11 @@ def frame(cells: dict[tuple[str, str], tuple[int, int]], **more: object) -> pl.D
 
 
 def cautions(analysis: Analysis) -> list[tuple[str, str, str]]:
-    return [(check.name, check.status, check.says) for check in analysis.findings.cautions]
+    return [
+        (check.name, check.status, check.says)
+        for check in analysis.findings.cautions
+        if check.name != "effect by day"
+    ]
 
 
 def health(analysis: Analysis, name: str) -> tuple[str, str]:

@@ -16,7 +16,6 @@ from equipoise.analysis.segments import directions, mixes, segment_effects
 from equipoise.analysis.so_far import effect_so_far
 from equipoise.experiment.amount import Amount
 from equipoise.experiment.definition import Experiment
-from equipoise.experiment.metric import Metric
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.families.multiplicity import Family
@@ -112,9 +111,6 @@ def _effects(experiment: Experiment, measured: Measurement, look: LookState) -> 
         metric = experiment.metric(segment.metric)
         where = f"{segment.attribute}={segment.value}"
         for treatment in experiment.treatments:
-            if not tallies:
-                effects.append(_unmeasured(metric, treatment.name, where))
-                continue
             effects.append(
                 effect_of(
                     metric,
@@ -143,26 +139,6 @@ def _margin(margin: Amount | None, control: float | None) -> float | None:
     if margin is None or margin.scale == "absolute":
         return None if margin is None else margin.value
     return None if control is None else margin.of(control)
-
-
-def _unmeasured(metric: Metric, variant: str, where: str) -> Effect:
-    reason = f"a {metric.kind} is not measured within a segment"
-    return Effect(
-        metric=metric.name,
-        variant=variant,
-        priority=metric.priority,
-        kind=metric.kind,
-        better=metric.better,
-        control=None,
-        treatment=None,
-        units={},
-        missing={},
-        estimate=NotEstimable(reason),
-        relative=NotEstimable(reason),
-        segment=where,
-        held="not shown",
-        because=reason,
-    )
 
 
 def _adjusted(

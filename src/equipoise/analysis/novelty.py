@@ -14,7 +14,8 @@ __all__ = ["novelty"]
 def novelty(experiment: Experiment, measured: Measurement) -> list[Check]:
     """The trend of the effect over a unit's first days, by treatment; nothing where the primary has no days.
 
-    Only a metric that adds up over a unit's days has any: a count, or a mean of sums. Values are as recorded,
+    Only a metric that adds up over a unit's days has any: a count, a mean of sums, or a share of units, each of
+    which counts on the day of its first yes. Values are as recorded,
     neither winsorised nor adjusted. A note where the trend's interval excludes 0.
     """
     days = measured.daily

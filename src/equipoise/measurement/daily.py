@@ -24,21 +24,27 @@ def daily(
     metric: Metric,
     column: str,
     arms: Sequence[str],
-    last: float | None,
+    ends: float | None,
 ) -> Daily | None:
     """A metric that adds up, by day since first exposure; None where it does not add up or there are no times.
 
-    A day without a value is worth 0. Only units that were in for all the days count; there are as many days as
-    half of the units have had, fourteen at most and three at least: no effect has a say in it.
+    A sum adds up, and so does whether there was any: on the day of the first yes. A day without a value is
+    worth 0. Only units that were in for all the days count; there are as many days as half of the units have had,
+    fourteen at most and three at least: no effect has a say in it.
     """
-    if last is None or metric.per_unit != "sum" or metric.kind not in ("mean", "count"):
+    sums = metric.per_unit == "sum" and metric.kind in ("mean", "count")
+    first_yes = metric.per_unit == "any" and metric.kind == "proportion"
+    if ends is None or not (sums or first_yes):
         return None
-    (had,) = one(connection, f"SELECT quantile_disc({last!r} - since, 0.5) FROM units")
+    (had,) = one(connection, f"SELECT quantile_disc({ends!r} - since, 0.5) FROM units")
     most = MOST_DAYS if metric.window is None else min(MOST_DAYS, int(metric.window // DAY))
     days = 0 if had is None else min(most, int(had // DAY))
     if days < FEWEST_DAYS:
         return Daily(days)
-    totals = ", ".join(f"coalesce(sum(value) FILTER (WHERE day = {day}), 0) AS d{day}" for day in range(days))
+    day_of = "coalesce(sum(value) FILTER (WHERE day = {day}), 0)"
+    if first_yes:
+        day_of = "CASE WHEN min(day) FILTER (WHERE value = 1) = {day} THEN 1.0 ELSE 0.0 END"
+    totals = ", ".join(f"{day_of.format(day=day)} AS d{day}" for day in range(days))
     upper = [(i, j) for i in range(days) for j in range(i, days)]
     rows = connection.execute(
         f"""SELECT variant, count(*), {", ".join(f"avg(d{day})" for day in range(days))},
@@ -47,7 +53,7 @@ def daily(
                   FROM (SELECT units.unit, units.variant, told.{column} AS value,
                                floor((happened - units.since) / {DAY!r}) AS day
                         FROM facts AS told JOIN units ON told.unit = units.unit
-                        WHERE units.since + {days * DAY!r} <= {last!r})
+                        WHERE units.since + {days * DAY!r} <= {ends!r})
                   GROUP BY unit ORDER BY unit)
             GROUP BY variant"""
     ).fetchall()

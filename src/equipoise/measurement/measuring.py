@@ -61,7 +61,9 @@ def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = No
     connection = _connect()
     try:
         names, aside, read = log_facts(connection, experiment, log, until)
-        measured = _measure(connection, experiment, names, "the event log", timed=True, aside=aside)
+        measured = _measure(
+            connection, experiment, names, "the event log", timed=True, aside=aside, received=read.received
+        )
         # A row of the engine may hold several values of one event; each counts.
         return replace(measured, read=read, rows=read.rows)
     finally:
@@ -90,15 +92,18 @@ def _measure(
     *,
     timed: bool,
     aside: Aside | None = None,
+    received: float | None = None,
 ) -> Measurement:
     rows, first, last = one(connection, "SELECT count(*), min(happened), max(happened) FROM facts")
+    # A sender's clock may run ahead; nobody has been in for longer than the log knows of.
+    ends = last if last is None or received is None else min(last, received)
     metrics = [metric for metric in experiment.metrics if metric.kind != "quantile"]
     segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
     covariates = {name: f"z{index}" for index, name in enumerate(covariate_names(experiment))}
     columns, crossed = make_units(
         connection, experiment, metrics, names, [*segments.values(), *covariates.values()], timed=timed
     )
-    enrolment = enrol(connection, experiment.plan, last, timed=timed)
+    enrolment = enrol(connection, experiment.plan, ends, timed=timed)
     kept = timed and experiment.plan.crossed == "first_seen"
     connection.execute(
         f"CREATE TEMP VIEW units AS SELECT * FROM enrolled {'' if kept or not crossed else 'WHERE NOT crossed'}"
@@ -128,14 +133,14 @@ def _measure(
             metric=metric,
             x=x,
             y=y[0] if y else None,
-            ripe=_ripe(metric, last),
+            ripe=_ripe(metric, ends),
             covariates=tuple(covariates[name] for name in metric.covariates),
             full=full,
         )
         counted[metric.name], cap = capped(connection, column)
         if cap is not None:
             caps[metric.name] = cap
-    read = _Reader(connection, experiment, names, counted, arms, segments, clusters, last)
+    read = _Reader(connection, experiment, names, counted, arms, segments, clusters, ends)
     whole = read.tallies(experiment.metrics)
     primary = experiment.primary
     return Measurement(
@@ -169,7 +174,7 @@ def _measure(
         entry_days=entry_days(connection, counted[primary.name], arms, clusters=clusters)
         if primary.name in counted and timed
         else (),
-        daily=daily(connection, primary, names[primary.of], arms, last),
+        daily=daily(connection, primary, names[primary.of], arms, ends),
     )
 
 
@@ -184,7 +189,7 @@ class _Reader:
     arms: Sequence[str]
     segments: Mapping[str, str]
     clusters: Mapping[str, int] | None
-    last: float | None
+    ends: float | None
     readings: dict[tuple[str, float | None, bool], str] = field(default_factory=dict)
 
     def tallies(
@@ -206,7 +211,7 @@ class _Reader:
                     self._readings(metric),
                     metric,
                     self.arms,
-                    ripe=_ripe(metric, self.last),
+                    ripe=_ripe(metric, self.ends),
                     clustered=self.clusters is not None,
                     by=by,
                     where=where,
@@ -240,7 +245,7 @@ class _Reader:
                 table,
                 metric,
                 column,
-                ripe=_ripe(metric, self.last),
+                ripe=_ripe(metric, self.ends),
                 clustered=self.clusters is not None,
                 settled=tuple(self.segments.values()) if parted else (),
             )
@@ -248,8 +253,8 @@ class _Reader:
         return self.readings[column, metric.window, parted]
 
 
-def _ripe(metric: Metric, last: float | None) -> str:
+def _ripe(metric: Metric, ends: float | None) -> str:
     """The condition that a unit has been in for the whole of the metric's window when the data end."""
-    if metric.window is None or last is None:
+    if metric.window is None or ends is None:
         return ALWAYS
-    return f"since + {metric.window!r} <= {last!r}"
+    return f"since + {metric.window!r} <= {ends!r}"

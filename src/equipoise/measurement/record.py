@@ -71,7 +71,7 @@ def log_facts(
     (exposed,) = connection.execute("SELECT count(*) FROM exposures").fetchone() or (0,)
     unenrolled, marked = _of_turns(connection)
     aside = Aside(orphans, early, unenrolled, lost, marked, _warmth(connection), conflicts)
-    return names, aside, Read(reading.read, reading.digest, exposed + counted)
+    return names, aside, Read(reading.read, reading.digest, exposed + counted, reading.received())
 
 
 class _Reading:
@@ -83,6 +83,7 @@ class _Reading:
         self._connection, self._experiment, self._log, self._until = connection, experiment, log, until
         self._times, self._bodies = hashlib.sha256(), hashlib.sha256()
         self.read: dict[str, int] = {}
+        self._position = 0
 
     @property
     def digest(self) -> str:
@@ -90,6 +91,12 @@ class _Reading:
         return hashlib.sha256(
             orjson.dumps([list(self.read.items()), self._times.hexdigest(), self._bodies.hexdigest()])
         ).hexdigest()
+
+    def received(self) -> float | None:
+        """When the last of the facts read was received, by the clock of whoever keeps the log."""
+        for record in self._log.read_since(self._position - 1, experiment=self._experiment.name):
+            return record.received
+        return None
 
     def exposures(self) -> None:
         """`exposures`: unit, arm, time, cluster, segments and covariates of everyone exposed to this revision."""
@@ -212,7 +219,8 @@ class _Reading:
         self.read[kind] = 0
         for page in bodies_of(self._log, self._experiment.name, kind, until=self._until):
             self.read[kind] += len(page)
-            _, happened, bodies = zip(*page, strict=True)
+            positions, happened, bodies = zip(*page, strict=True)
+            self._position = max(self._position, positions[-1])
             self._times.update(_little_endian(happened))
             self._bodies.update(b"\n".join(bodies))
             self._bodies.update(b"\n")

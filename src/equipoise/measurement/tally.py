@@ -91,11 +91,16 @@ class Aside:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What of a log was read: how many facts of each kind, the SHA-256 of them all, and how many rows count."""
+    """What of a log was read: how many facts of each kind, the SHA-256 of them all, and how many rows count.
+
+    `received` is when the last of them was received, in seconds since 1970 by the log's own clock; a copy of the log
+    may have received them later, and holds the same.
+    """
 
     facts: Mapping[str, int]
     digest: str
     rows: int
+    received: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
