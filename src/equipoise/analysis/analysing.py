@@ -14,6 +14,7 @@ from equipoise.analysis.looks import LookState, PastLook, look_now, planned_look
 from equipoise.analysis.novelty import novelty
 from equipoise.analysis.segments import directions, mixes, segment_effects
 from equipoise.analysis.so_far import effect_so_far
+from equipoise.analysis.stopping import stopping_rules
 from equipoise.experiment.amount import Amount
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.tally import Measurement
@@ -50,6 +51,7 @@ def analyse(
     shown = healthy and look.due
     segments = segment_effects(experiment, measured) if shown else ()
     effects, segments, family = _adjusted(effects, segments)
+    primary = [effect for effect in effects if effect.priority == "primary" and not effect.segment]
     return Findings(
         experiment=experiment.identity,
         hypothesis=experiment.hypothesis,
@@ -72,6 +74,7 @@ def analyse(
         else (),
         so_far=effect_so_far(experiment, measured, level=look.level) if shown else (),
         declared=declared(experiment),
+        stopping=stopping_rules(experiment, look, past, primary) if shown else (),
     )
 
 

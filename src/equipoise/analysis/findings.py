@@ -11,7 +11,7 @@ from equipoise.experiment.metric import Kind, Priority
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["Adjustment", "Check", "Effect", "Findings", "SoFar", "describe"]
+__all__ = ["Adjustment", "Check", "Effect", "Findings", "SoFar", "Stopping", "describe"]
 
 Status = Literal["ok", "note", "invalid"]
 Held = Literal["held", "breached", "not shown"]
@@ -90,13 +90,29 @@ class SoFar:
     high: float
 
 
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """What a stopping rule would have said of the primary in one arm, at this look and with its `boundary` on |z|.
+
+    `statistic` is the test's, as it stands; `because` says why a rule has no answer of its own here.
+    """
+
+    rule: str
+    variant: str
+    boundary: float
+    statistic: float | None
+    says: Literal["stop: better", "stop: worse", "go on"]
+    because: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """Health, look, effects. Where health is invalid, or the look is not due, effects are withheld.
 
     `segments` are the primary's effects by segment. `otherwise` is the primary had units that were seen in two
     variants been handled the other way. `cautions` are checks of the effects themselves. `so_far` is the primary's
-    effect by day. All four inform and do not decide. `declared` says what was written down before launch.
+    effect by day, `stopping` what each stopping rule would have said, where there are several looks. All these inform
+    and do not decide. `declared` says what was written down before launch.
     """
 
     experiment: str
@@ -114,6 +130,7 @@ class Findings:
     cautions: tuple[Check, ...] = ()
     so_far: tuple[SoFar, ...] = ()
     declared: Mapping[str, str] = field(default_factory=dict)
+    stopping: tuple[Stopping, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -149,6 +166,7 @@ class Findings:
             "cautions": [asdict(check) for check in self.cautions],
             "so_far": [asdict(each) for each in self.so_far],
             "declared": dict(self.declared),
+            "stopping": [asdict(rule) for rule in self.stopping],
             "enrolment": asdict(measured.enrolment),
             "winsorised": {name: asdict(cap) for name, cap in measured.caps.items()},
         }

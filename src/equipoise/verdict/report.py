@@ -11,7 +11,7 @@ from equipoise.figures.page import page, render
 from equipoise.verdict import charts
 from equipoise.verdict.deciding import Verdict
 from equipoise.verdict.screen import Screen
-from equipoise.verdict.text import HEADERS, cells, sentences
+from equipoise.verdict.text import HEADERS, STOPPING, STOPPING_HEADERS, cells, sentences, stopping
 
 __all__ = ["html", "picture"]
 
@@ -34,6 +34,10 @@ _BODY = """
 <h3>By segment</h3>
 {% for each in forest %}{{ each }}{% endfor %}
 {{ segments }}
+{% endif %}
+{% if findings.stopping %}
+<h3>{{ stopping_says }}</h3>
+{{ stopping }}
 {% endif %}
 {% if sentences %}<ul>{% for line in sentences %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
 {% if findings.family %}<p>Adjusted together: {{ findings.family }}.</p>{% endif %}
@@ -83,6 +87,8 @@ def html(findings: Findings, verdict: Verdict, screen: Screen | None, *, later: 
         effects=table(HEADERS, [cells(effect) for effect in findings.effects]),
         segments=table(HEADERS, [cells(effect) for effect in findings.segments]),
         forest=_shown(charts.segments(findings)),
+        stopping_says=STOPPING,
+        stopping=table(STOPPING_HEADERS, stopping(findings)),
         sentences=sentences(findings),
         later=later,
         declared=table(["name", "declaration"], list(findings.declared.items())),

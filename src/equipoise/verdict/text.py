@@ -10,7 +10,17 @@ from equipoise.verdict.deciding import Verdict
 from equipoise.verdict.screen import Screen
 from equipoise.verdict.wording import NONE, adjusted, interval, tested, value
 
-__all__ = ["HEADERS", "answer", "cells", "markdown", "sentences", "summary"]
+__all__ = [
+    "HEADERS",
+    "STOPPING",
+    "STOPPING_HEADERS",
+    "answer",
+    "cells",
+    "markdown",
+    "sentences",
+    "stopping",
+    "summary",
+]
 
 MARKS = {"ship": "✔", "hold": "■", "roll back": "✖", "keep running": "…", "invalid": "!"}
 _HEALTH = {"ok": "✔", "note": "·", "invalid": "✖"}
@@ -37,6 +47,8 @@ def summary(findings: Findings, verdict: Verdict, screen: Screen | None) -> str:
         lines += ["", *_grid(HEADERS, [cells(effect) for effect in findings.effects])]
         if findings.segments:
             lines += ["", "By segment:", *_grid(HEADERS, [cells(effect) for effect in findings.segments])]
+        if findings.stopping:
+            lines += ["", f"{STOPPING}:", *_grid(STOPPING_HEADERS, stopping(findings))]
         lines += ["", *beside] if (beside := sentences(findings)) else []
     elif not findings.healthy:
         lines += ["", "Effects are withheld: on these data none could be trusted."]
@@ -62,16 +74,12 @@ def markdown(findings: Findings, verdict: Verdict, screen: Screen | None) -> str
     ]
     if findings.effects:
         lines += [
-            "| " + " | ".join(HEADERS) + " |",
-            "|" + "---|" * len(HEADERS),
-            *(
-                "| " + " | ".join(_escape(cell) for cell in cells(effect)) + " |"
-                for effect in (*findings.effects, *findings.segments)
-            ),
-            "",
-            *(f"- {_escape(sentence)}" for sentence in sentences(findings)),
+            *_piped(HEADERS, [cells(effect) for effect in (*findings.effects, *findings.segments)]),
             "",
         ]
+        if findings.stopping:
+            lines += [f"{STOPPING}:", "", *_piped(STOPPING_HEADERS, stopping(findings)), ""]
+        lines += [*(f"- {_escape(sentence)}" for sentence in sentences(findings)), ""]
     elif not findings.healthy:
         lines += ["Effects are withheld: on these data none could be trusted.", ""]
     lines += [_escape(line) for line in _closing(findings, verdict, screen)]
@@ -91,6 +99,24 @@ def cells(effect: Effect) -> list[str]:
         interval(effect),
         tested(effect.estimate, effect.adjusted_p),
         answer(effect),
+    ]
+
+
+STOPPING = "What each stopping rule would have said at this look; the registered one decides"
+STOPPING_HEADERS = ("rule", "arm", "boundary |z|", "statistic", "would say")
+
+
+def stopping(findings: Findings) -> list[list[str]]:
+    """The stopping rules as rows under STOPPING_HEADERS."""
+    return [
+        [
+            rule.rule,
+            rule.variant,
+            f"{rule.boundary:.3f}",
+            NONE if rule.statistic is None else f"{rule.statistic:.2f}",
+            f"{rule.says} ({rule.because})" if rule.because else rule.says,
+        ]
+        for rule in findings.stopping
     ]
 
 
@@ -143,6 +169,14 @@ def _grid(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in table
+    ]
+
+
+def _piped(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(_escape(header) for header in headers) + " |",
+        "|" + "---|" * len(headers),
+        *("| " + " | ".join(_escape(cell) for cell in row) + " |" for row in rows),
     ]
 
 
