@@ -10,6 +10,7 @@ import pytest
 from equipoise import analyze
 from equipoise.analysis.looks import LookState, PastLook
 from equipoise.analysis.stopping import stopping_rules
+from equipoise.stats.families.dunnett import dunnett_adjusted
 from equipoise.stats.looks.sequential import boundaries
 from equipoise.stats.looks.spending import obrien_fleming, pocock
 
@@ -89,6 +90,18 @@ def test_treatments_share_the_alpha_of_every_rule(tmp_path):
     fixed = {rule.variant: rule for rule in rules if rule.rule == "fixed horizon"}
     assert fixed["b"].boundary == pytest.approx(2.241403, abs=1e-6)
     assert (fixed["b"].says, fixed["c"].says) == ("stop: better", "stop: worse")
+
+
+@pytest.mark.parametrize("treatments", [2, 3, 5])
+def test_several_arms_err_no_more_often_than_one(tmp_path, treatments):
+    """Were no treatment different, the chance that any of several crosses is at most alpha, by Dunnett's joint law."""
+    path = definition(
+        tmp_path, "[1.0]", "".join(f", c{n}: {{config: {{x: {n + 3}}}}}" for n in range(treatments - 1))
+    )
+    arms = ["control", "b", *(f"c{n}" for n in range(treatments - 1))]
+    boundary = analyze(path, frame(dict.fromkeys(arms, (100, 200))), closing=True).findings.look.boundary
+    any_of_them = dunnett_adjusted([boundary, *[0.0] * (treatments - 1)], 200, [200] * treatments)[0]
+    assert 0.8 * 0.05 < any_of_them <= 0.05
 
 
 def test_earlier_looks_have_spent_of_the_rule(tmp_path):
