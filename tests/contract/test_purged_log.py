@@ -5,17 +5,21 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from equipoise.clock import ManualClock
 from equipoise.errors import RecordError
+from equipoise.events import purging
 from equipoise.events.facts import Exposure, Fact, Gate, Outcome, Purge, Turn
 from equipoise.events.log import Receipt
 from equipoise.events.manifest import segments
 from equipoise.events.purging import Purged, purge
+from equipoise.events.rebuilding import rebuild
 from equipoise.events.sealing import seal
 from equipoise.events.segments import rows_of
 from equipoise.events.shelf import shelf_of
@@ -87,6 +91,28 @@ def path(tmp_path: Path) -> Path:
     log.close()
     (shelf_of(path) / "left.parquet").write_bytes(f'"{UNIT}"'.encode())
     return path
+
+
+def test_a_purge_whose_files_were_swept_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody rebuilds meanwhile removes files that are not entered yet: nothing names them then, and all is there."""
+    before = list(SQLiteLog(path).read_since())
+    real = purging._enter
+
+    def swept(connection: sqlite3.Connection, *more: Any) -> None:
+        monkeypatch.undo()
+        assert rebuild(path).strays > 0
+        real(connection, *more)
+
+    monkeypatch.setattr(purging, "_enter", swept)
+    with pytest.raises(RecordError) as refused:
+        purge(path, UNIT, by="ann")
+    assert str(refused.value) == (
+        f"{path} was rebuilt or purged by somebody else meanwhile; run the purge again"
+    )
+    assert list(SQLiteLog(path).read_since()) == before
+    assert verify(path).sound
+    assert purge(path, UNIT, by="ann").facts == sum(map(is_mine, STORY))
+    assert has_no_bytes(path)
 
 
 def test_a_fact_from_the_future_is_purged_too(path: Path) -> None:

@@ -24,7 +24,7 @@ from equipoise.events.facts import Purge, encoded
 from equipoise.events.manifest import HEAD, Segment, replace_segment, segments
 from equipoise.events.sealing import seal_until, sweep
 from equipoise.events.segments import Row, as_parquet, rows_of
-from equipoise.events.shelf import digest_of, keep, shelf_of
+from equipoise.events.shelf import digest_of, keep, names_on, shelf_of
 from equipoise.events.sqlite_file import connect
 
 __all__ = ["Purged", "purge"]
@@ -100,7 +100,7 @@ def purge(
                 )
             )
         if rewritten:
-            _enter(connection, path, rewritten, tombs)
+            _enter(connection, path, shelf, rewritten, tombs)
         sweep(connection, shelf)
         unclean = _clean(connection)
     except sqlite3.Error as error:
@@ -136,11 +136,18 @@ def _without(shelf: Path, segment: Segment, unit: str) -> _Rewritten | None:
 
 
 def _enter(
-    connection: sqlite3.Connection, path: Path, rewritten: list[_Rewritten], tombs: list[Purge]
+    connection: sqlite3.Connection,
+    path: Path,
+    shelf: Path,
+    rewritten: list[_Rewritten],
+    tombs: list[Purge],
 ) -> None:
     """Put the new segments in the place of the old, with the record of it, at once or not at all."""
     connection.execute("BEGIN IMMEDIATE")
     try:
+        if not {each.new.name for each in rewritten} <= set(names_on(shelf)):
+            # Whoever sweeps takes what is not entered yet for a stray.
+            raise RecordError(f"{path} was rebuilt or purged by somebody else meanwhile; run the purge again")
         if not all(replace_segment(connection, each.old, each.new) for each in rewritten):
             raise RecordError(f"another purge of {path} was faster; run this one again")
         (head,) = connection.execute(HEAD).fetchone()

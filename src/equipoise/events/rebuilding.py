@@ -12,7 +12,15 @@ from equipoise.events.keys import packed
 from equipoise.events.manifest import Segment, replace_segment, segments
 from equipoise.events.sealing import sweep
 from equipoise.events.segments import rows_of
-from equipoise.events.shelf import DamagedFileError, MissingFileError, digest_of, keep, shelf_of, take
+from equipoise.events.shelf import (
+    DamagedFileError,
+    MissingFileError,
+    digest_of,
+    keep,
+    names_on,
+    shelf_of,
+    take,
+)
 from equipoise.events.sqlite_file import connect
 
 __all__ = ["Rebuilt", "rebuild"]
@@ -46,7 +54,10 @@ def rebuild(log: str | Path) -> Rebuilt:
             keep(shelf, name, keys)
             connection.execute("BEGIN IMMEDIATE")
             try:
-                if replace_segment(connection, each, replace(each, keys=name, keys_sha256=digest_of(keys))):
+                # Unless somebody swept them away, who took them for strays.
+                if name in names_on(shelf) and replace_segment(
+                    connection, each, replace(each, keys=name, keys_sha256=digest_of(keys))
+                ):
                     mended += 1
             finally:
                 connection.execute("COMMIT")
