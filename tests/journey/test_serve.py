@@ -11,11 +11,13 @@ import sys
 import threading
 from pathlib import Path
 
+import httpx2 as httpx
 import openai
 import pytest
 
 from equipoise.conduct.move import kill
 from equipoise.events.opening import open_log
+from equipoise.events.verifying import verify
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from gateways import streamed, until, upstream
@@ -175,3 +177,36 @@ def test_a_port_that_is_taken_is_said_so(tmp_path):
         )  # fmt: skip
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_old_facts_are_sealed_while_it_serves(tmp_path):
+    """In a process of its own, which says so and ends with the one that serves, however that ends."""
+    with upstream() as up:
+        registered(tmp_path, up.port)
+        sealing = ("--seal-every", "0.1", "--seal-hot", "0", "--seal-facts", "4")
+        for turn, end in enumerate((signal.SIGTERM, signal.SIGKILL)):
+            with serving(tmp_path, *sealing) as (process, url):
+                health = url.removesuffix("/v1") + "/healthz"
+                for number in range(6):
+                    client(url).chat.completions.create(
+                        **ASK, extra_headers={"x-conversation-id": f"{turn} {number}"}
+                    )
+                until(lambda health=health: told_at(health)["facts"] == 12, "the seal")
+                told = told_at(health)
+                assert (told["segments"], told["trouble"]) == (3, None)
+                process.send_signal(end)
+                process.wait(30)
+                # Its end of the pipe is open as long as the other process lives.
+                assert f"facts of {tmp_path / 'log.db'} in " in process.stderr.read()
+        found = verify(tmp_path / "log.db")
+        assert (found.sound, found.sealed) == (True, 24)
+        log = open_log(tmp_path / "log.db")
+        assert len(list(log.read_since(kinds=("exposure",)))) == 12
+        log.close()
+        with serving(tmp_path, "--seal-every", "0") as (process, url):
+            body = httpx.get(url.removesuffix("/v1") + "/healthz").json()
+            assert (body["status"], "sealing" in body) == ("ok", False)
+
+
+def told_at(health):
+    return httpx.get(health).json().get("sealing", {"facts": 0})

@@ -21,7 +21,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def commands() -> dict[tuple[str, ...], list[str]]:
-    """Every command by its words, with its options."""
+    """Every command by its words, with the options that are shown."""
     found = {}
 
     def walk(words: tuple[str, ...], command) -> None:
@@ -29,7 +29,8 @@ def commands() -> dict[tuple[str, ...], list[str]]:
             for name, inner in command.commands.items():
                 walk((*words, name), inner)
         else:
-            found[words] = [option for parameter in command.params for option in parameter.opts]
+            shown = [each for each in command.params if not getattr(each, "hidden", False)]
+            found[words] = [option for parameter in shown for option in parameter.opts]
 
     walk((), typer.main.get_command(app))
     return found

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -12,12 +16,14 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPlace, emit, note, working
+from equipoise.cli.output import AsJson, LogPlace, emit, is_file, note, working
 from equipoise.errors import UsageError
+from equipoise.files import write_whole
 
 __all__ = ["app"]
 
 _DAMAGED = 2
+_LOOK_S = 0.5
 
 app = typer.Typer(
     help="Look after the log: seal what is old, verify that all is there, export it, purge a unit.",
@@ -31,7 +37,7 @@ def _file(log: str | None, verb: str) -> str:
     from equipoise import settings
 
     where = log or settings.default_log()
-    if "://" in where or where == "memory:":
+    if not is_file(where):
         raise UsageError(
             f"`equipoise log {verb}` is about a log in a file, and this one is elsewhere; name a file with --log. "
             "A log in PostgreSQL keeps everything in its one table"
@@ -44,14 +50,28 @@ def seal(
     hot: Annotated[
         float, typer.Option("--hot", help="Seconds that a fact stays in the hot log at least.")
     ] = 600.0,
-    facts: Annotated[int, typer.Option("--facts", help="Facts in a segment at most.")] = 50_000,
+    facts: Annotated[
+        int | None,
+        typer.Option(
+            "--facts", help="Facts in a segment at most (default: 50,000; with --every 5,000, and no fewer)."
+        ),
+    ] = None,
+    every: Annotated[
+        float | None, typer.Option("--every", help="Go on until stopped; look for more so often, in seconds.")
+    ] = None,
     log: LogPlace = None,
     as_json: AsJson = False,
+    tell: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Move what came with traffic and is old enough to Parquet segments beside the log."""
     from equipoise.events import sealing
 
     where = _file(log, "seal")
+    if every is not None:
+        _keep_sealing(where, every, hot, facts, as_json=as_json, tell=tell, parent=parent)
+        return
+    facts = sealing.SEGMENT_FACTS if facts is None else facts
     with working("sealing"):
         done = sealing.seal(where, hot_s=hot, segment_facts=facts)
     if as_json:
@@ -60,6 +80,58 @@ def seal(
         print(f"nothing to seal: no fact of traffic in {where} is older than {hot:g} seconds")
     else:
         print(f"{done.facts:,} facts sealed in {done.segments} segments, {done.bytes:,} bytes")
+
+
+def _keep_sealing(
+    where: str,
+    every: float,
+    hot: float,
+    facts: int | None,
+    *,
+    as_json: bool,
+    tell: Path | None,
+    parent: int | None,
+) -> None:
+    from equipoise.events import sealer
+
+    if not 0 < every < math.inf:
+        raise UsageError(f"sealing every {every:g} seconds is not possible; accepted: more than 0")
+    stop, before = threading.Event(), sealer.Sealing()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if parent is not None:
+        threading.Thread(target=_until_orphaned, args=(parent, stop), daemon=True).start()
+
+    def told(now: sealer.Sealing) -> None:
+        nonlocal before
+        if tell is not None:
+            write_whole(tell, json.dumps(now.to_dict()))
+        if as_json:
+            sys.stdout.write(json.dumps(now.to_dict()) + "\n")
+            sys.stdout.flush()
+        elif now.trouble != before.trouble and now.trouble is not None:
+            note(f"not sealed: {now.trouble}")
+        if not as_json and now.facts > before.facts:
+            note(
+                f"sealed {now.facts - before.facts:,} facts of {where} in {now.segments - before.segments} segments"
+            )
+        before = now
+
+    sealer.keep_sealing(
+        where,
+        stop=stop,
+        told=told,
+        every_s=every,
+        hot_s=hot,
+        segment_facts=sealer.WHILE_SERVING_FACTS if facts is None else facts,
+    )
+
+
+def _until_orphaned(parent: int, stop: threading.Event) -> None:
+    # Nobody else would tell it to stop when the process it belongs to was killed.
+    while os.getppid() == parent and not stop.wait(_LOOK_S):
+        pass
+    stop.set()
 
 
 @app.command("verify")

@@ -15,7 +15,7 @@ from equipoise.errors import EquipoiseError, Fault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["AsJson", "LogPlace", "caution", "emit", "fail", "note", "progress", "rows", "working"]
+__all__ = ["AsJson", "LogPlace", "caution", "emit", "fail", "is_file", "note", "progress", "rows", "working"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 LogPlace = Annotated[
@@ -26,6 +26,11 @@ LogPlace = Annotated[
         show_default=False,
     ),
 ]
+
+
+def is_file(log: str) -> bool:
+    """Whether a log is a file: not in a database, and not in memory alone."""
+    return "://" not in log and log != "memory:"
 
 
 def emit(result: Any) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from equipoise.cli.output import LogPlace, note
+from equipoise.cli.output import LogPlace, is_file, note
 from equipoise.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 _PARTS = ("gateway",)
+_SEALING = "sealing.json"
 
 
 def serve(
@@ -37,6 +40,12 @@ def serve(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="How many processes share the port.")] = 1,
     drain: Annotated[float, typer.Option(min=0, help="Seconds to finish what is under way.")] = 30.0,
+    seal_every: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds between looks for old facts to seal; 0 to leave that to you."),
+    ] = 60.0,
+    seal_hot: Annotated[float, typer.Option(min=0, help="Seconds that a fact is not sealed.")] = 600.0,
+    seal_facts: Annotated[int, typer.Option(min=1, help="Facts in a sealed segment.")] = 5_000,
     as_json: Annotated[bool, typer.Option("--json", help="Say where it listens as JSON.")] = False,
     worker: Annotated[int, typer.Option(hidden=True)] = -1,
 ) -> None:
@@ -49,12 +58,16 @@ def serve(
         raise UsageError(f"there is no part '{only}' to serve; accepted: {', '.join(_PARTS)}")
     from equipoise import settings
 
+    place = log or settings.default_log()
+    sealing = _sealing(place, state, seal_every, seal_hot, seal_facts) if worker < 0 else nullcontext()
     if workers > 1 and worker < 0:
         if port == 0:
             raise UsageError("several workers share one port: name it with --port")
         from equipoise.gateway.serving import supervise
 
-        sys.exit(supervise([sys.executable, "-m", "equipoise", *sys.argv[1:]], workers))
+        with sealing:
+            code = supervise([sys.executable, "-m", "equipoise", *sys.argv[1:]], workers)
+        sys.exit(code)
     from equipoise.gateway.serving import Serving
     from equipoise.gateway.serving import serve as carry_out
 
@@ -70,25 +83,47 @@ def serve(
         sys.stdout.flush()
 
     tracer, stop_tracing = _tracing()
-    carry_out(
-        Serving(
-            host=host,
-            port=port,
-            log=log or settings.default_log(),
-            state=state,
-            base_url=base_url,
-            base_key=base_key,
-            access_key=settings.variable("EQUIPOISE_KEY"),
-            secret=settings.variable("EQUIPOISE_SECRET"),
-            keys=settings.variable,
-            drain=drain,
-            worker=max(worker, 0),
-            shared_port=workers > 1,
-            ready=ready,
-            tracer=tracer,
-        )
+    options = Serving(
+        host=host,
+        port=port,
+        log=place,
+        state=state,
+        base_url=base_url,
+        base_key=base_key,
+        access_key=settings.variable("EQUIPOISE_KEY"),
+        secret=settings.variable("EQUIPOISE_SECRET"),
+        keys=settings.variable,
+        drain=drain,
+        worker=max(worker, 0),
+        shared_port=workers > 1,
+        ready=ready,
+        tracer=tracer,
+        sealing=state / _SEALING if seal_every and is_file(place) else None,
     )
+    with sealing:
+        carry_out(options)
     stop_tracing()
+
+
+def _sealing(place: str, state: Path, every: float, hot: float, facts: int) -> AbstractContextManager[None]:
+    """What seals a log in a file meanwhile, in a process of its own."""
+    if not every or not is_file(place):
+        return nullcontext()
+    from equipoise.gateway.companion import companion
+
+    # What an earlier run did is not what this one does.
+    with suppress(OSError):
+        (state / _SEALING).unlink()
+    said = {
+        "--every": every,
+        "--hot": hot,
+        "--facts": facts,
+        "--log": place,
+        "--tell": state / _SEALING,
+        "--parent": os.getpid(),
+    }
+    words = [str(word) for pair in said.items() for word in pair]
+    return companion([sys.executable, "-m", "equipoise", "log", "seal", *words], "the sealing of the log")
 
 
 def _tracing() -> tuple[Tracer | None, Callable[[], None]]:

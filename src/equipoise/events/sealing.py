@@ -23,7 +23,7 @@ from equipoise.events.segments import Row, as_parquet
 from equipoise.events.shelf import digest_of, keep, names_on, shelf_of, throw_away
 from equipoise.events.sqlite_file import connect
 
-__all__ = ["HOT_S", "SEGMENT_FACTS", "Seal", "seal", "seal_until", "sweep"]
+__all__ = ["HOT_S", "SEGMENT_FACTS", "Seal", "check", "seal", "seal_until", "sweep"]
 
 HOT_S = 600.0
 """How long a fact stays hot at least, in seconds: long enough that most repeated deliveries meet it there."""
@@ -61,15 +61,30 @@ def seal(
     folded from stay hot. Raises RecordError where the log or its folder cannot be read or written, UsageError for
     a time below 0 or a segment of no fact, MissingExtraError without the `analysis` extra.
     """
+    check(hot_s, segment_facts)
+    return seal_until(log, (clock or SystemClock()).now() - hot_s, segment_facts)
+
+
+def check(hot_s: float, segment_facts: int) -> None:
+    """UsageError for a time below 0 or a segment of no fact."""
     if not hot_s >= 0:
         raise UsageError(f"facts cannot stay hot for {hot_s} seconds; accepted: 0 or more")
     if segment_facts < 1:
         raise UsageError(f"a segment cannot hold {segment_facts} facts; accepted: 1 or more")
-    return seal_until(log, (clock or SystemClock()).now() - hot_s, segment_facts)
 
 
-def seal_until(log: str | Path, until: float, segment_facts: int = SEGMENT_FACTS) -> Seal:
-    """As `seal`, of what arrived up to a time, in seconds since 1970 UTC; `math.inf` for whatever there is."""
+def seal_until(
+    log: str | Path,
+    until: float,
+    segment_facts: int = SEGMENT_FACTS,
+    *,
+    whole: bool = False,
+    most: int | None = None,
+) -> Seal:
+    """As `seal`, of what arrived up to a time, in seconds since 1970 UTC; `math.inf` for whatever there is.
+
+    `whole` leaves hot what does not fill a segment; `most` is how many segments are made at most.
+    """
     path = Path(log)
     shelf = shelf_of(path.absolute())
     made = facts = size = 0
@@ -79,7 +94,7 @@ def seal_until(log: str | Path, until: float, segment_facts: int = SEGMENT_FACTS
             found = connection.execute(_NEXT, (segment_facts,)).fetchall()
             # In the order of positions up to the first that is still hot, whatever the clock did since.
             rows = list(takewhile(lambda row: row.received <= until, map(Row._make, found)))
-            if not rows:
+            if len(rows) < (segment_facts if whole else 1) or made == most:
                 return Seal(made, facts, size)
             written = _one(connection, shelf, rows)
             if written:

@@ -80,7 +80,8 @@ def keep(folder: Path, name: str, data: bytes) -> None:
             raise
         _flush(folder)
     except OSError as error:
-        raise RecordError(f"{folder / name} could not be written: {error.strerror or error}") from None
+        # Not which file: its name is drawn anew each time, and what is wrong is the same.
+        raise RecordError(f"a file in {folder} could not be written: {error.strerror or error}") from None
 
 
 def _flush(folder: Path) -> None:

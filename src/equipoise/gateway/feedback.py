@@ -14,6 +14,7 @@ import orjson
 from equipoise.errors import RecordError, UsageError
 from equipoise.events.facts import Fact, Outcome, Turn
 from equipoise.events.ids import new_id
+from equipoise.gateway.companion import told_by
 from equipoise.gateway.host import Host
 from equipoise.gateway.http1 import Exchange, error_body
 from equipoise.gateway.metrics import exposition
@@ -92,6 +93,8 @@ class Feedback:
                 "unusable": gateway.routes.unusable,
                 "lost": gateway.recorder.lost,
             }
+            if (sealed := told_by(gateway.sealing)) is not None:
+                body["sealing"] = sealed
         exchange.answer(503 if status == "draining" else 200, orjson.dumps(body))
 
     def _metrics(self, exchange: Exchange) -> None:

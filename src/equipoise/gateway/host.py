@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from equipoise.assignment.applying import API
@@ -43,6 +44,7 @@ class Host(Protocol):
     signer: Signer | None
     following: Following | None
     log: EventLog | None
+    sealing: Path | None
     turns: set[Swept]
     traces: dict[str, tuple[tuple[str, str], ...]]
 
