@@ -200,12 +200,19 @@ def test_old_facts_are_sealed_while_it_serves(tmp_path):
                 assert f"facts of {tmp_path / 'log.db'} in " in process.stderr.read()
         found = verify(tmp_path / "log.db")
         assert (found.sound, found.sealed) == (True, 24)
-        log = open_log(tmp_path / "log.db")
-        assert len(list(log.read_since(kinds=("exposure",)))) == 12
-        log.close()
         with serving(tmp_path, "--seal-every", "0") as (process, url):
             body = httpx.get(url.removesuffix("/v1") + "/healthz").json()
             assert (body["status"], "sealing" in body) == ("ok", False)
+            # What was sealed is served on: whoever comes again keeps the variant.
+            client(url).chat.completions.create(**ASK, extra_headers={"x-conversation-id": "0 0"})
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        log = open_log(tmp_path / "log.db")
+        exposures = [record.fact for record in log.read_since(kinds=("exposure",))]
+        turns = list(log.read_since(kinds=("turn",)))
+        log.close()
+        assert (len({each.unit for each in exposures}), len(turns)) == (12, 13)
+        assert len({each.variant for each in exposures if each.unit == "0 0"}) == 1
 
 
 def told_at(health):
