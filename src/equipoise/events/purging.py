@@ -23,7 +23,7 @@ from equipoise.errors import RecordError
 from equipoise.events.facts import Purge, encoded
 from equipoise.events.manifest import HEAD, Segment, replace_segment, segments
 from equipoise.events.sealing import seal_until, sweep
-from equipoise.events.segments import Row, as_parquet, rows_of
+from equipoise.events.segments import Row, as_parquet, columns_of, rows_of
 from equipoise.events.shelf import digest_of, keep, names_on, shelf_of
 from equipoise.events.sqlite_file import connect
 
@@ -123,7 +123,7 @@ def _without(shelf: Path, segment: Segment, unit: str) -> _Rewritten | None:
             kept.append(row)
     if not gone:
         return None
-    table = as_parquet(kept)
+    table = as_parquet(columns_of(kept))
     name = f"{segment.first:015d}-{secrets.token_hex(8)}.parquet"
     fewer = Counter((fact.experiment, fact.kind) for fact in gone)
     counts = {

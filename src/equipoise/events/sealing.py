@@ -12,14 +12,14 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError, UsageError
 from equipoise.events.keys import is_timed, packed
 from equipoise.events.manifest import SEALED, Segment, enter, segments
-from equipoise.events.segments import Row, as_parquet
+from equipoise.events.segments import Columns, Row, as_parquet, columns_of
 from equipoise.events.shelf import digest_of, keep, names_on, shelf_of, throw_away
 from equipoise.events.sqlite_file import connect
 
@@ -35,6 +35,7 @@ _NEXT = (
     f"WHERE position > (SELECT coalesce(max(last), 0) FROM segments) AND kind IN ({_KINDS}) "
     "ORDER BY position LIMIT ?"
 )
+_RECEIVED = Row._fields.index("received")
 _DELETE = f"DELETE FROM events WHERE position BETWEEN ? AND ? AND kind IN ({_KINDS})"
 
 
@@ -93,7 +94,8 @@ def seal_until(
         while True:
             found = connection.execute(_NEXT, (segment_facts,)).fetchall()
             # In the order of positions up to the first that is still hot, whatever the clock did since.
-            rows = list(takewhile(lambda row: row.received <= until, map(Row._make, found)))
+            young = next((place for place, row in enumerate(found) if row[_RECEIVED] > until), len(found))
+            rows = found[:young]
             if len(rows) < (segment_facts if whole else 1) or made == most:
                 return Seal(made, facts, size)
             written = _one(connection, shelf, rows)
@@ -105,12 +107,13 @@ def seal_until(
         connection.close()
 
 
-def _one(connection: sqlite3.Connection, shelf: Path, rows: Sequence[Row]) -> int:
+def _one(connection: sqlite3.Connection, shelf: Path, rows: Sequence[tuple[Any, ...]]) -> int:
     """Make a segment of these rows; returns the bytes of its files, 0 where somebody else was first."""
-    table, keys = as_parquet(rows), packed(row.event_id for row in rows)
+    columns = columns_of(rows)
+    table, keys = as_parquet(columns), packed(columns.event_id)
     # A name of its own for each attempt: of two who seal the same, neither touches the other's files.
-    name = f"{rows[0].position:015d}-{secrets.token_hex(8)}"
-    segment = _segment(name, rows, table, keys)
+    name = f"{columns.position[0]:015d}-{secrets.token_hex(8)}"
+    segment = _segment(name, columns, table, keys)
     keep(shelf, segment.name, table)
     keep(shelf, segment.keys, keys)
     if not _move(connection, shelf, segment):
@@ -120,22 +123,22 @@ def _one(connection: sqlite3.Connection, shelf: Path, rows: Sequence[Row]) -> in
     return len(table) + len(keys)
 
 
-def _segment(name: str, rows: Sequence[Row], table: bytes, keys: bytes) -> Segment:
-    timed = [row.event_id for row in rows if is_timed(row.event_id)]
+def _segment(name: str, columns: Columns, table: bytes, keys: bytes) -> Segment:
+    timed = list(filter(is_timed, columns.event_id))
     counts: dict[str, dict[str, int]] = {}
-    for (experiment, kind), count in Counter((row.experiment, row.kind) for row in rows).items():
+    for (experiment, kind), count in Counter(zip(columns.experiment, columns.kind, strict=True)).items():
         counts.setdefault(experiment, {})[kind] = count
     return Segment(
-        first=rows[0].position,
-        last=rows[-1].position,
-        facts=len(rows),
+        first=columns.position[0],
+        last=columns.position[-1],
+        facts=len(columns.position),
         name=f"{name}.parquet",
         sha256=digest_of(table),
         keys=f"{name}.keys",
         keys_sha256=digest_of(keys),
         oldest=min(timed, default=None),
         newest=max(timed, default=None),
-        untimed=len(rows) - len(timed),
+        untimed=len(columns.event_id) - len(timed),
         counts=counts,
     )
 

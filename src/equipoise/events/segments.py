@@ -14,7 +14,7 @@ from equipoise.events.bodies import Body
 from equipoise.events.manifest import Segment
 from equipoise.events.shelf import take
 
-__all__ = ["Row", "as_parquet", "bodies_in", "facts_in", "rows_of"]
+__all__ = ["Columns", "Row", "as_parquet", "bodies_in", "columns_of", "facts_in", "rows_of"]
 
 _GROUP = 65_536
 _BATCH = 4_096
@@ -42,15 +42,31 @@ def _pyarrow() -> Any:
     return pa
 
 
-def as_parquet(rows: Sequence[Row]) -> bytes:
+class Columns(NamedTuple):
+    """Rows turned: each field of all of them."""
+
+    position: Sequence[int]
+    received: Sequence[float]
+    kind: Sequence[str]
+    event_id: Sequence[str]
+    experiment: Sequence[str]
+    happened: Sequence[float]
+    body: Sequence[bytes]
+
+
+def columns_of(rows: Sequence[tuple[Any, ...]]) -> Columns:
+    """The columns of some rows, in their order; also of none."""
+    return Columns._make(zip(*rows, strict=True) if rows else [()] * len(Columns._fields))
+
+
+def as_parquet(columns: Columns) -> bytes:
     """The bytes of a segment that holds these rows, in this order; the same rows give the same bytes."""
     pa = _pyarrow()
     text = pa.string()
     types = (pa.int64(), pa.float64(), text, text, text, pa.float64(), pa.binary())
-    columns = zip(*rows, strict=True) if rows else [()] * len(types)
     table = pa.table(
         [pa.array(column, type=kind) for column, kind in zip(columns, types, strict=True)],
-        schema=pa.schema(list(zip(Row._fields, types, strict=True))),
+        schema=pa.schema(list(zip(Columns._fields, types, strict=True))),
     )
     sink = pa.BufferOutputStream()
     pa.parquet.write_table(
