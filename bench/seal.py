@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pairs import against, report
 
+from equipoise.events.cold.sealing import seal
 from equipoise.events.facts import Turn
-from equipoise.events.sealing import seal
 from equipoise.events.sqlite import SQLiteLog
 
 TURNS = 100_000

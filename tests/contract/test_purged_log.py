@@ -14,17 +14,17 @@ import pytest
 
 from equipoise.clock import ManualClock
 from equipoise.errors import RecordError
-from equipoise.events import purging
+from equipoise.events.cold import purging
+from equipoise.events.cold.purging import Purged, purge
+from equipoise.events.cold.rebuilding import rebuild
+from equipoise.events.cold.sealing import seal
+from equipoise.events.cold.segments import rows_of
+from equipoise.events.cold.shelf import shelf_of
+from equipoise.events.cold.verifying import verify
 from equipoise.events.facts import Exposure, Fact, Gate, Outcome, Purge, Turn
 from equipoise.events.log import Receipt
 from equipoise.events.manifest import segments
-from equipoise.events.purging import Purged, purge
-from equipoise.events.rebuilding import rebuild
-from equipoise.events.sealing import seal
-from equipoise.events.segments import rows_of
-from equipoise.events.shelf import shelf_of
 from equipoise.events.sqlite import SQLiteLog
-from equipoise.events.verifying import verify
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sealed import exposure, outcome, run_python
@@ -33,7 +33,8 @@ UNIT = "zoë@example.org"
 SEED = 20_240_612
 PURGE = """
 import os, signal
-from equipoise.events import manifest, purging, segments, shelf
+from equipoise.events import manifest
+from equipoise.events.cold import purging, segments, shelf
 files = {each.__file__ for each in (manifest, purging, shelf)}
 left = int(sys.argv[2])
 def step(frame, event, argument):

@@ -15,16 +15,16 @@ import pytest
 
 from equipoise.clock import ManualClock
 from equipoise.errors import MissingExtraError, RecordError, UsageError
-from equipoise.events import sealing, segments, shelf
+from equipoise.events.cold import sealing, segments, shelf
+from equipoise.events.cold.purging import purge
+from equipoise.events.cold.rebuilding import Rebuilt, rebuild
+from equipoise.events.cold.sealing import Seal, seal
+from equipoise.events.cold.shelf import shelf_of
+from equipoise.events.cold.verifying import verify
 from equipoise.events.facts import Decision, Fact, Gate, Registration
 from equipoise.events.log import Receipt, StaleHeadError
 from equipoise.events.manifest import SEALED
-from equipoise.events.purging import purge
-from equipoise.events.rebuilding import Rebuilt, rebuild
-from equipoise.events.sealing import Seal, seal
-from equipoise.events.shelf import shelf_of
 from equipoise.events.sqlite import SQLiteLog
-from equipoise.events.verifying import verify
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sealed import exposure, outcome, run_python, traffic
@@ -285,7 +285,7 @@ def test_a_seal_and_a_writer_do_not_disturb_each_other(path: Path) -> None:
         "    again = log.append(sent[::7])\n    assert again.accepted == 0, again\n"
     )
     sealer = (
-        "from equipoise.events.sealing import seal\n"
+        "from equipoise.events.cold.sealing import seal\n"
         "while sys.stdin.readline().strip() != 'end': seal(sys.argv[1], hot_s=0, segment_facts=70)\n"
     )
     writers = [run_python(write, str(path), name) for name in ("x", "y")]

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from equipoise.errors import RecordError
+from equipoise.events.cold.sealing import seal
+from equipoise.events.cold.shelf import shelf_of
+from equipoise.events.cold.verifying import verify
 from equipoise.events.facts import Gate
 from equipoise.events.log import Receipt
-from equipoise.events.sealing import seal
-from equipoise.events.shelf import shelf_of
 from equipoise.events.sqlite import SQLiteLog
-from equipoise.events.verifying import verify
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sealed import outcome, run_python, traffic
@@ -28,7 +28,8 @@ SEED = 20_240_611
 # Counts what the files of the seal and of its shelf call, Python or C, and dies at the one asked for.
 SEAL = """
 import os, signal
-from equipoise.events import manifest, sealing, segments, shelf, sqlite_file
+from equipoise.events import manifest, sqlite_file
+from equipoise.events.cold import sealing, segments, shelf
 files = {each.__file__ for each in (manifest, sealing, segments, shelf, sqlite_file)}
 left = int(sys.argv[2])
 def step(frame, event, argument):

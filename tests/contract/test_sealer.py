@@ -10,10 +10,10 @@ import pytest
 
 from equipoise.clock import ManualClock
 from equipoise.errors import MissingExtraError, UsageError
-from equipoise.events.sealer import Sealing, keep_sealing
-from equipoise.events.shelf import shelf_of
+from equipoise.events.cold.sealer import Sealing, keep_sealing
+from equipoise.events.cold.shelf import shelf_of
+from equipoise.events.cold.verifying import verify
 from equipoise.events.sqlite import SQLiteLog
-from equipoise.events.verifying import verify
 from equipoise.gateway import companion as companions
 from equipoise.gateway.companion import companion, told_by
 

@@ -20,12 +20,12 @@ from equipoise.conduct.pinning import tools
 from equipoise.conduct.register import register
 from equipoise.conduct.verify import Difference, verify
 from equipoise.errors import RecordError
+from equipoise.events.cold.purging import purge
+from equipoise.events.cold.sealing import seal
+from equipoise.events.cold.shelf import shelf_of
 from equipoise.events.facts import Decision, Exposure, Look, Outcome, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.events.opening import open_log
-from equipoise.events.purging import purge
-from equipoise.events.sealing import seal
-from equipoise.events.shelf import shelf_of
 from equipoise.events.sqlite import SQLiteLog
 
 TEXT = """

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from equipoise.events.cold.shelf import shelf_of
 from equipoise.events.facts import Gate
-from equipoise.events.shelf import shelf_of
 from equipoise.events.sqlite import SQLiteLog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

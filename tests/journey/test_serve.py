@@ -16,8 +16,8 @@ import openai
 import pytest
 
 from equipoise.conduct.move import kill
+from equipoise.events.cold.verifying import verify
 from equipoise.events.opening import open_log
-from equipoise.events.verifying import verify
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from gateways import streamed, until, upstream

@@ -12,9 +12,9 @@ import pytest
 from equipoise import load_experiment
 from equipoise.clock import ManualClock
 from equipoise.errors import DataError, RecordError
+from equipoise.events.cold.sealing import seal
 from equipoise.events.facts import Encoded, Exposure, Loss, Outcome, Score, Turn
 from equipoise.events.log import MemoryLog
-from equipoise.events.sealing import seal
 from equipoise.events.sqlite import SQLiteLog
 from equipoise.measurement.measuring import _connect, _measure, measure_log
 from equipoise.measurement.tables import quantities

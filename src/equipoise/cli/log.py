@@ -65,7 +65,7 @@ def seal(
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Move what came with traffic and is old enough to Parquet segments beside the log."""
-    from equipoise.events import sealing
+    from equipoise.events.cold import sealing
 
     where = _file(log, "seal")
     if every is not None:
@@ -92,7 +92,7 @@ def _keep_sealing(
     tell: Path | None,
     parent: int | None,
 ) -> None:
-    from equipoise.events import sealer
+    from equipoise.events.cold import sealer
 
     if not 0 < every < math.inf:
         raise UsageError(f"sealing every {every:g} seconds is not possible; accepted: more than 0")
@@ -137,7 +137,7 @@ def _until_orphaned(parent: int, stop: threading.Event) -> None:
 @app.command("verify")
 def verify(log: LogPlace = None, as_json: AsJson = False) -> None:
     """Check the log's file, its segments against their digests, and that no position is missing."""
-    from equipoise.events import verifying
+    from equipoise.events.cold import verifying
 
     where = _file(log, "verify")
     with working("verifying"):
@@ -162,7 +162,7 @@ def verify(log: LogPlace = None, as_json: AsJson = False) -> None:
 @app.command("rebuild")
 def rebuild(log: LogPlace = None, as_json: AsJson = False) -> None:
     """Make anew what follows from the facts: lost or damaged keys, indexes; and remove stray files."""
-    from equipoise.events import rebuilding
+    from equipoise.events.cold import rebuilding
 
     where = _file(log, "rebuild")
     with working("rebuilding"):
@@ -213,7 +213,7 @@ def purge(
 ) -> None:
     """Take every fact of a unit out of the log for good; that so many are gone is recorded."""
     from equipoise import settings
-    from equipoise.events import purging
+    from equipoise.events.cold import purging
 
     where = _file(log, "purge")
     with working("purging"):

@@ -15,13 +15,13 @@ from pathlib import Path
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
 from equipoise.events.bodies import Body
+from equipoise.events.cold.sealed_ids import SealedIds
+from equipoise.events.cold.segments import rows_of
+from equipoise.events.cold.shelf import shelf_of
 from equipoise.events.conflicts import Kept, conflicts
 from equipoise.events.facts import Encoded, Fact, decode, encoded
 from equipoise.events.log import LogGoneError, Receipt, Recorded, StaleHeadError
 from equipoise.events.manifest import HEAD, sought
-from equipoise.events.sealed_ids import SealedIds
-from equipoise.events.segments import rows_of
-from equipoise.events.shelf import shelf_of
 from equipoise.events.sqlite_file import connect
 from equipoise.events.sqlite_reading import SQLiteReader, matching
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from equipoise.errors import RecordError
 from equipoise.events.bodies import Body
+from equipoise.events.cold.segments import Row, bodies_in, rows_of
+from equipoise.events.cold.shelf import MissingFileError
 from equipoise.events.manifest import Segment, sought
-from equipoise.events.segments import Row, bodies_in, rows_of
-from equipoise.events.shelf import MissingFileError
 
 __all__ = ["LAST", "SQLiteReader", "matching"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import MissingExtraError, RecordError
-from equipoise.events.sealing import HOT_S, check, seal_until
+from equipoise.events.cold.sealing import HOT_S, check, seal_until
 
 __all__ = ["EVERY_S", "WHILE_SERVING_FACTS", "Sealing", "keep_sealing"]
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError, UsageError
-from equipoise.events.keys import is_timed, packed
+from equipoise.events.cold.keys import is_timed, packed
+from equipoise.events.cold.segments import Columns, Row, as_parquet, columns_of
+from equipoise.events.cold.shelf import digest_of, keep, names_on, shelf_of, throw_away
 from equipoise.events.manifest import SEALED, Segment, enter, segments
-from equipoise.events.segments import Columns, Row, as_parquet, columns_of
-from equipoise.events.shelf import digest_of, keep, names_on, shelf_of, throw_away
 from equipoise.events.sqlite_file import connect
 
 __all__ = ["HOT_S", "SEGMENT_FACTS", "Seal", "check", "seal", "seal_until", "sweep"]

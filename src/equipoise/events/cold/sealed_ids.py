@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from equipoise.events.cold.keys import holds, is_timed
+from equipoise.events.cold.shelf import take
 from equipoise.events.facts import Encoded
-from equipoise.events.keys import holds, is_timed
 from equipoise.events.manifest import Segment, holding
-from equipoise.events.shelf import take
 
 __all__ = ["SealedIds"]
 

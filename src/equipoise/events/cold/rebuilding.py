@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from equipoise.errors import RecordError
-from equipoise.events.keys import packed
-from equipoise.events.manifest import Segment, replace_segment, segments
-from equipoise.events.sealing import sweep
-from equipoise.events.segments import rows_of
-from equipoise.events.shelf import (
+from equipoise.events.cold.keys import packed
+from equipoise.events.cold.sealing import sweep
+from equipoise.events.cold.segments import rows_of
+from equipoise.events.cold.shelf import (
     DamagedFileError,
     MissingFileError,
     digest_of,
@@ -21,6 +20,7 @@ from equipoise.events.shelf import (
     shelf_of,
     take,
 )
+from equipoise.events.manifest import Segment, replace_segment, segments
 from equipoise.events.sqlite_file import connect
 
 __all__ = ["Rebuilt", "rebuild"]

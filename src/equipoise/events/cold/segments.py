@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from equipoise.errors import MissingExtraError
 from equipoise.events.bodies import Body
+from equipoise.events.cold.shelf import take
 from equipoise.events.manifest import Segment
-from equipoise.events.shelf import take
 
 __all__ = ["Columns", "Row", "as_parquet", "bodies_in", "columns_of", "facts_in", "rows_of"]
 

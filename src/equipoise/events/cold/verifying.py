@@ -12,11 +12,11 @@ from typing import Any
 import orjson
 
 from equipoise.errors import RecordError
+from equipoise.events.cold.keys import WIDTH
+from equipoise.events.cold.segments import facts_in
+from equipoise.events.cold.shelf import names_on, shelf_of, take
 from equipoise.events.facts import decode
-from equipoise.events.keys import WIDTH
 from equipoise.events.manifest import SEALED, Segment, segments
-from equipoise.events.segments import facts_in
-from equipoise.events.shelf import names_on, shelf_of, take
 from equipoise.events.sqlite_file import connect
 
 __all__ = ["Inspection", "verify"]

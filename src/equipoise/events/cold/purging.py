@@ -20,11 +20,11 @@ import orjson
 
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
+from equipoise.events.cold.sealing import seal_until, sweep
+from equipoise.events.cold.segments import Row, as_parquet, columns_of, rows_of
+from equipoise.events.cold.shelf import digest_of, keep, names_on, shelf_of
 from equipoise.events.facts import Purge, encoded
 from equipoise.events.manifest import HEAD, Segment, replace_segment, segments
-from equipoise.events.sealing import seal_until, sweep
-from equipoise.events.segments import Row, as_parquet, columns_of, rows_of
-from equipoise.events.shelf import digest_of, keep, names_on, shelf_of
 from equipoise.events.sqlite_file import connect
 
 __all__ = ["Purged", "purge"]
