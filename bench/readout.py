@@ -35,6 +35,7 @@ source:
   table: {table}
   unit: unit
   variant: variant
+  grain: unit
   columns: {{outcome.bought: bought, outcome.spent: spent, outcome.visits: visits}}
 """
 _TABLE = """

@@ -155,6 +155,7 @@ def build(
             unit=form.source.unit,
             variant=form.source.variant,
             time=form.source.time,
+            grain=form.source.grain,
             columns=freeze(form.source.columns),
         ),
         digest="",

@@ -42,6 +42,7 @@ UnitType = Literal["request", "session", "conversation", "user", "cluster", "slo
 UnitId = Literal["any", "uuid7", "token"]
 Spending = Literal["obrien_fleming", "pocock", "hwang_shih_decani", "kim_demets"]
 Crossed = Literal["first_seen", "exclude"]
+Grain = Literal["event", "unit"]
 Stage = Literal["shadow", "canary", "ab"]
 Action = Literal["alert", "review", "pause", "rollback"]
 CaseFormat = Literal["own", "promptfoo", "inspect", "mlflow"]
@@ -313,13 +314,15 @@ class TableSource:
     """A table with assignments and outcomes made elsewhere.
 
     `columns` maps a quantity (`outcome.gave`) or a segment (`device`) to a column; `time` may be
-    None, and then nothing can be said about what came first.
+    None, and then nothing can be said about what came first. `grain` is what a row is: an event, of which a
+    unit may have many, or the unit itself, of which nothing needs to be put together.
     """
 
     table: str
     unit: str
     variant: str
     time: str | None = None
+    grain: Grain = "event"
     columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

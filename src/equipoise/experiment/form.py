@@ -33,6 +33,7 @@ from equipoise.experiment.definition import (
     Action,
     CaseFormat,
     Crossed,
+    Grain,
     Method,
     Severity,
     Stage,
@@ -412,6 +413,7 @@ class SourceForm(Section):
     unit: Words
     variant: Words
     time: Words | None = None
+    grain: Grain = "event"
     columns: dict[str, str] = {}
 
 

@@ -111,7 +111,8 @@ def _measure(
     proportions = [metric for metric in metrics if metric.kind == "proportion"]
     # First what was recorded, then what became of it: two yeses of one unit may add up to 2.
     check_yes_or_no(connection, [(metric, names[metric.of]) for metric in proportions], "facts")
-    check_yes_or_no(connection, [(metric, columns[metric.name][0]) for metric in proportions], "units")
+    if not (experiment.source and experiment.source.grain == "unit"):
+        check_yes_or_no(connection, [(metric, columns[metric.name][0]) for metric in proportions], "units")
     (told,) = one(connection, "SELECT coalesce(sum(told), 0) FROM all_units")
     arms = [variant.name for variant in experiment.variants]
     units = dict.fromkeys(arms, 0) | dict(

@@ -28,6 +28,10 @@ _PER_UNIT = {
 }
 
 
+_SURELY_FEWER = 0.8
+"""An estimate of units below this share of the rows is no error of the estimate."""
+
+
 def make_units(
     connection: duckdb.DuckDBPyConnection,
     experiment: Experiment,
@@ -48,6 +52,8 @@ def make_units(
             f"{windows[0].name} has a window, and no time tells what lies within it; name the time column as "
             "`source.time`"
         )
+    if experiment.source is not None and experiment.source.grain == "unit":
+        return _as_they_are(connection, experiment, metrics, names, settled), 0
     made: dict[str, str] = {}
     columns = {
         metric.name: [
@@ -84,6 +90,43 @@ def make_units(
     if not timed and several:
         _check_order(experiment, several)
     return columns, int(crossed)
+
+
+def _as_they_are(
+    connection: duckdb.DuckDBPyConnection,
+    experiment: Experiment,
+    metrics: Sequence[Metric],
+    names: Mapping[Quantity, str],
+    settled: Sequence[str],
+) -> dict[str, list[str]]:
+    """Make `all_units` a view of rows that are units: whatever is made of one value is that value.
+
+    The declaration is believed, and held against an estimate of how many units there are (HyperLogLog, which is
+    off by some 2 %), so that a table of events is not taken for one of units. Raises DataError where it is.
+    """
+    assert experiment.source is not None
+    named = '"' + experiment.source.unit.replace('"', '""') + '"'
+    kind = connection.execute(f"SELECT typeof({named}) FROM source_rows LIMIT 1").fetchone()
+    # A name that is text may be blank as well as missing.
+    text = kind is None or kind[0] == "VARCHAR"
+    given = f"nullif(trim({named}), '')" if text else named
+    rows, known, about = one(
+        connection, f"SELECT count(*), count({given}), approx_count_distinct({given}) FROM source_rows"
+    )
+    if about < _SURELY_FEWER * known:
+        raise DataError(
+            f"`source.grain: unit` says that each row is a unit, and the {known:,} rows have about {about:,} units. "
+            "Leave it out, and the rows of each unit are put together"
+        )
+    cluster = ", coalesce(cluster, 'unit ' || unit) AS cluster" if experiment.cluster else ""
+    numbers = {names[quantity] for metric in metrics for quantity in metric.quantities}
+    connection.execute(
+        f"""CREATE TEMP VIEW all_units AS
+            SELECT unit, variant, false AS crossed, false AS changed, happened AS since, 1 AS told {cluster}
+                   {"".join(f", {name}" for name in sorted(numbers | set(settled)))}
+            FROM facts {"" if known == rows else "WHERE unit IS NOT NULL"}"""
+    )
+    return {metric.name: [names[quantity] for quantity in metric.quantities] for metric in metrics}
 
 
 def _settle(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> None:
