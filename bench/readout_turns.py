@@ -102,13 +102,18 @@ def by_hand(table: Path) -> None:
     connection.close()
 
 
+def write_turns(table: Path, turns: int) -> None:
+    """So many turns, four a conversation, as Parquet."""
+    connection = duckdb.connect()
+    connection.execute("SET threads = 1")
+    connection.execute(_TABLE.format(table=table), [turns, turns])
+    connection.close()
+
+
 def main(turns: int = TURNS) -> None:
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "turns.parquet"
-        connection = duckdb.connect()
-        connection.execute("SET threads = 1")
-        connection.execute(_TABLE.format(table=table), [turns, turns])
-        connection.close()
+        write_turns(table, turns)
         path = Path(folder) / "e.yaml"
         path.write_text(DEFINITION.format(table=table), encoding="utf-8")
         experiment = load_experiment(path)

@@ -56,13 +56,16 @@ def analyze(
                 f"equipoise analyze {experiment.name}"
             )
         with working("reading and counting"):
-            analysis = read_out(experiment, closing=True if final else None)
+            analysis = read_out(experiment, closing=True if final else None, variable=settings.variable)
         name = experiment.name
     else:
         record = open_log(log or settings.default_log(), create=False)
         try:
             with working("reading and counting"):
-                analysis = replace(look(record, what, closing=final), over_run=over_run(record, what))
+                analysis = replace(
+                    look(record, what, closing=final, variable=settings.variable),
+                    over_run=over_run(record, what),
+                )
         finally:
             record.close()
         name = what

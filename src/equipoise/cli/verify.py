@@ -34,7 +34,7 @@ def verify(
     record = open_log(log or settings.default_log(), create=False)
     try:
         with progress("computing again") as told:
-            found = check(record, name, folder=str(folder), on_progress=told)
+            found = check(record, name, folder=str(folder), on_progress=told, variable=settings.variable)
     finally:
         record.close()
     if as_json:

@@ -16,6 +16,7 @@ from equipoise.events.facts import Look, Registration
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.measuring import measure_log, measure_table
+from equipoise.measurement.warehouse.connecting import Variable
 from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.analysis import Analysis
 from equipoise.verdict.deciding import decide
@@ -39,7 +40,7 @@ class Pin:
     closing: bool
 
 
-def computed(log: EventLog, pin: Pin) -> Analysis:
+def computed(log: EventLog, pin: Pin, variable: Variable | None = None) -> Analysis:
     """The analysis of a look, from nothing but what it is pinned to."""
     experiment = pin.experiment
     single = len(experiment.plan.looks) == 1
@@ -47,7 +48,9 @@ def computed(log: EventLog, pin: Pin) -> Analysis:
     maximum = pin.registration.plan.get("information")
     findings = analyse(
         experiment,
-        measure_table(experiment) if table else measure_log(experiment, log, until=pin.until),
+        measure_table(experiment, variable=variable)
+        if table
+        else measure_log(experiment, log, until=pin.until),
         maximum=float(maximum) if isinstance(maximum, int | float) else NotEstimable(_reason(maximum)),
         past=[
             PastLook(each.fraction, each.boundary, each.statistic, each.evidence.get("guard_boundary"))

@@ -15,10 +15,11 @@ from equipoise.errors import DataError, EquipoiseError
 from equipoise.events.facts import Decision, Look
 from equipoise.events.log import EventLog
 from equipoise.experiment.reading import read_canonical
+from equipoise.measurement.warehouse.connecting import Variable
 from equipoise.rollout.stages import LEDGER, State, fold
 from equipoise.verdict.analysis import Analysis
 
-__all__ = ["Checked", "Difference", "Verification", "verify"]
+__all__ = ["Checked", "Difference", "Verification", "nearly_same", "verify"]
 
 Answer = Literal["same", "differs", "purged", "not comparable"]
 OnProgress = Callable[[int, int, str], None]
@@ -78,7 +79,12 @@ class Verification:
 
 
 def verify(
-    log: EventLog, name: str, *, folder: str = ".", on_progress: OnProgress | None = None
+    log: EventLog,
+    name: str,
+    *,
+    folder: str = ".",
+    on_progress: OnProgress | None = None,
+    variable: Variable | None = None,
 ) -> Verification:
     """Compute every recorded look and verdict of an experiment again, from the log alone.
 
@@ -86,8 +92,9 @@ def verify(
     A number that differs by less than one part in 10⁹ where other versions of the tools compute it is the same.
     After a purge a look that read the unit cannot be computed again; that what is missing is what was purged, no less
     and no more, can still be told by the counts.
-    Tables are looked for from `folder` on. `on_progress` is called with (looks done, looks, what now). Raises
-    RecordError where nothing of that name is registered.
+    Tables are looked for from `folder` on, or in a warehouse whose address `variable` tells; a warehouse adds in
+    another order each time, so there too nine digits are the same. `on_progress` is called with (looks done,
+    looks, what now). Raises RecordError where nothing of that name is registered.
     """
     experiment, _, _ = registered(log, name)
     ledger = list(log.read_since(0, experiment=name, kinds=LEDGER))
@@ -100,7 +107,9 @@ def verify(
         if isinstance(fact, Look):
             if on_progress is not None:
                 on_progress(len(checked), total, f"look {fact.number}")
-            answer, says, differences = _checked(log, state, fact, decisions.get(fact.event_id), folder)
+            answer, says, differences = _checked(
+                log, state, fact, decisions.get(fact.event_id), folder, variable
+            )
             verdict = decisions[fact.event_id].verdict if fact.event_id in decisions else None
             checked.append(
                 Checked(
@@ -123,7 +132,9 @@ def verify(
 _Answered = tuple[Answer, str, tuple[Difference, ...]]
 
 
-def _checked(log: EventLog, state: State, look: Look, decision: Decision | None, folder: str) -> _Answered:
+def _checked(
+    log: EventLog, state: State, look: Look, decision: Decision | None, folder: str, variable: Variable | None
+) -> _Answered:
     registration, kept = state.registration, look.evidence
     if registration is None or registration.digest != look.digest:
         return "differs", "the revision it looked at was not the registered one", ()
@@ -144,7 +155,7 @@ def _checked(log: EventLog, state: State, look: Look, decision: Decision | None,
     pin = Pin(experiment, registration, state.looks, int(kept.get("position", 0)), look.final)
     purged = purges_since(log, experiment.name, pin.until) if experiment.source is None else None
     try:
-        analysis = computed(log, pin)
+        analysis = computed(log, pin, variable)
     except EquipoiseError as error:
         if purged and isinstance(error, DataError):
             return "purged", f"{purged}; without, nothing can be computed: {error}", ()
@@ -158,7 +169,8 @@ def _checked(log: EventLog, state: State, look: Look, decision: Decision | None,
     differences = tuple(_differences(_recorded(look, decision), now, ""))
     if not differences:
         return "same", f"{earlier}; what it kept is the same" if earlier else "the same", ()
-    other = _other_tools(kept.get("tools", {}))
+    warehouse = experiment.source is not None and experiment.source.connection is not None
+    other = "a warehouse adds in any order" if warehouse else _other_tools(kept.get("tools", {}))
     if other and all(_close(each.recorded, each.found) for each in differences):
         return "same", f"the same to nine digits; {other}", ()
     count = f"{len(differences)} field{'s differ' if len(differences) > 1 else ' differs'}"
@@ -229,6 +241,11 @@ def _differences(recorded: Any, found: Any, field: str) -> Iterator[Difference]:
             yield Difference(f"{field} (how many)", len(recorded), len(found))
     elif recorded != found or isinstance(recorded, bool) != isinstance(found, bool):
         yield Difference(field, recorded, found)
+
+
+def nearly_same(recorded: Any, found: Any) -> bool:
+    """Whether two values in JSON differ by less than one part in 10⁹, wherever a number stands in them."""
+    return all(_close(each.recorded, each.found) for each in _differences(recorded, found, ""))
 
 
 def _close(recorded: Any, found: Any) -> bool:

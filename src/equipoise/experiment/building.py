@@ -157,6 +157,7 @@ def build(
             time=form.source.time,
             grain=form.source.grain,
             columns=freeze(form.source.columns),
+            connection=form.source.connection,
         ),
         digest="",
         folder=str(folder) if folder else ".",

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from equipoise.errors import Fault, nearest
 from equipoise.experiment.audience_checks import audience_faults
@@ -274,9 +275,33 @@ def _named(form: Form, document: Document) -> Found:
             yield path, document.fault(path, "skipping a stage needs a reason", accepted="a sentence")
 
 
+def _connection(connection: str | None, document: Document) -> Found:
+    if connection is None:
+        return
+    path: FieldPath = ("source", "connection")
+    accepted = "env:NAME, the environment variable with the address, or an address without a password: postgresql://host/database"
+    if connection.startswith("env:"):
+        if not connection.removeprefix("env:").isidentifier():
+            problem = f"'{connection}' names no environment variable"
+            yield path, document.fault(path, problem, accepted=accepted)
+        return
+    try:
+        place = urlsplit(connection)
+        secret = bool(place.password) or "password" in place.query.lower()
+    except ValueError:
+        place, secret = None, False
+    if secret:
+        # The address itself is not repeated: a fault is printed and kept.
+        problem = "the address holds a password, and a definition is read by many"
+        yield path, document.fault(path, problem, accepted=accepted, next="put the address in a variable")
+    elif place is None or not place.scheme or "://" not in connection:
+        yield path, document.fault(path, f"'{connection}' is no address", accepted=accepted)
+
+
 def _source(form: Form, document: Document) -> Found:
     if form.source is None:
         return
+    yield from _connection(form.source.connection, document)
     path: FieldPath = ("source", "columns")
     for name, metric in form.metrics.items():
         fixed = CATALOGUE.get(name)

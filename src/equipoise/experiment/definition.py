@@ -315,7 +315,9 @@ class TableSource:
 
     `columns` maps a quantity (`outcome.gave`) or a segment (`device`) to a column; `time` may be
     None, and then nothing can be said about what came first. `grain` is what a row is: an event, of which a
-    unit may have many, or the unit itself, of which nothing needs to be put together.
+    unit may have many, or the unit itself, of which nothing needs to be put together. `connection` is the
+    address of the warehouse that has the table, or `env:NAME` for the environment variable that holds it; None
+    means a file.
     """
 
     table: str
@@ -324,6 +326,7 @@ class TableSource:
     time: str | None = None
     grain: Grain = "event"
     columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    connection: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

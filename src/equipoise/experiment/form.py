@@ -415,6 +415,7 @@ class SourceForm(Section):
     time: Words | None = None
     grain: Grain = "event"
     columns: dict[str, str] = {}
+    connection: Words | None = None
 
 
 class Form(Section):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from equipoise.errors import DataError
 from equipoise.experiment.metric import Metric
+from equipoise.measurement.refusals import check_finite
 from equipoise.measurement.tally import Cap, ClusterTotals, Tally
 from equipoise.stats.covariates.cross_moments import CrossMoments
 from equipoise.stats.moments import Moments, PairMoments
@@ -148,11 +147,7 @@ class _Asked:
         products = [[0.0] * size for _ in range(size)]
         for (i, j), at in self.spreads.items():
             products[i][j] = products[j][i] = row[at] * n
-        if not all(math.isfinite(number) for number in (*means, *(each for of in products for each in of))):
-            raise DataError(
-                f"the values of {metric.name} are too large to be added up: their squares leave the range of a "
-                "number (about 1e308). Record them in a larger unit"
-            )
+        check_finite(metric, (*means, *(each for of in products for each in of)))
         return CrossMoments(n, tuple(means), tuple(tuple(of) for of in products))
 
 
@@ -254,7 +249,11 @@ def _clustered(
     gaps = [_unknown(z) for z in counted.covariates if z not in counted.full]
     extra = [*counted.covariates, *gaps]
     centre = _centres(connection, extra)
-    columns = [counted.x, counted.y or "1.0", *(f"coalesce({each} - {centre[each]}, 0)" for each in extra)]
+    columns = [
+        counted.x,
+        counted.y or "1.0::DOUBLE",
+        *(f"coalesce({each} - {centre[each]}, 0)" for each in extra),
+    ]
     names = [f"c{i}" for i in range(len(columns))]
     sums = ", ".join(f"sum({column}) AS {name}" for column, name in zip(columns, names, strict=True))
     table = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.counting import one
@@ -13,7 +13,7 @@ from equipoise.stats.health.novelty import DailyMoments
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["daily"]
+__all__ = ["DAY", "FEWEST_DAYS", "adds_up", "by_day", "daily", "first_yes", "whole_days"]
 
 DAY = 86_400.0
 FEWEST_DAYS, MOST_DAYS = 3, 14
@@ -32,17 +32,14 @@ def daily(
     worth 0. Only units that were in for all the days count; there are as many days as half of the units have had,
     fourteen at most and three at least: no effect has a say in it.
     """
-    sums = metric.per_unit == "sum" and metric.kind in ("mean", "count")
-    first_yes = metric.per_unit == "any" and metric.kind == "proportion"
-    if ends is None or not (sums or first_yes):
+    if ends is None or not adds_up(metric):
         return None
     (had,) = one(connection, f"SELECT quantile_disc({ends!r} - since, 0.5) FROM units")
-    most = MOST_DAYS if metric.window is None else min(MOST_DAYS, int(metric.window // DAY))
-    days = 0 if had is None else min(most, int(had // DAY))
+    days = whole_days(metric, had)
     if days < FEWEST_DAYS:
         return Daily(days)
     day_of = "coalesce(sum(value) FILTER (WHERE day = {day}), 0)"
-    if first_yes:
+    if first_yes(metric):
         day_of = "CASE WHEN min(day) FILTER (WHERE value = 1) = {day} THEN 1.0 ELSE 0.0 END"
     totals = ", ".join(f"{day_of.format(day=day)} AS d{day}" for day in range(days))
     upper = [(i, j) for i in range(days) for j in range(i, days)]
@@ -57,6 +54,28 @@ def daily(
                   GROUP BY unit ORDER BY unit)
             GROUP BY variant"""
     ).fetchall()
+    return by_day(rows, days, arms)
+
+
+def first_yes(metric: Metric) -> bool:
+    """Whether a unit's value is that there was any, which counts on the day of the first."""
+    return metric.per_unit == "any" and metric.kind == "proportion"
+
+
+def adds_up(metric: Metric) -> bool:
+    """Whether a unit's value is the sum of its days."""
+    return first_yes(metric) or (metric.per_unit == "sum" and metric.kind in ("mean", "count"))
+
+
+def whole_days(metric: Metric, had: float | None) -> int:
+    """How many days are told apart where half of the units have been in for `had` seconds or longer."""
+    most = MOST_DAYS if metric.window is None else min(MOST_DAYS, int(metric.window // DAY))
+    return 0 if had is None else min(most, int(had // DAY))
+
+
+def by_day(rows: Iterable[Sequence[Any]], days: int, arms: Sequence[str]) -> Daily | None:
+    """The moments out of an engine's rows: arm, units, the mean of each day, the products of each pair of days."""
+    upper = [(i, j) for i in range(days) for j in range(i, days)]
     found = {}
     for variant, n, *numbers in rows:
         products = [[0.0] * days for _ in range(days)]

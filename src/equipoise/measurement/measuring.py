@@ -20,6 +20,9 @@ from equipoise.measurement.record import log_facts
 from equipoise.measurement.tables import covariate_names, frame_source, open_table, table_facts, unreadable
 from equipoise.measurement.tally import Aside, Cap, Measurement, SegmentTallies, Tally
 from equipoise.measurement.units import check_yes_or_no, make_units
+from equipoise.measurement.warehouse.asking import is_relation
+from equipoise.measurement.warehouse.connecting import Variable, warehouse_table
+from equipoise.measurement.warehouse.measuring import measure_relation
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,10 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["measure_log", "measure_table"]
 
 
-def measure_table(experiment: Experiment, table: str | Path | Any | None = None) -> Measurement:
-    """Measure a table: a path, a frame, or (None) the one the definition names as its source.
+def measure_table(
+    experiment: Experiment, table: str | Path | Any | None = None, *, variable: Variable | None = None
+) -> Measurement:
+    """Measure a table: a path, a frame, an Ibis table, or (None) the one the definition names as its source.
 
-    Raises DataError for files, columns and values that are not as declared.
+    `variable` tells the environment's variables, one of which may hold the address of a
+    warehouse. Raises DataError for files, columns and values that are not as declared.
     """
     import duckdb
 
@@ -39,9 +45,14 @@ def measure_table(experiment: Experiment, table: str | Path | Any | None = None)
             raise DataError(
                 f"{experiment.identity} names no table; add `source:` to the definition, or pass one"
             )
+        if experiment.source.connection is not None:
+            with warehouse_table(experiment.source, variable) as relation:
+                return measure_relation(experiment, relation)
         table, folder = experiment.source.table, experiment.folder
     else:
         folder = "."
+    if is_relation(table):
+        return measure_relation(experiment, table)
     connection = _connect()
     try:
         described = open_table(connection, table, folder)

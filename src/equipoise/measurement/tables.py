@@ -7,17 +7,28 @@ import gzip
 import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from equipoise.errors import DataError, nearest
 from equipoise.experiment.definition import Experiment, TableSource
 from equipoise.experiment.metric import Quantity
+from equipoise.measurement.refusals import no_units, strays, unknown_variant
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["implied_source", "open_table", "table_facts", "unreadable"]
+__all__ = [
+    "NamedColumns",
+    "covariate_names",
+    "frame_source",
+    "implied_source",
+    "named_columns",
+    "open_table",
+    "table_facts",
+    "unreadable",
+]
 
 # The dialect is said, not guessed from a sample: a guess may be overturned by a row that lies beyond it.
 _CSV = "read_csv(?, header = true, all_varchar = true, nullstr = '', quote = '\"', escape = '\"', comment = '', skip = 0"
@@ -177,6 +188,49 @@ def covariate_names(experiment: Experiment) -> list[str]:
     return sorted({name for metric in experiment.metrics for name in metric.covariates})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedColumns:
+    """Which column of a table holds what the definition speaks of; all of them are there."""
+
+    quantities: Mapping[Quantity, str]
+    segments: Mapping[str, str]
+    covariates: Mapping[str, str]
+    cluster: str | None
+
+
+def named_columns(experiment: Experiment, source: TableSource, present: list[str]) -> NamedColumns:
+    """The columns that the definition, or its silence, names. Raises DataError where one is not `present`."""
+    columns: dict[Quantity, str] = {}
+    for quantity in quantities(experiment):
+        name = source.columns.get(str(quantity))
+        if name is None:
+            raise DataError(
+                f"no column is named for {quantity}; add it under `source.columns`, or name a column "
+                f"'{quantity.name}'. The table has: {', '.join(present)}"
+            )
+        columns[quantity] = name
+    named = NamedColumns(
+        quantities=columns,
+        segments={name: source.columns.get(name, name) for name in experiment.segments},
+        covariates={name: source.columns.get(name, name) for name in covariate_names(experiment)},
+        cluster=source.columns.get(experiment.cluster, experiment.cluster) if experiment.cluster else None,
+    )
+    wanted = {"unit": source.unit, "variant": source.variant}
+    wanted |= {"time": source.time} if source.time else {}
+    wanted |= {str(quantity): name for quantity, name in columns.items()}
+    wanted |= {f"segment {segment}": name for segment, name in named.segments.items()}
+    wanted |= {f"covariate {covariate}": name for covariate, name in named.covariates.items()}
+    wanted |= {"cluster": named.cluster} if named.cluster else {}
+    for what, name in wanted.items():
+        if name not in present:
+            offer = nearest(name, present)
+            raise DataError(
+                f"the table has no column '{name}', which the definition names for {what}; "
+                f"it has: {', '.join(present)}" + (f"; {offer}" if offer else "")
+            )
+    return named
+
+
 def table_facts(
     connection: duckdb.DuckDBPyConnection, experiment: Experiment, source: TableSource
 ) -> Mapping[Quantity, str]:
@@ -186,45 +240,16 @@ def table_facts(
     not there and values that are not numbers.
     """
     types = {str(row[0]): str(row[1]) for row in connection.execute("DESCRIBE source_rows").fetchall()}
-    present = list(types)
-    wanted: dict[str, str] = {"unit": source.unit, "variant": source.variant}
-    if source.time:
-        wanted["time"] = source.time
-    columns: dict[Quantity, str] = {}
-    for quantity in quantities(experiment):
-        name = source.columns.get(str(quantity))
-        if name is None:
-            raise DataError(
-                f"no column is named for {quantity}; add it under `source.columns`, or name a column "
-                f"'{quantity.name}'. The table has: {', '.join(present)}"
-            )
-        wanted[str(quantity)] = name
-        columns[quantity] = name
-    for segment in experiment.segments:
-        wanted[f"segment {segment}"] = source.columns.get(segment, segment)
-    settled = {name: source.columns.get(name, name) for name in covariate_names(experiment)}
-    wanted |= {f"covariate {name}": column for name, column in settled.items()}
-    cluster = None
-    if experiment.cluster:
-        cluster = wanted["cluster"] = source.columns.get(experiment.cluster, experiment.cluster)
-    for what, name in wanted.items():
-        if name not in present:
-            offer = nearest(name, present)
-            raise DataError(
-                f"the table has no column '{name}', which the definition names for {what}; "
-                f"it has: {', '.join(present)}" + (f"; {offer}" if offer else "")
-            )
+    named = named_columns(experiment, source, list(types))
+    columns, settled = named.quantities, named.covariates
     names = {quantity: f"q{index}" for index, quantity in enumerate(columns)}
     selected = [
         f"{_unit(connection, source.unit, types[source.unit])} AS unit",
         f"CAST({_quoted(source.variant)} AS VARCHAR) AS variant",
         f"{_time(source.time, types)} AS happened",
-        f"{f'CAST({_quoted(cluster)} AS VARCHAR)' if cluster else 'NULL'} AS cluster",
+        f"{f'CAST({_quoted(named.cluster)} AS VARCHAR)' if named.cluster else 'NULL'} AS cluster",
         *(f"{_numeric(column, types[column])} AS {names[each]}" for each, column in columns.items()),
-        *(
-            f"CAST({_quoted(wanted[f'segment {segment}'])} AS VARCHAR) AS s{index}"
-            for index, segment in enumerate(experiment.segments)
-        ),
+        *(f"CAST({_quoted(column)} AS VARCHAR) AS s{i}" for i, column in enumerate(named.segments.values())),
         *(f"{_numeric(column, types[column])} AS z{i}" for i, column in enumerate(settled.values())),
     ]
     counted = {
@@ -291,12 +316,6 @@ def _time(column: str | None, types: Mapping[str, str]) -> str:
     return f"coalesce(TRY_CAST({text} AS DOUBLE), epoch(TRY_CAST({text} AS TIMESTAMPTZ)))"
 
 
-def _strays(count: int, one: str, many: str, example: object) -> str:
-    if count == 1:
-        return f"1 value that is not {one}: {example!r}"
-    return f"{count:,} values that are not {many}, such as {example!r}"
-
-
 def _check_texts(connection: duckdb.DuckDBPyConnection, what: str, column: str) -> None:
     text, number = _text(column), _numeric(column, "VARCHAR")
     _raise_strays(connection, what, column, f"{text} <> '' AND ({number} IS NULL OR NOT isfinite({number}))")
@@ -324,7 +343,7 @@ def _raise_strays(connection: duckdb.DuckDBPyConnection, what: str, column: str,
     ).fetchone() or (0, None)
     if count:
         raise DataError(
-            f"the column '{column}' ({what}) holds {_strays(count, 'a number', 'numbers', example)}. "
+            f"the column '{column}' ({what}) holds {strays(count, 'a number', 'numbers', example)}. "
             "Accepted: finite numbers, true, false, or empty for unknown"
         )
 
@@ -336,7 +355,7 @@ def _check_times(connection: duckdb.DuckDBPyConnection, column: str, types: Mapp
     ).fetchone() or (0, None)
     if wrong:
         raise DataError(
-            f"the time column '{column}' holds {_strays(wrong, 'a time', 'times', example)}. "
+            f"the time column '{column}' holds {strays(wrong, 'a time', 'times', example)}. "
             "Accepted: 2026-01-31 12:00:00, or seconds since 1970"
         )
 
@@ -347,7 +366,7 @@ def _check_variants(connection: duckdb.DuckDBPyConnection, experiment: Experimen
         "SELECT variant, count(*) FROM facts GROUP BY variant ORDER BY variant"
     ).fetchall()
     if not connection.execute("SELECT 1 FROM facts WHERE unit IS NOT NULL LIMIT 1").fetchone():
-        raise DataError("the table holds no rows with a unit; there is nothing to analyse")
+        raise no_units()
     for variant, _ in seen:
         if variant in known:
             continue
@@ -355,14 +374,7 @@ def _check_variants(connection: duckdb.DuckDBPyConnection, experiment: Experimen
             "SELECT count(*) FROM facts WHERE unit IS NOT NULL AND variant IS NOT DISTINCT FROM ?", [variant]
         ).fetchone() or (0,)
         if rows:
-            named = "no variant" if variant is None else f"the variant '{variant}'"
-            offer = nearest(str(variant), known)
-            raise DataError(
-                f"{rows:,} row{' has' if rows == 1 else 's have'} {named}, which the definition does not; "
-                f"it has: {', '.join(known)}"
-                + (f"; {offer}" if offer else "")
-                + ". Add it to `variants:`, or leave those rows out of the table"
-            )
+            raise unknown_variant(experiment, variant, rows)
 
 
 def frame_source(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> TableSource:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.counting import one
+from equipoise.measurement.refusals import other_than_yes_or_no, several_rows, window_without_times
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,12 +46,9 @@ def make_units(
     Metrics that make the same of the same share a column. Raises DataError where a window or an
     order is asked for, and no time tells.
     """
-    windows = [metric for metric in experiment.metrics if metric.window is not None]
-    if windows and not timed:
-        raise DataError(
-            f"{windows[0].name} has a window, and no time tells what lies within it; name the time column as "
-            "`source.time`"
-        )
+    if not timed and (refused := window_without_times(experiment)):
+        raise refused
+    windows = any(metric.window is not None for metric in experiment.metrics)
     if experiment.source is not None and experiment.source.grain == "unit":
         return _as_they_are(connection, experiment, metrics, names, settled), 0
     made: dict[str, str] = {}
@@ -87,8 +84,8 @@ def make_units(
     )
     if timed and altered:
         _settle(connection, ("variant", *settled))
-    if not timed and several:
-        _check_order(experiment, several)
+    if not timed and (refused := several_rows(experiment, several)):
+        raise refused
     return columns, int(crossed)
 
 
@@ -140,15 +137,6 @@ def _settle(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> No
     )
 
 
-def _check_order(experiment: Experiment, several: int) -> None:
-    for metric in experiment.metrics:
-        if metric.per_unit in ("first", "last"):
-            raise DataError(
-                f"{_counted(several, 'unit has', 'units have')} several rows, and {metric.name} takes the "
-                f"{metric.per_unit} of them; name the time column as `source.time`"
-            )
-
-
 def _aggregate(metric: Metric, column: str, timed: bool) -> str:
     # Without a time there is one row per unit wherever order would matter (checked), so any of them will do.
     how = metric.per_unit if timed or metric.per_unit not in ("first", "last") else "max"
@@ -176,11 +164,4 @@ def check_yes_or_no(
             f"SELECT count(DISTINCT unit), min({column}) FROM {table} WHERE {column} NOT IN (0, 1)",
         )
         if wrong:
-            raise DataError(
-                f"{metric.name} is a proportion of {metric.of}, and {_counted(wrong, 'unit has', 'units have')} "
-                f"another value than 0 or 1, such as {example:g}. Use `kind: mean`, or record true and false"
-            )
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
+            raise other_than_yes_or_no(metric, wrong, example)

@@ -1,0 +1,242 @@
+"""Measure an Ibis table: the same `Measurement` as from a file, counted where the rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.metric import Metric
+from equipoise.measurement.daily import DAY
+from equipoise.measurement.parts import MOST_VALUES
+from equipoise.measurement.refusals import other_than_yes_or_no
+from equipoise.measurement.tables import covariate_names
+from equipoise.measurement.tally import EntryDay, Measurement, SegmentTallies, Tally
+from equipoise.measurement.warehouse.asking import answer, engine, keep, number, one_row
+from equipoise.measurement.warehouse.counting import Counted, Covariate, capped, held, tallies_by, valued
+from equipoise.measurement.warehouse.daily import daily
+from equipoise.measurement.warehouse.facts import Facts, facts_of
+from equipoise.measurement.warehouse.quantiles import quantile_tallies, readings_of
+from equipoise.measurement.warehouse.units import enrolled, units_of
+from equipoise.stats.estimate import NotEstimable
+from equipoise.stats.moments import Moments, PairMoments
+
+if TYPE_CHECKING:
+    from ibis.expr.types import Table
+
+__all__ = ["measure_relation"]
+
+
+def measure_relation(experiment: Experiment, relation: Table) -> Measurement:
+    """Measure a table of any engine that Ibis speaks to; no row leaves it, only counts and moments.
+
+    The engine is read once: the columns that count are kept in a temporary table, and dropped in the end.
+    Sums may differ from another engine's in the last digits, because they are added in another order.
+    Raises DataError for columns and values that are not as declared, and for what the engine cannot do.
+    """
+    with ExitStack() as kept_tables:
+        return _measured(experiment, relation, kept_tables)
+
+
+def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack) -> Measurement:
+    metrics = [metric for metric in experiment.metrics if metric.kind != "quantile"]
+    segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
+    covariates = {name: f"z{index}" for index, name in enumerate(covariate_names(experiment))}
+    facts = facts_of(experiment, relation, kept_tables)
+    found = units_of(experiment, facts, metrics, [*segments.values(), *covariates.values()], kept_tables)
+    everyone, enrolment = enrolled(found.table, experiment.plan, facts.last, timed=facts.timed)
+    kept = facts.timed and experiment.plan.crossed == "first_seen"
+    stayed = everyone.filter(~everyone.crossed)
+    whole = everyone if kept else stayed
+    known = _covariates(whole, covariates)
+    counted = [
+        Counted(metric=metric, index=index, covariates=tuple(known[name] for name in metric.covariates))
+        for index, metric in enumerate(metrics)
+    ]
+    whole = valued(whole, counted, facts.last)
+    _check_yes_or_no(whole, counted)
+    whole, caps = capped(whole, counted)
+    arms = [variant.name for variant in experiment.variants]
+    sizes = {
+        row["variant"]: row
+        for row in answer(
+            whole.group_by("variant").aggregate(units=whole.count(), clusters=whole.cluster.nunique())
+        )
+    }
+    clusters = None
+    if experiment.cluster:
+        clusters = {arm: sizes[arm]["clusters"] if arm in sizes else 0 for arm in arms}
+    of = {each.metric.name: each for each in counted}
+    read = _Reader(experiment, facts, whole, of, arms, segments, clusters, kept_tables)
+    tallies = read.tallies(experiment.metrics)
+    primary = experiment.primary
+    return Measurement(
+        source=f"{_called(relation)} in {engine(relation)}",
+        rows=facts.rows,
+        units={arm: sizes[arm]["units"] if arm in sizes else 0 for arm in arms},
+        crossed=found.crossed,
+        kept=kept,
+        rows_without_unit=facts.without_unit,
+        clusters=clusters,
+        first=facts.first,
+        last=facts.last,
+        tallies={metric.name: tallies[metric.name][""] for metric in experiment.metrics},
+        critical_segments=tuple(
+            read.within(experiment.metric(each.metric), each.attribute, [each.value])[each.value]
+            for each in experiment.critical_segments
+        ),
+        enrolment=enrolment,
+        caps=caps,
+        segments=tuple(read.segment(primary, attribute) for attribute in segments),
+        otherwise=tallies_by(
+            held(
+                valued(stayed if kept else everyone, [of[primary.name]], facts.last), of[primary.name], caps
+            ),
+            [of[primary.name]],
+            arms,
+            clusters=clusters,
+        )[primary.name][""]
+        if primary.name in of and found.crossed and facts.timed
+        else {},
+        entry_days=_entry_days(whole, of[primary.name], arms)
+        if primary.name in of and facts.timed and clusters is None
+        else (),
+        daily=daily(facts, whole, primary, arms),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Tallies of metrics of every kind, for the whole and for parts."""
+
+    experiment: Experiment
+    facts: Facts
+    units: Table
+    counted: Mapping[str, Counted]
+    arms: Sequence[str]
+    segments: Mapping[str, str]
+    clusters: Mapping[str, int] | None
+    kept: ExitStack
+    readings: dict[str, Table] = field(default_factory=dict)
+
+    def tallies(
+        self, metrics: Sequence[Metric], by: str | None = None, among: Sequence[str] | None = None
+    ) -> dict[str, dict[str, dict[str, Tally]]]:
+        """The tallies of metrics by metric, part and arm, of units that have one of the values, where such are given."""
+
+        def part(table: Table) -> Table:
+            return table if among is None else table.filter(table[by].isin(list(among)))
+
+        found = tallies_by(
+            part(self.units),
+            [self.counted[metric.name] for metric in metrics if metric.name in self.counted],
+            self.arms,
+            clusters=self.clusters,
+            by=by,
+        )
+        for metric in metrics:
+            if metric.kind == "quantile":
+                found[metric.name] = quantile_tallies(
+                    part(self._readings(metric)), part(self.units), metric, self.arms, self.facts.last, by
+                )
+        return found
+
+    def within(self, metric: Metric, attribute: str, values: Sequence[str]) -> dict[str, Mapping[str, Tally]]:
+        """One metric by value of an attribute; no units where nobody has the value."""
+        found = self.tallies([metric], self.segments[attribute], values)[metric.name] if values else {}
+        return {value: found.get(value) or self._nobody(metric) for value in values}
+
+    def segment(self, metric: Metric, attribute: str) -> SegmentTallies:
+        """One metric by the most frequent values of an attribute; units of which it is not known are in no part."""
+        column = self.segments[attribute]
+        known = self.units.filter(self.units[column].notnull())
+        rows = answer(known.group_by(column).aggregate(size=lambda t: t.count()))
+        values = [row[column] for row in sorted(rows, key=lambda row: (-row["size"], row[column]))]
+        shown = values[:MOST_VALUES]
+        return SegmentTallies(attribute, self.within(metric, attribute, shown), len(values) - len(shown))
+
+    def _nobody(self, metric: Metric) -> dict[str, Tally]:
+        if metric.kind == "quantile":
+            empty = Tally(units=0, missing=0, quantile=NotEstimable("there are no readings"))
+        else:
+            ratio = metric.kind == "ratio"
+            empty = Tally(
+                units=0,
+                missing=0,
+                moments=None if ratio else Moments.zero(),
+                pairs=PairMoments.zero() if ratio or self.clusters is not None else None,
+            )
+        return dict.fromkeys(self.arms, empty)
+
+    def _readings(self, metric: Metric) -> Table:
+        """A metric's readings, made once."""
+        if metric.name not in self.readings:
+            table = readings_of(
+                self.facts,
+                self.units,
+                metric,
+                clustered=self.clusters is not None,
+                settled=tuple(self.segments.values()),
+            )
+            self.readings[metric.name] = keep(table, self.kept)
+        return self.readings[metric.name]
+
+
+def _entry_days(units: Table, counted: Counted, arms: Sequence[str]) -> tuple[EntryDay, ...]:
+    """The primary by whole days since the first unit came in, without covariates."""
+    start = one_row(units.aggregate(start=units.since.min()))["start"]
+    if start is None:
+        return ()
+    day = ((units.since - number(start)) / number(DAY)).floor().cast("int64")
+    found = tallies_by(units, [replace(counted, covariates=())], arms, clusters=None, by=day)
+    return tuple(EntryDay(each, tallies) for each, tallies in found[counted.metric.name].items())
+
+
+def _called(relation: Table) -> str:
+    """What a reader of the report knows the relation by."""
+    from ibis.expr.operations import DatabaseTable
+
+    node = relation.op()
+    return f"the table {node.name}" if isinstance(node, DatabaseTable) else "a query"
+
+
+def _covariates(units: Table, columns: Mapping[str, str]) -> dict[str, Covariate]:
+    """What stands for a covariate where it is unknown: a fill near the values keeps the digits."""
+    if not columns:
+        return {}
+    told = one_row(
+        units.aggregate(
+            units=units.count(),
+            **{f"mean_{name}": units[name].mean() for name in columns.values()},
+            **{f"known_{name}": units[name].count() for name in columns.values()},
+        )
+    )
+    return {
+        name: Covariate(
+            column=column,
+            mean=told[f"mean_{column}"] or 0.0,
+            unknown=1.0 - told[f"known_{column}"] / told["units"] if told["units"] else 0.0,
+            full=told[f"known_{column}"] == told["units"],
+        )
+        for name, column in columns.items()
+    }
+
+
+def _check_yes_or_no(units: Table, counted: Sequence[Counted]) -> None:
+    """What was recorded was checked before; two yeses of one unit may add up to 2."""
+    proportions = [each for each in counted if each.metric.kind == "proportion"]
+    if not proportions:
+        return
+    others = {each.index: units[f"m{each.index}_x"] for each in proportions}
+    wrong = {index: (value != 0) & (value != 1) for index, value in others.items()}
+    told = one_row(
+        units.aggregate(
+            **{f"others_{index}": units.count(where=each) for index, each in wrong.items()},
+            **{f"other_{index}": others[index].min(where=each) for index, each in wrong.items()},
+        )
+    )
+    for each in proportions:
+        if told[f"others_{each.index}"]:
+            raise other_than_yes_or_no(each.metric, told[f"others_{each.index}"], told[f"other_{each.index}"])

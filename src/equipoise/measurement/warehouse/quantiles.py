@@ -1,0 +1,128 @@
+"""The exact quantile of all readings of an arm's units, with the variance of its unit or cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from equipoise.experiment.metric import Metric
+from equipoise.measurement.tally import Tally
+from equipoise.measurement.warehouse.asking import answer, by_sample, number
+from equipoise.measurement.warehouse.counting import ripe, with_part
+from equipoise.measurement.warehouse.facts import Facts
+from equipoise.measurement.warehouse.ranks import at_ranks, brackets, rank
+from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_levels
+from equipoise.stats.estimate import NotEstimable
+from equipoise.stats.moments import PairMoments
+from equipoise.stats.normal import critical
+
+if TYPE_CHECKING:
+    from ibis.expr.types import Table
+
+__all__ = ["quantile_tallies", "readings_of"]
+
+
+def readings_of(
+    facts: Facts, units: Table, metric: Metric, *, clustered: bool, settled: Sequence[str]
+) -> Table:
+    """Every reading that counts: `variant`, `unit`, `block` (whose variance it shares), `value`, and segments."""
+    counted = units.filter(ripe(units, metric, facts.last)).select(
+        "unit", "variant", "since", *settled, block=units.cluster if clustered else units.unit
+    )
+    told = facts.table.select("unit", "happened", value=facts.names[metric.of])
+    rows = told.filter(told.value.notnull()).join(counted, "unit")
+    if metric.window is not None:
+        rows = rows.filter(rows.happened < rows.since + number(metric.window))
+    return rows.select("variant", "unit", "block", "value", *settled)
+
+
+def quantile_tallies(
+    readings: Table,
+    units: Table,
+    metric: Metric,
+    arms: Sequence[str],
+    last: float | None,
+    by: str | None = None,
+) -> dict[str, dict[str, Tally]]:
+    """A quantile metric by part and arm, out of its readings; without `by` there is one part, called ''."""
+    everyone = with_part(units, by)
+    sizes = {
+        (row["part"], row["variant"]): row
+        for row in answer(
+            everyone.group_by("part", "variant").aggregate(
+                units=everyone.count(), mature=everyone.count(where=ripe(everyone, metric, last))
+            )
+        )
+    }
+    parted = with_part(readings, by)
+    # An arm's name has no space in it, so that the last one stands between part and arm.
+    found = _quantiles(parted.mutate(sample=parted.part + " " + parted.variant), metric.q or 0.5)
+    result: dict[str, dict[str, Tally]] = {}
+    for part in sorted({part for part, _ in sizes} | (set() if by else {""})):
+        result[part] = {}
+        for arm in arms:
+            size = sizes.get((part, arm), {"units": 0, "mature": 0})
+            seen, quantile = found.get(f"{part} {arm}", (0, NotEstimable("there are no readings")))
+            result[part][arm] = Tally(
+                units=seen,
+                missing=size["mature"] - seen,
+                immature=size["units"] - size["mature"],
+                quantile=quantile,
+            )
+    return result
+
+
+def _quantiles(readings: Table, q: float) -> dict[str, tuple[int, QuantileSummary | NotEstimable]]:
+    """By sample, how many units it has readings of, and its quantile."""
+    within = brackets(readings)
+    if not within:
+        return {}
+    values = at_ranks(readings, {sample: rank(q, each.count) for sample, each in within.items()}, within)
+    blocks = _share_below(readings, values)
+    levels = {sample: quantile_levels(q, moments) for sample, (_, moments) in blocks.items()}
+    asked = {sample: pair for sample, pair in levels.items() if not isinstance(pair, NotEstimable)}
+    low, high = (
+        at_ranks(
+            readings, {each: rank(pair[side], within[each].count) for each, pair in asked.items()}, within
+        )
+        for side in (0, 1)
+    )
+    result: dict[str, tuple[int, QuantileSummary | NotEstimable]] = {}
+    for sample, (seen, moments) in blocks.items():
+        level = levels[sample]
+        if isinstance(level, NotEstimable):
+            result[sample] = seen, level
+        elif high[sample] <= low[sample]:
+            result[sample] = seen, NotEstimable("the readings do not vary around the quantile")
+        else:
+            error = (high[sample] - low[sample]) / (2.0 * critical(0.025))
+            result[sample] = seen, QuantileSummary(q, moments.n, values[sample], error)
+    return result
+
+
+def _share_below(readings: Table, values: Mapping[str, float]) -> dict[str, tuple[int, PairMoments]]:
+    """By sample its units and, of each block, how many readings it has at or below the quantile, of how many."""
+    rows = readings.mutate(
+        below=(readings.value <= by_sample(readings, values)).ifelse(number(1.0), number(0.0))
+    )
+    blocks = rows.group_by("sample", "block").aggregate(
+        a=rows.below.sum(), b=rows.count().cast("float64"), units=rows.unit.nunique()
+    )
+    found = blocks.group_by("sample").aggregate(
+        n=blocks.count(),
+        units=blocks.units.sum(),
+        a=blocks.a.mean(),
+        b=blocks.b.mean(),
+        aa=blocks.a.var(how="pop"),
+        bb=blocks.b.var(how="pop"),
+        ab=blocks.a.cov(blocks.b, how="pop"),
+    )
+    return {
+        row["sample"]: (
+            int(row["units"]),
+            PairMoments(
+                row["n"], row["a"], row["b"], row["aa"] * row["n"], row["bb"] * row["n"], row["ab"] * row["n"]
+            ),
+        )
+        for row in answer(found)
+    }

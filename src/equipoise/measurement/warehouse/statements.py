@@ -1,0 +1,61 @@
+"""The statements that a read-out runs in a warehouse, to be read before it is let in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from equipoise.experiment.definition import Experiment
+from equipoise.measurement.tables import covariate_names, implied_source, named_columns
+from equipoise.measurement.warehouse.counting import (
+    Counted,
+    cluster_moments,
+    cluster_sums,
+    moments,
+    valued,
+    with_part,
+)
+from equipoise.measurement.warehouse.facts import Facts, typed
+from equipoise.measurement.warehouse.units import per_unit
+
+if TYPE_CHECKING:
+    from ibis.expr.types import Table
+
+__all__ = ["statements"]
+
+
+def statements(experiment: Experiment, relation: Table, dialect: str) -> dict[str, str]:
+    """The chief statements in an engine's dialect, in their order: what each is for, and its SQL.
+
+    `relation` may be `ibis.table(schema, name=…)`, which is connected to nothing. `facts` and `units` are
+    temporary tables made by the first two. Beside these there are checks of values, a look-up of who came first
+    for units whose rows differ in it, counts in buckets for quantiles, and the same moments for each segment;
+    the condition of a window holds the time of the last row, which is known only then.
+
+    Raises DataError for columns that are not there or cannot be read, as the read-out does.
+    """
+    import ibis
+
+    getattr(ibis, dialect)  # which makes the dialect's options known
+    source = experiment.source or implied_source(experiment, list(relation.columns))
+    named = named_columns(experiment, source, list(relation.columns))
+    metrics = [metric for metric in experiment.metrics if metric.kind != "quantile"]
+    read = typed(relation, source, named, dialect)
+    facts = Facts(
+        table=ibis.table(read.schema(), name="facts"),
+        names={quantity: f"q{index}" for index, quantity in enumerate(named.quantities)},
+        timed=source.time is not None,
+        rows=0,
+        without_unit=0,
+        first=None,
+        last=None,
+    )
+    settled = [f"s{index}" for index in range(len(experiment.segments))]
+    settled += [f"z{index}" for index in range(len(covariate_names(experiment)))]
+    grouped = per_unit(experiment, facts, metrics, settled)
+    counted = [Counted(metric=metric, index=index) for index, metric in enumerate(metrics)]
+    units = with_part(valued(ibis.table(grouped.schema(), name="units"), counted, None))
+    clustered = experiment.cluster is not None
+    shown = {"facts": read, "units": grouped, "moments": moments(units, counted, clustered=clustered)}
+    if clustered:
+        shown["clusters"] = cluster_moments(cluster_sums(units, counted), counted)
+    return {name: str(ibis.to_sql(query, dialect=dialect)) for name, query in shown.items()}

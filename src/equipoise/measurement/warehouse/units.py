@@ -1,0 +1,170 @@
+"""`facts` → one row per unit: its arm, its values, and what was settled at its first exposure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from equipoise.experiment.definition import Experiment, PlanSettings
+from equipoise.experiment.metric import Metric
+from equipoise.measurement.refusals import several_rows, window_without_times
+from equipoise.measurement.tally import Enrolment
+from equipoise.measurement.warehouse.asking import keep, number, one_row
+from equipoise.measurement.warehouse.facts import Facts
+
+if TYPE_CHECKING:
+    from ibis.expr.types import Table, Value
+
+__all__ = ["Units", "enrolled", "per_unit", "units_of"]
+
+_FIRST, _LAST = "first", "last"
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """One row per unit, and how many of them were seen in several variants.
+
+    Columns: `unit`, `variant`, `crossed`, `since`, `cluster`, segments `s0 …`, covariates `z0 …`, and of the
+    metric with number i among those that are no quantiles `m{i}_x`, and `m{i}_y` for a ratio.
+    """
+
+    table: Table
+    crossed: int
+
+
+def units_of(
+    experiment: Experiment, facts: Facts, metrics: Sequence[Metric], settled: Sequence[str], kept: ExitStack
+) -> Units:
+    """Make one row per unit and keep it where the rows are; `settled` columns hold at the first exposure.
+
+    Raises DataError where an order is asked for that no time tells.
+    """
+    if not facts.timed and (refused := window_without_times(experiment)):
+        raise refused
+    table = keep(per_unit(experiment, facts, metrics, settled), kept)
+    ordered = _ordered(facts, metrics, settled)
+    told = one_row(
+        table.aggregate(
+            crossed=table.count(where=table.crossed),
+            several=table.count(where=table.told > 1),
+            **{f"moved_{name}": table.count(where=table[f"{name}_changes"]) for name in ordered},
+        )
+    )
+    if not facts.timed and (refused := several_rows(experiment, told["several"])):
+        raise refused
+    moved = {name: each for name, each in ordered.items() if told[f"moved_{name}"]}
+    return Units(keep(_in_order(table, facts, moved), kept) if moved else table, told["crossed"])
+
+
+def per_unit(
+    experiment: Experiment, facts: Facts, metrics: Sequence[Metric], settled: Sequence[str]
+) -> Table:
+    """The grouping by unit. What has an order stands as its least value, beside whether it changes at all.
+
+    Who came first is looked up afterwards, and only for those few units.
+    """
+    rows = facts.table.filter(facts.table.unit.notnull())
+    if any(metric.window is not None for metric in experiment.metrics):
+        entries = rows.group_by("unit").aggregate(entered=lambda t: t.happened.min())
+        rows = rows.join(entries, "unit")
+    columns: dict[str, Value] = {
+        "variant": rows.variant.min(),
+        "crossed": rows.variant.min() != rows.variant.max(),
+        "since": rows.happened.min(),
+        "told": rows.count(),
+        "cluster": rows.cluster.min(),
+    }
+    for i, metric in enumerate(metrics):
+        for part, quantity in zip("xy", metric.quantities, strict=False):
+            value = rows[facts.names[quantity]]
+            if metric.window is not None:
+                value = (rows.happened < rows.entered + number(metric.window)).ifelse(value, None)
+            columns[f"m{i}_{part}"] = _reduced(metric.per_unit, value)
+            columns |= _change(f"m{i}_{part}", value) if metric.per_unit in (_FIRST, _LAST) else {}
+    for name in settled:
+        columns[name] = rows[name].min() if facts.timed else rows[name].max()
+        columns |= _change(name, rows[name])
+    columns |= _change("variant", rows.variant)
+    table = rows.group_by("unit").aggregate(**columns)
+    # A unit without a cluster is one of its own.
+    return table.mutate(cluster=table.cluster.coalesce("unit " + table.unit)) if experiment.cluster else table
+
+
+def _reduced(rule: str, value: Value) -> Value:
+    if rule in ("all", "min"):
+        return value.min()
+    if rule in ("mean", "sum"):
+        return value.mean() if rule == "mean" else value.sum()
+    return value.max()
+
+
+def _change(name: str, value: Value) -> dict[str, Value]:
+    return {f"{name}_changes": (value.min() != value.max()).fill_null(False)}
+
+
+def _ordered(
+    facts: Facts, metrics: Sequence[Metric], settled: Sequence[str]
+) -> Mapping[str, tuple[str, str, float | None]]:
+    """Each column of units whose value depends on the order: of which fact, the first or the last, within what."""
+    if not facts.timed:
+        return {}
+    ordered: dict[str, tuple[str, str, float | None]] = {
+        name: (name, _FIRST, None) for name in ("variant", *settled)
+    }
+    for i, metric in enumerate(metrics):
+        if metric.per_unit in (_FIRST, _LAST):
+            for part, quantity in zip("xy", metric.quantities, strict=False):
+                ordered[f"m{i}_{part}"] = (facts.names[quantity], metric.per_unit, metric.window)
+    return ordered
+
+
+def _in_order(units: Table, facts: Facts, moved: Mapping[str, tuple[str, str, float | None]]) -> Table:
+    """The columns as they were first or last, where they change; of one moment the least, or the greatest."""
+    import ibis
+
+    changing = units.filter(ibis.or_(*(units[f"{name}_changes"] for name in moved))).select("unit", "since")
+    rows = facts.table.join(changing, "unit")
+    moments: dict[str, Value] = {}
+    for name, (column, which, window) in moved.items():
+        told = rows[column].notnull()
+        if window is not None:
+            told = told & (rows.happened < rows.since + number(window))
+        moments[f"{name}_at"] = _picked(which, rows.happened, told)
+    dated = rows.join(rows.group_by("unit").aggregate(**moments), "unit")
+    settled = dated.group_by("unit").aggregate(
+        **{
+            f"{name}_settled": _picked(which, dated[column], dated.happened == dated[f"{name}_at"])
+            for name, (column, which, _) in moved.items()
+        }
+    )
+    joined = units.left_join(settled, "unit")
+    return joined.select(
+        *(
+            joined[f"{each}_settled"].coalesce(joined[each]).name(each) if each in moved else joined[each]
+            for each in units.columns
+        )
+    )
+
+
+def _picked(which: str, column: Value, where: Value) -> Value:
+    return column.min(where=where) if which == _FIRST else column.max(where=where)
+
+
+def enrolled(units: Table, plan: PlanSettings, last: float | None, *, timed: bool) -> tuple[Table, Enrolment]:
+    """Those who entered after the burn-in and, if declared, in whole cycles; and how many did not."""
+    if not timed or last is None or not (plan.burn_in or plan.whole_cycles):
+        return units, Enrolment()
+    start = one_row(units.aggregate(start=units.since.min()))["start"]
+    begin = start + plan.burn_in
+    cycles = None
+    counts = units.since >= number(begin)
+    late = units.count(where=units.since.isnull())
+    if plan.whole_cycles and plan.cycle:
+        cycles = max(0, int((last - begin) / plan.cycle))
+        end = number(begin + cycles * plan.cycle)
+        late = units.count(where=counts & (units.since >= end))
+        counts = counts & (units.since < end)
+    told = one_row(units.aggregate(early=units.count(where=units.since < number(begin)), late=late))
+    return units.filter(counts), Enrolment(told["early"], told["late"], cycles)

@@ -1,0 +1,69 @@
+"""The statements that run in a warehouse, as files that anybody may read before letting them in.
+
+A change of them is made on purpose: `python tests/vectors/test_warehouse_sql.py` writes them anew.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import ibis
+import pytest
+
+from equipoise.experiment.reading import load_experiment
+from equipoise.measurement.warehouse.statements import statements
+
+FOLDER = Path(__file__).parent / "sql"
+DIALECTS = ("duckdb", "postgres", "pyspark", "datafusion")
+DEFINITION = """
+name: shown
+hypothesis: What runs in a warehouse can be read beforehand.
+unit: {type: user}
+cluster: team
+variants: {control: {}, b: {}}
+segments: [tier]
+metrics:
+  resolved: {priority: primary, kind: proportion, of: outcome.resolved, better: higher}
+  cost: {kind: mean, of: turn.cost_usd, better: lower, per_unit: sum}
+  cost_per_turn: {kind: ratio, of: turn.cost_usd, per: outcome.turns, better: lower}
+source:
+  connection: env:WAREHOUSE
+  table: analytics.turns
+  unit: user_id
+  variant: arm
+  time: at
+  columns: {outcome.resolved: resolved, turn.cost_usd: cost, outcome.turns: turns, tier: tier, team: team}
+"""
+SCHEMA = {
+    "user_id": "int64",
+    "arm": "string",
+    "at": "timestamp",
+    "resolved": "boolean",
+    "cost": "decimal(12, 6)",
+    "turns": "int32",
+    "tier": "string",
+    "team": "string",
+    "prompt": "string",
+}
+
+
+def shown(dialect: str, folder: Path) -> str:
+    (folder / "shown.yaml").write_text(DEFINITION, encoding="utf-8")
+    relation = ibis.table(SCHEMA, name="turns", database="analytics")
+    found = statements(load_experiment(folder / "shown.yaml"), relation, dialect)
+    return "\n\n".join(f"-- {name}\n{query}" for name, query in found.items()) + "\n"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_statements_are_those_in_the_files(dialect, tmp_path):
+    """Facts, units, moments and clusters in each dialect, to the letter; the text of prompts is in none of them."""
+    text = shown(dialect, tmp_path)
+    assert text == (FOLDER / f"{dialect}.sql").read_text(encoding="utf-8")
+    assert "prompt" not in text
+
+
+if __name__ == "__main__":
+    for each in DIALECTS:
+        with tempfile.TemporaryDirectory() as place:
+            (FOLDER / f"{each}.sql").write_text(shown(each, Path(place)), encoding="utf-8")
