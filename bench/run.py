@@ -14,6 +14,7 @@ ALL = (
     "sequential",
     "readout",
     "readout_turns",
+    "readout_warehouse",
     "outbox",
     "readout_log",
     "safety",

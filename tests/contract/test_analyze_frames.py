@@ -128,7 +128,7 @@ def test_what_is_no_table_is_refused(experiment, table):
     said = str(refused.value)
     assert said.startswith(f"a {type(table).__name__} cannot be read as a table: ")
     assert said.endswith(
-        "Accepted: an Arrow table, a pandas or Polars frame, a DuckDB relation, or the path of a file"
+        "Accepted: an Arrow table, a pandas or Polars frame, a DuckDB relation, an Ibis table, or the path of a file"
     )
 
 

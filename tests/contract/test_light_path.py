@@ -8,7 +8,7 @@ import sys
 import pytest
 
 TAKEN = ("numpy", "scipy", "duckdb", "pyarrow", "jinja2", "markupsafe", "pandas", "polars")
-HEAVY = ("numpy", "duckdb", "scipy", "pyarrow", "aiohttp", "starlette", "openai", "openfeature")
+HEAVY = ("numpy", "ibis", "duckdb", "scipy", "pyarrow", "aiohttp", "starlette", "openai", "openfeature")
 WITHOUT = f"import sys; sys.modules.update(dict.fromkeys({TAKEN!r})); "
 
 

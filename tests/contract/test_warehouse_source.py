@@ -15,7 +15,7 @@ from equipoise import analyze, load_experiment
 from equipoise.conduct.look import look
 from equipoise.conduct.register import register
 from equipoise.conduct.verify import verify
-from equipoise.errors import DataError, DefinitionError, UsageError
+from equipoise.errors import DataError, DefinitionError, MissingExtraError, UsageError
 from equipoise.events.log import MemoryLog
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -117,6 +117,15 @@ def test_what_is_not_there_is_refused_without_the_password(filled, tmp_path):
     text = said(lambda: analyze(absent, variable={"SHOP": filled.url}.get), DataError)
     assert text.startswith("postgres has no table 'analytics.nowhere' for this user: ")
     assert text.endswith(". Check `source.table`")
+
+
+def test_without_the_extra_the_line_that_installs_it_is_told(tmp_path, monkeypatch):
+    """A warehouse in the definition and no Ibis: one sentence."""
+    experiment = load_experiment(definition(tmp_path, "env:SHOP"))
+    monkeypatch.setitem(sys.modules, "ibis", None)
+    assert said(lambda: analyze(experiment), MissingExtraError) == (
+        "`source.connection` needs the 'warehouse' extra. Install it: pip install 'equipoise[warehouse]'"
+    )
 
 
 def test_an_address_in_the_file_may_hold_no_password(tmp_path):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from equipoise.errors import DataError
-from equipoise.measurement.warehouse.ranks import at_ranks, brackets, rank
+from equipoise.measurement.warehouse.ranks import Ranks, rank
 
 SHAPES = {
     "uniform": lambda rng: rng.random(),
@@ -30,12 +30,10 @@ def test_the_value_at_a_rank_is_the_sorted_one(shape):
     rows = [{"sample": arm, "value": value} for arm, of in values.items() for value in of]
     rng.shuffle(rows)
     table = ibis.duckdb.connect().create_table("t", pa.Table.from_pylist(rows))
-    within = brackets(table)
+    ranks = Ranks(table)
     for q in (0.001, 0.25, 0.5, 0.95, 0.999):
         wanted = {arm: rank(q, len(of)) for arm, of in values.items()}
-        assert at_ranks(table, wanted, within) == {
-            arm: sorted(of)[wanted[arm] - 1] for arm, of in values.items()
-        }
+        assert ranks.at(wanted) == {arm: sorted(of)[wanted[arm] - 1] for arm, of in values.items()}
 
 
 def test_values_that_no_bucket_tells_apart_are_refused():
@@ -44,7 +42,7 @@ def test_values_that_no_bucket_tells_apart_are_refused():
         "t", pa.table({"sample": ["b"] * 3, "value": [5e-324, 1e-323, 1e-323]})
     )
     with pytest.raises(DataError) as refused:
-        at_ranks(table, {"b": 2}, brackets(table))
+        Ranks(table).at({"b": 2})
     assert str(refused.value) == (
         "the engine cannot tell 5e-324 and 1e-323 apart, and a quantile lies between them. "
         "Record the values in a smaller unit"
@@ -55,10 +53,10 @@ def test_a_table_that_changes_while_it_is_counted_is_refused():
     """The bracket says three values, the buckets hold two: someone wrote in between."""
     connection = ibis.duckdb.connect()
     table = connection.create_table("t", pa.table({"sample": ["b"] * 3, "value": [1.0, 2.0, 3.0]}))
-    within = brackets(table)
+    ranks = Ranks(table)
     connection.raw_sql("DELETE FROM t WHERE value = 2")
     with pytest.raises(DataError) as refused:
-        at_ranks(table, {"b": 2}, within)
+        ranks.at({"b": 2})
     assert str(refused.value) == (
         "the engine counts 2 values from 1.0 to 3.0, and counted 3 before; a quantile of them cannot be told exactly"
     )

@@ -61,7 +61,7 @@ def open_table(connection: duckdb.DuckDBPyConnection, table: str | Path | Any, f
     except Exception as error:  # noqa: BLE001 - each kind of frame fails in its own way
         raise DataError(
             f"a {type(table).__name__} cannot be read as a table: {_first_line(error)}. Accepted: an Arrow table, "
-            "a pandas or Polars frame, a DuckDB relation, or the path of a file"
+            "a pandas or Polars frame, a DuckDB relation, an Ibis table, or the path of a file"
         ) from None
     return f"a {type(table).__module__.split('.')[0]} {type(table).__name__}"
 

@@ -12,7 +12,7 @@ from equipoise.measurement.counting import FEW_CLUSTERS
 from equipoise.measurement.refusals import check_finite
 from equipoise.measurement.tally import Cap, ClusterTotals, Tally
 from equipoise.measurement.warehouse.asking import answer, number, one_row
-from equipoise.measurement.warehouse.ranks import at_ranks, brackets, rank
+from equipoise.measurement.warehouse.ranks import Ranks, rank
 from equipoise.stats.covariates.cross_moments import CrossMoments
 from equipoise.stats.moments import Moments, PairMoments
 
@@ -105,10 +105,10 @@ def capped(units: Table, counted: Sequence[Counted]) -> tuple[Table, dict[str, C
         if q is None:
             continue
         values = units.filter(x.notnull()).select(sample=_text(""), value=x)
-        within = brackets(values)
-        if not within:
+        ranks = Ranks(values)
+        if not ranks.whole:
             continue
-        value = at_ranks(values, {"": rank(q, within[""].count)}, within)[""]
+        value = ranks.at({"": rank(q, ranks.whole[""].count)})[""]
         above = one_row(units.aggregate(above=units.count(where=x > number(value))))["above"]
         caps[each.metric.name] = Cap(q, value, above)
         units = held(units, each, caps)

@@ -10,7 +10,7 @@ from equipoise.measurement.daily import DAY, FEWEST_DAYS, adds_up, by_day, first
 from equipoise.measurement.tally import Daily
 from equipoise.measurement.warehouse.asking import answer, number
 from equipoise.measurement.warehouse.facts import Facts
-from equipoise.measurement.warehouse.ranks import at_ranks, brackets, rank
+from equipoise.measurement.warehouse.ranks import Ranks, rank
 
 if TYPE_CHECKING:
     from ibis.expr.types import Table
@@ -25,10 +25,9 @@ def daily(facts: Facts, units: Table, metric: Metric, arms: Sequence[str]) -> Da
     if facts.last is None or not adds_up(metric):
         return None
     spans = units.select(sample=ibis.literal("", "string"), value=number(facts.last) - units.since)
-    within = brackets(spans)
-    days = whole_days(
-        metric, at_ranks(spans, {"": rank(0.5, within[""].count)}, within)[""] if within else None
-    )
+    ranks = Ranks(spans)
+    had = ranks.at({"": rank(0.5, ranks.whole[""].count)})[""] if ranks.whole else None
+    days = whole_days(metric, had)
     if days < FEWEST_DAYS:
         return Daily(days)
     rows = answer(_by_day(facts, units, metric, days))

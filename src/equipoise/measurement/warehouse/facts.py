@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from equipoise.measurement.tables import NamedColumns, implied_source, named_col
 from equipoise.measurement.warehouse.asking import answer, engine, keep, number, one_row
 
 if TYPE_CHECKING:
+    from ibis.expr.datatypes import DataType
     from ibis.expr.types import Table, Value
 
-__all__ = ["Facts", "check_digits", "facts_of", "typed"]
+__all__ = ["Facts", "facts_of", "typed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +48,21 @@ def facts_of(experiment: Experiment, relation: Table, kept: ExitStack) -> Facts:
     named = named_columns(experiment, source, list(relation.columns))
     table = keep(typed(relation, source, named, engine(relation)), kept)
     names = {quantity: f"q{index}" for index, quantity in enumerate(named.quantities)}
+    labels = [*zip(map(str, named.quantities), names.values(), named.quantities.values(), strict=True)]
+    labels += [(name, f"z{i}", column) for i, (name, column) in enumerate(named.covariates.items())]
+    kinds = {name: relation[column].type() for _, name, column in labels}
+    kinds |= {"happened": relation[source.time].type()} if source.time else {}
     told = one_row(
         table.aggregate(
             rows=table.count(),
             without_unit=table.count(where=table.unit.isnull()),
             first=table.happened.min(),
             last=table.happened.max(),
-            **_checks(experiment, table, names, len(named.covariates)),
+            **_checks(experiment, table, names, [name for name, kind in kinds.items() if not _finite(kind)]),
         )
     )
-    check_digits(engine(relation), told["trial_share"], (told["trial_variance"], told["trial_covariance"]))
-    labels = [*zip(map(str, named.quantities), names.values(), named.quantities.values(), strict=True)]
-    labels += [(name, f"z{i}", column) for i, (name, column) in enumerate(named.covariates.items())]
     for label, name, column in labels:
-        if told[f"bad_{name}"]:
+        if told.get(f"bad_{name}"):
             raise DataError(
                 f"the column '{column}' ({label}) holds "
                 f"{strays(told[f'bad_{name}'], 'a number', 'numbers', told[f'worst_{name}'])}. "
@@ -90,6 +91,11 @@ def facts_of(experiment: Experiment, relation: Table, kept: ExitStack) -> Facts:
     )
 
 
+def _finite(kind: DataType) -> bool:
+    """Whether every value of a type is a finite number or a time: integers, booleans, timestamps and dates are."""
+    return not (kind.is_floating() or kind.is_decimal())
+
+
 def _check_variants(experiment: Experiment, found: Sequence[Mapping[str, Any]]) -> None:
     if not found:
         raise no_units()
@@ -99,53 +105,23 @@ def _check_variants(experiment: Experiment, found: Sequence[Mapping[str, Any]]) 
             raise unknown_variant(experiment, row["variant"], row["rows"])
 
 
-def check_digits(engine: str, share: float | None, computed: Sequence[float | None]) -> None:
-    """Raise DataError where an engine's variance of a 0 or 1 beside 10⁸ is not that of a 0 or 1.
-
-    An engine that takes the square of the mean from the mean of the squares has no digit left there, and would
-    have too few for a cost in cents or a time since 1970. Source: Chan, Golub & LeVeque (1983).
-
-    >>> check_digits("good", 0.5, (0.25, 0.25 + 1e-9))
-    >>> check_digits("bad", 0.5, (0.25, 0.0))  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-        ...
-    equipoise.errors.DataError: bad computes a variance of 0 that is 0.25: it loses digits...
-    """
-    expected = (share or 0.0) * (1.0 - (share or 0.0))
-    for each in computed:
-        if each is not None and not math.isclose(each, expected, rel_tol=1e-4, abs_tol=1e-9):
-            raise DataError(
-                f"{engine} computes a variance of {each:g} that is {expected:g}: it loses digits, and no number of it "
-                "can be relied on. Copy the table to Parquet, and analyse the file"
-            )
-
-
 def _checks(
-    experiment: Experiment, table: Table, names: Mapping[Quantity, str], covariates: int
+    experiment: Experiment, table: Table, names: Mapping[Quantity, str], suspects: Sequence[str]
 ) -> dict[str, Value]:
-    checks: dict[str, Value] = {
-        "untimed": table.count(
-            where=table.happened.isnull() | table.happened.isnan() | table.happened.isinf()
-        )
-    }
-    # A variance known beforehand, of numbers far from 0.
-    flag = (table.variant == experiment.variants[0].name).ifelse(number(1.0), number(0.0))
-    far = flag + number(1e8)
-    checks |= {
-        "trial_share": flag.mean(),
-        "trial_variance": far.var(how="pop"),
-        "trial_covariance": far.cov(far, how="pop"),
-    }
-    for name in [*names.values(), *(f"z{i}" for i in range(covariates))]:
-        column = table[name]
-        bad = column.isnan() | column.isinf()
-        checks |= {f"bad_{name}": table.count(where=bad), f"worst_{name}": column.max(where=bad)}
+    """Counts of what there must be none of; `suspects` are the columns that may hold what is no finite number."""
+    happened = table.happened
+    untimed = happened.isnull()
+    if "happened" in suspects:
+        untimed = untimed | happened.isnan() | happened.isinf()
+    checks: dict[str, Value] = {"untimed": table.count(where=untimed)}
+    for name in suspects:
+        bad = table[name].isnan() | table[name].isinf()
+        checks |= {f"bad_{name}": table.count(where=bad), f"worst_{name}": table[name].max(where=bad)}
     for name in {names[metric.of] for metric in experiment.metrics if metric.kind == "proportion"}:
-        column = table[name]
-        other = (column != 0) & (column != 1)
+        other = (table[name] != 0) & (table[name] != 1)
         checks |= {
             f"others_{name}": table.unit.nunique(where=other),
-            f"other_{name}": column.min(where=other),
+            f"other_{name}": table[name].min(where=other),
         }
     return checks
 

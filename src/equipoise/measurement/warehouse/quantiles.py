@@ -10,7 +10,7 @@ from equipoise.measurement.tally import Tally
 from equipoise.measurement.warehouse.asking import answer, by_sample, number
 from equipoise.measurement.warehouse.counting import ripe, with_part
 from equipoise.measurement.warehouse.facts import Facts
-from equipoise.measurement.warehouse.ranks import at_ranks, brackets, rank
+from equipoise.measurement.warehouse.ranks import Ranks, rank
 from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_levels
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.moments import PairMoments
@@ -25,7 +25,7 @@ __all__ = ["quantile_tallies", "readings_of"]
 def readings_of(
     facts: Facts, units: Table, metric: Metric, *, clustered: bool, settled: Sequence[str]
 ) -> Table:
-    """Every reading that counts: `variant`, `unit`, `block` (whose variance it shares), `value`, and segments."""
+    """Every reading that counts: `variant`, `block` (whose variance it shares), `value`, segments; `unit` in clusters."""
     counted = units.filter(ripe(units, metric, facts.last)).select(
         "unit", "variant", "since", *settled, block=units.cluster if clustered else units.unit
     )
@@ -33,7 +33,7 @@ def readings_of(
     rows = told.filter(told.value.notnull()).join(counted, "unit")
     if metric.window is not None:
         rows = rows.filter(rows.happened < rows.since + number(metric.window))
-    return rows.select("variant", "unit", "block", "value", *settled)
+    return rows.select("variant", "block", "value", *(["unit"] if clustered else []), *settled)
 
 
 def quantile_tallies(
@@ -56,13 +56,16 @@ def quantile_tallies(
     }
     parted = with_part(readings, by)
     # An arm's name has no space in it, so that the last one stands between part and arm.
-    found = _quantiles(parted.mutate(sample=parted.part + " " + parted.variant), metric.q or 0.5)
+    sample = parted.part + " " + parted.variant if by else parted.variant
+    found = _quantiles(parted.mutate(sample=sample), metric.q or 0.5)
     result: dict[str, dict[str, Tally]] = {}
     for part in sorted({part for part, _ in sizes} | (set() if by else {""})):
         result[part] = {}
         for arm in arms:
             size = sizes.get((part, arm), {"units": 0, "mature": 0})
-            seen, quantile = found.get(f"{part} {arm}", (0, NotEstimable("there are no readings")))
+            seen, quantile = found.get(
+                f"{part} {arm}" if by else arm, (0, NotEstimable("there are no readings"))
+            )
             result[part][arm] = Tally(
                 units=seen,
                 missing=size["mature"] - seen,
@@ -74,17 +77,15 @@ def quantile_tallies(
 
 def _quantiles(readings: Table, q: float) -> dict[str, tuple[int, QuantileSummary | NotEstimable]]:
     """By sample, how many units it has readings of, and its quantile."""
-    within = brackets(readings)
-    if not within:
+    ranks = Ranks(readings)
+    if not ranks.whole:
         return {}
-    values = at_ranks(readings, {sample: rank(q, each.count) for sample, each in within.items()}, within)
+    values = ranks.at({sample: rank(q, each.count) for sample, each in ranks.whole.items()})
     blocks = _share_below(readings, values)
     levels = {sample: quantile_levels(q, moments) for sample, (_, moments) in blocks.items()}
     asked = {sample: pair for sample, pair in levels.items() if not isinstance(pair, NotEstimable)}
     low, high = (
-        at_ranks(
-            readings, {each: rank(pair[side], within[each].count) for each, pair in asked.items()}, within
-        )
+        ranks.at({sample: rank(pair[side], ranks.whole[sample].count) for sample, pair in asked.items()})
         for side in (0, 1)
     )
     result: dict[str, tuple[int, QuantileSummary | NotEstimable]] = {}
@@ -105,12 +106,15 @@ def _share_below(readings: Table, values: Mapping[str, float]) -> dict[str, tupl
     rows = readings.mutate(
         below=(readings.value <= by_sample(readings, values)).ifelse(number(1.0), number(0.0))
     )
+    counts = {"a": rows.below.sum(), "b": rows.count().cast("float64")}
+    clustered = "unit" in rows.columns
     blocks = rows.group_by("sample", "block").aggregate(
-        a=rows.below.sum(), b=rows.count().cast("float64"), units=rows.unit.nunique()
+        **counts, **({"units": rows.unit.nunique()} if clustered else {})
     )
     found = blocks.group_by("sample").aggregate(
         n=blocks.count(),
-        units=blocks.units.sum(),
+        # Without clusters a block is a unit.
+        units=blocks.units.sum() if clustered else blocks.count(),
         a=blocks.a.mean(),
         b=blocks.b.mean(),
         aa=blocks.a.var(how="pop"),

@@ -20,7 +20,7 @@ from equipoise.measurement.warehouse.asking import answer, by_sample, number
 if TYPE_CHECKING:
     from ibis.expr.types import Table
 
-__all__ = ["Bracket", "at_ranks", "brackets", "rank"]
+__all__ = ["Bracket", "Ranks", "rank"]
 
 BUCKETS = 4096
 
@@ -46,28 +46,42 @@ def rank(q: float, n: int) -> int:
     return max(1, math.ceil(Fraction(repr(q)) * n))
 
 
-def brackets(table: Table) -> dict[str, Bracket]:
-    """How many values (columns `sample`, `value`, no NULL) each sample has, and between which two."""
-    found = table.group_by("sample").aggregate(
-        count=lambda t: t.count(), low=lambda t: t.value.min(), high=lambda t: t.value.max()
-    )
-    return {row["sample"]: Bracket(row["count"], row["low"], row["high"]) for row in answer(found)}
+class Ranks:
+    """The order statistics of a table's samples: columns `sample` and `value`, no NULL.
 
-
-def at_ranks(table: Table, wanted: Mapping[str, int], within: Mapping[str, Bracket]) -> dict[str, float]:
-    """The value at each sample's wanted rank; `within` has, by sample, the bracket of all its values.
-
-    Raises DataError where the engine does not count the same values twice.
+    `whole` has, by sample, how many values there are and between which two. A pass over all values is made once,
+    however many ranks are asked for.
     """
-    found: dict[str, float] = {}
-    left = {sample: (place, within[sample]) for sample, place in wanted.items()}
-    while True:
-        found |= {sample: each.low for sample, (_, each) in left.items() if each.low == each.high}
-        left = {sample: state for sample, state in left.items() if sample not in found}
-        if not left:
-            return found
-        counted = _bucketed(table, {sample: each for sample, (_, each) in left.items()})
-        left = {sample: _narrowed(place, each, counted[sample]) for sample, (place, each) in left.items()}
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        found = table.group_by("sample").aggregate(
+            count=lambda t: t.count(), low=lambda t: t.value.min(), high=lambda t: t.value.max()
+        )
+        self.whole = {row["sample"]: Bracket(row["count"], row["low"], row["high"]) for row in answer(found)}
+        self._counted: dict[tuple[str, Bracket], list[Bracket]] = {}
+
+    def at(self, wanted: Mapping[str, int]) -> dict[str, float]:
+        """The value at each sample's wanted rank. Raises DataError where the values do not stay what they are."""
+        found: dict[str, float] = {}
+        left = {sample: (place, self.whole[sample]) for sample, place in wanted.items()}
+        while True:
+            found |= {sample: each.low for sample, (_, each) in left.items() if each.low == each.high}
+            left = {sample: state for sample, state in left.items() if sample not in found}
+            if not left:
+                return found
+            self._count({sample: each for sample, (_, each) in left.items()})
+            left = {
+                sample: _narrowed(place, each, self._counted[sample, each])
+                for sample, (place, each) in left.items()
+            }
+
+    def _count(self, within: Mapping[str, Bracket]) -> None:
+        asked = {sample: each for sample, each in within.items() if (sample, each) not in self._counted}
+        if asked:
+            whole = all(each == self.whole[sample] for sample, each in asked.items())
+            found = _bucketed(self._table, asked, everything=whole and len(asked) == len(self.whole))
+            self._counted |= {(sample, asked[sample]): buckets for sample, buckets in found.items()}
 
 
 def _narrowed(wanted: int, within: Bracket, buckets: list[Bracket]) -> tuple[int, Bracket]:
@@ -96,7 +110,7 @@ def _scale(within: Bracket) -> float:
     return min(BUCKETS / max(within.high / 2 - within.low / 2, 1e-300), 1e300)
 
 
-def _bucketed(table: Table, within: Mapping[str, Bracket]) -> dict[str, list[Bracket]]:
+def _bucketed(table: Table, within: Mapping[str, Bracket], *, everything: bool) -> dict[str, list[Bracket]]:
     import ibis
 
     # Of halves, because the width of a range may be beyond the largest number.
@@ -104,13 +118,15 @@ def _bucketed(table: Table, within: Mapping[str, Bracket]) -> dict[str, list[Bra
     scales = by_sample(table, {sample: _scale(each) for sample, each in within.items()})
     inside = ibis.or_(
         *(
-            (table["sample"] == sample) & (table.value >= number(each.low)) & (table.value <= number(each.high))
+            (table["sample"] == sample)
+            & (table.value >= number(each.low))
+            & (table.value <= number(each.high))
             for sample, each in within.items()
         )
     )
     place = ibis.least(((table.value / 2 - lows) * scales).floor().cast("int64"), BUCKETS - 1)
     found = (
-        table.filter(inside)
+        (table if everything else table.filter(inside))
         .mutate(place=place)
         .group_by(["sample", "place"])
         .aggregate(count=lambda t: t.count(), low=lambda t: t.value.min(), high=lambda t: t.value.max())

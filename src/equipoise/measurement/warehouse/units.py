@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment, PlanSettings
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.refusals import several_rows, window_without_times
 from equipoise.measurement.tally import Enrolment
-from equipoise.measurement.warehouse.asking import keep, number, one_row
+from equipoise.measurement.warehouse.asking import engine, keep, number, one_row
 from equipoise.measurement.warehouse.facts import Facts
 
 if TYPE_CHECKING:
     from ibis.expr.types import Table, Value
 
-__all__ = ["Units", "enrolled", "per_unit", "units_of"]
+__all__ = ["Units", "check_digits", "enrolled", "per_unit", "units_of"]
 
 _FIRST, _LAST = "first", "last"
 
@@ -45,17 +47,45 @@ def units_of(
         raise refused
     table = keep(per_unit(experiment, facts, metrics, settled), kept)
     ordered = _ordered(facts, metrics, settled)
+    flag = (table.variant == experiment.variants[0].name).ifelse(number(1.0), number(0.0))
+    far = flag + number(1e8)
     told = one_row(
         table.aggregate(
             crossed=table.count(where=table.crossed),
+            # A variance known beforehand, of numbers far from 0.
+            share=flag.mean(),
+            variance=far.var(how="pop"),
+            covariance=far.cov(far, how="pop"),
             several=table.count(where=table.told > 1),
             **{f"moved_{name}": table.count(where=table[f"{name}_changes"]) for name in ordered},
         )
     )
+    check_digits(engine(table), told["share"], (told["variance"], told["covariance"]))
     if not facts.timed and (refused := several_rows(experiment, told["several"])):
         raise refused
     moved = {name: each for name, each in ordered.items() if told[f"moved_{name}"]}
     return Units(keep(_in_order(table, facts, moved), kept) if moved else table, told["crossed"])
+
+
+def check_digits(engine: str, share: float | None, computed: Sequence[float | None]) -> None:
+    """Raise DataError where an engine's variance of a 0 or 1 beside 10⁸ is not that of a 0 or 1.
+
+    An engine that takes the square of the mean from the mean of the squares has no digit left there, and would
+    have too few for a cost in cents or a time since 1970. Source: Chan, Golub & LeVeque (1983).
+
+    >>> check_digits("good", 0.5, (0.25, 0.25 + 1e-9))
+    >>> check_digits("bad", 0.5, (0.25, 0.0))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    equipoise.errors.DataError: bad computes a variance of 0 that is 0.25: it loses digits...
+    """
+    expected = (share or 0.0) * (1.0 - (share or 0.0))
+    for each in computed:
+        if each is not None and not math.isclose(each, expected, rel_tol=1e-4, abs_tol=1e-9):
+            raise DataError(
+                f"{engine} computes a variance of {each:g} that is {expected:g}: it loses digits, and no number of it "
+                "can be relied on. Copy the table to Parquet, and analyse the file"
+            )
 
 
 def per_unit(
