@@ -17,7 +17,7 @@ from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
 from equipoise.stats.student import satterthwaite, t_estimate
 
-__all__ = ["relative_difference_of_means", "relative_difference_of_ratios"]
+__all__ = ["fieller", "relative_difference_of_means", "relative_difference_of_ratios"]
 
 
 def relative_difference_of_means(
@@ -42,7 +42,7 @@ def relative_difference_of_means(
     short = short_arm(control.n, treatment.n)
     if short:
         return short
-    return _fieller(
+    return fieller(
         (control.mean, 0.0 if control.constant else control.m2 / (control.n - 1) / control.n, control.n),
         (
             treatment.mean,
@@ -74,7 +74,7 @@ def relative_difference_of_ratios(
     unsteady = unsteady_denominator(control, treatment)
     if unsteady:
         return unsteady
-    return _fieller(
+    return fieller(
         (control.mean_x / control.mean_y, linear_variance(control), control.n),
         (treatment.mean_x / treatment.mean_y, linear_variance(treatment), treatment.n),
         level,
@@ -83,14 +83,22 @@ def relative_difference_of_ratios(
     )
 
 
-def _fieller(
+def fieller(
     control: tuple[float, float, int],
     treatment: tuple[float, float, int],
     level: float,
     null: float,
     method: str,
 ) -> Estimate | NotEstimable:
-    """Each arm is (value, variance of that value, units)."""
+    """The relative difference of two independent values, each given as (value, its variance, its units).
+
+    Scale: a fraction, as for `relative_difference_of_means`, whose degenerate cases and errors these are; every
+    arm has at least two units. Source: Fieller (1954).
+
+    >>> e = fieller((10.0, 0.01, 100), (11.0, 0.01, 100), 0.95, 0.0, "relative difference")
+    >>> round(e.value, 3), round(e.low, 4), round(e.high, 4)
+    (0.1, 0.0711, 0.1298)
+    """
     level, null = inside("level", level), finite("null", null)
     if null <= -1.0:
         raise UsageError(f"null must be a fraction greater than -1, not {null:g}")
