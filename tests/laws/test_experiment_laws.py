@@ -85,7 +85,7 @@ def metrics(draw: st.DrawFn) -> dict[str, Any]:
     for index, name in enumerate(
         draw(st.lists(names.map(lambda each: "own_" + each), min_size=1, max_size=4, unique=True))
     ):
-        kind = draw(st.sampled_from(["proportion", "mean", "ratio", "count", "quantile"]))
+        kind = draw(st.sampled_from(["proportion", "mean", "ratio", "count", "quantile", "time_to_event"]))
         metric: dict[str, Any] = {
             "priority": draw(st.sampled_from(["secondary", "guardrail", "exploratory"]))
             if index
@@ -100,15 +100,20 @@ def metrics(draw: st.DrawFn) -> dict[str, Any]:
             metric["q"] = draw(rates)
         if metric["priority"] == "guardrail" or draw(st.booleans()):
             metric["margin"] = draw(amounts)
-        if kind != "proportion":
+        if kind == "time_to_event":
+            metric["window"] = "52w"
+        elif kind != "proportion":
             metric |= draw(
                 st.fixed_dictionaries({}, optional={"baseline": finite, "spread": positive, "mde": amounts})
             )
         metric |= draw(st.fixed_dictionaries({}, optional={
-            "limit": finite,
             "tier": st.sampled_from(["human", "judge", "code"]),
-            "per_unit": st.sampled_from(["any", "all", "first", "last", "mean", "sum", "max", "min"]),
         }))  # fmt: skip
+        if kind != "time_to_event":
+            metric |= draw(st.fixed_dictionaries({}, optional={
+                "limit": finite,
+                "per_unit": st.sampled_from(["any", "all", "first", "last", "mean", "sum", "max", "min"]),
+            }))  # fmt: skip
         result[name] = metric
     return result
 

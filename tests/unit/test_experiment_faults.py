@@ -117,6 +117,17 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
         "9: metrics.resolution_rate.winsorise: only values that are added up can be winsorised, and this is a proportion",
         "10: metrics.latency_p95.covariates: a quantile cannot be adjusted by covariates",
     ]),
+    "a time to an event without what it needs": ([("{priority: primary}", "{priority: primary}\n  wait: {kind: time_to_event, of: outcome.resolved, better: lower, per_unit: last, q: 0.5, covariates: [age], winsorise: 0.9}")], [
+        "10: metrics.wait.covariates: a time_to_event cannot be adjusted by covariates",
+        "10: metrics.wait.per_unit: a time_to_event ends with the first event, not the last; accepted: first",
+        "10: metrics.wait.q: `q` belongs to quantiles, and this is a time_to_event",
+        "10: metrics.wait.window: a time_to_event needs the window within which the event is waited for; accepted: a duration such as 1d",
+        "10: metrics.wait.winsorise: only values that are added up can be winsorised, and this is a time_to_event",
+    ]),
+    "times beyond the window": ([("{priority: primary}", "{priority: primary}\n  wait: {kind: time_to_event, of: outcome.resolved, better: lower, window: 1h, baseline: 3600, limit: 86400}")], [
+        "10: metrics.wait.baseline: 3600 is no mean time within the window; accepted: seconds, more than 0 and less than 3600",
+        "10: metrics.wait.limit: 86400 is no mean time within the window; accepted: seconds, more than 0 and less than 3600",
+    ]),
     "not a way to handle crossed units": ("plan: {crossed: drop}", [
         "10: plan.crossed: 'drop' is not one of the values this takes; accepted: first_seen, exclude",
     ]),
@@ -178,7 +189,7 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
     ]),
     "a metric of one's own without its meaning": ([("resolution_rate:", "resolution_rat:")], [
         "9: metrics.resolution_rat.better: 'resolution_rat' is not a built-in metric, so it must say its better; accepted: higher or lower; did you mean 'resolution_rate'?",
-        "9: metrics.resolution_rat.kind: 'resolution_rat' is not a built-in metric, so it must say its kind; accepted: proportion, mean, ratio, count or quantile; did you mean 'resolution_rate'?",
+        "9: metrics.resolution_rat.kind: 'resolution_rat' is not a built-in metric, so it must say its kind; accepted: proportion, mean, ratio, count, quantile or time_to_event; did you mean 'resolution_rate'?",
         "9: metrics.resolution_rat.of: 'resolution_rat' is not a built-in metric, so it must say its of; accepted: outcome.NAME, turn.NAME or score.NAME; did you mean 'resolution_rate'?",
     ]),
     "a ratio of nothing, a quantile of nothing": ([("  resolution_rate: {priority: primary}", "  resolution_rate: {priority: primary}\n  r: {kind: ratio, of: turn.a, better: lower}\n  q: {kind: quantile, of: turn.a, better: lower}")], [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 
-__all__ = ["declared"]
+__all__ = ["declared", "in_words", "span"]
 
 
 def declared(experiment: Experiment) -> dict[str, str]:
@@ -19,9 +19,9 @@ def declared(experiment: Experiment) -> dict[str, str]:
     by = "boundaries as written" if plan.boundaries else f"spending {plan.spending.replace('_', ' ')}"
     said = [f"alpha {plan.alpha:g}", f"power {plan.power:g}", f"looks at {looks} of the information", by]
     if plan.burn_in:
-        said.append(f"burn-in of {_time(plan.burn_in)}")
+        said.append(f"burn-in of {span(plan.burn_in)}")
     if plan.whole_cycles:
-        said.append(f"whole cycles of {_time(plan.cycle)}")
+        said.append(f"whole cycles of {span(plan.cycle)}")
     said.append(
         "units seen in two variants count for the first"
         if plan.crossed == "first_seen"
@@ -31,11 +31,18 @@ def declared(experiment: Experiment) -> dict[str, str]:
     return found
 
 
+def in_words(metric: Metric) -> str | None:
+    """What the values of a metric are, where its kind alone does not say it."""
+    if metric.kind != "time_to_event" or metric.window is None:
+        return None
+    return f"mean time to {metric.of.name} within {span(metric.window)}, in seconds"
+
+
 def _metric(metric: Metric) -> str:
     kind = f"quantile {metric.q:g}" if metric.q is not None else metric.kind
     per = f" per {metric.per}" if metric.per else ""
-    said = [metric.priority, f"{kind} of {metric.of}{per}"]
-    if metric.kind != "quantile":
+    said = [metric.priority, in_words(metric) or f"{kind} of {metric.of}{per}"]
+    if metric.kind not in ("quantile", "time_to_event"):
         said.append(f"{metric.per_unit} of a unit's values")
     said.append(f"{metric.better} is better")
     if metric.mde is not None:
@@ -44,8 +51,8 @@ def _metric(metric: Metric) -> str:
         said.append(f"may get worse by {metric.margin}")
     if metric.limit is not None:
         said.append(f"limit {metric.limit:g}")
-    if metric.window is not None:
-        said.append(f"within {_time(metric.window)} of the first exposure")
+    if metric.window is not None and metric.kind != "time_to_event":
+        said.append(f"within {span(metric.window)} of the first exposure")
     if metric.winsorise is not None:
         said.append(f"winsorised at the {metric.winsorise:g} quantile")
     if metric.covariates:
@@ -53,7 +60,12 @@ def _metric(metric: Metric) -> str:
     return ", ".join(said)
 
 
-def _time(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A length of time in the largest unit that fits.
+
+    >>> span(5400.0), span(86400.0)
+    ('1.5 hours', '1 day')
+    """
     for size, name in ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute")):
         if seconds >= size:
             return f"{seconds / size:g} {name}{'' if seconds == size else 's'}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from equipoise.analysis.declared import in_words
 from equipoise.analysis.findings import Adjustment, Effect, Held
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.tally import Tally
@@ -13,6 +14,11 @@ from equipoise.stats.comparison.proportions import difference_of_proportions
 from equipoise.stats.comparison.quantiles import difference_of_quantiles
 from equipoise.stats.comparison.ratios import difference_of_ratios
 from equipoise.stats.comparison.relative import relative_difference_of_means, relative_difference_of_ratios
+from equipoise.stats.comparison.restricted_means import (
+    RestrictedMean,
+    difference_of_restricted_means,
+    relative_difference_of_restricted_means,
+)
 from equipoise.stats.covariates.cuped import (
     Adjusted,
     cuped_means,
@@ -30,6 +36,8 @@ def value_of(tally: Tally) -> float | None:
     """An arm's value of a metric, in its own unit; None where it has none."""
     if tally.quantile is not None:
         return None if isinstance(tally.quantile, NotEstimable) else tally.quantile.value
+    if tally.restricted is not None:
+        return None if isinstance(tally.restricted, NotEstimable) else tally.restricted.value
     if tally.moments is not None:
         return tally.moments.mean if tally.moments.n else None
     if tally.pairs is not None and tally.pairs.n and tally.pairs.mean_y:
@@ -80,6 +88,14 @@ def _plain(
         assert not isinstance(control.quantile, NotEstimable)
         assert not isinstance(treatment.quantile, NotEstimable)
         return difference_of_quantiles(control.quantile, treatment.quantile, level=level, null=null)
+    if control.restricted is not None and treatment.restricted is not None:
+        if isinstance(control.restricted, NotEstimable):
+            return control.restricted
+        if isinstance(treatment.restricted, NotEstimable):
+            return treatment.restricted
+        return difference_of_restricted_means(
+            control.restricted, treatment.restricted, level=level, null=null
+        )
     if control.totals is not None and treatment.totals is not None:
         return clustered_difference(
             control.totals.sums,
@@ -116,6 +132,8 @@ def _relative(metric: Metric, control: Tally, treatment: Tally, level: float) ->
         method = cuped_ratios_relative if control.pairs is not None else cuped_means_relative
         relative = method(control.covariates, treatment.covariates, level=level)
         return relative.estimate if isinstance(relative, Adjusted) else relative
+    if isinstance(control.restricted, RestrictedMean) and isinstance(treatment.restricted, RestrictedMean):
+        return relative_difference_of_restricted_means(control.restricted, treatment.restricted, level=level)
     if control.pairs is not None and treatment.pairs is not None:
         return relative_difference_of_ratios(control.pairs, treatment.pairs, level=level)
     if control.moments is not None and treatment.moments is not None:
@@ -162,6 +180,7 @@ def effect_of(
         because=because,
         adjustment=_adjustment(metric, control, treatment, level),
         immature={"control": control.immature, variant: treatment.immature} if metric.window else {},
+        in_words=in_words(metric),
     )
 
 

@@ -51,7 +51,8 @@ class Effect:
     `held` is the three-valued answer of a guardrail or critical segment against `margin`; None for others.
     `adjustment` is there where covariates are declared, and `estimate` is then the adjusted one. `immature`
     units have not been in for the whole of the metric's window and are not among `units`.
-    `adjusted_p` is Holm's over the family named in `Findings.family`; None outside it.
+    `adjusted_p` is Holm's over the family named in `Findings.family`; None outside it. `in_words` says what the
+    values are, where the kind does not.
     """
 
     metric: str
@@ -72,6 +73,7 @@ class Effect:
     adjusted_p: float | None = None
     adjustment: Adjustment | None = None
     immature: Mapping[str, int] = field(default_factory=dict)
+    in_words: str | None = None
 
     @property
     def name(self) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from equipoise.analysis.declared import span
 from equipoise.analysis.findings import Check
 from equipoise.experiment.definition import Experiment
+from equipoise.experiment.metric import Metric
 from equipoise.measurement.counting import FEW_CLUSTERS
-from equipoise.measurement.tally import Measurement
+from equipoise.measurement.tally import Measurement, Tally
 from equipoise.measurement.warmth import ArmWarmth
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.health.sample_ratio import anytime_sample_ratio, sample_ratio
@@ -193,6 +195,9 @@ def _maturing(experiment: Experiment, measured: Measurement) -> list[Check]:
         if metric.window is None:
             continue
         tallies = measured.tallies[metric.name]
+        if metric.kind == "time_to_event":
+            checks.append(_censored(metric, tallies.values()))
+            continue
         ripe = sum(tally.units + tally.missing for tally in tallies.values())
         waiting = sum(tally.immature for tally in tallies.values())
         checks.append(
@@ -204,6 +209,20 @@ def _maturing(experiment: Experiment, measured: Measurement) -> list[Check]:
             )
         )
     return checks
+
+
+def _censored(metric: Metric, tallies: Iterable[Tally]) -> Check:
+    units, cut = 0, 0
+    for tally in tallies:
+        units, cut = units + tally.units, cut + tally.censored
+    window = span(metric.window or 0.0)
+    return Check(
+        f"window of {metric.name}",
+        "ok",
+        f"{_units(units - cut)} {'was' if units - cut == 1 else 'were'} seen until {metric.of} or for the whole window "
+        f"of {window}; {_units(cut)} not yet, which {'counts' if cut == 1 else 'count'} for as long as "
+        f"{'it was' if cut == 1 else 'they were'} seen",
+    )
 
 
 def _winsorised(measured: Measurement) -> list[Check]:

@@ -240,7 +240,12 @@ def _size(experiment: Experiment, metric: Metric, alpha: float) -> MetricSize | 
     if metric.kind == "proportion" and metric.baseline is None:
         return NotEstimable(f"{metric.name} needs a `baseline` rate to size for")
     if metric.kind != "proportion" and metric.spread is None:
-        return NotEstimable(f"{metric.name} needs a `spread` (standard deviation between units) to size for")
+        of = (
+            "of the units' times, each the window at most"
+            if metric.kind == "time_to_event"
+            else "between units"
+        )
+        return NotEstimable(f"{metric.name} needs a `spread` (standard deviation {of}) to size for")
     needed: dict[str, int] = {}
     shares = experiment.allocation
     for treatment in experiment.treatments:
@@ -342,6 +347,15 @@ def _notes(experiment: Experiment, sizes: Mapping[str, MetricSize | NotEstimable
         notes.append(
             f"{', '.join(unsized)} could not be sized and may need more units than this; "
             "a guardrail that is not shown to hold keeps a change from being shipped"
+        )
+    waiting = [
+        metric.name
+        for metric in experiment.metrics
+        if metric.kind == "time_to_event" and isinstance(sizes.get(metric.name), MetricSize)
+    ]
+    if waiting:
+        notes.append(
+            f"the size of {', '.join(waiting)} is in units seen for the whole window; units that came in later tell less"
         )
     if experiment.cluster:
         notes.append(

@@ -65,7 +65,12 @@ from equipoise.experiment.variant import Prompt, Variant, freeze
 __all__ = ["build"]
 
 _TIER: dict[str, Tier] = {"outcome": "human", "turn": "code", "score": "judge"}
-_PER_UNIT: dict[str, PerUnit] = {"proportion": "any", "count": "sum", "ratio": "sum"}
+_PER_UNIT: dict[str, PerUnit] = {
+    "proportion": "any",
+    "count": "sum",
+    "ratio": "sum",
+    "time_to_event": "first",
+}
 
 
 def build(

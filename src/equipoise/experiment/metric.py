@@ -11,7 +11,7 @@ __all__ = ["KINDS", "STREAMS", "Metric", "Quantity"]
 
 Priority = Literal["primary", "secondary", "guardrail", "exploratory"]
 Tier = Literal["human", "judge", "code"]
-Kind = Literal["proportion", "mean", "ratio", "count", "quantile"]
+Kind = Literal["proportion", "mean", "ratio", "count", "quantile", "time_to_event"]
 Better = Literal["higher", "lower"]
 PerUnit = Literal["any", "all", "first", "last", "mean", "sum", "max", "min"]
 Stream = Literal["outcome", "turn", "score"]
@@ -53,7 +53,8 @@ class Metric:
     `margin` are in the metric's own unit: a rate in [0, 1], seconds, dollars. `margin` is how much
     worse a guardrail may get, always positive; `mde` how much better the primary should get.
     `per_unit` says how several values of one unit become one. Only values less than `window` seconds after
-    the unit's first exposure count, and only units seen for that long. Units' values above the quantile
+    the unit's first exposure count, and only units seen for that long; a time to an event is the mean number of
+    seconds from the first exposure until `of` is first true, `window` at most. Units' values above the quantile
     `winsorise` of all units together count as that quantile. `covariates` are numbers known of a unit before
     treatment, by which the effect is adjusted (CUPED).
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from equipoise.errors import Fault, nearest
 from equipoise.experiment.catalogue import CATALOGUE
@@ -68,7 +68,7 @@ def _metric(name: str, metric: MetricForm, document: Document) -> Found:
                     key,
                     f"'{name}' is not a built-in metric, so it must say its {key}",
                     accepted={
-                        "kind": "proportion, mean, ratio, count or quantile",
+                        "kind": "proportion, mean, ratio, count, quantile or time_to_event",
                         "of": "outcome.NAME, turn.NAME or score.NAME",
                         "better": "higher or lower",
                     }[key],
@@ -83,14 +83,16 @@ def _metric(name: str, metric: MetricForm, document: Document) -> Found:
         yield fault("per", f"`per` belongs to ratios, and this is a {kind}")
     if kind not in (None, "quantile") and metric.q is not None and not fixed:
         yield fault("q", f"`q` belongs to quantiles, and this is a {kind}")
+    if kind == "time_to_event":
+        yield from _time_to_event(metric, fault)
     if metric.window == 0:
         yield fault(
             "window", "a window of no length holds no value", accepted="a duration above 0, such as 7d"
         )
     if metric.winsorise is not None and kind not in (None, "mean", "count"):
         yield fault("winsorise", f"only values that are added up can be winsorised, and this is a {kind}")
-    if metric.covariates and kind == "quantile":
-        yield fault("covariates", "a quantile cannot be adjusted by covariates")
+    if metric.covariates and kind in ("quantile", "time_to_event"):
+        yield fault("covariates", f"a {kind} cannot be adjusted by covariates")
     if metric.priority == "guardrail" and metric.margin is None:
         yield fault(
             "margin",
@@ -111,3 +113,26 @@ def _metric(name: str, metric: MetricForm, document: Document) -> Found:
                 yield fault(
                     "mde", f"from {metric.baseline:g} this effect leads to {target:g}, which is no rate"
                 )
+
+
+def _time_to_event(metric: MetricForm, fault: Callable[..., tuple[FieldPath, Fault]]) -> Found:
+    if metric.window is None:
+        yield fault(
+            "window",
+            "a time_to_event needs the window within which the event is waited for",
+            accepted="a duration such as 1d",
+        )
+    if metric.per_unit not in (None, "first"):
+        yield fault(
+            "per_unit",
+            f"a time_to_event ends with the first event, not the {metric.per_unit}",
+            accepted="first",
+        )
+    for key in ("baseline", "limit"):
+        seconds = getattr(metric, key)
+        if seconds is not None and metric.window and not 0 < seconds < metric.window:
+            yield fault(
+                key,
+                f"{seconds:g} is no mean time within the window",
+                accepted=f"seconds, more than 0 and less than {metric.window:g}",
+            )

@@ -17,6 +17,7 @@ from equipoise.measurement.entry_days import entry_days
 from equipoise.measurement.parts import among_values, enrol, most_frequent
 from equipoise.measurement.quantiles import make_readings, quantile_tallies
 from equipoise.measurement.record import log_facts
+from equipoise.measurement.restricted_means import check_event_rows, restricted_tallies
 from equipoise.measurement.tables import covariate_names, frame_source, open_table, table_facts, unreadable
 from equipoise.measurement.tally import Aside, Cap, Measurement, SegmentTallies, Tally
 from equipoise.measurement.units import check_yes_or_no, make_units
@@ -108,11 +109,14 @@ def _measure(
     rows, first, last = one(connection, "SELECT count(*), min(happened), max(happened) FROM facts")
     # A sender's clock may run ahead; nobody has been in for longer than the log knows of.
     ends = last if last is None or received is None else min(last, received)
-    metrics = [metric for metric in experiment.metrics if metric.kind != "quantile"]
+    # Of quantiles every reading counts, and not one value a unit.
+    valued = [metric for metric in experiment.metrics if metric.kind != "quantile"]
+    metrics = [metric for metric in valued if metric.kind != "time_to_event"]
+    times = [metric for metric in valued if metric.kind == "time_to_event"]
     segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
     covariates = {name: f"z{index}" for index, name in enumerate(covariate_names(experiment))}
     columns, crossed = make_units(
-        connection, experiment, metrics, names, [*segments.values(), *covariates.values()], timed=timed
+        connection, experiment, valued, names, [*segments.values(), *covariates.values()], timed=timed
     )
     enrolment = enrol(connection, experiment.plan, ends, timed=timed)
     kept = timed and experiment.plan.crossed == "first_seen"
@@ -121,9 +125,12 @@ def _measure(
     )
     proportions = [metric for metric in metrics if metric.kind == "proportion"]
     # First what was recorded, then what became of it: two yeses of one unit may add up to 2.
-    check_yes_or_no(connection, [(metric, names[metric.of]) for metric in proportions], "facts")
+    check_yes_or_no(connection, [(metric, names[metric.of]) for metric in (*proportions, *times)], "facts")
     if not (experiment.source and experiment.source.grain == "unit"):
         check_yes_or_no(connection, [(metric, columns[metric.name][0]) for metric in proportions], "units")
+    if aside is None:
+        for metric in times:
+            check_event_rows(connection, metric, columns[metric.name][0])
     (told,) = one(connection, "SELECT coalesce(sum(told), 0) FROM all_units")
     arms = [variant.name for variant in experiment.variants]
     units = dict.fromkeys(arms, 0) | dict(
@@ -136,7 +143,9 @@ def _measure(
                 "SELECT variant, count(DISTINCT cluster) FROM units GROUP BY variant"
             ).fetchall()
         )
-    full = complete(connection, [*(each for of in columns.values() for each in of), *covariates.values()])
+    full = complete(
+        connection, [*(each for metric in metrics for each in columns[metric.name]), *covariates.values()]
+    )
     counted: dict[str, Counted] = {}
     caps: dict[str, Cap] = {}
     for metric in metrics:
@@ -152,7 +161,8 @@ def _measure(
         counted[metric.name], cap = capped(connection, column)
         if cap is not None:
             caps[metric.name] = cap
-    read = _Reader(connection, experiment, names, counted, arms, segments, clusters, ends)
+    came = {metric.name: columns[metric.name][0] for metric in times}
+    read = _Reader(connection, experiment, names, counted, came, arms, segments, clusters, ends)
     whole = read.tallies(experiment.metrics)
     primary = experiment.primary
     return Measurement(
@@ -174,14 +184,10 @@ def _measure(
         enrolment=enrolment,
         caps=caps,
         segments=tuple(read.segment(primary, attribute) for attribute in segments),
-        otherwise=tallies_by(
-            connection,
-            [counted[primary.name]],
-            arms,
-            clusters=clusters,
-            among="(SELECT * FROM enrolled WHERE NOT crossed)" if kept else "enrolled",
+        otherwise=read.tallies(
+            [primary], among="(SELECT * FROM enrolled WHERE NOT crossed)" if kept else "enrolled"
         )[primary.name][""]
-        if primary.name in counted and crossed and timed
+        if primary.kind != "quantile" and crossed and timed
         else {},
         entry_days=entry_days(connection, counted[primary.name], arms, clusters=clusters)
         if primary.name in counted and timed
@@ -198,6 +204,7 @@ class _Reader:
     experiment: Experiment
     names: Mapping[Quantity, str]
     counted: Mapping[str, Counted]
+    came: Mapping[str, str]
     arms: Sequence[str]
     segments: Mapping[str, str]
     clusters: Mapping[str, int] | None
@@ -205,18 +212,34 @@ class _Reader:
     readings: dict[tuple[str, float | None, bool], str] = field(default_factory=dict)
 
     def tallies(
-        self, metrics: Sequence[Metric], by: str = WHOLE, where: str = ALWAYS
+        self, metrics: Sequence[Metric], by: str = WHOLE, where: str = ALWAYS, among: str = "units"
     ) -> dict[str, dict[str, dict[str, Tally]]]:
-        """The tallies of metrics by metric, part and arm, among the units that `where` says."""
+        """The tallies of metrics by metric, part and arm, among the units that `where` says.
+
+        Readings of quantiles are those of `units`, whatever `among` is.
+        """
+        if where != ALWAYS:
+            among = f"(SELECT * FROM {among} WHERE {where})"
         found = tallies_by(
             self.connection,
             [self.counted[metric.name] for metric in metrics if metric.name in self.counted],
             self.arms,
             clusters=self.clusters,
             by=by,
-            among="units" if where == ALWAYS else f"(SELECT * FROM units WHERE {where})",
+            among=among,
         )
         for metric in metrics:
+            if metric.name in self.came and self.last is not None:
+                found[metric.name] = restricted_tallies(
+                    self.connection,
+                    metric,
+                    self.came[metric.name],
+                    self.arms,
+                    last=self.last,
+                    clustered=self.clusters is not None,
+                    by=by,
+                    among=among,
+                )
             if metric.kind == "quantile":
                 found[metric.name] = quantile_tallies(
                     self.connection,

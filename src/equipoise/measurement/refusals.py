@@ -15,6 +15,7 @@ __all__ = [
     "other_than_yes_or_no",
     "several_rows",
     "strays",
+    "times_to_events",
     "unknown_variant",
     "window_without_times",
 ]
@@ -46,9 +47,10 @@ def unknown_variant(experiment: Experiment, variant: str | None, rows: int) -> D
 
 
 def other_than_yes_or_no(metric: Metric, units: int, example: float) -> DataError:
-    """A proportion of something that so many units have another value of than 0 or 1."""
+    """A proportion of, or time to, something that so many units have another value of than 0 or 1."""
+    of = "time to" if metric.kind == "time_to_event" else "proportion of"
     return DataError(
-        f"{metric.name} is a proportion of {metric.of}, and {_counted(units)} "
+        f"{metric.name} is a {of} {metric.of}, and {_counted(units)} "
         f"another value than 0 or 1, such as {example:g}. Use `kind: mean`, or record true and false"
     )
 
@@ -62,6 +64,12 @@ def several_rows(experiment: Experiment, units: int) -> DataError | None:
         f"{_counted(units)} several rows, and {ordered[0].name} takes the {ordered[0].per_unit} "
         "of them; name the time column as `source.time`"
     )
+
+
+def times_to_events(experiment: Experiment, where: str) -> DataError | None:
+    """A time to an event where none can be read; None where no metric asks for one."""
+    name = next((metric.name for metric in experiment.metrics if metric.kind == "time_to_event"), None)
+    return None if name is None else DataError(f"{name} is a time to an event, which {where}")
 
 
 def window_without_times(experiment: Experiment) -> DataError | None:

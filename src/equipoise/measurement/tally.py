@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from equipoise.measurement.warmth import ArmWarmth
 from equipoise.stats.comparison.quantiles import QuantileSummary
+from equipoise.stats.comparison.restricted_means import RestrictedMean
 from equipoise.stats.covariates.cross_moments import CrossMoments
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.health.novelty import DailyMoments
@@ -52,10 +53,11 @@ class Tally:
 
     `units` have a value, `missing` have none. `moments` are of the units' values (proportion, mean,
     count); `pairs` of numerator and denominator, per unit for a ratio, or of sums and counts per
-    cluster where the experiment is clustered; `quantile` of a quantile metric. `immature` units have not been
-    in for the whole of the metric's window; they are in neither count. `covariates` has the value (for a ratio
-    numerator and denominator) beside the declared covariates: first their values, then whether each is
-    unknown. `totals` is there where clusters are few.
+    cluster where the experiment is clustered; `quantile` of a quantile metric, `restricted` of a time to an event,
+    where nobody is missing or immature, and of the `units` some are `censored`: seen neither until the event nor
+    for the whole window. `immature` units have not been in for the whole of the metric's window; they are in
+    neither count. `covariates` has the value (for a ratio numerator and denominator) beside the declared
+    covariates: first their values, then whether each is unknown. `totals` is there where clusters are few.
     """
 
     units: int
@@ -63,7 +65,9 @@ class Tally:
     moments: Moments | None = None
     pairs: PairMoments | None = None
     quantile: QuantileSummary | NotEstimable | None = None
+    restricted: RestrictedMean | NotEstimable | None = None
     immature: int = 0
+    censored: int = 0
     covariates: CrossMoments | None = None
     totals: ClusterTotals | None = None
 

@@ -9,7 +9,7 @@ from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.counting import one
-from equipoise.measurement.refusals import other_than_yes_or_no, several_rows, window_without_times
+from equipoise.measurement.refusals import other_than_yes_or_no, several_rows, times_to_events, window_without_times
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,8 +44,8 @@ def make_units(
 ) -> tuple[dict[str, list[str]], int]:
     """Make `all_units` out of `facts`; returns each metric's columns, and how many units were seen in several arms.
 
-    Metrics that make the same of the same share a column. Raises DataError where a window or an
-    order is asked for, and no time tells.
+    The column of a time to an event is when the event first came, NULL where it did not. Metrics that make the same
+    of the same share a column. Raises DataError where a window or an order is asked for, and no time tells.
     """
     if not timed and (refused := window_without_times(experiment)):
         raise refused
@@ -66,7 +66,7 @@ def make_units(
     per_unit += [f"max({column}) AS {column}" for column in settled]
     changed = [f"coalesce(min({column}) <> max({column}), false)" for column in ("variant", *settled)]
     table = "facts"
-    if windows:
+    if any(metric.kind != "time_to_event" for metric in windows):
         table = (
             "(SELECT facts.*, entered FROM facts "
             "JOIN (SELECT unit, min(happened) AS entered FROM facts GROUP BY unit) AS entries USING (unit))"
@@ -103,6 +103,8 @@ def _as_they_are(
     off by some 2 %), so that a table of events is not taken for one of units. Raises DataError where it is.
     """
     assert experiment.source is not None
+    if refused := times_to_events(experiment, "rows that are units (`source.grain: unit`) do not tell; give events rows of their own"):
+        raise refused
     named = '"' + experiment.source.unit.replace('"', '""') + '"'
     kind = connection.execute(f"SELECT typeof({named}) FROM source_rows LIMIT 1").fetchone()
     # A name that is text may be blank as well as missing.
@@ -139,6 +141,8 @@ def _settle(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> No
 
 
 def _aggregate(metric: Metric, column: str, timed: bool) -> str:
+    if metric.kind == "time_to_event":
+        return f"min(happened) FILTER (WHERE {column} <> 0)"
     # Without a time there is one row per unit wherever order would matter (checked), so any of them will do.
     how = metric.per_unit if timed or metric.per_unit not in ("first", "last") else "max"
     within = "" if metric.window is None else f" FILTER (WHERE happened < entered + {metric.window!r})"
@@ -148,7 +152,7 @@ def _aggregate(metric: Metric, column: str, timed: bool) -> str:
 def check_yes_or_no(
     connection: duckdb.DuckDBPyConnection, wanted: Sequence[tuple[Metric, str]], table: str
 ) -> None:
-    """That the columns of proportions hold nothing but 0 and 1, all in one pass; raises DataError."""
+    """That the columns of proportions and events hold nothing but 0 and 1, all in one pass; raises DataError."""
     if not wanted:
         return
     found = one(

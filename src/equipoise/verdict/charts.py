@@ -10,7 +10,7 @@ from equipoise.analysis.findings import Effect, Findings
 from equipoise.figures.charts import Curve, IntervalRow, Tone, curve_chart, interval_chart
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.verdict.text import answer
-from equipoise.verdict.wording import is_rate
+from equipoise.verdict.wording import is_rate, unit
 
 __all__ = ["Chart", "boundary", "day_by_day", "guards", "others", "primary", "segments"]
 
@@ -181,7 +181,7 @@ def _intervals(
 
 
 def _axis(effect: Effect) -> str:
-    return f"treatment − control, in {'percentage points' if is_rate(effect) else 'its own unit'}"
+    return f"treatment − control, in {unit(effect)}"
 
 
 def _tone(effect: Effect) -> Tone:

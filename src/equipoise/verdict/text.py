@@ -134,11 +134,16 @@ def answer(effect: Effect) -> str:
 
 
 def sentences(findings: Findings) -> list[str]:
-    """What belongs beside the effects: covariates, crossed units handled the other way, cautions.
+    """What belongs beside the effects: what a metric is, covariates, crossed units handled the other way, cautions.
 
-    Said once for each effect with covariates, whether they helped or not.
+    Covariates are told of once for each effect that has them, whether they helped or not.
     """
-    said = [
+    said = list(
+        dict.fromkeys(
+            f"{effect.metric} is the {effect.in_words}." for effect in findings.effects if effect.in_words
+        )
+    )
+    said += [
         adjusted(effect, effect.adjustment)
         for effect in findings.effects
         if effect.adjustment is not None and effect.held is None

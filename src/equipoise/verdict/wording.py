@@ -7,7 +7,7 @@ from dataclasses import replace
 from equipoise.analysis.findings import Adjustment, Effect
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["adjusted", "change", "interval", "is_rate", "tested", "value"]
+__all__ = ["adjusted", "change", "interval", "is_rate", "tested", "unit", "value"]
 
 NONE = "–"
 
@@ -21,17 +21,30 @@ def value(effect: Effect, number: float | None) -> str:
     """An arm's value."""
     if number is None:
         return NONE
+    if effect.kind == "time_to_event":
+        return _seconds(number)
     return f"{number:.3%}" if is_rate(effect) else f"{number:,.4g}"
+
+
+def unit(effect: Effect) -> str:
+    """What a difference of the metric is in, in words."""
+    if is_rate(effect):
+        return "percentage points"
+    return "seconds" if effect.kind == "time_to_event" else "its own unit"
+
+
+def _seconds(number: float) -> str:
+    return f"{number:,.0f} s" if number >= 9_999.5 else f"{number:,.4g} s"
 
 
 def change(effect: Effect, number: float) -> str:
     """A difference between arms, with its sign.
 
-    Rates are in percentage points, everything else in the metric's unit.
+    Rates are in percentage points, times to an event in seconds, everything else in the metric's unit.
     """
     if number in (float("inf"), float("-inf")):
         return "∞" if number > 0 else "−∞"
-    text = f"{abs(number) * 100:.3f} pp" if is_rate(effect) else f"{abs(number):,.4g}"
+    text = f"{abs(number) * 100:.3f} pp" if is_rate(effect) else value(effect, abs(number))
     return f"{'−' if number < 0 else '+'}{text}"
 
 

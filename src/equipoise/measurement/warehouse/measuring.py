@@ -11,7 +11,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.daily import DAY
 from equipoise.measurement.parts import MOST_VALUES
-from equipoise.measurement.refusals import other_than_yes_or_no
+from equipoise.measurement.refusals import other_than_yes_or_no, times_to_events
 from equipoise.measurement.tables import covariate_names
 from equipoise.measurement.tally import EntryDay, Measurement, SegmentTallies, Tally
 from equipoise.measurement.warehouse.asking import answer, engine, keep, number, one_row
@@ -41,6 +41,8 @@ def measure_relation(experiment: Experiment, relation: Table) -> Measurement:
 
 
 def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack) -> Measurement:
+    if refused := times_to_events(experiment, "is not measured through Ibis yet; read the table out as a file or a frame"):
+        raise refused
     metrics = [metric for metric in experiment.metrics if metric.kind != "quantile"]
     segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
     covariates = {name: f"z{index}" for index, name in enumerate(covariate_names(experiment))}

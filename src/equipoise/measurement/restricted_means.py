@@ -1,0 +1,144 @@
+"""Mean times to an event: each arm's Kaplan–Meier curve, its area and the variance of that, where the units are."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from equipoise.errors import DataError
+from equipoise.experiment.metric import Metric
+from equipoise.measurement.counting import FEW_CLUSTERS, WHOLE, one
+from equipoise.measurement.tally import Tally
+from equipoise.stats.comparison.restricted_means import RestrictedMean
+from equipoise.stats.estimate import NotEstimable
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["check_event_rows", "restricted_tallies"]
+
+# Greenwood's sum over the times of events, or that of clusters' sums of their units' influences: the same number
+# where each unit is a cluster of its own.
+_SPREADS = {
+    False: """
+        spreads AS (
+            SELECT part, variant, sum(leaving)::BIGINT AS blocks,
+                   sum(weight * weight * came * (at_risk - came) / at_risk) AS spread
+            FROM weights GROUP BY part, variant
+        )""",
+    True: """
+        influences AS (
+            SELECT seen.part, seen.variant, cluster, hazard - CASE WHEN event THEN weight ELSE 0 END AS influence
+            FROM seen JOIN (SELECT *, sum(weight * came / at_risk) OVER forward AS hazard FROM weights
+                            WINDOW forward AS (PARTITION BY part, variant ORDER BY time)) AS told
+            ON seen.part = told.part AND seen.variant = told.variant AND seen.time = told.time
+            ORDER BY cluster, influence
+        ), spreads AS (
+            SELECT part, variant, count(*) AS blocks, sum(total * total) AS spread
+            FROM (SELECT part, variant, cluster, sum(influence) AS total FROM influences
+                  GROUP BY part, variant, cluster ORDER BY cluster)
+            GROUP BY part, variant
+        )""",
+}
+
+
+def check_event_rows(connection: duckdb.DuckDBPyConnection, metric: Metric, came: str) -> None:
+    """That a table tells when events came, and not only when their units came in; raises DataError.
+
+    Expects `all_units`, with the time of each unit's first event in the column `came`.
+    """
+    events, later = one(connection, f"SELECT count({came}), count(*) FILTER ({came} > since) FROM all_units")
+    if events and not later:
+        raise DataError(
+            f"{metric.name} is a time to {metric.of}, and in this table each event has the very time at which its unit "
+            "came in. Give the event a row of its own, with its unit, its variant and its time; neither a second "
+            "column of times nor one of durations is read"
+        )
+
+
+def restricted_tallies(
+    connection: duckdb.DuckDBPyConnection,
+    metric: Metric,
+    came: str,
+    arms: Sequence[str],
+    *,
+    last: float,
+    clustered: bool,
+    by: str = WHOLE,
+    among: str = "units",
+) -> dict[str, dict[str, Tally]]:
+    """The metric's tallies by part and arm; without `by` there is one part, called ''.
+
+    `came` is the column with the time of a unit's first event, `last` when the data end. A unit without the event
+    is in for as long as it was seen, the window at most; one that came in too late to be seen for the whole window
+    counts all the same. However many times differ, one row for each part and arm leaves the engine.
+    """
+    # As text, since a bare 86400.0 would be a decimal to the engine.
+    horizon, end = f"'{metric.window!r}'::DOUBLE", f"'{last!r}'::DOUBLE"
+    rows = connection.execute(
+        f"""
+        WITH seen AS (
+            SELECT {by} AS part, variant, {"cluster," if clustered else ""}
+                   coalesce({came} < since + {horizon}, false) AS event,
+                   least(coalesce({came}, {end}) - since, {horizon}) AS time
+            FROM {among} WHERE {by} IS NOT NULL
+        ), steps AS (
+            SELECT part, variant, time, count(*) FILTER (event) AS came, count(*) AS leaving
+            FROM seen GROUP BY part, variant, time
+        ), curves AS (
+            SELECT *, product('1'::DOUBLE - came / at_risk) OVER forward AS curve,
+                   lead(time, 1, {horizon}) OVER forward - time AS width
+            FROM (SELECT *, sum(leaving) OVER backward AS at_risk FROM steps
+                  WINDOW backward AS (PARTITION BY part, variant ORDER BY time DESC))
+            WINDOW forward AS (PARTITION BY part, variant ORDER BY time)
+        ), weights AS (
+            -- Where all that are left have the event, nothing lies beyond: 0 / 0 is 0.
+            SELECT *, CASE WHEN at_risk > came THEN area / (at_risk - came) ELSE 0 END AS weight
+            FROM (SELECT *, sum(curve * width) OVER backward AS area FROM curves
+                  WINDOW backward AS (PARTITION BY part, variant ORDER BY time DESC))
+        ), {_SPREADS[clustered]}
+        SELECT part, variant, units, events, censored, min(time) + max(area), spread, blocks,
+               max(time) >= {horizon} OR min(curve) = 0
+        FROM weights JOIN spreads USING (part, variant)
+        JOIN (SELECT part, variant, count(*) AS units, count(*) FILTER (event) AS events,
+                     count(*) FILTER (NOT event AND time < {horizon}) AS censored
+              FROM seen GROUP BY part, variant) USING (part, variant)
+        GROUP BY part, variant, units, events, censored, spread, blocks
+        """
+    ).fetchall()
+    found: dict[tuple[str, str], list[Any]] = {(part, arm): row for part, arm, *row in rows}
+    tallies: dict[str, dict[str, Tally]] = defaultdict(dict)
+    for part in sorted({*(part for part, _ in found), *([""] if by == WHOLE else [])}):
+        for arm in arms:
+            tallies[part][arm] = _tally(metric, arm, found.get((part, arm)), clustered=clustered)
+    return tallies
+
+
+def _tally(metric: Metric, arm: str, row: Sequence[Any] | None, *, clustered: bool) -> Tally:
+    if row is None:
+        return Tally(units=0, missing=0, restricted=NotEstimable(f"no unit of {arm} was seen"))
+    units, events, censored, value, spread, blocks, known = row
+    window = metric.window or math.inf
+    restricted: RestrictedMean | NotEstimable
+    if not known:
+        restricted = NotEstimable(
+            f"no unit of {arm} has been seen without the event for the whole window yet, so its curve is not known so far"
+        )
+    elif clustered and blocks < FEW_CLUSTERS:
+        restricted = NotEstimable(
+            f"{arm} has {blocks} cluster{'' if blocks == 1 else 's'}, and with fewer than {FEW_CLUSTERS} a mean time to "
+            "an event has no interval that can be trusted"
+        )
+    elif blocks < 2:
+        restricted = NotEstimable(f"{arm} has 1 unit, and a spread needs at least two")
+    else:
+        restricted = RestrictedMean(
+            horizon=window,
+            blocks=int(blocks),
+            events=int(events),
+            value=min(float(value), window),
+            standard_error=math.sqrt(float(spread) * blocks / (blocks - 1)),
+        )
+    return Tally(units=int(units), missing=0, censored=int(censored), restricted=restricted)
