@@ -12,7 +12,13 @@ import polars as pl
 import pytest
 
 from equipoise import analyze, plan
+from equipoise.clock import ManualClock
+from equipoise.conduct.look import look
+from equipoise.conduct.register import register
+from equipoise.conduct.verify import verify
 from equipoise.errors import DataError, UsageError
+from equipoise.events.facts import Exposure, Outcome
+from equipoise.events.log import MemoryLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import load_experiment
 from equipoise.stats.comparison.restricted_means import (
@@ -49,7 +55,9 @@ def definition(folder: Path, *edits: tuple[str, str]) -> Experiment:
     return load_experiment(path)
 
 
-def rows(*, units: int = 400, days: float = 4.0, teams: int = 50) -> list[dict[str, Any]]:
+def rows(
+    *, units: int = 400, days: float = 4.0, teams: int = 50, wait_b: float = 0.7
+) -> list[dict[str, Any]]:
     """Units that come in evenly; of every ten two never resolve, the others after hours, in b after fewer."""
     made: list[dict[str, Any]] = []
     for number in range(2 * units):
@@ -62,7 +70,7 @@ def rows(*, units: int = 400, days: float = 4.0, teams: int = 50) -> list[dict[s
             "tier": ("gold", "plain")[n % 2],
         }
         made.append({**of, "time": entry, "resolved": None, "handed": None})
-        wait = HOUR * (1.0 + 2.5 * ((7 * n) % 10)) * (0.7 if arm == "b" else 1.0)
+        wait = HOUR * (1.0 + 2.5 * ((7 * n) % 10)) * (wait_b if arm == "b" else 1.0)
         if n % 10 < 8 and entry + wait <= days * 24 * HOUR:
             made.append({**of, "time": entry + wait, "resolved": True, "handed": None})
         if n % 10 == 9 and entry + 5 * HOUR <= days * 24 * HOUR:
@@ -136,6 +144,38 @@ def test_where_everybody_was_seen_to_the_end_it_is_the_mean_of_the_cut_times(tmp
     assert isinstance(expected, Estimate)
     for name in ("value", "standard_error", "low", "high", "p_value", "degrees_of_freedom"):
         assert getattr(told, name) == pytest.approx(getattr(expected, name), rel=1e-9), name
+
+
+def test_registered_looks_at_a_log_come_out_the_same_again(tmp_path):
+    """Three looks while units come in: each knows more than the one before, and each is verified byte by byte."""
+    experiment = definition(
+        tmp_path, ("metrics:", "plan: {looks: [0.3, 0.6, 1.0]}\nmetrics:"), ("7200", "6000")
+    )
+    log = MemoryLog()
+    register(log, experiment, by="test", clock=ManualClock(1e6))
+    told = sorted(rows(units=600, wait_b=0.95), key=lambda row: row["time"])
+    fractions = []
+    for start in (0, 700, 1400):
+        log.append(
+            fact for row in told[start : {0: 700, 700: 1400}.get(start)] for fact in facts(experiment, row)
+        )
+        fractions.append(look(log, "waits", clock=ManualClock(1e6 + start)).findings.look.fraction)
+    assert fractions == sorted(fractions)
+    assert len(set(fractions)) == 3
+    assert [each.answer for each in verify(log, "waits").looks] == ["same"] * 3
+
+
+def facts(experiment: Experiment, row: dict[str, Any]) -> list[Exposure | Outcome]:
+    common = {"experiment": "waits", "happened": row["time"], "unit": row["unit"]}
+    named = [name for name in ("resolved", "handed") if row[name]]
+    if named:
+        return [Outcome(**common, name=name, value=True) for name in named]
+    return [
+        Exposure(
+            **common, digest=experiment.digest, unit_type="user", variant=row["variant"], probability=0.5,
+            reason="split", attributes={"tier": row["tier"]},
+        )
+    ]  # fmt: skip
 
 
 def test_few_clusters_have_no_interval_and_many_have(tmp_path):
