@@ -116,3 +116,25 @@ def test_the_grain_is_part_of_the_definition_where_it_is_said(tmp_path):
         source("grain: row")
     assert "source.grain" in str(refused.value)
     assert "event" in str(refused.value)
+
+
+def test_a_time_to_an_event_is_not_told_by_rows_that_are_units(tmp_path):
+    """Neither by rows that are units nor, yet, through Ibis: a sentence, and no number."""
+    ibis = pytest.importorskip("ibis")
+    rows().write_parquet(tmp_path / "t.parquet")
+    path = tmp_path / "grain.yaml"
+    text = DEFINITION.format(table="t.parquet", grain="grain: unit", cluster="null")
+    wait = "  wait: {kind: time_to_event, of: outcome.won, better: lower, window: 1d}\n"
+    path.write_text(text.replace("  p90:", f"{wait}  p90:"), encoding="utf-8")
+    experiment = load_experiment(path)
+    with pytest.raises(DataError) as refused:
+        analyze(experiment)
+    assert str(refused.value) == (
+        "wait is a time to an event, which rows that are units (`source.grain: unit`) do not tell; "
+        "give events rows of their own"
+    )
+    with pytest.raises(DataError) as elsewhere:
+        analyze(experiment, ibis.memtable(rows().to_arrow()))
+    assert str(elsewhere.value) == (
+        "wait is a time to an event, which is not measured through Ibis yet; read the table out as a file or a frame"
+    )

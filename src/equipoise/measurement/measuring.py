@@ -229,13 +229,13 @@ class _Reader:
             among=among,
         )
         for metric in metrics:
-            if metric.name in self.came and self.last is not None:
+            if metric.name in self.came and self.ends is not None:
                 found[metric.name] = restricted_tallies(
                     self.connection,
                     metric,
                     self.came[metric.name],
                     self.arms,
-                    last=self.last,
+                    last=self.ends,
                     clustered=self.clusters is not None,
                     by=by,
                     among=among,

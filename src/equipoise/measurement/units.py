@@ -9,7 +9,12 @@ from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.counting import one
-from equipoise.measurement.refusals import other_than_yes_or_no, several_rows, times_to_events, window_without_times
+from equipoise.measurement.refusals import (
+    other_than_yes_or_no,
+    several_rows,
+    times_to_events,
+    window_without_times,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -49,7 +54,10 @@ def make_units(
     """
     if not timed and (refused := window_without_times(experiment)):
         raise refused
-    windows = any(metric.window is not None for metric in experiment.metrics)
+    # A time to an event needs nobody's entry beside each row: it is compared with its window unit by unit.
+    windows = any(
+        metric.window is not None and metric.kind != "time_to_event" for metric in experiment.metrics
+    )
     if experiment.source is not None and experiment.source.grain == "unit":
         return _as_they_are(connection, experiment, metrics, names, settled), 0
     made: dict[str, str] = {}
@@ -66,7 +74,7 @@ def make_units(
     per_unit += [f"max({column}) AS {column}" for column in settled]
     changed = [f"coalesce(min({column}) <> max({column}), false)" for column in ("variant", *settled)]
     table = "facts"
-    if any(metric.kind != "time_to_event" for metric in windows):
+    if windows:
         table = (
             "(SELECT facts.*, entered FROM facts "
             "JOIN (SELECT unit, min(happened) AS entered FROM facts GROUP BY unit) AS entries USING (unit))"
@@ -103,7 +111,9 @@ def _as_they_are(
     off by some 2 %), so that a table of events is not taken for one of units. Raises DataError where it is.
     """
     assert experiment.source is not None
-    if refused := times_to_events(experiment, "rows that are units (`source.grain: unit`) do not tell; give events rows of their own"):
+    if refused := times_to_events(
+        experiment, "rows that are units (`source.grain: unit`) do not tell; give events rows of their own"
+    ):
         raise refused
     named = '"' + experiment.source.unit.replace('"', '""') + '"'
     kind = connection.execute(f"SELECT typeof({named}) FROM source_rows LIMIT 1").fetchone()

@@ -41,7 +41,9 @@ def measure_relation(experiment: Experiment, relation: Table) -> Measurement:
 
 
 def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack) -> Measurement:
-    if refused := times_to_events(experiment, "is not measured through Ibis yet; read the table out as a file or a frame"):
+    if refused := times_to_events(
+        experiment, "is not measured through Ibis yet; read the table out as a file or a frame"
+    ):
         raise refused
     metrics = [metric for metric in experiment.metrics if metric.kind != "quantile"]
     segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
