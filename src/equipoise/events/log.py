@@ -43,7 +43,9 @@ class Recorded:
 
 
 class LogGoneError(RecordError):
-    """The log was deleted or replaced while it was open: what would be written to it, nobody would find."""
+    """The log was deleted or replaced while it was open, or can be written only if it is opened again: what would be
+    written to it, nobody would find.
+    """
 
 
 class StaleHeadError(RecordError):

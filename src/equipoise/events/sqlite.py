@@ -22,7 +22,7 @@ from equipoise.events.conflicts import Kept, conflicts
 from equipoise.events.facts import Encoded, Fact, decode, encoded
 from equipoise.events.log import LogGoneError, Receipt, Recorded, StaleHeadError
 from equipoise.events.manifest import HEAD, sought
-from equipoise.events.sqlite_file import connect
+from equipoise.events.sqlite_file import connect, is_frozen
 from equipoise.events.sqlite_reading import SQLiteReader, matching
 
 __all__ = ["SQLiteLog"]
@@ -49,18 +49,26 @@ class SQLiteLog:
         self._lock = threading.Lock()
         self._connection = connect(self.path, create=create)
         self._reader = SQLiteReader(self.path, self._shelf, self._connection, self._lock)
+        self._frozen = is_frozen(self._connection)
         self._file = self._identity()
 
-    def _identity(self) -> tuple[int, int] | None:
+    def _identity(self) -> tuple[int, ...] | None:
         try:
             found = self._place.stat()
         except OSError:
             return None
-        return found.st_dev, found.st_ino
+        # What is read as a file that nobody writes is another one as soon as somebody does.
+        touched = (found.st_size, found.st_mtime_ns) if self._frozen else ()
+        return found.st_dev, found.st_ino, *touched
 
     def _still_there(self) -> None:
         # An open file outlives its name: what is written to it then, nobody will ever find.
         if self._identity() != self._file:
+            if self._frozen and self._place.exists():
+                raise LogGoneError(
+                    f"the log {self.path} could not be written when it was opened, and was written since: what was "
+                    "read of it may be torn. Read it again"
+                )
             raise LogGoneError(
                 f"the log {self.path} was deleted or replaced while it was open, and nothing more is written to it; "
                 "put it back, or start again with the log that is right"
@@ -105,7 +113,10 @@ class SQLiteLog:
                         run("ROLLBACK")
                     raise
             except sqlite3.Error as error:
-                raise RecordError(f"the log {self.path} could not be written: {error}") from None
+                # A file that was opened for reading stays so, whatever becomes of the disk: open it again.
+                kept_so = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
+                refusal = LogGoneError if kept_so else RecordError
+                raise refusal(f"the log {self.path} could not be written: {error}") from None
             accepted = head - start - told
             return Receipt(accepted, len(rows) - accepted, head, told)
 
@@ -189,10 +200,16 @@ class SQLiteLog:
                     body=row.body,
                 ),
             )
+        self._not_torn()
 
     def bodies(self, experiment: str, kind: str, *, until: int) -> Iterator[list[Body]]:
         """Facts of one kind up to a position as they are kept, sealed or not, page by page."""
-        return self._reader.bodies(experiment, kind, until)
+        yield from self._reader.bodies(experiment, kind, until)
+        self._not_torn()
+
+    def _not_torn(self) -> None:
+        if self._frozen:
+            self._still_there()
 
     def wait(self, position: int, timeout: float) -> int:
         deadline = time.monotonic() + timeout

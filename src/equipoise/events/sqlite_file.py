@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from equipoise.errors import RecordError
 from equipoise.events import manifest
 
-__all__ = ["FORMAT", "connect"]
+__all__ = ["FORMAT", "connect", "is_frozen"]
 
 FORMAT = 2
 """1: the hot table alone. 2: by position, and with the manifest of what was sealed from it."""
@@ -32,6 +34,7 @@ CREATE INDEX events_by_experiment ON events (experiment, kind);
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {FORMAT};
 """
+_NOT_WRITTEN = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _POLL = 0.02
 _PATIENCE = 10.0
 
@@ -39,9 +42,9 @@ _PATIENCE = 10.0
 def connect(path: Path, *, create: bool) -> sqlite3.Connection:
     """A connection to the log at a path, with every commit on disk before it is acknowledged.
 
-    A log of an earlier format is brought to this one, in one transaction, and loses nothing by it. Raises
-    RecordError where the path holds something else, cannot be opened, or holds nothing and nothing is to be
-    created.
+    A log of an earlier format is brought to this one, in one transaction, and loses nothing by it. One that can only
+    be read stays as it is, and is good enough where nothing is to be created. Raises RecordError where the path
+    holds something else, cannot be opened, or holds nothing and nothing is to be created.
     """
     if not create and not path.exists():
         raise RecordError(
@@ -54,27 +57,69 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
     if not path.absolute().parent.is_dir():
         raise RecordError(f"there is no folder {path.parent} to keep the log in; make it first")
     try:
-        connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
         try:
-            _prepare(connection, path)
-            if create:
-                _refuse_read_only(connection)
-        except BaseException:
-            connection.close()
-            raise
+            return _open(str(path), partial(_prepare, path=path, create=create))
+        except sqlite3.OperationalError as error:
+            if create or error.sqlite_errorcode & 0xFF not in _NOT_WRITTEN:
+                raise
+            return _reading(path)
     except sqlite3.Error as error:
         raise RecordError(f"{path} cannot be used as a log: {error}") from None
+
+
+def is_frozen(connection: sqlite3.Connection) -> bool:
+    """Whether a connection reads a log as one that nobody writes, and would not notice if somebody did."""
+    return bool(_number(connection, "query_only"))
+
+
+def _open(place: str, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        place, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, uri=place.startswith("file:")
+    )
+    try:
+        prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    if _number(connection, "application_id") == 0:
-        # Looked at again under the lock: another process may be creating the log this moment.
-        connection.execute("BEGIN IMMEDIATE")
-        tables = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-        if _number(connection, "application_id") == 0 and tables is None:
-            _run(connection, _SCHEMA)
-        connection.execute("COMMIT")
+def _reading(path: Path) -> sqlite3.Connection:
+    """A connection to a log that can only be read."""
+    try:
+        # Where somebody else writes it, the files beside it say what is new.
+        return _open(f"{path.resolve().as_uri()}?mode=ro", partial(_prepare_reading, path=path))
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in _NOT_WRITTEN:
+            raise
+    return _frozen(path)
+
+
+def _frozen(path: Path) -> sqlite3.Connection:
+    """A connection to a log that nobody writes: no lock is taken, and no file beside it looked at."""
+    place = path.resolve()
+    for ending in ("-wal", "-journal"):
+        beside = place.with_name(place.name + ending)
+        if beside.exists() and beside.stat().st_size:
+            raise RecordError(
+                f"{path} cannot be read where it is: what was written last is in {beside.name}, and nothing may be "
+                "written there to bring it in. Copy both to a place that can be written, and name the copy with --log"
+            )
+
+    connection = _open(f"{place.as_uri()}?immutable=1", partial(_prepare_reading, path=path))
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _prepare_reading(connection: sqlite3.Connection, path: Path) -> None:
+    if _recognised(connection, path) < FORMAT:
+        # Nothing was sealed from it; an empty manifest in memory says so to every query.
+        connection.execute("PRAGMA temp_store = MEMORY")
+        _run(connection, manifest.SCHEMA.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+
+
+def _recognised(connection: sqlite3.Connection, path: Path) -> int:
+    """The format of the log; RecordError for what is none, or a later one."""
     if _number(connection, "application_id") != _APPLICATION:
         raise RecordError(f"{path} is an SQLite database of something else, not an event log")
     version = _number(connection, "user_version")
@@ -83,6 +128,18 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a later version (format {version}, this one reads {FORMAT}). "
             "Upgrade equipoise"
         )
+    return version
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
+    if _number(connection, "application_id") == 0:
+        # Looked at again under the lock: another process may be creating the log this moment.
+        connection.execute("BEGIN IMMEDIATE")
+        tables = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        if _number(connection, "application_id") == 0 and tables is None:
+            _run(connection, _SCHEMA)
+        connection.execute("COMMIT")
+    version = _recognised(connection, path)
     _write_ahead(connection)
     connection.execute("PRAGMA synchronous = FULL")
     if version < FORMAT:
@@ -90,6 +147,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         if _number(connection, "user_version") < FORMAT:
             _run(connection, f"{manifest.SCHEMA}; PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
+    if create:
+        _refuse_read_only(connection)
 
 
 def _refuse_read_only(connection: sqlite3.Connection) -> None:
