@@ -19,6 +19,7 @@ from equipoise.events.cold.shelf import shelf_of
 from equipoise.events.cold.verifying import verify
 from equipoise.events.facts import Gate
 from equipoise.events.log import Receipt
+from equipoise.events.opening import open_cursors
 from equipoise.events.sqlite import SQLiteLog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -205,3 +206,23 @@ def test_a_torn_journal_is_a_clean_beginning(tmp_path: Path) -> None:
         opened.close()
     assert len(seen) > 4
     log.close()
+
+
+def test_a_log_has_one_shelf_by_whatever_name_it_is_opened(tmp_path: Path) -> None:
+    """Sealed and purged through a link, or named without a folder, it is whole for whoever opens the file itself."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "links").mkdir()
+    path, link = tmp_path / "real" / "log.db", tmp_path / "links" / "other name.db"
+    link.symlink_to(path)
+    log = SQLiteLog(path)
+    facts = traffic(10)
+    log.append(facts)
+    assert seal(link, hot_s=0).facts == 10
+    assert [each.fact for each in log.read_since()] == facts
+    assert log.append(facts) == Receipt(0, 10, 10)
+    assert [each.fact for each in SQLiteLog(link, create=False).read_since()] == facts
+    assert verify(path).sound
+    assert verify(link).sound
+    open_cursors(link).close()
+    assert sorted(each.name for each in link.parent.iterdir()) == ["other name.db"]
+    assert (path.parent / "log.db.outbox").is_file()

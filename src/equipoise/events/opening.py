@@ -46,4 +46,8 @@ def open_cursors(where: str | Path) -> Cursors:
         return Cursors(PostgresCursors(where))
     from equipoise.events.sqlite_cursors import SQLiteCursors
 
-    return Cursors(SQLiteCursors(":memory:" if where == "memory:" else f"{where}.outbox"))
+    if where == "memory:":
+        return Cursors(SQLiteCursors(":memory:"))
+    path = Path(where)
+    # By whatever name a log is opened, its cursors are one file, beside the log itself.
+    return Cursors(SQLiteCursors(f"{path.resolve() if path.is_symlink() else path}.outbox"))

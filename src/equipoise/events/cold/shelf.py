@@ -44,12 +44,14 @@ class DamagedFileError(RecordError):
 
 
 def shelf_of(log: str | Path) -> Path:
-    """The folder of a log's sealed files: its own path and `.segments`.
+    """The folder of a log's sealed files: its own path and `.segments`; of a link, that of the log it leads to.
 
     >>> shelf_of("data/equipoise.db").as_posix()
     'data/equipoise.db.segments'
     """
     path = Path(log)
+    # By whatever name a log is opened, it has one shelf.
+    path = path.resolve() if path.is_symlink() else path
     return path.with_name(f"{path.name}.segments")
 
 
