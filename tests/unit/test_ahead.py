@@ -50,6 +50,15 @@ def findings(*effects: Effect, look: LookState = LOOK, units: int = 1_000) -> Fi
     )
 
 
+def test_units_that_settle_a_guardrail_are_units_of_the_experiment():
+    """Of 1,500 in three arms 1,000 are in these two, or 100 in a segment: three times more, of all that come."""
+    for part in (500, 50):
+        held_up = replace(guard(0.0, 0.02), units={"control": part, "b": part})
+        assert until_settled(held_up, findings(units=1_500)) == (
+            "about 4,500 more units for safety, if it stays as it is"
+        )
+
+
 def guard(value: float, error: float, *, better: str = "higher", margin: float | None = 0.02) -> Effect:
     return Effect(
         metric="safety",
@@ -78,6 +87,20 @@ def test_the_next_look_is_so_many_units_away():
     later = until_next_look(findings(look=replace(LOOK, fraction=0.5)))
     assert later == "the next registered look, at 100% of the planned information: about 1,000 more units"
     assert decide(findings()).would_change == told
+
+
+@pytest.mark.parametrize(
+    ("immature", "look", "told"),
+    [
+        # 800 told 40%: 10 points more take 200, all of which are in; 60 points more take 1,200.
+        (200, LOOK, "at 50% of the planned information: no more units, once the 200 that are in have been in for the whole of the window"),
+        (200, replace(LOOK, fraction=0.5), "at 100% of the planned information: about 600 more units, once the 200 that are in have been in for the whole of the window"),
+    ],
+)  # fmt: skip
+def test_units_within_the_window_are_on_their_way_to_the_next_look(immature, look, told):
+    """They are no part of what told so much, and need not come in again."""
+    found = replace(findings(look=look), immature=immature)
+    assert until_next_look(found) == f"the next registered look, {told}"
 
 
 @pytest.mark.parametrize(

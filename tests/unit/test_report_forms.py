@@ -28,10 +28,11 @@ plan: {looks: [0.5, 1.0]}
 """
 
 
-def analysis(folder: Path, *, days: int = 5, clustered: bool = False) -> Analysis:
+def analysis(folder: Path, *, days: int = 5, clustered: bool = False, window: str = "") -> Analysis:
     """400 units an arm, as many on each day; every 2nd of control and every 5 of 8 of b are solved."""
     path = folder / "forms.yaml"
-    path.write_text(DEFINITION + ("cluster: team\n" if clustered else ""), encoding="utf-8")
+    declared = DEFINITION.replace("mde: 0.05", f"mde: 0.05{window}")
+    path.write_text(declared + ("cluster: team\n" if clustered else ""), encoding="utf-8")
     rows = [
         {
             "unit": f"{arm}{n}",
@@ -75,6 +76,14 @@ def test_the_effect_is_drawn_over_all_who_had_come_in_by_each_day(tmp_path):
     last = found.effect("solved").estimate
     assert (so_far[-1].low, so_far[-1].high) == pytest.approx((last.low, last.high))
     assert "solved day by day" in found.to_html()
+
+
+def test_a_day_of_units_within_the_window_has_no_point(tmp_path):
+    """Who came in on the last two of five days has no value yet; two days with one draw no line."""
+    found = analysis(tmp_path, window=", window: 2d")
+    assert [each.day for each in found.findings.so_far] == [1, 2, 3]
+    assert found.findings.immature == 320
+    assert analysis(tmp_path, window=", window: 3d").findings.so_far == ()
 
 
 @pytest.mark.parametrize("more", [{"days": 2}, {"clustered": True}])

@@ -75,6 +75,7 @@ def analyse(
         so_far=effect_so_far(experiment, measured, level=look.level) if shown else (),
         declared=declared(experiment),
         stopping=stopping_rules(experiment, look, past, primary) if shown else (),
+        immature=sum(tally.immature for tally in measured.tallies[experiment.primary.name].values()),
     )
 
 

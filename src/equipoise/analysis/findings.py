@@ -114,7 +114,8 @@ class Findings:
     `segments` are the primary's effects by segment. `otherwise` is the primary had units that were seen in two
     variants been handled the other way. `cautions` are checks of the effects themselves. `so_far` is the primary's
     effect by day, `stopping` what each stopping rule would have said, where there are several looks. All these inform
-    and do not decide. `declared` says what was written down before launch.
+    and do not decide. `declared` says what was written down before launch, `immature` how many units have not been in for
+    the whole of the primary's window.
     """
 
     experiment: str
@@ -133,6 +134,7 @@ class Findings:
     so_far: tuple[SoFar, ...] = ()
     declared: Mapping[str, str] = field(default_factory=dict)
     stopping: tuple[Stopping, ...] = ()
+    immature: int = 0
 
     @property
     def healthy(self) -> bool:

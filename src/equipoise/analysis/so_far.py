@@ -20,15 +20,17 @@ FEWEST_DAYS = 3
 def effect_so_far(experiment: Experiment, measured: Measurement, *, level: float) -> tuple[SoFar, ...]:
     """The effect at the end of each day in which units came in, by treatment; nothing for fewer than three days.
 
-    Each unit counts with everything it did until now, whenever it came in. Covariates are not used. The intervals
-    hold for one day each, not for all together: they show drift, and are no test.
+    A day whose units have not been in for the whole of the metric's window adds nothing and has no point. Each unit
+    counts with everything it did until now, whenever it came in. Covariates are not used. The intervals hold for one day
+    each, not for all together: they show drift, and are no test.
     """
     metric = replace(experiment.primary, covariates=())
-    if len(measured.entry_days) < FEWEST_DAYS:
+    entered = [entry for entry in measured.entry_days if any(map(_ripe, entry.tallies.values()))]
+    if len(entered) < FEWEST_DAYS:
         return ()
     together: Mapping[str, Tally] | None = None
     found = []
-    for entry in measured.entry_days:
+    for entry in entered:
         together = (
             entry.tallies
             if together is None
@@ -41,6 +43,10 @@ def effect_so_far(experiment: Experiment, measured: Measurement, *, level: float
                     SoFar(treatment.name, entry.day + 1, estimate.value, estimate.low, estimate.high)
                 )
     return tuple(found)
+
+
+def _ripe(tally: Tally) -> bool:
+    return tally.units + tally.missing > 0
 
 
 def _both(one: Tally, other: Tally) -> Tally:

@@ -14,27 +14,32 @@ _FAR = 100
 
 
 def until_next_look(findings: Findings) -> str:
-    """The next registered look, and about how many units it takes if each tells as much as so far."""
-    look, units = findings.look, sum(findings.measurement.units.values())
+    """The next registered look, and about how many units it takes if each tells as much as so far.
+
+    Units in the middle of the primary's window tell nothing yet, and are on their way to that look already.
+    """
+    look, immature = findings.look, findings.immature
+    units = sum(findings.measurement.units.values()) - immature
     seen = look.fraction
     if not seen or seen <= 0.0 or not units:
         return "the next registered look"
     following = next((each.fraction for each in findings.planned if each.fraction > seen + 1e-9), None)
     if following is None:
         return "the next registered look"
-    return (
-        f"the next registered look, at {following:.0%} of the planned information: "
-        f"{about(units * (following - seen) / seen)}"
-    )
+    wanted = units * (following - seen) / seen - immature
+    more = about(wanted) if wanted > 0.0 else "no more units"
+    ripe = f", once the {immature:,} that are in have been in for the whole of the window" if immature else ""
+    return f"the next registered look, at {following:.0%} of the planned information: {more}{ripe}"
 
 
 def until_settled(guard: Effect, findings: Findings) -> str:
     """About how many more units would show a guardrail held, if its effect stayed as it is.
 
     Its standard error falls with the root of the units; the margin is excluded once the distance to it is
-    `guard_boundary` standard errors.
+    `guard_boundary` standard errors. They are units of the whole experiment, of which the guardrail's two arms, its
+    segment, and those with a value are a part that is taken to stay as it is.
     """
-    units = sum(guard.units.values())
+    units = sum(findings.measurement.units.values())
     estimate = guard.estimate
     if isinstance(estimate, NotEstimable) or guard.margin is None or not units:
         return f"units enough to settle {guard.name}"
