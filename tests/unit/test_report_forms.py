@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +14,7 @@ from equipoise import analyze
 from equipoise.errors import UsageError
 from equipoise.experiment.reading import load_experiment
 from equipoise.figures.card import card
+from equipoise.stats.estimate import Estimate
 from equipoise.verdict.analysis import Analysis
 
 DAY = 86_400.0
@@ -146,3 +149,45 @@ def test_a_card_says_one_of_five_words_and_holds_charts():
         card(title="t", word="win", sentence="s")
     with pytest.raises(ValueError, match="a card holds charts drawn as SVG"):
         card(title="t", word="ship", sentence="s", charts=["<p>"])
+
+
+@pytest.mark.parametrize("treatments", [6, 8])
+def test_many_arms_are_told_apart_day_by_day(tmp_path, treatments):
+    """Each line of the chart has a symbol, colour or filling of its own, however many there are."""
+    arms = ["control", *(f"arm_{n}" for n in range(treatments))]
+    path = tmp_path / "many.yaml"
+    path.write_text(
+        f"""
+name: many
+hypothesis: Many arms are one too many for a pencil.
+changes: [config]
+unit: {{type: user}}
+variants: {{{", ".join(f"{arm}: {{config: {{x: {n}}}}}" for n, arm in enumerate(arms))}}}
+allocation: {{{", ".join(f"{arm}: 1/{len(arms)}" for arm in arms)}}}
+metrics:
+  solved: {{priority: primary, kind: proportion, of: outcome.solved, better: higher, per_unit: any, baseline: 0.7, mde: 0.05}}
+""",
+        encoding="utf-8",
+    )
+    rows = [
+        {"unit": f"{arm}{n}", "variant": arm, "time": DAY * (n % 4), "solved": n % 3 < 2}
+        for arm in arms
+        for n in range(40)
+    ]
+    found = analyze(load_experiment(path), pl.DataFrame(rows), closing=True)
+    assert len({each.variant for each in found.findings.so_far}) == treatments
+    assert all(f"{arm} so far" in found.to_html() for arm in arms[1:])
+
+
+def test_a_bound_that_is_infinite_is_a_text_in_json(tmp_path):
+    """A relative change of what is near 0 has no end, and JSON has no number for that."""
+    found = analysis(tmp_path)
+    effects = tuple(
+        replace(effect, relative=Estimate(value=0.1, standard_error=1.0, low=-math.inf, high=math.inf, level=0.95, method="m"))
+        for effect in found.findings.effects
+    )  # fmt: skip
+    told = json.loads(
+        replace(found, findings=replace(found.findings, effects=effects)).to_json(),
+        parse_constant=pytest.fail,
+    )
+    assert (told["effects"][0]["relative"]["low"], told["effects"][0]["relative"]["high"]) == ("-Infinity", "Infinity")  # fmt: skip

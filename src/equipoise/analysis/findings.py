@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -179,12 +180,19 @@ class Findings:
 def describe(result: Estimate | NotEstimable) -> dict[str, Any]:
     """A result as plain JSON: never a number where there is none.
 
+    A bound that is infinite, which JSON has no number for, is the text "Infinity" or "-Infinity".
+
     >>> describe(NotEstimable("no units"))
     {'not_estimable': 'no units'}
     """
     if isinstance(result, NotEstimable):
         return {"not_estimable": result.reason}
-    return asdict(result)
+    bounds = {"low": result.low, "high": result.high}
+    return asdict(result) | {
+        name: "Infinity" if bound > 0.0 else "-Infinity"
+        for name, bound in bounds.items()
+        if math.isinf(bound)
+    }
 
 
 def _effect(effect: Effect) -> dict[str, Any]:

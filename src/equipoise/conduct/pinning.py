@@ -75,10 +75,7 @@ def seen(analysis: Analysis) -> dict[str, Any]:
 
 
 def evidence(analysis: Analysis, pin: Pin) -> dict[str, Any]:
-    """What a look keeps of itself, in JSON: what it is pinned to, what it read, and the read-out it gave.
-
-    An infinite bound, which JSON has no number for, is kept as the text it has in the read-out.
-    """
+    """What a look keeps of itself, in JSON: what it is pinned to, what it read, and the read-out it gave."""
     read = analysis.findings.measurement.read
     return {
         "format": FORMAT,

@@ -21,7 +21,6 @@ __all__ = ["Curve", "IntervalRow", "curve_chart", "interval_chart"]
 
 Tone = Literal["good", "bad", "unsure", "plain"]
 
-_CROSS = "M-0.8,-0.8L0.8,0.8M-0.8,0.8L0.8,-0.8"
 # tone: shape, hollow, colour, word in the key
 _TONES: dict[Tone, tuple[str, bool, str, str]] = {
     "good": ("circle", False, "#0b6e4f", "favourable"),
@@ -36,7 +35,7 @@ _STYLES: tuple[tuple[str, bool, str, tuple[int, ...]], ...] = (
     ("triangle-up", False, "#0b6e4f", (2, 3)),
     ("diamond", True, "#7a3b8f", (10, 3, 2, 3)),
     ("triangle-down", False, "#56606c", (4, 2)),
-    (_CROSS, False, "#8a5a00", (1, 3)),
+    ("triangle-right", True, "#8a5a00", (1, 3)),
 )
 
 
@@ -287,6 +286,8 @@ def curve_chart(
     listing = 20 * len(heads) - canvas.top + 30
     for n, (points, name) in enumerate(zip(drawn, names, strict=True)):
         shape, hollow, color, dash = _STYLES[n % len(_STYLES)]
+        # Every further round has the symbols of the one before, filled where they were hollow.
+        hollow ^= bool(n // len(_STYLES) % 2)
         places = [(across(px), up(py)) for px, py in points]
         if len(places) > 1:
             canvas.line(places, color=color, dash=dash)

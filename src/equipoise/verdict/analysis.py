@@ -75,7 +75,7 @@ class Analysis:
 
     def to_json(self) -> str:
         """`to_dict` as text; the same findings give the same bytes."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, sort_keys=False)
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, sort_keys=False, allow_nan=False)
 
     def summary(self) -> str:
         """The read-out for a terminal."""
