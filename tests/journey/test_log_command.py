@@ -97,3 +97,17 @@ def test_what_cannot_be_done_is_said(folder: Path, words: tuple[str, ...], said:
     done = equipoise(*words, cwd=folder)
     shown = json.loads(done.stderr)["message"] if "--json" in words else done.stderr.removeprefix("error: ").strip()  # fmt: skip
     assert (done.returncode, done.stdout, shown) == (2, "", said)
+
+
+@pytest.mark.parametrize(
+    "file", ["l.db", "./l.db", "link.jsonl", "l.db-wal", "l.db.outbox", "l.db.segments/out.jsonl"]
+)
+def test_an_export_does_not_write_over_the_log(folder: Path, file: str) -> None:
+    """By whatever name its own file is given, or one beside it; nothing is lost."""
+    (folder / "link.jsonl").symlink_to("l.db")
+    said = equipoise("export", file, "--log", "l.db", cwd=folder)
+    assert (said.returncode, said.stderr) == (
+        2,
+        f"error: {Path(file)} belongs to the log itself, which the export would write over; name another file\n",
+    )
+    assert equipoise("verify", "--log", "l.db", cwd=folder).returncode == 0

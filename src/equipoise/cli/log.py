@@ -190,7 +190,12 @@ def export(
 
     if as_json and file is None:
         raise UsageError("the result of export is JSON lines already; with --json name the file they go to")
-    record = open_log(log or settings.default_log(), create=False)
+    where = log or settings.default_log()
+    if file is not None and is_file(where) and _belongs(file, where):
+        raise UsageError(
+            f"{file} belongs to the log itself, which the export would write over; name another file"
+        )
+    record = open_log(where, create=False)
     count = 0
     try:
         with nullcontext(sys.stdout.buffer) if file is None else _whole(file) as stream:
@@ -228,6 +233,15 @@ def purge(
         )
     if done.unclean:
         note(f"warning: {done.unclean}")
+
+
+def _belongs(file: Path, log: str) -> bool:
+    """Whether a file is the log's own or one of those beside it."""
+    from equipoise.events.cold.shelf import shelf_of
+
+    target, own = file.resolve(), Path(log).resolve()
+    beside = {own.with_name(f"{own.name}{ending}") for ending in ("", "-wal", "-shm", "-journal", ".outbox")}
+    return target in beside or shelf_of(own) in (target, *target.parents)
 
 
 @contextmanager
