@@ -361,6 +361,18 @@ def test_a_stray_is_no_segment(path: Path) -> None:
     log.close()
 
 
+def test_a_folder_on_the_shelf_is_left_alone(path: Path) -> None:
+    """Whoever put it there may want it; neither a rebuild nor a purge stumbles over it when its work is done."""
+    log = SQLiteLog(path)
+    log.append([*traffic(3), outcome(unit="other")])
+    seal(path, hot_s=0)
+    (shelf_of(path) / "mine").mkdir()
+    assert rebuild(path) == Rebuilt(keys=0, strays=0)
+    assert purge(path, "other", by="me").facts == 1
+    assert verify(path).sound
+    assert (shelf_of(path) / "mine").is_dir()
+
+
 def test_a_segment_that_is_missing_is_said_to_be(path: Path) -> None:
     """Reading names the file and what to do; what needs no segment goes on."""
     log = SQLiteLog(path)

@@ -139,5 +139,7 @@ def throw_away(folder: Path, name: str) -> None:
 
 
 def names_on(folder: Path) -> list[str]:
-    """What lies in the folder, sorted; nothing where there is none."""
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    """The files that lie in the folder, sorted; nothing where there is none. A folder in it is somebody else's."""
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.is_symlink() or not path.is_dir())
