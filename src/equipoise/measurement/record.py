@@ -11,17 +11,16 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import orjson
 
 from equipoise.errors import DataError, RecordError
 from equipoise.events.bodies import bodies_of
-from equipoise.events.facts import Turn
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Quantity
+from equipoise.measurement.counted import ENROLLED, turn_value
 from equipoise.measurement.tables import covariate_names, quantities
 from equipoise.measurement.tally import Aside, Read
 from equipoise.measurement.warmth import ArmWarmth
@@ -32,15 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["log_facts"]
 
 _MARKS = ("cancelled", "fallback", "redirected", "blocked")
-_CENSORED = ("latency_s", "tpot_s")
-_TOKENS = ("input_tokens", "output_tokens")
-_MEASURED = {
-    entry.name for entry in fields(Turn) if str(entry.type).split(" ")[0] in ("float", "int", "bool")
-} - {"happened"}
-"""What of a turn's body is a number, or true or false."""
-
-# Served the default, or a tester's choice: not control, and nobody's.
-_ENROLLED = "(reason IS NULL OR (variant IS NOT NULL AND reason <> 'forced'))"
 
 
 def log_facts(
@@ -137,7 +127,7 @@ class _Reading:
 
     def turns(self, names: Mapping[str, str]) -> None:
         """`turns`: whose, when, arm, marks, warmth, and for each of `names` the number of a turn so called."""
-        wanted = {name: _turn_value(quantity) for name, quantity in names.items()}
+        wanted = {name: turn_value(quantity) for name, quantity in names.items()}
         numbers = {part for parts, _ in wanted.values() for part in parts}
         shape = dict.fromkeys(("unit", "variant", "reason"), "VARCHAR") | dict.fromkeys(
             sorted(numbers | {*_MARKS, "warm", "latency_s", "error"}), "DOUBLE"
@@ -267,25 +257,6 @@ def _word(attribute: str | None) -> str:
     return f"CASE json_type({value}) WHEN 'NULL' THEN NULL ELSE {value}->>'$' END"
 
 
-def _turn_value(name: str) -> tuple[tuple[str, ...], str]:
-    """The numbers of a turn that a quantity is made of, and how."""
-    tokens = " + ".join(f"told.{part}" for part in _TOKENS)
-    if name == "tokens":
-        return _TOKENS, tokens
-    if name == "kilotokens":
-        return _TOKENS, f"({tokens}) / 1000.0"
-    if name == "answered":
-        return ("error",), "told.error = 0"
-    if name not in _MEASURED:
-        return (), "happened" if name == "happened" else "NULL"
-    if name in _CENSORED:
-        return (
-            name,
-            "cancelled",
-        ), f"CASE WHEN coalesce(told.cancelled <> 0, false) THEN NULL ELSE told.{name} END"
-    return (name,), f"told.{name}"
-
-
 def _join(
     connection: duckdb.DuckDBPyConnection, experiment: Experiment, told: Mapping[str, Sequence[str]]
 ) -> None:
@@ -318,7 +289,7 @@ def _join(
 def _valued(table: str, columns: Sequence[str]) -> str:
     """Which rows of a table count, once their unit is known to be exposed: those that hold a value."""
     some = " OR ".join(f"{column} IS NOT NULL" for column in columns)
-    return f"({some})" + (f" AND {_ENROLLED}" if table == "turns" else "")
+    return f"({some})" + (f" AND {ENROLLED}" if table == "turns" else "")
 
 
 def _apart(connection: duckdb.DuckDBPyConnection, told: Mapping[str, Sequence[str]]) -> tuple[int, int, int]:
@@ -343,11 +314,11 @@ def _of_turns(connection: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], di
     """Turns outside the experiment by reason, and turns within it by mark."""
     unenrolled = dict(
         connection.execute(
-            f"SELECT reason, count(*) FROM turns WHERE NOT ({_ENROLLED}) GROUP BY reason ORDER BY reason"
+            f"SELECT reason, count(*) FROM turns WHERE NOT ({ENROLLED}) GROUP BY reason ORDER BY reason"
         ).fetchall()
     )
     counts = connection.execute(
-        f"SELECT {', '.join(f'count(*) FILTER ({mark})' for mark in _MARKS)} FROM turns WHERE {_ENROLLED}"
+        f"SELECT {', '.join(f'count(*) FILTER ({mark})' for mark in _MARKS)} FROM turns WHERE {ENROLLED}"
     ).fetchone() or (0,) * len(_MARKS)
     return unenrolled, {mark: count for mark, count in zip(_MARKS, counts, strict=True) if count}
 
@@ -358,7 +329,7 @@ def _warmth(connection: duckdb.DuckDBPyConnection) -> dict[str, ArmWarmth]:
     # asked for, and not the median: an engine may interpolate with another rounding.
     found = connection.execute(
         f"""SELECT variant, warm, count(*), quantile_disc(answered_s, 0.5), -quantile_disc(-answered_s, 0.5)
-            FROM turns WHERE {_ENROLLED} AND variant IS NOT NULL AND warm IS NOT NULL AND NOT redirected
+            FROM turns WHERE {ENROLLED} AND variant IS NOT NULL AND warm IS NOT NULL AND NOT redirected
             AND NOT fallback GROUP BY variant, warm"""
     ).fetchall()
     turns = {(arm, warm): count for arm, warm, count, _, _ in found}
