@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pairs import against, report
 
-from equipoise.events.cursors import Cursors
+from equipoise.events.cursors import CURSORS, Cursors
 from equipoise.events.facts import Turn
 from equipoise.events.sqlite import SQLiteLog
-from equipoise.events.sqlite_cursors import SQLiteCursors
+from equipoise.events.sqlite_beside import SQLiteBeside
 from equipoise.integrations.collectors import collector
 from equipoise.integrations.outbox import deliver
 
@@ -81,7 +81,7 @@ def main() -> None:
         log.append([_turn(n, rng) for n in range(FACTS)])
 
         def ours(kind: str) -> None:
-            cursors = Cursors(SQLiteCursors(Path(folder) / f"cursors-{next(_number)}"))
+            cursors = Cursors(SQLiteBeside(Path(folder) / f"cursors-{next(_number)}", CURSORS))
             done = deliver(log, cursors, collector(f"http://127.0.0.1:{port}", kind), rng=rng, once=True)
             assert done.delivered == FACTS
             cursors.close()

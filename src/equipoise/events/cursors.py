@@ -6,44 +6,22 @@ refused fact only its place is kept, so that what is purged from the log is nowh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any
 
 from equipoise.errors import RecordError
+from equipoise.events.beside import Database, Steps, Tables
 
 __all__ = [
-    "FORMAT",
-    "SCHEMA",
+    "CURSORS",
     "Cursor",
     "CursorLostError",
     "Cursors",
-    "Database",
     "HeldError",
     "Quarantined",
-    "Statement",
-    "Steps",
     "StrayCursorError",
 ]
-
-T = TypeVar("T")
-Statement: TypeAlias = tuple[str, tuple[Any, ...]]
-"""A statement with numbered places (`?1`), and what stands there."""
-Steps: TypeAlias = Generator[Statement, Sequence[Sequence[Any]], T]
-"""A transaction as one statement after another, each answered by its rows."""
-
-
-class Database(Protocol):
-    """Where cursors are kept: SQLite's and PostgreSQL's common ground."""
-
-    now: str
-    """The expression of the time, in seconds since 1970 UTC: of one clock for all who share the database."""
-
-    def carry_out(self, steps: Callable[[], Steps[T]]) -> T:
-        """Run a transaction, durable when this returns; RecordError where it cannot be."""
-        ...
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +105,7 @@ _CURSOR = (
 _ROW = "collector, position, event_id, experiment, kind, status, reason, since, tries"
 _BIGINT = "CAST(?{} AS bigint)"
 
-SCHEMA = """
+_SCHEMA = """
 CREATE TABLE equipoise_cursors (
     collector    text PRIMARY KEY,
     position     bigint NOT NULL,
@@ -158,8 +136,8 @@ CREATE TABLE equipoise_quarantine (
 CREATE TABLE equipoise_cursors_format (format integer NOT NULL);
 INSERT INTO equipoise_cursors_format VALUES (1)
 """
-"""The tables, in the words that SQLite and PostgreSQL share."""
-FORMAT = 1
+CURSORS = Tables("the cursors of an outbox", _SCHEMA, "equipoise_cursors_format", 1, 0x4551504F)  # "EQPO"
+"""The tables of cursors, in the words that SQLite and PostgreSQL share."""
 
 
 class Cursors:

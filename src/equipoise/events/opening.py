@@ -1,13 +1,15 @@
-"""Opening a log, and the cursors beside it: a path, the address of a PostgreSQL database, or `memory:`."""
+"""Opening a log, and what is kept beside it: a path, the address of a PostgreSQL database, or `memory:`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from equipoise.events.cursors import Cursors
+from equipoise.events.beside import Database, Tables
+from equipoise.events.cursors import CURSORS, Cursors
 from equipoise.events.log import EventLog, MemoryLog
+from equipoise.events.windows import WINDOWS, Windows
 
-__all__ = ["open_cursors", "open_log"]
+__all__ = ["open_cursors", "open_log", "open_windows"]
 
 
 def open_log(where: str | Path, *, create: bool = True) -> EventLog:
@@ -40,14 +42,30 @@ def open_cursors(where: str | Path) -> Cursors:
     >>> open_cursors("memory:").all()
     ()
     """
-    if isinstance(where, str) and where.startswith(("postgresql://", "postgres://")):
-        from equipoise.events.postgres_cursors import PostgresCursors
+    return Cursors(_beside(where, CURSORS, "outbox"))
 
-        return Cursors(PostgresCursors(where))
-    from equipoise.events.sqlite_cursors import SQLiteCursors
+
+def open_windows(where: str | Path) -> Windows:
+    """The windows of guardrails of the log at `where`: in a file beside a log in a file (its name and `.windows`), in the
+    database of one in PostgreSQL. They are made where there are none.
+
+    Raises RecordError where the place holds something else or cannot be written; MissingExtraError as `open_log`.
+
+    >>> open_windows("memory:").read("0f3a").position
+    0
+    """
+    return Windows(_beside(where, WINDOWS, "windows"))
+
+
+def _beside(where: str | Path, tables: Tables, ending: str) -> Database:
+    if isinstance(where, str) and where.startswith(("postgresql://", "postgres://")):
+        from equipoise.events.postgres_beside import PostgresBeside
+
+        return PostgresBeside(where, tables)
+    from equipoise.events.sqlite_beside import SQLiteBeside
 
     if where == "memory:":
-        return Cursors(SQLiteCursors(":memory:"))
+        return SQLiteBeside(":memory:", tables)
     path = Path(where)
-    # By whatever name a log is opened, its cursors are one file, beside the log itself.
-    return Cursors(SQLiteCursors(f"{path.resolve() if path.is_symlink() else path}.outbox"))
+    # By whatever name a log is opened, what stands beside it is one file, beside the log itself.
+    return SQLiteBeside(f"{path.resolve() if path.is_symlink() else path}.{ending}", tables)

@@ -1,4 +1,4 @@
-"""The cursors of a log on one machine: an SQLite file beside it."""
+"""Tables beside a log on one machine: an SQLite file of their own."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ from pathlib import Path
 from typing import TypeVar
 
 from equipoise.errors import RecordError
-from equipoise.events.cursors import FORMAT, SCHEMA, Steps
+from equipoise.events.beside import Steps, Tables
 
-__all__ = ["SQLiteCursors"]
+__all__ = ["SQLiteBeside"]
 
-_APPLICATION = 0x4551504F  # "EQPO", so that a log or another program's database is not mistaken for cursors
 _PATIENCE = 10.0
 
 T = TypeVar("T")
 
 
-class SQLiteCursors:
-    """A file of its own: SQLite has one writer a file, and no gateway should wait for an outbox.
+class SQLiteBeside:
+    """A file of its own: SQLite has one writer a file, and no gateway should wait for an outbox or a monitor.
 
-    With a rollback journal, which needs no second file: a cursor moves once a batch, and should a failing power
-    supply take the last move back, the batch is delivered again. Raises RecordError where the path holds
+    With a rollback journal, which needs no second file: something changes once a batch, and should a failing power
+    supply take the last change back, the batch is gone through again. Raises RecordError where the path holds
     something else or cannot be written.
     """
 
     now = "((julianday('now') - 2440587.5) * 86400.0)"
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, tables: Tables) -> None:
+        self.path, self._tables = path, tables
         self._lock = threading.Lock()
         try:
             self._connection = sqlite3.connect(
@@ -42,7 +41,7 @@ class SQLiteCursors:
                 self._connection.close()
                 raise
         except sqlite3.Error as error:
-            raise RecordError(f"{path} cannot be used for the cursors of an outbox: {error}") from None
+            raise RecordError(f"{path} cannot be used for {tables.purpose}: {error}") from None
 
     def _prepare(self) -> None:
         run = self._connection.execute
@@ -53,18 +52,18 @@ class SQLiteCursors:
             run("PRAGMA application_id").fetchone()[0] == 0
             and not run("SELECT 1 FROM sqlite_master").fetchone()
         ):
-            for statement in SCHEMA.split(";"):
+            for statement in self._tables.schema.split(";"):
                 run(statement)
-            run(f"PRAGMA application_id = {_APPLICATION}")
+            run(f"PRAGMA application_id = {self._tables.application}")
         run("COMMIT")
-        if run("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+        if run("PRAGMA application_id").fetchone()[0] != self._tables.application:
             raise RecordError(
-                f"{self.path} is an SQLite database of something else, not the cursors of an outbox"
+                f"{self.path} is an SQLite database of something else, not {self._tables.purpose}"
             )
-        version = run("SELECT format FROM equipoise_cursors_format").fetchone()[0]
-        if version > FORMAT:
+        version = run(f"SELECT format FROM {self._tables.version}").fetchone()[0]
+        if version > self._tables.format:
             raise RecordError(
-                f"{self.path} was written by a later version (format {version}, this one reads {FORMAT}). "
+                f"{self.path} was written by a later version (format {version}, this one reads {self._tables.format}). "
                 "Upgrade equipoise"
             )
 
@@ -87,7 +86,7 @@ class SQLiteCursors:
                         run("ROLLBACK")
             except sqlite3.Error as error:
                 raise RecordError(
-                    f"the cursors of the outbox in {self.path} could not be used: {error}"
+                    f"{self._tables.purpose} in {self.path} could not be used: {error}"
                 ) from None
 
     def close(self) -> None:
