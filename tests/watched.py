@@ -1,0 +1,99 @@
+"""An experiment that is watched, and its facts at set times: what the tests of windows stand on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from equipoise.events.facts import Exposure, Fact, Outcome, Score, Turn
+from equipoise.events.log import Recorded
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.reading import read_canonical
+
+START = 1_700_000_100
+"""A whole multiple of five minutes (seconds since 1970 UTC)."""
+WATCHES = [
+    {"metric": "latency_p95", "max": 3.0, "window": "5m", "for": 2, "then": "pause"},
+    {"metric": "error_rate", "max": 0.001, "window": "5m", "for": 2, "then": "rollback"},
+    {"metric": "cost_per_success", "max": 0.08, "window": "5m", "for": 2, "then": "review"},
+]
+
+
+def watched(watches: list[dict] | None = None, **more: object) -> Experiment:
+    """An experiment with every kind of metric, and watches."""
+    return read_canonical(
+        {
+            "name": "bot",
+            "hypothesis": "Another model answers sooner.",
+            "unit": "conversation",
+            "changes": ["model"],
+            "variants": {"control": {"model": "a"}, "treatment": {"model": "b"}},
+            "metrics": {
+                "resolution_rate": {"priority": "primary"},
+                "latency_p95": {"priority": "guardrail"},
+                "error_rate": {"priority": "guardrail", "baseline": 0.01},
+                "cost_per_success": {"priority": "guardrail"},
+                "tokens": {"priority": "secondary"},
+                "policy_compliance": {"priority": "secondary"},
+                "clicks": {
+                    "priority": "secondary",
+                    "tier": "human",
+                    "kind": "count",
+                    "of": "outcome.clicks",
+                    "better": "higher",
+                },
+            },
+            "watches": WATCHES if watches is None else watches,
+        }
+        | more
+    )
+
+
+def exposure(experiment: Experiment, unit: str, arm: str, happened: float, **more: object) -> Exposure:
+    given: dict = {
+        "digest": experiment.digest,
+        "unit_type": "conversation",
+        "probability": 0.5,
+        "reason": "split",
+    }
+    return Exposure(experiment="bot", happened=happened, unit=unit, variant=arm, **given | more)
+
+
+def turn(unit: str, arm: str, happened: float, **more: object) -> Turn:
+    return Turn(experiment="bot", happened=happened, unit=unit, variant=arm, **({"reason": "split"} | more))
+
+
+def recorded(facts: list[Fact], *, delay: float = 0.5) -> list[Recorded]:
+    """The facts as a log gives them back that each reached a moment after it happened."""
+    return [Recorded(place, fact.happened + delay, fact) for place, fact in enumerate(facts, 1)]
+
+
+def traffic(
+    experiment: Experiment, seed: int, turns: int, *, per_minute: float = 60.0
+) -> Iterator[tuple[float, Fact]]:
+    """Facts with their times of arrival, in that order: conversations of both arms, some late, some of nobody's arm."""
+    rng = random.Random(seed)
+    now = float(START)
+    seen: dict[str, str] = {}
+    for number in range(turns):
+        now += rng.expovariate(per_minute / 60.0)
+        unit = f"u{rng.randrange(max(1, number // 3 + 1))}"
+        # Two identifiers for each fact, so that a run can be made again.
+        name = f"{seed}-{number}"
+        if unit not in seen:
+            seen[unit] = rng.choice(["control", "treatment"])
+            yield now, exposure(experiment, unit, seen[unit], now, event_id=f"{name}-e")
+        slow = 1.0 if seen[unit] == "control" or rng.random() < 0.5 else 3.0
+        happened = now - (rng.choice([30.0, 400.0, 20_000.0]) if rng.random() < 0.05 else 0.0)
+        yield now, turn(
+            unit, seen[unit], happened, event_id=f"{name}-t", latency_s=rng.lognormvariate(0.0, 0.7) * slow,
+            error=rng.random() < 0.02, cost_usd=rng.random() / 50, cancelled=rng.random() < 0.05,
+            input_tokens=rng.randrange(900), output_tokens=rng.randrange(300),
+            reason=rng.choices(["split", "forced", "stale"], [20, 1, 1])[0],
+        )  # fmt: skip
+        if rng.random() < 0.5:
+            yield now, Outcome(experiment="bot", happened=now, unit=unit, name="resolved", value=rng.random() < 0.6, event_id=f"{name}-o")  # fmt: skip
+        if rng.random() < 0.1:
+            yield now, Score(experiment="bot", happened=now, unit=unit, name="policy_compliance", value=rng.choice([None, 3.0, 4.0]), evaluator="j", event_id=f"{name}-s")  # fmt: skip
+        if rng.random() < 0.1:
+            yield now, Outcome(experiment="bot", happened=now, unit=f"nobody-{number}", name="clicks", value=2.0, event_id=f"{name}-n")  # fmt: skip
