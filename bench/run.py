@@ -16,6 +16,7 @@ ALL = (
     "readout_turns",
     "readout_warehouse",
     "outbox",
+    "windows",
     "readout_log",
     "safety",
     "arena",

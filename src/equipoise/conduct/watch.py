@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -111,16 +110,12 @@ class Watcher:
         log that nothing is written to: it is the log's own time, in seconds since 1970 UTC.
         """
         batch = self._next(limit)
-        fresh: dict[str, Member] = {}
-        self._recall(batch)
+        known = self._recall(batch)
+        members = dict(known)
         # What time it is says something only where no fact of before is left to be read.
-        folded = self._watching.fold(
-            self._standing,
-            self._cells,
-            batch,
-            ChainMap(fresh, self._members),
-            now=now if len(batch) < limit else None,
-        )
+        over = now if len(batch) < limit else None
+        folded = self._watching.fold(self._standing, self._cells, batch, members, now=over)
+        fresh = {unit: member for unit, member in members.items() if known.get(unit) != member}
         if not batch and folded.standing == self._standing:
             return 0
         position, event_id = self._position, self._event_id
@@ -159,14 +154,15 @@ class Watcher:
             self._facts = None
         return batch
 
-    def _recall(self, batch: Sequence[Recorded]) -> None:
-        """Whose arm is not in memory is looked up."""
+    def _recall(self, batch: Sequence[Recorded]) -> dict[str, Member]:
+        """The members among the units of a batch; whoever is not in memory is looked up."""
         if len(self._members) > _REMEMBERED:
             self._members.clear()
         units = {unit for record in batch if (unit := unit_of(record.fact)) is not None}
         unknown = {unit_key(unit): unit for unit in units if unit not in self._members}
-        known = self._windows.members(self._experiment.digest, [*unknown])
-        self._members |= {unknown[key]: member for key, member in known.items()}
+        found = self._windows.members(self._experiment.digest, [*unknown])
+        self._members |= {unknown[key]: member for key, member in found.items()}
+        return {unit: self._members[unit] for unit in units if unit in self._members}
 
     def _folding(
         self, folded: Folded, fresh: dict[str, Member], position: int, event_id: str | None

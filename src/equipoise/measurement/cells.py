@@ -6,7 +6,7 @@ Whole numbers throughout, so that no order and no grouping of the facts changes 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
@@ -105,10 +105,8 @@ class Cell:
 
 
 def _scaled(value: float) -> int:
-    numerator, denominator = value.as_integer_ratio()
-    shift = denominator.bit_length() - 1 - _SCALE
-    # Half to even, as doubles are rounded.
-    return numerator << -shift if shift <= 0 else round(math.ldexp(value, _SCALE))
+    # From 2^53 on every double is whole, and one of 2^970 could not be scaled as a double.
+    return round(math.ldexp(value, _SCALE)) if abs(value) < 2.0**53 else int(value) << _SCALE
 
 
 def unit_of(fact: Fact) -> str | None:
@@ -146,8 +144,7 @@ class Counting:
         `members` holds whoever of their units was exposed before; who is exposed among them is put in. Facts of before
         the minute `since` are `forgotten`: the cells of then are gone, and one with the latecomers alone would mislead.
         """
-        values: dict[CellKey, list[float]] = {}
-        late: Counter[CellKey] = Counter()
+        groups: dict[tuple[int, str, bool], defaultdict[str, list[float]]] = {}
         aside: Counter[str] = Counter()
         for record in records:
             fact = record.fact
@@ -157,9 +154,8 @@ class Counting:
             if isinstance(fact, Turn) and not enrolled(fact):
                 aside["unenrolled"] += 1
                 continue
-            found = self._found(fact)
             unit = unit_of(fact)
-            if not found or unit is None:
+            if unit is None or not self._asked(fact):
                 continue
             member = members.get(unit)
             if member is None or fact.happened < member.since:
@@ -172,16 +168,17 @@ class Counting:
             if since is not None and minute < since:
                 aside["forgotten"] += 1
                 continue
-            is_late = record.received >= (minute + 1) * MINUTE_S + GRACE_S
-            for name, value in found:
-                key = CellKey(minute, member.arm, name)
-                values.setdefault(key, []).append(value)
-                if is_late:
-                    late[key] += 1
-        cells = {
-            key: Cell.of(some, late=late[key], bucketed=key.quantity in self._bucketed)
-            for key, some in values.items()
-        }
+            late = record.received >= (minute + 1) * MINUTE_S + GRACE_S
+            group = groups.get((minute, member.arm, late))
+            if group is None:
+                group = groups[minute, member.arm, late] = defaultdict(list)
+            self._read(fact, group)
+        cells: dict[CellKey, Cell] = {}
+        for (minute, arm, late), values in groups.items():
+            for name, some in values.items():
+                cell = Cell.of(some, late=len(some) if late else 0, bucketed=name in self._bucketed)
+                key = CellKey(minute, arm, name)
+                cells[key] = cells[key] + cell if key in cells else cell
         return cells, dict(aside)
 
     def _enter(self, fact: Exposure, members: MutableMapping[str, Member], aside: Counter[str]) -> None:
@@ -196,17 +193,20 @@ class Counting:
         elif fact.happened < member.since:
             members[fact.unit] = member._replace(since=fact.happened)
 
-    def _found(self, fact: Fact) -> list[tuple[str, float]]:
-        """The quantities that a fact has numbers of."""
+    def _asked(self, fact: Fact) -> bool:
+        """Whether a metric, or a count of turns, asks for such a fact."""
+        return isinstance(fact, Turn) or (
+            isinstance(fact, Outcome | Score)
+            and (fact.kind, fact.name) in self._valued
+            and number(fact.value) is not None
+        )
+
+    def _read(self, fact: Fact, values: defaultdict[str, list[float]]) -> None:
+        """The numbers that a fact has of the quantities."""
         if isinstance(fact, Turn):
-            found = [(TURNS, 1.0)]
+            values[TURNS].append(1.0)
             for name, read in self._turn:
                 if (value := read(fact)) is not None:
-                    found.append((name, value))
-            return found
-        if isinstance(fact, Outcome | Score):
-            quantity = self._valued.get((fact.kind, fact.name))
-            value = None if quantity is None else number(fact.value)
-            if quantity is not None and value is not None:
-                return [(quantity, value)]
-        return []
+                    values[name].append(value)
+        elif isinstance(fact, Outcome | Score) and (value := number(fact.value)) is not None:
+            values[self._valued[fact.kind, fact.name]].append(value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from equipoise.events.facts import Turn
@@ -70,9 +71,10 @@ def turn_number(name: str) -> Callable[[Turn], float | None]:
         return _answered
     if name not in _MEASURED:
         return _happened if name == "happened" else lambda _: None
+    measured = attrgetter(name)
     if name in _CENSORED:
-        return lambda turn: None if turn.cancelled else number(getattr(turn, name))
-    return lambda turn: number(getattr(turn, name))
+        return lambda turn: None if turn.cancelled else number(measured(turn))
+    return lambda turn: number(measured(turn))
 
 
 def number(value: Any) -> float | None:
