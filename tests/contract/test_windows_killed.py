@@ -106,7 +106,8 @@ def from_scratch(place: str) -> Watcher:
 
 
 def killed(place: str, seed: int, kills: int) -> None:
-    written(place, seed, 400)
+    # As many facts as it takes to die so often: a life is some sixty statements, a batch eight.
+    written(place, seed, 70 * kills)
     rng = random.Random(seed)
     died = 0
     while True:
