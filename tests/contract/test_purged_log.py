@@ -116,6 +116,29 @@ def test_a_purge_whose_files_were_swept_changes_nothing(path: Path, monkeypatch:
     assert has_no_bytes(path)
 
 
+def test_a_conflict_under_the_id_of_a_purged_fact_goes_with_it(path: Path) -> None:
+    """An id may say whose it is; one under the id of somebody else's fact stays."""
+    log = SQLiteLog(path)
+    known = outcome(unit="other", event_id="other-1")
+    log.append([outcome(unit=UNIT, event_id=f"{UNIT}-1"), known])
+    log.append([outcome(unit="other", event_id=f"{UNIT}-1"), outcome(unit=UNIT, event_id=known.event_id)])
+    told = [record for record in log.read_since() if record.fact.kind == "conflict"]
+    assert [getattr(record.fact, "of", None) for record in told] == [f"{UNIT}-1", known.event_id]
+    log.close()
+    assert purge(path, UNIT, by="ann").facts == sum(map(is_mine, STORY)) + 2
+    after = list(SQLiteLog(path).read_since())
+    assert [record for record in after if record.fact.kind == "conflict"] == told[1:]
+    (tomb,) = (
+        record.fact for record in after if isinstance(record.fact, Purge) and record.fact.experiment == "e"
+    )
+    assert (tomb.facts["conflict"], tomb.last) == (1, told[0].position)
+    assert not any(
+        f"{UNIT}-1".encode() in each.read_bytes() for each in path.parent.iterdir() if each.is_file()
+    )
+    assert verify(path).sound
+    assert has_no_bytes(path)
+
+
 def test_a_fact_from_the_future_is_purged_too(path: Path) -> None:
     """A clock that was set back since keeps nothing of the unit in the log."""
     ahead = SQLiteLog(path, clock=ManualClock(1e12))

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 import orjson
@@ -23,7 +24,7 @@ from equipoise.errors import RecordError
 from equipoise.events.cold.sealing import seal_until, sweep
 from equipoise.events.cold.segments import Row, as_parquet, columns_of, rows_of
 from equipoise.events.cold.shelf import digest_of, keep, names_on, shelf_of
-from equipoise.events.facts import Purge, encoded
+from equipoise.events.facts import Conflict, Purge, encoded
 from equipoise.events.manifest import HEAD, Segment, replace_segment, segments
 from equipoise.events.sqlite_file import connect
 
@@ -51,6 +52,7 @@ class _Gone:
     position: int
     experiment: str
     kind: str
+    event_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,10 @@ def purge(
     """Take every fact whose unit is `unit` out of the SQLite log at a path, and its bytes out of the files.
 
     Positions stay as they are, with gaps. What was purged is not accepted again: a digest of each event's id stays, and
-    nothing else. A fact of the unit that arrives while or after this runs is a new one; a fact of another unit that
-    mentions it, in a comment or an attribute, stays. Killed on the way, it has purged all or nothing of what is
-    read; run it again to be rid of the files. A seal that runs at the same time may fail, and can be repeated.
+    nothing else, for what was told of conflicts under these ids goes with them. A fact of the unit that arrives while
+    or after this runs is a new one; a fact of another unit that mentions it, in a comment or an attribute, stays.
+    Killed on the way, it has purged all or nothing of what is read; run it again to be rid of the files. A seal that
+    runs at the same time may fail, and can be repeated.
 
     Raises RecordError where the log is missing or damaged or cannot be written, MissingExtraError without the
     `analysis` extra.
@@ -84,6 +87,8 @@ def purge(
             found for each in list(segments(connection)) if (found := _without(shelf, each, unit)) is not None
         ]
         gone = [fact for each in rewritten for fact in each.gone]
+        told = _conflicts(connection, {fact.event_id for fact in gone})
+        gone = sorted((*gone, *told), key=attrgetter("position"))
         now = clock.now()
         tombs = []
         for experiment in sorted({fact.experiment for fact in gone}):
@@ -100,7 +105,7 @@ def purge(
                 )
             )
         if rewritten:
-            _enter(connection, path, shelf, rewritten, tombs)
+            _enter(connection, path, shelf, rewritten, told, tombs)
         sweep(connection, shelf)
         unclean = _clean(connection)
     except sqlite3.Error as error:
@@ -118,7 +123,7 @@ def _without(shelf: Path, segment: Segment, unit: str) -> _Rewritten | None:
     gone: list[_Gone] = []
     for row in rows_of(shelf, segment):
         if needle in row.body and orjson.loads(row.body).get("unit") == unit:
-            gone.append(_Gone(row.position, row.experiment, row.kind))
+            gone.append(_Gone(row.position, row.experiment, row.kind, row.event_id))
         else:
             kept.append(row)
     if not gone:
@@ -135,14 +140,26 @@ def _without(shelf: Path, segment: Segment, unit: str) -> _Rewritten | None:
     return _Rewritten(segment, new, gone)
 
 
+def _conflicts(connection: sqlite3.Connection, ids: set[str]) -> list[_Gone]:
+    """What the log was told of conflicts under some ids."""
+    rows = connection.execute(
+        "SELECT position, experiment, kind, event_id, CAST(body AS BLOB) FROM events WHERE kind = ?",
+        (Conflict.kind,),
+    )
+    return [_Gone(*row) for *row, body in rows if orjson.loads(body).get("of") in ids]
+
+
 def _enter(
     connection: sqlite3.Connection,
     path: Path,
     shelf: Path,
     rewritten: list[_Rewritten],
+    told: list[_Gone],
     tombs: list[Purge],
 ) -> None:
-    """Put the new segments in the place of the old, with the record of it, at once or not at all."""
+    """Put the new segments in the place of the old, drop what was told of conflicts, and enter the record of it, at
+    once or not at all.
+    """
     connection.execute("BEGIN IMMEDIATE")
     try:
         if not {each.new.name for each in rewritten} <= set(names_on(shelf)):
@@ -151,6 +168,7 @@ def _enter(
         if not all(replace_segment(connection, each.old, each.new) for each in rewritten):
             raise RecordError(f"another purge of {path} was faster; run this one again")
         (head,) = connection.execute(HEAD).fetchone()
+        connection.executemany("DELETE FROM events WHERE position = ?", ((fact.position,) for fact in told))
         for position, tomb in enumerate(tombs, head + 1):
             row = encoded(tomb)
             connection.execute(
