@@ -108,6 +108,10 @@ def test_a_token_speaks_of_its_own_reply_only():
             )  # fmt: skip
             assert told.headers["access-control-allow-origin"] == "*"
         own = {"unit": "c1", "trace": trace, "thumbs": "down"}
+        named = say(at.url, "/feedback", own | {"source": "shop"}, "none", x_equipoise_feedback=token)
+        assert (named.status_code, message(named)) == (
+            403, "a `source` is named with the gateway's key, not with a token",
+        )  # fmt: skip
         assert say(at.url, "/feedback", own, "none", x_equipoise_feedback=token).json() == {"accepted": 1}
         for rubbish in ([], "text", 7, None):
             told = say(at.url, "/feedback", rubbish, "none", x_equipoise_feedback=token)
@@ -157,6 +161,8 @@ def test_one_reply_is_spoken_of_thirty_times_a_minute_and_others_do_not_suffer()
         ({"outcome": {"": 1}}, "an outcome is named by at most 100 letters, digits and '_', and this is ''"),
         ({"outcome": {"a" * 101: 1}}, f"an outcome is named by at most 100 letters, digits and '_', and this is '{'a' * 79}"),
         ({"outcome": {"x": "y"}}, "x is true, false or a number, and this is 'y'"),
+        ({"source": ["x"]}, "a `source` is text of 1 to 100 printable characters, and this is ['x']"),
+        ({"source": "a\nb"}, "a `source` is text of 1 to 100 printable characters, and this is 'a\\nb'"),
         ({"outcome": {f"o{n}": 1 for n in range(21)}}, "at most 20 outcomes at a time, and these are 21"),
         ({}, "what is said of it? accepted: one of trace, turn, conversation or unit; and thumbs (up, down), grade (a number), copied, regenerated (true, false), outcome ({NAME: value}) or comment (text)"),
     ],
@@ -229,6 +235,8 @@ def test_events_of_a_remote_process_are_kept_all_or_none_and_faults_are_named():
             (outcome | {"kind": "transition"}, "an event has a kind: exposure, turn, outcome"),
             (outcome | {"experiment": ""}, "an event names its experiment, in at most 100 characters"),
             (outcome | {"event_id": "a\0b"}, "an `event_id` is text of at most 100 characters"),
+            (outcome | {"source": 7}, "a `source` is text of 1 to 100 printable characters, and this is 7"),
+            (exposure | {"source": ""}, "a `source` is text of 1 to 100 printable characters, and this is ''"),
             (outcome | {"happened": "now"}, "`happened` is in seconds since 1970 UTC"),
             (outcome | {"unit": None}, "a unit is named by text, and this is None (NoneType); pass the id as a string, or serve the request unenrolled"),
             (outcome | {"unit": " "}, "a unit must have a name, and this one is empty; pass the id, or serve the request unenrolled"),
@@ -244,12 +252,14 @@ def test_events_of_a_remote_process_are_kept_all_or_none_and_faults_are_named():
         for body in ({}, {"events": []}, {"events": {}}, {"events": [outcome] * 1001}):
             assert say(at.url, "/events", body).status_code == 400
         assert at.facts("exposure", "outcome") == []
-        twice = {"events": [exposure | {"event_id": "e1"}, outcome | {"event_id": "o1", "happened": 12.5}]}
+        late = outcome | {"event_id": "o1", "happened": 12.5, "source": "shop"}
+        twice = {"events": [exposure | {"event_id": "e1"}, late]}
         for _ in range(2):
             assert say(at.url, "/events", twice).json() == {"accepted": 2}
         first, second = at.facts("exposure", "outcome")
         assert (first.unit, first.variant, first.digest) == ("u1", "control", digest)
         assert (second.name, second.value, second.happened) == ("resolved", True, 12.5)
+        assert (first.source, second.source) == (None, "shop")
         many = {"events": [outcome] * 1000}
         assert say(at.url, "/events", many).json() == {"accepted": 1000}
         assert len(at.facts("outcome")) == 1001

@@ -429,3 +429,29 @@ def test_every_error_of_the_router_is_of_the_family() -> None:
     """One except clause is enough around a router."""
     assert issubclass(UsageError, EquipoiseError)
     assert issubclass(RecordError, EquipoiseError)
+
+
+def test_a_router_with_a_name_signs_what_it_records(path: Path) -> None:
+    """`source` stands on exposure, turn and outcome; without it there is none; a name that is none is refused first."""
+    for source, unit in (("checkout", "u1"), (None, "u2")):
+        log = SQLiteLog(path)
+        with Router(EXPERIMENT, log=log, source=source) as router:
+            assigned = router.assign(unit)
+            assigned.expose()
+            assigned.turn(latency_s=1.0)
+            assigned.track("resolved")
+        log.close()
+    told = [(type(fact).__name__, getattr(fact, "source", "")) for fact in facts(path)]
+    kinds = ("Exposure", "Turn", "Outcome")
+    assert told == [*((kind, "checkout") for kind in kinds), *((kind, None) for kind in kinds)]
+
+    def opened() -> SQLiteLog:
+        raise AssertionError("nothing is opened for a name that is refused")
+
+    for wrong in ("", "a\nb", "x" * 101, 7):
+        said = f"a `source` is text of 1 to 100 printable characters, and this is {wrong!r}"
+        with pytest.raises(UsageError) as refused:
+            Router(EXPERIMENT, source=wrong)  # type: ignore[arg-type]
+        assert str(refused.value) == said
+        with pytest.raises(UsageError, match="a `source` is text"):
+            Router.follow("demo", opened, source=wrong)  # type: ignore[arg-type]

@@ -1,7 +1,8 @@
 """The facts: what can happen in the life of an experiment, each a small frozen value.
 
 Every fact has an `event_id` that makes re-delivery harmless and the time it happened (seconds since
-1970 UTC). The log adds the time it arrived.
+1970 UTC). The log adds the time it arrived. What others may tell has an optional `source`: who told it, None for
+our own gateway and for a Router that was given no name.
 """
 
 from __future__ import annotations
@@ -129,6 +130,7 @@ class Exposure(Fact):
     epoch: int = 0
     hash_version: int = 1
     attributes: Mapping[str, str] = field(default_factory=dict)
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +185,7 @@ class Turn(Fact):
     fingerprint: str | None = None
     sent_digest: str | None = None
     checks: Mapping[str, str] | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +235,7 @@ class Outcome(Fact):
     value: float | bool
     trace: str | None = None
     comment: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +250,7 @@ class Score(Fact):
     evaluator: str
     why_not: str | None = None
     probability: float = 1.0
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

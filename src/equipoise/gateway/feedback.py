@@ -14,6 +14,7 @@ import orjson
 from equipoise.errors import RecordError, UsageError
 from equipoise.events.facts import Fact, Outcome, Turn
 from equipoise.events.ids import new_id
+from equipoise.events.sources import checked_source
 from equipoise.gateway.companion import told_by
 from equipoise.gateway.host import Host
 from equipoise.gateway.http1 import Exchange, error_body
@@ -163,6 +164,11 @@ class Feedback:
             said_ = "this token speaks of the unit and the trace of its own reply, and of no other"
             exchange.answer(403, error_body(said_, "permission_error"), _BROWSER)
             return True
+        if body.get("source") is not None:
+            # Anybody may hold a token: what stands in a report as somebody's name is not theirs to choose.
+            said_ = "a `source` is named with the gateway's key, not with a token"
+            exchange.answer(403, error_body(said_, "permission_error"), _BROWSER)
+            return True
         now = monotonic()
         began, count = self._let_in.get(token, (now, 0))
         if now - began > _PER:
@@ -268,7 +274,7 @@ class Feedback:
         headers: bytes,
     ) -> None:
         try:
-            said = _outcomes(body)
+            said, source = _outcomes(body), checked_source(body.get("source"))
         except UsageError as error:
             exchange.answer(400, error_body(str(error), "invalid_request_error"), headers)
             return
@@ -290,6 +296,7 @@ class Feedback:
                 value=value,
                 trace=trace,
                 comment=comment,
+                source=source,
             )
             for name, unit in about
             for what, value, comment in said

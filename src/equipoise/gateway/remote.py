@@ -13,6 +13,7 @@ from equipoise.assignment.hashing import HASH_VERSION, unit_bytes
 from equipoise.errors import EquipoiseError, UsageError
 from equipoise.events.facts import Fact, Outcome, decode, encode
 from equipoise.events.ids import new_id
+from equipoise.events.sources import checked_source
 from equipoise.experiment.variant import thaw
 from equipoise.gateway.host import Host
 from equipoise.gateway.http1 import Exchange, error_body
@@ -93,6 +94,7 @@ class Remote:
             raise UsageError(f"an `event_id` is text of at most {_NAME} characters")
         if not isinstance(happened, int | float) or isinstance(happened, bool):
             raise UsageError("`happened` is in seconds since 1970 UTC")
+        checked_source(said.get("source"))
         unit = said.get("unit")
         if not (unit is None and kind == "turn"):
             unit_bytes(unit)

@@ -21,7 +21,7 @@ from equipoise.sdk.assignment import Assignment
 
 __all__ = ["Recording"]
 
-_OURS = {"unit", "digest", "variant", "epoch", "reason", "redirected", "checks"}
+_OURS = {"unit", "digest", "variant", "epoch", "reason", "redirected", "checks", "source"}
 _MEASURED = {
     entry.name: str(entry.type).split(" |", maxsplit=1)[0]
     for entry in fields(Turn)
@@ -36,9 +36,19 @@ _TYPES = {
 
 
 class Recording:
-    """A router's side of the record. The log belongs to the caller, unless it is opened here."""
+    """A router's side of the record. The log belongs to the caller, unless it is opened here.
 
-    def __init__(self, log: EventLog | Callable[[], EventLog], clock: Clock, enrolled: Enrolled) -> None:
+    `source` is the name under which it tells what it tells, or None.
+    """
+
+    def __init__(
+        self,
+        log: EventLog | Callable[[], EventLog],
+        clock: Clock,
+        enrolled: Enrolled,
+        source: str | None = None,
+    ) -> None:
+        self.source = source
         self.writer = LogWriter(log)
         self.exposed = Exposed()
         self._clock, self._enrolled = clock, enrolled
@@ -62,6 +72,7 @@ class Recording:
                 epoch=draw.epoch,
                 hash_version=HASH_VERSION,
                 attributes={**assignment.attributes, **attributes},
+                source=self.source,
             )
             try:
                 self.writer.submit(fact).add_done_callback(
@@ -93,6 +104,7 @@ class Recording:
                 unit=assignment.unit,
                 name=name,
                 value=number,
+                source=self.source,
             )
         )
         if wait:
@@ -112,6 +124,7 @@ class Recording:
                 epoch=assignment.epoch,
                 reason=assignment.reason,
                 redirected=assignment.reason in ("redirected", "removed") or None,
+                source=self.source,
                 **{name: _measured(name, value) for name, value in measured.items()},
             )
         )

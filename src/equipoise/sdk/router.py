@@ -17,6 +17,7 @@ from equipoise.assignment.hashing import salt
 from equipoise.assignment.tokens import Signer
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError, UsageError
+from equipoise.events.sources import checked_source
 from equipoise.sdk.assignment import Assignment
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class Router:
     enrol; None takes the definition's. Raising it later enrols more units and moves none. `forced` maps
     units of testers to variants: they are served and never counted. `secret` signs tokens (see
     `Assignment.token`), and those signed with `former_secrets` are still read; `pins` keeps the epochs of units for
-    definitions with `pins: required`.
+    definitions with `pins: required`. `source` is the name of the application, kept with what the router records: a
+    read-out tells the clocks of sources apart.
 
     `Router.follow` serves what is registered in a log instead, and hears of every ramp, pause and rollback.
 
@@ -58,6 +60,7 @@ class Router:
         secret: str | None = None,
         former_secrets: Sequence[str] = (),
         pins: PinStore | None = None,
+        source: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         if isinstance(experiment, str | Path):
@@ -73,13 +76,19 @@ class Router:
         history = History([Epoch(0, 0.0, experiment.allocation, share)], clock=self._clock)
         self._signer = _signer(secret, former_secrets)
         self._enrolled = Enrolled()
-        self._start(Assigner(experiment, history, forced=forced or {}, enrolled=self._enrolled), log, pins)
+        self._start(
+            Assigner(experiment, history, forced=forced or {}, enrolled=self._enrolled),
+            log,
+            pins,
+            checked_source(source),
+        )
 
     def _start(
         self,
         assigner: Assigner,
         log: EventLog | Callable[[], EventLog] | None,
         pins: PinStore | None,
+        source: str | None,
     ) -> None:
         experiment = assigner.experiment
         if experiment.pins == "required" and pins is None:
@@ -98,7 +107,7 @@ class Router:
             # Who only assigns does not wait for what records to be loaded.
             from equipoise.sdk.recording import Recording
 
-            self._record = Recording(log, self._clock, self._enrolled)
+            self._record = Recording(log, self._clock, self._enrolled, source)
         self._following: Following | None = None
         self._direct = self._pins is None
         self._closed = False
@@ -114,6 +123,7 @@ class Router:
         secret: str | None = None,
         former_secrets: Sequence[str] = (),
         pins: PinStore | None = None,
+        source: str | None = None,
         clock: Clock | None = None,
     ) -> Self:
         """A router for the experiment registered under a name, as it stands at any moment.
@@ -128,8 +138,8 @@ class Router:
         from equipoise.experiment.reading import read_canonical
 
         router = cls.__new__(cls)
-        # Before anything is opened: a secret that is refused leaves nothing behind.
-        router._signer = _signer(secret, former_secrets)
+        # Before anything is opened: a secret or a name that is refused leaves nothing behind.
+        router._signer, source = _signer(secret, former_secrets), checked_source(source)
         router._clock = clock or SystemClock()
         router._enrolled = Enrolled()
         following = Following(
@@ -148,7 +158,7 @@ class Router:
                 + (f". The log said: {following.trouble}" if following.trouble else "")
             )
         assigner = running.assigner(router._clock, forced, router._enrolled)
-        router._start(assigner, log, pins)
+        router._start(assigner, log, pins, source)
         router._following, router._forced, router._served = following, forced, following.configuration
         router._direct = False
         return router

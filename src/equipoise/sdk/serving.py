@@ -83,6 +83,7 @@ class Serving:
     def __init__(self, router: Router) -> None:
         self.router = router
         self._record = router._recording()
+        self.source = self._record.source
 
     @property
     def waits(self) -> bool:
@@ -303,6 +304,7 @@ class Call:
                 model=heard.model,
                 fingerprint=heard.fingerprint,
                 sent_digest=served.sent_digest,
+                source=self._serving.source,
             )
         )
 
