@@ -293,7 +293,7 @@ def test_bodies_are_the_facts_without_the_objects(log: EventLog, monkeypatch: py
         for until in (0, 5, 700, log.head(), log.head() + 9):
             told = [body for page in bodies_of(log, "e", kind, until=until) for body in page]
             assert told == [
-                (record.position, record.fact.happened, encode(record.fact))
+                (record.position, record.fact.happened, record.received, encode(record.fact))
                 for record in log.read_since(experiment="e", kinds=[kind])
                 if record.position <= until
             ]

@@ -173,6 +173,7 @@ class Findings:
             "declared": dict(self.declared),
             "stopping": [asdict(rule) for rule in self.stopping],
             "enrolment": asdict(measured.enrolment),
+            "clocks": [asdict(clock) for clock in measured.aside.clocks],
             "winsorised": {name: asdict(cap) for name, cap in measured.caps.items()},
         }
 

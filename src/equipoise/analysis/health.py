@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from equipoise.analysis.clocks import check_clocks, of_sources
 from equipoise.analysis.declared import span
 from equipoise.analysis.findings import Check
 from equipoise.experiment.definition import Experiment
@@ -64,9 +65,11 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
                     else f"{measured.aside.early:,} outcomes or turns were"
                 )
                 + " told before the first exposure of their unit and left out; "
-                "a source whose clock is behind loses outcomes this way",
+                "a source whose clock is behind loses outcomes this way"
+                + (f". By source: {of_sources(measured.aside.early_by)}" if measured.aside.early_by else ""),
             )
         )
+    checks += check_clocks(measured)
     checks += _served_otherwise(measured)
     if measured.clusters is not None:
         fewest = min(measured.clusters.values())

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from equipoise.analysis.analysing import analyse
+from equipoise.analysis.clocks import CLOCKS
 from equipoise.analysis.findings import describe
 from equipoise.analysis.looks import PastLook
 from equipoise.events.facts import Look, Registration
@@ -75,7 +76,11 @@ def seen(analysis: Analysis) -> dict[str, Any]:
 
 
 def evidence(analysis: Analysis, pin: Pin) -> dict[str, Any]:
-    """What a look keeps of itself, in JSON: what it is pinned to, what it read, and the read-out it gave."""
+    """What a look keeps of itself, in JSON: what it is pinned to, what it read, and the read-out it gave.
+
+    When events were received is no part of it: a copy of the log received them at other times, and a look at it is
+    the same look.
+    """
     read = analysis.findings.measurement.read
     return {
         "format": FORMAT,
@@ -84,9 +89,15 @@ def evidence(analysis: Analysis, pin: Pin) -> dict[str, Any]:
         "facts": None if read is None else {**read.facts, "sha256": read.digest},
         "guard_boundary": analysis.findings.look.guard_boundary,
         **seen(analysis),
-        "read_out": json.loads(analysis.to_json(), parse_constant=str),
+        "read_out": _read_out(analysis),
         "tools": tools(),
     }
+
+
+def _read_out(analysis: Analysis) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(analysis.to_json(), parse_constant=str)
+    del told["clocks"]
+    return told | {"health": [check for check in told["health"] if check["name"] != CLOCKS]}
 
 
 def plan_digest(registration: Registration) -> str:

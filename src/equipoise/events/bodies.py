@@ -10,8 +10,8 @@ from equipoise.events.log import EventLog
 
 __all__ = ["Body", "BodyLog", "bodies_of"]
 
-Body: TypeAlias = tuple[int, float, bytes]
-"""A fact's position, when it happened (seconds since 1970 UTC), and the rest of it as JSON."""
+Body: TypeAlias = tuple[int, float, float, bytes]
+"""A fact's position, when it happened and when it was received (seconds since 1970 UTC), and the rest of it as JSON."""
 
 _PAGE = 20_000
 
@@ -28,12 +28,13 @@ class BodyLog(Protocol):
 def bodies_of(log: EventLog, experiment: str, kind: str, *, until: int) -> Iterator[Sequence[Body]]:
     """The bodies of one kind of fact up to a position, page by page; from any log.
 
+    >>> from equipoise.clock import ManualClock
     >>> from equipoise.events.facts import Outcome
     >>> from equipoise.events.log import MemoryLog
-    >>> log = MemoryLog()
+    >>> log = MemoryLog(ManualClock(2.0))
     >>> _ = log.append([Outcome(experiment="e", happened=1.0, unit="u", name="resolved", value=True)])
     >>> list(bodies_of(log, "e", "outcome", until=1))
-    [[(1, 1.0, b'{"unit":"u","name":"resolved","value":true}')]]
+    [[(1, 1.0, 2.0, b'{"unit":"u","name":"resolved","value":true}')]]
     """
     if isinstance(log, BodyLog):
         yield from log.bodies(experiment, kind, until=until)
@@ -42,7 +43,7 @@ def bodies_of(log: EventLog, experiment: str, kind: str, *, until: int) -> Itera
     for record in log.read_since(0, experiment=experiment, kinds=(kind,)):
         if record.position > until:
             break
-        page.append((record.position, record.fact.happened, encode(record.fact)))
+        page.append((record.position, record.fact.happened, record.received, encode(record.fact)))
         if len(page) == _PAGE:
             yield page
             page = []

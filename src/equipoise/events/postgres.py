@@ -242,7 +242,7 @@ class PostgresLog:
     def bodies(self, experiment: str, kind: str, *, until: int) -> Iterator[list[Body]]:
         """Facts of one kind up to a position as they are kept, page by page."""
         query = (
-            f"SELECT position, happened, body FROM {self._tables['events']} WHERE experiment = $1 AND kind = $2 "
+            f"SELECT position, happened, received, body FROM {self._tables['events']} WHERE experiment = $1 AND kind = $2 "
             f"AND position > $3 AND position <= $4 ORDER BY position LIMIT {_LONG_PAGE}"
         )
         position = 0
@@ -253,7 +253,8 @@ class PostgresLog:
                 return await connection.fetch(query, experiment, kind, start, until)
 
             page: list[Body] = [
-                (row[0], row[1], row[2]) for row in self._connections.run(read, self._unread, again=True)
+                (row[0], row[1], row[2], row[3])
+                for row in self._connections.run(read, self._unread, again=True)
             ]
             if page:
                 yield page

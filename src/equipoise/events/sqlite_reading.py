@@ -25,7 +25,7 @@ _PAGE = 2_000
 _LONG_PAGE = 20_000
 _ROW = "position, received, kind, event_id, experiment, happened, body"
 # An edited row may hold text.
-_BODY = "position, happened, CAST(body AS BLOB)"
+_BODY = "position, happened, received, CAST(body AS BLOB)"
 _KINDS_OF = """
 WITH RECURSIVE found(kind) AS (
     SELECT min(kind) FROM events WHERE experiment = :experiment

@@ -19,7 +19,7 @@ from equipoise.measurement.quantiles import make_readings, quantile_tallies
 from equipoise.measurement.record import log_facts
 from equipoise.measurement.restricted_means import check_event_rows, restricted_tallies
 from equipoise.measurement.tables import covariate_names, frame_source, open_table, table_facts, unreadable
-from equipoise.measurement.tally import Aside, Cap, Measurement, SegmentTallies, Tally
+from equipoise.measurement.tally import Aside, Cap, Measurement, Read, SegmentTallies, Tally
 from equipoise.measurement.units import check_yes_or_no, make_units
 from equipoise.measurement.warehouse.asking import is_relation
 from equipoise.measurement.warehouse.connecting import Variable, warehouse_table
@@ -74,10 +74,10 @@ def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = No
     try:
         names, aside, read = log_facts(connection, experiment, log, until)
         measured = _measure(
-            connection, experiment, names, "the event log", timed=True, aside=aside, received=read.received
+            connection, experiment, names, "the event log", timed=True, aside=aside, read=read
         )
         # A row of the engine may hold several values of one event; each counts.
-        return replace(measured, read=read, rows=read.rows)
+        return replace(measured, rows=read.rows)
     finally:
         connection.close()
 
@@ -104,11 +104,15 @@ def _measure(
     *,
     timed: bool,
     aside: Aside | None = None,
-    received: float | None = None,
+    read: Read | None = None,
 ) -> Measurement:
-    rows, first, last = one(connection, "SELECT count(*), min(happened), max(happened) FROM facts")
+    latest = "'inf'::DOUBLE" if read is None or read.latest is None else repr(read.latest)
+    rows, first, last = one(
+        connection,
+        f"SELECT count(*), min(happened), max(happened) FILTER (WHERE happened <= {latest}) FROM facts",
+    )
     # A sender's clock may run ahead; nobody has been in for longer than the log knows of.
-    ends = last if last is None or received is None else min(last, received)
+    ends = last if last is None or read is None or read.received is None else min(last, read.received)
     # Of quantiles every reading counts, and not one value a unit.
     valued = [metric for metric in experiment.metrics if metric.kind != "quantile"]
     metrics = [metric for metric in valued if metric.kind != "time_to_event"]
@@ -162,8 +166,8 @@ def _measure(
         if cap is not None:
             caps[metric.name] = cap
     came = {metric.name: columns[metric.name][0] for metric in times}
-    read = _Reader(connection, experiment, names, counted, came, arms, segments, clusters, ends)
-    whole = read.tallies(experiment.metrics)
+    reader = _Reader(connection, experiment, names, counted, came, arms, segments, clusters, ends)
+    whole = reader.tallies(experiment.metrics)
     primary = experiment.primary
     return Measurement(
         source=described,
@@ -178,13 +182,14 @@ def _measure(
         tallies={metric.name: whole[metric.name][""] for metric in experiment.metrics},
         aside=aside or Aside(),
         critical_segments=tuple(
-            read.within(experiment.metric(each.metric), each.attribute, [each.value])[each.value]
+            reader.within(experiment.metric(each.metric), each.attribute, [each.value])[each.value]
             for each in experiment.critical_segments
         ),
+        read=read,
         enrolment=enrolment,
         caps=caps,
-        segments=tuple(read.segment(primary, attribute) for attribute in segments),
-        otherwise=read.tallies(
+        segments=tuple(reader.segment(primary, attribute) for attribute in segments),
+        otherwise=reader.tallies(
             [primary], among="(SELECT * FROM enrolled WHERE NOT crossed)" if kept else "enrolled"
         )[primary.name][""]
         if primary.kind != "quantile" and crossed and timed

@@ -10,8 +10,8 @@ import json
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
@@ -20,6 +20,7 @@ from equipoise.events.bodies import bodies_of
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Quantity
+from equipoise.measurement.clocks import Clocks
 from equipoise.measurement.counted import ENROLLED, turn_value
 from equipoise.measurement.tables import covariate_names, quantities
 from equipoise.measurement.tally import Aside, Read
@@ -57,11 +58,33 @@ def log_facts(
     lost, conflicts = reading.losses(), reading.conflicts()
     told = {f"{stream}s": list(of) for stream, of in called.items()}
     _join(connection, experiment, told)
-    orphans, early, counted = _apart(connection, told)
+    orphans, early, counted, early_by = _apart(connection, told, reading.sourced)
     (exposed,) = connection.execute("SELECT count(*) FROM exposures").fetchone() or (0,)
     unenrolled, marked = _of_turns(connection)
-    aside = Aside(orphans, early, unenrolled, lost, marked, _warmth(connection), conflicts)
-    return names, aside, Read(reading.read, reading.digest, exposed + counted, reading.received())
+    latest, ahead = reading.clocks.latest()
+    aside = Aside(
+        orphans,
+        early,
+        unenrolled,
+        lost,
+        marked,
+        _warmth(connection),
+        conflicts,
+        early_by,
+        reading.clocks.told(),
+        reading.redated,
+        ahead,
+    )
+    return names, aside, Read(reading.read, reading.digest, exposed + counted, reading.received(), latest)
+
+
+class _Page(NamedTuple):
+    """Facts as they are kept, field by field; `named` says that the word `source` stands in a body."""
+
+    happened: Sequence[float]
+    received: Sequence[float]
+    bodies: Sequence[bytes]
+    named: bool
 
 
 class _Reading:
@@ -73,6 +96,9 @@ class _Reading:
         self._connection, self._experiment, self._log, self._until = connection, experiment, log, until
         self._times, self._bodies = hashlib.sha256(), hashlib.sha256()
         self.read: dict[str, int] = {}
+        self.clocks, self.redated = Clocks(connection), 0
+        # Tables with a `source`: most logs name none, and a column of nothing is not free.
+        self.sourced: set[str] = set()
         self._position = 0
 
     @property
@@ -102,14 +128,12 @@ class _Reading:
             "unit": "told.unit",
             "variant": "told.variant",
             "happened": "happened",
+            "received": "received",
             "cluster": _word(experiment.cluster),
         } | {f"s{index}": _word(segment) for index, segment in enumerate(experiment.segments)}
         columns |= {f"z{index}": _measure(name) for index, name in enumerate(covariate_names(experiment))}
         self._fill("exposed", "exposure", shape, columns, given=("digest", "unit", "variant"))
-        run(
-            "CREATE TEMP VIEW exposures AS SELECT * EXCLUDE (digest) FROM exposed "
-            f"WHERE digest = '{experiment.digest}'"
-        )
+        self._date(f"FROM exposed WHERE digest = '{experiment.digest}'")
         known = sorted(variant.name for variant in experiment.variants)
         stranger = run(
             f"SELECT variant FROM exposures WHERE variant NOT IN ({', '.join('?' * len(known))}) LIMIT 1",
@@ -124,6 +148,16 @@ class _Reading:
             raise DataError(
                 f"the log holds no exposure to {experiment.identity} yet. Serve traffic through a Router with this log"
             )
+
+    def _date(self, told: str) -> None:
+        """`exposures`: those told, each at the time it happened, or was received where its clock is wildly off."""
+        run, fence = self._connection.execute, self.clocks.fence("exposure")
+        happened = "happened"
+        if self.clocks.beyond(fence, "exposure"):
+            # One clock without a battery would say that the experiment began in 1970.
+            happened = f"CASE WHEN {fence.beyond} THEN received ELSE happened END AS happened"
+            (self.redated,) = run(f"SELECT count(*) FILTER ({fence.beyond}) {told}").fetchone() or (0,)
+        run(f"CREATE TEMP VIEW exposures AS SELECT * EXCLUDE (digest, happened, received), {happened} {told}")
 
     def turns(self, names: Mapping[str, str]) -> None:
         """`turns`: whose, when, arm, marks, warmth, and for each of `names` the number of a turn so called."""
@@ -155,9 +189,9 @@ class _Reading:
     def losses(self) -> dict[str, int]:
         """What could not be kept while the record was away, by kind."""
         lost = Counter[str]()
-        for _, bodies in self._pages("loss"):
+        for page in self._pages("loss"):
             try:
-                for body in bodies:
+                for body in page.bodies:
                     lost.update(orjson.loads(body)["facts"])
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 raise self._damaged("loss", error) from None
@@ -165,7 +199,7 @@ class _Reading:
 
     def conflicts(self) -> int:
         """Events that came under the id of another one."""
-        found = sum(len(bodies) for _, bodies in self._pages("conflict"))
+        found = sum(len(page.bodies) for page in self._pages("conflict"))
         if not found:
             # As a log without any was read before there were such facts: a look at it is still the same look.
             del self.read["conflict"]
@@ -188,33 +222,42 @@ class _Reading:
         told = f"from_json(body, '{json.dumps(shape)}') AS told"
         selected = f"SELECT {', '.join(f'{value} AS {name}' for name, value in columns.items())}"
         run(
-            f"CREATE TEMP TABLE {table} AS {selected} FROM (SELECT 0.0::DOUBLE AS happened, '{{}}' AS body, {told}) LIMIT 0"
+            f"CREATE TEMP TABLE {table} AS {selected} FROM "
+            f"(SELECT 0.0::DOUBLE AS happened, 0.0::DOUBLE AS received, '{{}}' AS body, {told}) LIMIT 0"
         )
-        for happened, bodies in self._pages(kind):
+        for page in self._pages(kind):
             try:
-                text = pa.array(bodies, pa.binary()).cast(pa.string())
-                self._connection.register(
-                    "page", pa.table({"happened": pa.array(happened, pa.float64()), "body": text})
-                )
+                text = pa.array(page.bodies, pa.binary()).cast(pa.string())
+                times = {"happened": page.happened, "received": page.received}
+                numbers = {name: pa.array(of, pa.float64()) for name, of in times.items()}
+                self._connection.register("page", pa.table(numbers | {"body": text}))
                 if run("SELECT 1 FROM page WHERE NOT starts_with(body, '{') LIMIT 1").fetchone():
                     raise self._damaged(kind, ValueError("it is no JSON object"))
-                run(f"INSERT INTO {table} {selected} FROM (SELECT happened, {told} FROM page)")
+                rows, also = "page", ""
+                if page.named:
+                    rows, also = "(SELECT *, body->>'$.source' AS source FROM page)", ", source"
+                    if table not in self.sourced:
+                        run(f"ALTER TABLE {table} ADD COLUMN source VARCHAR")
+                        self.sourced.add(table)
+                run(f"INSERT INTO {table} BY NAME {selected}{also} FROM (SELECT *, {told} FROM {rows})")
+                self.clocks.count(kind, rows, named=page.named)
             except (pa.ArrowInvalid, duckdb.Error) as error:
                 raise self._damaged(kind, error) from None
         lacking = " OR ".join(f"{name} IS NULL" for name in given)
         if lacking and run(f"SELECT 1 FROM {table} WHERE {lacking} LIMIT 1").fetchone():
             raise self._damaged(kind, ValueError(f"it lacks {' or '.join(given)}"))
 
-    def _pages(self, kind: str) -> Iterator[tuple[Sequence[float], Sequence[bytes]]]:
+    def _pages(self, kind: str) -> Iterator[_Page]:
         self.read[kind] = 0
         for page in bodies_of(self._log, self._experiment.name, kind, until=self._until):
             self.read[kind] += len(page)
-            positions, happened, bodies = zip(*page, strict=True)
+            positions, happened, received, bodies = zip(*page, strict=True)
             self._position = max(self._position, positions[-1])
             self._times.update(_little_endian(happened))
-            self._bodies.update(b"\n".join(bodies))
+            joined = b"\n".join(bodies)
+            self._bodies.update(joined)
             self._bodies.update(b"\n")
-            yield happened, bodies
+            yield _Page(happened, received, bodies, b'"source":"' in joined)
 
     def _damaged(self, kind: str, error: Exception) -> RecordError:
         """The error about the first damaged fact of a kind, in the words of whoever reads it as a fact."""
@@ -292,22 +335,35 @@ def _valued(table: str, columns: Sequence[str]) -> str:
     return f"({some})" + (f" AND {ENROLLED}" if table == "turns" else "")
 
 
-def _apart(connection: duckdb.DuckDBPyConnection, told: Mapping[str, Sequence[str]]) -> tuple[int, int, int]:
-    """Values of nobody exposed, values from before a unit's exposure, and values that count."""
+def _apart(
+    connection: duckdb.DuckDBPyConnection, told: Mapping[str, Sequence[str]], sourced: Collection[str]
+) -> tuple[int, int, int, dict[str, int]]:
+    """Values of nobody exposed, values from before a unit's exposure, and values that count; the early ones by source."""
     orphans = early = counted = 0
+    early_by = Counter[str]()
     for table, own in told.items():
         if not own:
             continue
         values = " + ".join(f"({column} IS NOT NULL)::INTEGER" for column in own)
+        valued = f"""(SELECT h.*, firsts.since, {values} AS n FROM {table} AS h
+                      LEFT JOIN firsts ON firsts.unit = h.unit WHERE {_valued(table, own)})"""
         row = connection.execute(
             f"""SELECT sum(n) FILTER (since IS NULL AND unit IS NOT NULL), sum(n) FILTER (happened < since),
-                       sum(n) FILTER (happened >= since)
-                FROM (SELECT h.unit, h.happened, firsts.since, {values} AS n FROM {table} AS h
-                      LEFT JOIN firsts ON firsts.unit = h.unit WHERE {_valued(table, own)})"""
+                       sum(n) FILTER (happened >= since) FROM {valued}"""
         ).fetchone()
         found = [int(number or 0) for number in row or (0, 0, 0)]
         orphans, early, counted = orphans + found[0], early + found[1], counted + found[2]
-    return orphans, early, counted
+        if found[1] and table in sourced:
+            early_by.update(
+                {
+                    source: int(count)
+                    for source, count in connection.execute(
+                        f"""SELECT source, sum(n) FROM {valued} WHERE happened < since AND source IS NOT NULL
+                            GROUP BY source"""
+                    ).fetchall()
+                }
+            )
+    return orphans, early, counted, dict(early_by)
 
 
 def _of_turns(connection: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], dict[str, int]]:

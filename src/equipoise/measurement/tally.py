@@ -23,6 +23,7 @@ __all__ = [
     "Measurement",
     "Read",
     "SegmentTallies",
+    "SourceClock",
     "Tally",
 ]
 
@@ -73,6 +74,25 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceClock:
+    """How long the events of one kind and source took from when they happened, by the source, to when they were received.
+
+    Delays are in seconds, to a thousandth; above a minute to a second, above a day to a minute. Below 0 the source's
+    clock is ahead of the record's: `ahead` events were. `late` ones took more than a day. `source` is None where
+    nobody is named.
+    """
+
+    kind: str
+    source: str | None
+    events: int
+    median_s: float
+    least_s: float
+    most_s: float
+    ahead: int
+    late: int
+
+
+@dataclass(frozen=True, slots=True)
 class Aside:
     """What of a record does not count, or counts with a mark.
 
@@ -81,7 +101,11 @@ class Aside:
     kept while the record was away, by kind. `conflicts` are events that came
     under the id of another one. `marked` turns count in their arm: cancelled ones without their
     latency, those that a fallback model answered, or that were redirected to control, or blocked. `warmth` has,
-    by arm, the turns whose model was warm or cold.
+    by arm, the turns whose model was warm or cold. `early_by` has those of the early that name their source, by it.
+
+    `clocks` compares the clocks of each source with the record's. `redated` exposures were so far off that they count
+    from when they were received, and `ahead` events so far ahead that they do not say when the data end. A copy of
+    the log may have received all of them at other times, and holds the same.
     """
 
     orphans: int = 0
@@ -91,6 +115,10 @@ class Aside:
     marked: Mapping[str, int] = field(default_factory=dict)
     warmth: Mapping[str, ArmWarmth] = field(default_factory=dict)
     conflicts: int = 0
+    early_by: Mapping[str, int] = field(default_factory=dict)
+    clocks: tuple[SourceClock, ...] = field(default=(), compare=False)
+    redated: int = field(default=0, compare=False)
+    ahead: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +126,15 @@ class Read:
     """What of a log was read: how many facts of each kind, the SHA-256 of them all, and how many rows count.
 
     `received` is when the last of them was received, in seconds since 1970 by the log's own clock; a copy of the log
-    may have received them later, and holds the same.
+    may have received them later, and holds the same. `latest` is when the last event happened whose clock is not
+    wildly ahead.
     """
 
     facts: Mapping[str, int]
     digest: str
     rows: int
     received: float | None = field(default=None, compare=False)
+    latest: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ def bodies_in(
     data = take(shelf, segment.name, segment.sha256)
     compute = pa.compute
     found: list[Body] = []
-    columns = ["position", "happened", "body", "experiment", "kind"]
+    columns = ["position", "happened", "received", "body", "experiment", "kind"]
     file = pa.parquet.ParquetFile(pa.BufferReader(data), read_dictionary=["experiment", "kind"])
     for batch in file.iter_batches(_GROUP, columns=columns, use_threads=False):
         wanted = compute.and_(
@@ -124,7 +124,7 @@ def bodies_in(
         )
         for name, value in (("experiment", experiment), ("kind", kind)):
             wanted = compute.and_(wanted, compute.equal(batch[name], value))
-        kept = batch.select(columns[:3]).filter(wanted)
+        kept = batch.select(columns[:4]).filter(wanted)
         found += zip(*(column.to_pylist() for column in kept.columns), strict=True)
     return found
 
