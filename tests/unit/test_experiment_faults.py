@@ -31,6 +31,18 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
     "unknown key in a list": ("watches: [{metric: resolution_rate, max: 1, window: 5m, wait: 2}]", [
         "10: watches[0].wait: unknown key 'wait'; accepted: at_least, for, max, metric, min, then, window",
     ]),
+    "texts that cannot be kept so": ("capture: {text: all, share: 10%, redact: [emial, nothing], keep: 0s}", [
+        "10: capture.keep: texts are kept for a while, and not for ever; accepted: more than 0, at most 3650d",
+        "10: capture.redact: text is either kept as it was or redacted; accepted: [nothing], or a list without it",
+        "10: capture.redact[0]: nothing called 'emial' is known that could be redacted; accepted: card, email, iban, ip, nothing, phone, pii, secrets, ssn; did you mean 'email'?",
+        "10: capture.share: a share belongs to a sample, and `text` is all; set `text: sampled`, or leave the share out",
+    ]),
+    "a sample of texts that is too small": ("capture: {text: sampled, share: 1%}\nonline_judge: {sample: 5%}", [
+        "10: capture.share: the online judge reads 1/20 of the turns and only 1/100 are kept; accepted: at least the judge's sample",
+    ]),
+    "a sample of no text": ("capture: {text: sampled, share: 0}", [
+        "10: capture.share: a sample of nothing keeps nothing; accepted: more than 0",
+    ]),
     "missing keys": ([("name: demo\n", ""), ("hypothesis: A newer model resolves more.\n", ""), ("unit: user\n", "")], [
         "1: hypothesis: the key 'hypothesis' is missing; write in one sentence what you expect and why",
         "1: name: the key 'name' is missing",

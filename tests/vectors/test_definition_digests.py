@@ -205,6 +205,8 @@ EDITS: list[tuple[Steps, Any]] = [
     (("watches",), []),
     (("capture", "text"), "all"),
     (("capture", "redact"), []),
+    (("capture", "share"), "10%"),
+    (("capture", "keep"), "7d"),
     (("online_judge", "sample"), 0.06),
     (("online_judge", "budget_usd_per_day"), 21),
     (("online_judge", "audit", "labels_per_week"), 51),

@@ -7,9 +7,10 @@ from pathlib import Path
 from equipoise.events.beside import Database, Tables
 from equipoise.events.cursors import CURSORS, Cursors
 from equipoise.events.log import EventLog, MemoryLog
+from equipoise.events.texts import TextStore
 from equipoise.events.windows import WINDOWS, Windows
 
-__all__ = ["open_cursors", "open_log", "open_windows"]
+__all__ = ["open_cursors", "open_log", "open_texts", "open_windows"]
 
 
 def open_log(where: str | Path, *, create: bool = True) -> EventLog:
@@ -64,8 +65,29 @@ def _beside(where: str | Path, tables: Tables, ending: str) -> Database:
         return PostgresBeside(where, tables)
     from equipoise.events.sqlite_beside import SQLiteBeside
 
-    if where == "memory:":
-        return SQLiteBeside(":memory:", tables)
-    path = Path(where)
+    return SQLiteBeside(":memory:" if where == "memory:" else _called(where, ending), tables)
+
+
+def _called(where: str | Path, ending: str) -> str:
     # By whatever name a log is opened, what stands beside it is one file, beside the log itself.
-    return SQLiteBeside(f"{path.resolve() if path.is_symlink() else path}.{ending}", tables)
+    path = Path(where)
+    return f"{path.resolve() if path.is_symlink() else path}.{ending}"
+
+
+def open_texts(where: str | Path, *, create: bool = True) -> TextStore:
+    """The texts of the log at `where`: in a file beside a log in a file (its name and `.texts`), in the database of one in
+    PostgreSQL.
+
+    They are made where there are none, unless told not to. Raises RecordError where the place holds something else or
+    cannot be written, NoTextsError where there are none and none are to be made; MissingExtraError as `open_log`.
+
+    >>> open_texts("memory:").of_traces(["4bf92f3577b34da6a3ce929d0e0e4736"], now=0.0)
+    ()
+    """
+    if isinstance(where, str) and where.startswith(("postgresql://", "postgres://")):
+        from equipoise.events.postgres_texts import PostgresTexts
+
+        return PostgresTexts(where, create=create)
+    from equipoise.events.sqlite_texts import SQLiteTexts
+
+    return SQLiteTexts(":memory:" if where == "memory:" else _called(where, "texts"), create=create)

@@ -136,7 +136,12 @@ def build(
             )
             for watch in form.watches
         ),
-        capture=Capture(form.capture.text, tuple(sorted(set(form.capture.redact)))),
+        capture=Capture(
+            form.capture.text,
+            tuple(sorted(set(form.capture.redact))),
+            form.capture.share,
+            form.capture.keep,
+        ),
         online_judge=None
         if form.online_judge is None
         else OnlineJudge(

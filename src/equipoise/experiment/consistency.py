@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from equipoise.errors import Fault, nearest
 from equipoise.experiment.audience_checks import audience_faults
+from equipoise.experiment.capture_checks import capture_faults
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.definition import Experiment, Recording
 from equipoise.experiment.document import Document
@@ -42,6 +43,7 @@ def inconsistencies(
         _source,
         offline_faults,
         audience_faults,
+        capture_faults,
     )
     return [
         *(found for check in checks for found in check(form, document)),

@@ -281,10 +281,16 @@ class Offline:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """Whether prompt and answer text is kept, and what is redacted from it."""
+    """Whether prompt and answer text is kept, of which share of turns, what is redacted from it, and for how long.
+
+    `redact` holds names of `REDACTED`; without any, all personal data is; `nothing` keeps text as it was. `keep` is in
+    seconds. `share` is None where the definition leaves it open.
+    """
 
     text: Literal["none", "sampled", "all"] = "none"
     redact: tuple[str, ...] = ()
+    share: Fraction | None = None
+    keep: float = 2_592_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +383,18 @@ class Experiment:
     def remembers(self) -> bool:
         """Whether it can be told when a unit entered; without, the experiment can ramp and nothing else."""
         return self.unit.id != "any" or self.pins == "required"
+
+    @property
+    def text_share(self) -> Fraction:
+        """The probability with which a turn's text is kept: 1 for `all`, 0 for `none`.
+
+        A sample whose share is not said is as large as the online judge's, or a twentieth.
+        """
+        if self.capture.text != "sampled":
+            return Fraction(int(self.capture.text == "all"))
+        if self.capture.share is not None:
+            return self.capture.share
+        return Fraction(1, 20) if self.online_judge is None else self.online_judge.sample
 
     @property
     def control(self) -> Variant:

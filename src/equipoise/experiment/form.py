@@ -378,6 +378,8 @@ class InlineForm(Section):
 class CaptureForm(Section):
     text: Literal["none", "sampled", "all"] = "none"
     redact: list[str] = []
+    share: ShareField | None = None
+    keep: DurationField = 2_592_000.0
 
 
 class AuditForm(Section):

@@ -73,7 +73,7 @@ def canonical(experiment: Experiment) -> dict[str, Any]:
                 ],
                 [],
             ),
-            "capture": (_section(experiment.capture), {}),
+            "capture": (_section(experiment.capture, durations=("keep",)), {}),
             "online_judge": (_online_judge(experiment), None),
             "rollout": (_rollout(experiment.rollout), {}),
             "pins": (experiment.pins, "none"),

@@ -1,0 +1,72 @@
+"""What must fit together under `capture`: which texts are kept, and what is redacted from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from equipoise.errors import Fault, nearest
+from equipoise.experiment.document import Document
+from equipoise.experiment.document import Path as FieldPath
+from equipoise.experiment.form import Form
+
+__all__ = ["REDACTED", "capture_faults"]
+
+REDACTED = ("card", "email", "iban", "ip", "nothing", "phone", "pii", "secrets", "ssn")
+"""What `capture.redact` may list. `pii` is all of it, `nothing` stands alone."""
+
+_DAY = 86_400.0
+_LONGEST = 3_650 * _DAY
+
+
+def capture_faults(form: Form, document: Document) -> Iterator[tuple[FieldPath, Fault]]:
+    """Everything wrong with the capture of texts that no single key shows."""
+    capture = form.capture
+    for index, name in enumerate(capture.redact):
+        if name not in REDACTED:
+            path: FieldPath = ("capture", "redact", index)
+            yield (
+                path,
+                document.fault(
+                    path,
+                    f"nothing called '{name}' is known that could be redacted",
+                    accepted=", ".join(REDACTED),
+                    next=nearest(name, REDACTED),
+                ),
+            )
+    if "nothing" in capture.redact and len(set(capture.redact)) > 1:
+        path = ("capture", "redact")
+        yield (
+            path,
+            document.fault(
+                path, "text is either kept as it was or redacted", accepted="[nothing], or a list without it"
+            ),
+        )
+    path = ("capture", "share")
+    if capture.share is not None and capture.text != "sampled":
+        yield (
+            path,
+            document.fault(
+                path,
+                f"a share belongs to a sample, and `text` is {capture.text}",
+                next="set `text: sampled`, or leave the share out",
+            ),
+        )
+    elif capture.share == 0:
+        yield path, document.fault(path, "a sample of nothing keeps nothing", accepted="more than 0")
+    elif capture.share is not None and form.online_judge and form.online_judge.sample > capture.share:
+        yield (
+            path,
+            document.fault(
+                path,
+                f"the online judge reads {form.online_judge.sample} of the turns and only {capture.share} are kept",
+                accepted="at least the judge's sample",
+            ),
+        )
+    path = ("capture", "keep")
+    if not 0 < capture.keep <= _LONGEST:
+        yield (
+            path,
+            document.fault(
+                path, "texts are kept for a while, and not for ever", accepted="more than 0, at most 3650d"
+            ),
+        )
