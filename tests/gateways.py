@@ -182,6 +182,7 @@ def gateway(
     log: EventLog | None = None,
     follow: Any = None,
     clock: Any = None,
+    texts: Any = None,
     **settings: Any,
 ) -> Iterator[Running]:
     """A gateway in a thread of its own, serving these definitions."""
@@ -201,6 +202,7 @@ def gateway(
             read=read_canonical,
             follow=follow or log,
             clock=clock,
+            texts=texts,
         )
         server = await loop.create_server(made.server.protocol, "127.0.0.1", 0)
         kept["gateway"], kept["loop"], kept["stop"] = made, loop, asyncio.Event()

@@ -142,7 +142,8 @@ class Turn(Fact):
     `overhead_s` what the gateway itself took. `variant` is the arm the unit belongs to, or None with the
     `reason` why it belongs to none; `redirected` says that it was served control all the same, `fallback` that
     another model answered. `json_valid` is known where JSON was asked for. `cancelled` turns and those cut by a
-    timeout are right-censored. `checks` holds `passed`, `failed` or `skipped` for each inline check.
+    timeout are right-censored. `checks` holds `passed`, `failed` or `skipped` for each inline check. `sampled` is the
+    probability with which the turn was drawn to have its text kept, where it was drawn.
     """
 
     kind: ClassVar[str] = "turn"
@@ -186,6 +187,7 @@ class Turn(Fact):
     sent_digest: str | None = None
     checks: Mapping[str, str] | None = None
     source: str | None = None
+    sampled: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

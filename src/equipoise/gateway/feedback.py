@@ -75,9 +75,10 @@ class Feedback:
         """Whether this process serves, and what it lacks."""
         gateway = self._gateway
         trouble = {
-            name: said
+            name: str(said)
             for name, said in (
                 ("record", gateway.recorder.trouble),
+                ("texts", None if gateway.texts is None else gateway.texts.trouble),
                 ("configuration", gateway.following.trouble if gateway.following is not None else None),
             )
             if said is not None
@@ -94,13 +95,19 @@ class Feedback:
                 "unusable": gateway.routes.unusable,
                 "lost": gateway.recorder.lost,
             }
+            if gateway.texts is not None:
+                body["texts"] = {
+                    "kept": gateway.texts.kept,
+                    "lost": gateway.texts.lost,
+                    "waiting": gateway.texts.waiting,
+                }
             if (sealed := told_by(gateway.sealing)) is not None:
                 body["sealing"] = sealed
         exchange.answer(503 if status == "draining" else 200, orjson.dumps(body))
 
     def _metrics(self, exchange: Exchange) -> None:
         gateway = self._gateway
-        down = gateway.recorder.down
+        down, texts = gateway.recorder.down, gateway.texts
         said = exposition(
             gateway.counts,
             {
@@ -117,6 +124,12 @@ class Feedback:
                 ),
                 "record_waiting": ("Facts that are not written yet.", gateway.recorder.waiting),
                 "record_lost": ("Facts that were lost since the process began.", gateway.recorder.lost),
+                "texts_kept": ("Texts of turns that were kept.", texts.kept if texts else 0),
+                "texts_waiting": ("Texts of turns that are not written yet.", texts.waiting if texts else 0),
+                "texts_lost": (
+                    "Texts of turns that were drawn and not kept, since the process began.",
+                    texts.lost if texts else 0,
+                ),
                 "stale": (
                     "1 while the configuration is older than its lease.",
                     float(gateway.following is not None and gateway.following.stale),

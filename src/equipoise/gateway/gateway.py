@@ -23,8 +23,11 @@ from equipoise.assignment.pins import PinStore
 from equipoise.assignment.tokens import Signer
 from equipoise.clock import Clock, SystemClock
 from equipoise.events.log import EventLog
+from equipoise.events.text_writer import TextWriter
+from equipoise.events.texts import TextStore
 from equipoise.experiment.endpoint import Timeouts
 from equipoise.experiment.prices import cost_of
+from equipoise.gateway.capturing import Answered, Asked
 from equipoise.gateway.enrolling import Enrolling
 from equipoise.gateway.feedback import Feedback
 from equipoise.gateway.host import Swept
@@ -52,6 +55,7 @@ _PATHS: Mapping[str, tuple[API, str]] = {
     "/v1/embeddings": ("embeddings", "/embeddings"),
 }
 _TRACES = 4_000
+_PARTING = 5.0
 _UNITS_OF_A_TRACE = 50
 _logger = logging.getLogger("equipoise.gateway")
 
@@ -92,6 +96,7 @@ class Gateway:
         read: Callable[[Mapping[str, Any]], Any],
         follow: EventLog | Callable[[], EventLog] | None,
         pins: PinStore | None = None,
+        texts: Callable[[bool], TextStore] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.settings = settings
@@ -102,6 +107,10 @@ class Gateway:
         self.pool = Pool(loop)
         self.enrolled = Enrolled()
         self.recorder = Recorder(log, loop, self.clock, backlog=settings.backlog, enrolled=self.enrolled)
+        # Of several processes one is enough to remove what has expired.
+        self.texts = (
+            None if texts is None else TextWriter(texts, expires=settings.worker == 0, clock=self.clock)
+        )
         self.counts = Counts()
         self.turns: set[Swept] = set()
         self.routes: Routes = Routes(Configuration(), self.clock)
@@ -355,8 +364,13 @@ class Gateway:
         heard: Heard | None,
         body: Mapping[str, Any],
         api: API,
+        answer: str,
+        answered: bool,
     ) -> None:
-        """A turn is over: its facts, its counts, and perhaps its shadow."""
+        """A turn is over: its facts, its counts, perhaps its text, and perhaps its shadow.
+
+        `answer` is what the client was given of the first choice, `answered` whether that is all of it.
+        """
         measured |= _told(exchange)
         about = []
         for part in parts:
@@ -370,12 +384,35 @@ class Gateway:
                 "redirected": True if draw.reason in ("redirected", "removed") else None,
                 "cost_usd": self._cost(route.prices, heard, body),
             }
-            self.recorder.keep("turn", route.name, facts)
+            capture = route.capture
+            drawn = capture is not None and api != "embeddings" and self.texts is not None and capture.draw()
+            if drawn:
+                assert capture is not None
+                facts["sampled"] = capture.probability
+            event_id = self.recorder.keep("turn", route.name, facts)
+            if drawn:
+                assert capture is not None
+                assert self.texts is not None
+                capture.offer(
+                    self.texts,
+                    Asked(
+                        event_id=event_id,
+                        kind="turn",
+                        variant=draw.variant,
+                        trace=measured["trace"],
+                        unit=part.unit,
+                        happened=self.clock.now(),
+                        api=api,
+                        body=body,
+                    ),
+                    Answered.of(heard, answer, whole=answered, blocked=bool(measured.get("blocked"))),
+                    len(exchange.body),
+                )
             self.counts.turn(route.name, draw.variant, draw.reason, facts)
             if part.unit is not None and draw.variant is not None:
                 about.append((route.name, part.unit))
             if route.shadow is not None:
-                self._shadows.consider(part, exchange, api, measured)
+                self._shadows.consider(part, exchange, api, measured, drawn=drawn)
         if about:
             # A trace may span several turns, and turns of several units.
             former = self.traces.pop(measured["trace"], ())
@@ -437,6 +474,8 @@ class Gateway:
         self.pool.close()
         self.server.close()
         self.recorder.close()
+        if self.texts is not None:
+            self.texts.close(_PARTING)
         if self.following is not None:
             self.following.close()
 

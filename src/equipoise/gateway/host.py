@@ -12,6 +12,7 @@ from equipoise.assignment.following import Following
 from equipoise.assignment.tokens import Signer
 from equipoise.clock import Clock
 from equipoise.events.log import EventLog
+from equipoise.events.text_writer import TextWriter
 from equipoise.gateway.enrolling import Enrolling
 from equipoise.gateway.http1 import Exchange, Server
 from equipoise.gateway.metrics import Counts
@@ -38,6 +39,7 @@ class Host(Protocol):
     pool: Pool
     server: Server
     recorder: Recorder
+    texts: TextWriter | None
     enrolling: Enrolling
     counts: Counts
     routes: Routes
@@ -73,4 +75,6 @@ class Host(Protocol):
         heard: Heard | None,
         body: Mapping[str, Any],
         api: API,
+        answer: str,
+        answered: bool,
     ) -> None: ...

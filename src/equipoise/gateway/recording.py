@@ -179,12 +179,14 @@ class Recorder:
                 for done in waiting:
                     done(False)
 
-    def keep(self, kind: str, experiment: str, body: dict[str, Any]) -> None:
-        """A fact nobody waits for, given as its body; what is None in it is left out."""
+    def keep(self, kind: str, experiment: str, body: dict[str, Any]) -> str:
+        """A fact nobody waits for, given as its body; what is None in it is left out. Its id."""
+        event_id = new_id()
         if self._writer is None:
-            return
+            return event_id
         said = {name: value for name, value in body.items() if value is not None}
-        self._gather(Encoded(new_id(), kind, experiment, self._clock.now(), compact(said)))
+        self._gather(Encoded(event_id, kind, experiment, self._clock.now(), compact(said)))
+        return event_id
 
     def tell(self, facts: Sequence[Fact], done: Callable[[bool], None]) -> None:
         """Facts whose teller waits; `done` is called in the loop with whether they all are durable.

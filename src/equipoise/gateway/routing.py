@@ -16,6 +16,7 @@ from equipoise.clock import Clock
 from equipoise.experiment.audience import Attribute, Condition, Source, unit_name, unit_source
 from equipoise.experiment.endpoint import Endpoint, parse_endpoint
 from equipoise.experiment.prices import LIST_PRICES, Price
+from equipoise.gateway.capturing import Capturing, capturing
 from equipoise.gateway.http1 import Exchange
 from equipoise.scoring.inline import Inline, inline_checks
 
@@ -62,6 +63,7 @@ class Route:
     salt: str
     shadow: str | None
     closed: bool
+    capture: Capturing | None
 
     @property
     def name(self) -> str:
@@ -114,6 +116,7 @@ def _route(running: Running, clock: Clock, forced: Mapping[str, str], enrolled: 
         salt(experiment.name, experiment.assignment_version),
         treatments[0] if shadows else None,
         not running.enrols,
+        capturing(experiment),
     )
 
 

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from equipoise.assignment.opening import open_pins
 from equipoise.assignment.pins import PinStore
 from equipoise.errors import UsageError
-from equipoise.events.opening import open_log
+from equipoise.events.opening import open_log, open_texts
 from equipoise.events.patient import PatientLog
 from equipoise.gateway.gateway import Gateway, GatewaySettings
 from equipoise.gateway.http1 import Limits
@@ -169,7 +169,15 @@ async def _serve(options: Serving) -> None:
     shared = options.log.startswith(("postgres://", "postgresql://"))
     pins = PatientPins(lambda: open_pins(options.log if shared else options.state / "pins.db"))
     listening = listen(options.host, options.port, shared=options.shared_port)
-    gateway = Gateway(settings, loop=loop, log=logs[0], read=read_canonical, follow=logs[1], pins=pins)
+    gateway = Gateway(
+        settings,
+        loop=loop,
+        log=logs[0],
+        read=read_canonical,
+        follow=logs[1],
+        pins=pins,
+        texts=lambda create: open_texts(options.log, create=create),
+    )
     server = await loop.create_server(gateway.server.protocol, sock=listening, backlog=1024)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

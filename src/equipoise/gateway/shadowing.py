@@ -14,6 +14,7 @@ import orjson
 from equipoise.assignment.applying import API, Applied, apply
 from equipoise.errors import EquipoiseError
 from equipoise.experiment.prices import cost_of
+from equipoise.gateway.capturing import Answered, Asked
 from equipoise.gateway.host import Host
 from equipoise.gateway.http1 import Exchange
 from equipoise.gateway.routing import Part
@@ -57,8 +58,10 @@ class Shadows:
     def busy(self) -> bool:
         return bool(self._running or self._queue)
 
-    def consider(self, part: Part, exchange: Exchange, api: API, measured: Mapping[str, Any]) -> None:
-        """Perhaps send this turn to the treatment as well, now that it is over."""
+    def consider(
+        self, part: Part, exchange: Exchange, api: API, measured: Mapping[str, Any], *, drawn: bool
+    ) -> None:
+        """Perhaps send this turn to the treatment as well, now that it is over; its text is kept where the turn's is."""
         route = part.route
         rollout = route.running.experiment.rollout
         if (
@@ -86,7 +89,9 @@ class Shadows:
             applied = apply((draw,), body, api, part.attributes)
         except (EquipoiseError, orjson.JSONDecodeError):
             return
-        self._queue.append(_Shadow(self, self._gateway, part, applied, api, str(measured["trace"]), day))
+        self._queue.append(
+            _Shadow(self, self._gateway, part, applied, api, str(measured["trace"]), day, drawn)
+        )
         # After what is being written has gone out.
         self._gateway.loop.call_soon(self._next)
 
@@ -139,7 +144,9 @@ class _Shadow:
         api: API,
         trace: str,
         day: int,
+        drawn: bool,
     ) -> None:
+        self._drawn = drawn
         self.name, self.day = part.route.name, day
         self.budget = part.route.running.experiment.rollout.shadow_budget_usd_per_day
         self._shadows, self._gateway, self._part = shadows, gateway, part
@@ -151,6 +158,7 @@ class _Shadow:
         self._timing = Timing(0.0)
         self._status = 0
         self._warm: bool | None = None
+        self._sent = b""
 
     def begin(self) -> None:
         route = self._part.route
@@ -163,7 +171,7 @@ class _Shadow:
         now = monotonic()
         self._timing = Timing(now)
         self._warm = self._gateway.warmth(where, str(body.get("model")), now)
-        data = orjson.dumps(body)
+        data = self._sent = orjson.dumps(body)
         self._call = Call(
             where,
             b"%bcontent-length: %d\r\n\r\n%b" % (prefix, len(data), data),
@@ -220,7 +228,8 @@ class _Shadow:
         )
         tokens = (heard.input_tokens, heard.output_tokens, heard.cached_tokens)
         cost = cost_of((heard.model, self._applied.body.get("model")), route.prices, *tokens)
-        self._gateway.recorder.keep(
+        capture = route.capture if self._drawn else None
+        event_id = self._gateway.recorder.keep(
             "shadow",
             route.name,
             {
@@ -251,6 +260,21 @@ class _Shadow:
                 "fingerprint": heard.fingerprint,
                 "warm": self._warm,
                 "sent_digest": self._applied.sent_digest,
+                "sampled": None if capture is None else capture.probability,
             },
         )
+        texts = self._gateway.texts
+        if capture is not None and texts is not None:
+            asked = Asked(
+                event_id=event_id,
+                kind="shadow",
+                variant=route.shadow,
+                trace=self._trace,
+                unit=self._part.unit,
+                happened=self._gateway.clock.now(),
+                api=self._api,
+                body=self._applied.body,
+            )
+            said = Answered.of(heard, "" if error else heard.text, whole=not error, blocked=False)
+            capture.offer(texts, asked, said, len(self._sent))
         self._shadows.over(self, cost, answered=200 <= self._status < 300)

@@ -69,6 +69,7 @@ class Turn:
         "_reply",
         "_retries",
         "_safe",
+        "_said",
         "_sent",
         "_started",
         "_status",
@@ -100,6 +101,7 @@ class Turn:
         self._retries = 0
         self._status = 0
         self._fallback = self._over = self._blocked = False
+        self._said = ""
         self._safe: bool | None = None
         self._warm: bool | None = None
         self._checks: dict[str, str] = {}
@@ -164,6 +166,7 @@ class Turn:
             for each in self._inline.checks
         }
         said = next((check.fallback for check, _ in failing if check.fallback is not None), "")
+        self._said = said
         self._started = monotonic()
         self._gateway.turns.add(self)
         heard = Heard("responses" if self._api == "responses" else "chat")
@@ -316,6 +319,7 @@ class Turn:
             if failing:
                 self._blocked = True
                 said = next((check.fallback for check, _ in failing if check.fallback is not None), "")
+                self._said = said
                 raw = blocked_reply(self._api, self._trace.id, heard, said)
         self._exchange.answer(self._status, raw, self._headers() + self._more, kind=self._kind)
         self._finish(heard=heard)
@@ -389,6 +393,7 @@ class Turn:
             ),
             None,
         )
+        self._said = said or ""
         usage, begun, shown = not stream.hides_usage, stream.begun, stream.shown
         end = blocked_end(
             self._api, self._trace.id, stream.heard, said, usage=usage, begun=begun, shown=shown
@@ -566,11 +571,23 @@ class Turn:
             }
             if not self._blocked and why is None:
                 measured["finish_reason"] = heard.finish_reason
-        gateway.finished(self._parts, measured, self._exchange, heard, self._body, self._api)
+        answered = answered and not self._blocked
+        answer = self._shown(text, whole=answered) if self._api != "embeddings" else ""
+        gateway.finished(
+            self._parts, measured, self._exchange, heard, self._body, self._api, answer, answered
+        )
         self._trace.over(self._parts, measured)
         # Turn, exchange and call know one another: parted here, they are gone at once, without a search for garbage.
         self._exchange.on_lost = self._exchange.on_room = None
         self._call = self._after = None
+
+    def _shown(self, text: str, *, whole: bool) -> str:
+        """What the client was given of the first choice, and no more."""
+        if self._stream is not None and not whole:
+            text = "" if self._waiting else text[: self._stream.shown]
+        elif not whole:
+            text = ""
+        return text + self._said
 
 
 def _told(variant: str | None, experiment: str, reason: str) -> str:

@@ -44,6 +44,7 @@ class Heard:
     """
 
     __slots__ = (
+        "_called",
         "_others",
         "_parts",
         "_tools",
@@ -67,6 +68,7 @@ class Heard:
         self._wire = wire
         self._parts: list[str] = []
         self._tools: set[Any] = set()
+        self._called: dict[Any, list[str]] = {}
         self._others: dict[int, Heard] = {}
         self.beside: list[tuple[int, str]] = []
         """What the last piece added to other choices than the first, with their indices."""
@@ -102,6 +104,11 @@ class Heard:
         """How many tools were called."""
         return len(self._tools)
 
+    @property
+    def called(self) -> tuple[tuple[str, str], ...]:
+        """The name and the arguments of each tool that was called, in the order in which they were begun."""
+        return tuple((pieces[0], "".join(pieces[1:])) for pieces in self._called.values())
+
     def whole(self, reply: Any) -> None:
         """A reply that came in one piece.
 
@@ -125,7 +132,9 @@ class Heard:
             message = choice.get("message")
             if isinstance(message, dict):
                 self._parts += [*_texts(message.get("content")), *_texts(message.get("refusal"))]
-                self._tools.update(range(len(_dicts(message.get("tool_calls")))))
+                for index, call in enumerate(_dicts(message.get("tool_calls"))):
+                    self._tools.add(index)
+                    self._call(index, call.get("function"))
 
     def piece(self, event: Any) -> str:
         """A piece of a stream; returns the text it adds to the first choice, "" for none.
@@ -177,7 +186,9 @@ class Heard:
         if (tools := delta.get("tool_calls")) is not None:
             for each in _dicts(tools):
                 index = each.get("index")
-                self._tools.add(index if isinstance(index, int) else 0)
+                index = index if isinstance(index, int) else 0
+                self._tools.add(index)
+                self._call(index, each.get("function"))
         content = delta.get("content")
         if not isinstance(content, str):
             content = "".join(_texts(content))
@@ -186,6 +197,15 @@ class Heard:
         if content:
             self._parts.append(content)
         return content
+
+    def _call(self, index: int, said: Any) -> None:
+        """A tool's name and arguments, or a piece of them."""
+        if not isinstance(said, dict):
+            return
+        pieces = self._called.setdefault(index, [""])
+        pieces[0] = _word(said.get("name")) or pieces[0]
+        if isinstance(arguments := said.get("arguments"), str):
+            pieces.append(arguments)
 
     def _response_event(self, event: dict[str, Any]) -> str:
         kind = event.get("type")
@@ -229,6 +249,7 @@ class Heard:
                 self._parts += _texts(item.get("content"))
             elif str(item.get("type", "")).endswith("_call"):
                 self._tools.add(index)
+                self._call(index, item)
         status = reply.get("status")
         if status == "incomplete":
             details = reply.get("incomplete_details")

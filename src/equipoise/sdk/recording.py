@@ -21,7 +21,7 @@ from equipoise.sdk.assignment import Assignment
 
 __all__ = ["Recording"]
 
-_OURS = {"unit", "digest", "variant", "epoch", "reason", "redirected", "checks", "source"}
+_OURS = {"unit", "digest", "variant", "epoch", "reason", "redirected", "checks", "sampled", "source"}
 _MEASURED = {
     entry.name: str(entry.type).split(" |", maxsplit=1)[0]
     for entry in fields(Turn)
