@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from equipoise.cli.output import AsJson, LogPlace, caution, emit, working
+from equipoise.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from equipoise.events.log import EventLog
+    from equipoise.verdict.analysis import Analysis
+    from equipoise.verdict.conversations import Conversations
 
 __all__ = ["analyze"]
 
@@ -28,6 +34,13 @@ def analyze(
             "(default: equipoise-out/NAME.html; with --json: none)."
         ),
     ] = None,
+    conversations: Annotated[
+        bool,
+        typer.Option(
+            "--conversations",
+            help="Show a few conversations of each arm in the report, where texts are kept.",
+        ),
+    ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
     log: LogPlace = None,
     as_json: AsJson = False,
@@ -37,7 +50,6 @@ def analyze(
     from equipoise.conduct.analyze import analyze as read_out
     from equipoise.conduct.look import look
     from equipoise.conduct.overrun import over_run
-    from equipoise.errors import DataError
     from equipoise.events.opening import open_log
     from equipoise.experiment.reading import read_definition
     from equipoise.verdict.analysis import report_form
@@ -50,6 +62,10 @@ def analyze(
         reading = read_definition(path)
         caution(reading.warnings)
         experiment = reading.experiment
+        if conversations:
+            raise UsageError(
+                "--conversations shows texts that were kept beside a log, and a table has none; leave it out"
+            )
         if experiment.source is None:
             raise DataError(
                 f"{what} names no table (`source:`), so its data are in the log. Register it, then: "
@@ -59,13 +75,16 @@ def analyze(
             analysis = read_out(experiment, closing=True if final else None, variable=settings.variable)
         name = experiment.name
     else:
-        record = open_log(log or settings.default_log(), create=False)
+        place = log or settings.default_log()
+        record = open_log(place, create=False)
         try:
             with working("reading and counting"):
                 analysis = replace(
                     look(record, what, closing=final, variable=settings.variable),
                     over_run=over_run(record, what),
                 )
+                if conversations:
+                    analysis = replace(analysis, conversations=_sampled(place, record, analysis))
         finally:
             record.close()
         name = what
@@ -79,3 +98,21 @@ def analyze(
         print(analysis.to_markdown() if markdown else analysis.summary())
         print(f"\nReport: {saved}")
     raise typer.Exit(analysis.verdict.exit_code)
+
+
+def _sampled(place: str, record: EventLog, analysis: Analysis) -> Conversations:
+    from equipoise.conduct.conversations import sample
+    from equipoise.events.opening import open_texts
+    from equipoise.events.texts import NoTextsError
+
+    name = analysis.findings.experiment.partition("@")[0]
+    # What is withheld of all units is not shown of twelve.
+    values = bool(analysis.findings.effects)
+    try:
+        texts = open_texts(place, create=False)
+    except NoTextsError:
+        return sample(record, None, name, values=values)
+    try:
+        return sample(record, texts, name, values=values)
+    finally:
+        texts.close()

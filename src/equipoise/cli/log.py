@@ -16,6 +16,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
+from equipoise.cli.conversation import show
 from equipoise.cli.output import AsJson, LogPlace, emit, is_file, note, working
 from equipoise.errors import UsageError
 from equipoise.files import write_whole
@@ -26,10 +27,11 @@ _DAMAGED = 2
 _LOOK_S = 0.5
 
 app = typer.Typer(
-    help="Look after the log: seal what is old, verify that all is there, export it, purge a unit.",
+    help="Look after the log: show a conversation, seal what is old, verify that all is there, export it, purge a unit.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.command("show")(show)
 
 
 def _file(log: str | None, verb: str) -> str:
@@ -216,21 +218,35 @@ def purge(
     log: LogPlace = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take every fact of a unit out of the log for good; that so many are gone is recorded."""
+    """Take every fact and every text of a unit out for good; that so many facts are gone is recorded."""
     from equipoise import settings
     from equipoise.events.cold import purging
+    from equipoise.events.opening import open_texts
+    from equipoise.events.texts import NoTextsError
 
     where = _file(log, "purge")
     with working("purging"):
+        try:
+            texts = open_texts(where, create=False)
+        except NoTextsError:
+            gone = 0
+        else:
+            try:
+                gone = texts.purge(unit)
+            finally:
+                texts.close()
         done = purging.purge(where, unit, by=settings.user(), reason=reason)
     if as_json:
-        emit(asdict(done))
-    elif not done.facts:
-        print(f"nothing to purge: {where} holds no fact of this unit")
+        emit(asdict(done) | {"texts": gone})
     else:
-        print(
-            f"{done.facts:,} facts purged from {', '.join(done.experiments)}; {where} keeps how many, and no more"
-        )
+        if done.facts:
+            print(
+                f"{done.facts:,} facts purged from {', '.join(done.experiments)}; {where} keeps how many, and no more"
+            )
+        else:
+            print(f"nothing to purge: {where} holds no fact of this unit")
+        if gone:
+            print(f"{gone:,} texts purged")
     if done.unclean:
         note(f"warning: {done.unclean}")
 

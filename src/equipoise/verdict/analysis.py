@@ -12,6 +12,7 @@ from typing import Any
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.errors import UsageError
 from equipoise.files import write_whole
+from equipoise.verdict.conversations import Conversations
 from equipoise.verdict.deciding import Verdict
 from equipoise.verdict.screen import ObservedChange, Screen, screen
 from equipoise.verdict.text import markdown, summary
@@ -25,12 +26,13 @@ _FORMS = (".html", ".md", ".json", ".svg", ".png")
 class Analysis:
     """Findings and the verdict on them; prints as text, shows as a page in a notebook.
 
-    `over_run` tells of what arrived after a verdict that stands.
+    `over_run` tells of what arrived after a verdict that stands. `conversations` are there where somebody asked for them.
     """
 
     findings: Findings
     verdict: Verdict
     over_run: OverRun | None = None
+    conversations: Conversations | None = None
 
     def effect(self, metric: str, variant: str | None = None) -> Effect:
         """A metric's effect; `variant` may be left out where there is one treatment. KeyError if withheld."""
@@ -61,7 +63,9 @@ class Analysis:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: the verdict first, then what it rests on."""
         said = self.screen
-        later = {} if self.over_run is None else {"over_run": self.over_run.to_dict()}
+        later: dict[str, Any] = {} if self.over_run is None else {"over_run": self.over_run.to_dict()}
+        if self.conversations is not None:
+            later["conversations"] = self.conversations.to_dict()
         return (
             self.verdict.to_dict()
             | self.findings.to_dict()
@@ -93,7 +97,7 @@ class Analysis:
         from equipoise.verdict.report import html
 
         later = "" if self.over_run is None else self.over_run.sentence
-        return html(self.findings, self.verdict, self.screen, later=later)
+        return html(self.findings, self.verdict, self.screen, later=later, conversations=self.conversations)
 
     def to_svg(self) -> str:
         """The verdict, the primary and the guardrails on one card, for a chat or a slide."""

@@ -7,8 +7,10 @@ from markupsafe import Markup
 from equipoise.analysis.findings import Findings
 from equipoise.figures.blocks import banner, figure, table
 from equipoise.figures.card import card
+from equipoise.figures.lettering import clean
 from equipoise.figures.page import page, render
 from equipoise.verdict import charts
+from equipoise.verdict.conversations import Conversations, Sampled
 from equipoise.verdict.deciding import Verdict
 from equipoise.verdict.screen import Screen
 from equipoise.verdict.text import HEADERS, STOPPING, STOPPING_HEADERS, cells, sentences, stopping
@@ -55,6 +57,15 @@ _BODY = """
 {% if verdict.evidence %}<h2>The evidence, sentence by sentence</h2>
 <ul>{% for line in verdict.evidence %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
 
+{% if conversations %}<h2>A sample of conversations</h2>
+<p>{{ conversations.says }}</p>
+{% for each in conversations.sampled %}
+<details><summary>{{ each.variant }}, {{ conversations.metric }}: {{ each.value }}</summary>
+<dl>{% for who, said in spoken(each) %}<dt>{{ who }}</dt><dd>{% for line in said %}{{ line }}<br>{% endfor %}</dd>
+{% endfor %}</dl>
+<p class="soft">{{ each.marks }}; trace {{ each.text.trace }}</p></details>
+{% endfor %}{% endif %}
+
 {% if findings.declared %}<h2>What was declared before launch</h2>
 {{ declared }}{% endif %}
 """
@@ -62,7 +73,14 @@ _BODY = """
 _HEALTH = {"ok": "✔\u00a0well", "note": "·\u00a0note", "invalid": "✖\u00a0invalid"}
 
 
-def html(findings: Findings, verdict: Verdict, screen: Screen | None, *, later: str = "") -> str:
+def html(
+    findings: Findings,
+    verdict: Verdict,
+    screen: Screen | None,
+    *,
+    later: str = "",
+    conversations: Conversations | None = None,
+) -> str:
     """The page; the same findings give the same bytes. `later` tells what came after the verdict."""
     look = findings.look.says
     body = render(
@@ -91,6 +109,8 @@ def html(findings: Findings, verdict: Verdict, screen: Screen | None, *, later: 
         stopping=table(STOPPING_HEADERS, stopping(findings)),
         sentences=sentences(findings),
         later=later,
+        conversations=conversations,
+        spoken=_spoken,
         declared=table(["name", "declaration"], list(findings.declared.items())),
     )
     return page(f"{findings.experiment}: {verdict.word}", body, foot=_foot(findings))
@@ -110,6 +130,11 @@ def picture(findings: Findings, verdict: Verdict) -> str:
 
 def _shown(*drawn: charts.Chart | None) -> list[Markup]:
     return [figure(chart.wide, chart.caption, narrow=chart.narrow) for chart in drawn if chart is not None]
+
+
+def _spoken(sampled: Sampled) -> list[tuple[str, list[str]]]:
+    """Who said what, line by line, without what would turn the page around."""
+    return [(clean(who), [clean(line) for line in said.splitlines()]) for who, said in sampled.lines]
 
 
 def _foot(findings: Findings) -> str:

@@ -1,0 +1,140 @@
+"""`equipoise log show TRACE|CONVERSATION`: what was asked and answered, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from equipoise.cli.output import AsJson, LogPlace, emit, working
+
+if TYPE_CHECKING:
+    from equipoise.conduct.conversation import Conversation, ToldTurn
+    from equipoise.events.facts import Outcome, Score
+    from equipoise.events.texts import Text
+
+__all__ = ["show"]
+
+_NAMED = {
+    "kind",
+    "event_id",
+    "experiment",
+    "happened",
+    "trace",
+    "unit",
+    "digest",
+    "variant",
+    "reason",
+    "checks",
+}
+"""What stands in the head of a turn and not among its numbers."""
+
+
+def show(
+    what: Annotated[
+        str, typer.Argument(metavar="TRACE|CONVERSATION", help="A trace, or a unit as it was given.")
+    ],
+    log: LogPlace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a conversation: each turn's text where it was kept, its numbers, and outcomes and scores."""
+    from equipoise import settings
+    from equipoise.conduct.conversation import conversation
+    from equipoise.events.opening import open_log, open_texts
+    from equipoise.events.texts import NoTextsError
+
+    where = log or settings.default_log()
+    record = open_log(where, create=False)
+    try:
+        try:
+            texts = open_texts(where, create=False)
+        except NoTextsError:
+            texts = None
+        try:
+            with working("reading"):
+                told = conversation(record, texts, what)
+        finally:
+            if texts is not None:
+                texts.close()
+    finally:
+        record.close()
+    if as_json:
+        emit(told.to_dict())
+    else:
+        print("\n".join(_lines(told)))
+
+
+def _lines(told: Conversation) -> Iterator[str]:
+    for each in told.turns:
+        yield from _turn(each)
+        yield ""
+    yield from map(_outcome, told.outcomes)
+    yield from map(_score, told.scores)
+    if not told.outcomes and not told.scores:
+        yield "no outcome and no score was recorded of it"
+
+
+def _turn(told: ToldTurn) -> Iterator[str]:
+    turn, said = told.turn, told.to_dict()
+    arm = f"variant {turn.variant}" if turn.variant else "no variant"
+    digest = f"@{turn.digest[:12]}" if turn.digest else ""
+    yield _safe(
+        f"{_at(turn.happened)}  {turn.kind} of {turn.experiment}{digest}, {arm} ({turn.reason or 'no reason'})"
+    )
+    yield _safe(f"  trace {turn.trace or 'none'}, unit {turn.unit or 'none'}")
+    numbers = [
+        f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in said.items()
+        if name not in _NAMED and name not in ("text", "why_not")
+    ]
+    yield _safe(f"  {', '.join(numbers) or 'nothing was measured'}")
+    if turn.checks:
+        yield _safe(f"  checks: {', '.join(f'{name} {found}' for name, found in turn.checks.items())}")
+    if told.text is None:
+        yield f"  no text: {told.why_not}"
+    else:
+        yield from _text(told.text)
+
+
+def _text(text: Text) -> Iterator[str]:
+    for message in text.request:
+        yield from _said(message.role, message.text)
+    for each in text.context:
+        yield from _said("context", each)
+    yield from _said("answer, as a check let it out" if text.blocked else "answer", text.answer)
+    for each in text.others:
+        yield from _said("another choice", each)
+    for call in text.tools:
+        yield from _said("tool", f"{call.name}({call.arguments})")
+    notes = [f"redacted {kind}: {count}" for kind, count in text.redacted.items()]
+    notes += [f"cut: {text.cut}"] * bool(text.cut) + [f"left out: {text.omitted}"] * bool(text.omitted)
+    yield _safe(f"  ({'; '.join([*notes, f'kept until {_at(text.expires)}'])})")
+
+
+def _said(who: str, text: str) -> Iterator[str]:
+    first, *more = text.splitlines() or [""]
+    yield _safe(f"  {who}: {first}")
+    for line in more:
+        yield _safe(f"    {line}")
+
+
+def _outcome(fact: Outcome) -> str:
+    about = f" of trace {fact.trace}" if fact.trace else ""
+    words = f": {fact.comment}" if fact.comment else ""
+    return _safe(f"{_at(fact.happened)}  outcome {fact.name} = {fact.value}{about}{words}")
+
+
+def _score(fact: Score) -> str:
+    value = f"= {fact.value}" if fact.value is not None else f"not given: {fact.why_not}"
+    return _safe(f"{_at(fact.happened)}  score {fact.name} {value} by {fact.evaluator}")
+
+
+def _at(time: float) -> str:
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _safe(text: str) -> str:
+    """A line that moves no cursor, colours nothing and turns no direction: a terminal obeys what a model wrote."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in text.replace("\t", "    "))
