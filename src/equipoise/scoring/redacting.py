@@ -35,6 +35,8 @@ _ESCAPE = re.compile(
 """Escapes of JSON, of URLs and of HTML, also those of escapes: JSON in JSON has as many backslashes as it likes."""
 _KEY = "-----BEGIN"
 _END = "-----END"
+_BLANKS = "\u00a0\u2007\u2009\u202f"
+"""Blanks of typesetters, which are taken for blanks wherever data is looked for."""
 _BEYOND = 8_192
 """Characters that are looked at beyond the longest text that is kept: what begins before its end is found whole."""
 
@@ -131,7 +133,8 @@ def _as_read(text: str) -> tuple[str, list[int] | None]:
 
     None in place of the places where both are the same.
     """
-    if text.isascii() and not _ESCAPE.search(text):
+    # Nearly every text is as it is read, accents, quotes and dashes included.
+    if not _ESCAPE.search(text) and (text.isascii() or all(_plain(each) == each for each in set(text))):
         return text, None
     pieces: list[str] = []
     places: list[int] = []
@@ -174,4 +177,4 @@ def _plain(character: str) -> str:
     if digit is not None:
         return str(digit)
     plain = unicodedata.normalize("NFKC", character)
-    return plain if plain.isascii() else character
+    return plain if len(plain) == 1 and plain.isascii() and character not in _BLANKS else character
