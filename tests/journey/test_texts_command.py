@@ -148,7 +148,15 @@ def judged(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     log = open_log(tmp_path / "l.db")
     experiment = read_canonical(
         definition(
-            9, capture=ALL, metrics={"resolution_rate": {"priority": "primary", "mde": getattr(request, "param", 0.3), "baseline": 0.5}}
+            9,
+            capture=ALL,
+            metrics={
+                "resolution_rate": {
+                    "priority": "primary",
+                    "mde": getattr(request, "param", 0.3),
+                    "baseline": 0.5,
+                }
+            },
         )
     )
     register(log, experiment, by="test", reason="a test")
