@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,3 +192,20 @@ def test_a_bound_that_is_infinite_is_a_text_in_json(tmp_path):
         parse_constant=pytest.fail,
     )
     assert (told["effects"][0]["relative"]["low"], told["effects"][0]["relative"]["high"]) == ("-Infinity", "Infinity")  # fmt: skip
+
+
+def test_a_segment_cannot_steer_a_terminal_or_break_a_table(tmp_path):
+    """Who sends a request chooses the value: neither escapes, nor turned text, nor lines of their own come through."""
+    path = tmp_path / "hostile.yaml"
+    path.write_text(DEFINITION.replace("name: forms", "name: hostile\nsegments: [device]"), encoding="utf-8")
+    values = ("\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe", "a|b\n| c |", "\x00\x9b31m")
+    rows = [
+        {"unit": f"{arm}{n}", "variant": arm, "time": 60.0 * n, "device": values[n % 4], "solved": n % 3 < 2, "spend": 3.0 + n % 3}
+        for arm in ("control", "b")
+        for n in range(400)
+    ]  # fmt: skip
+    found = analyze(load_experiment(path), pl.DataFrame(rows), closing=True)
+    assert len(found.findings.segments) == 4
+    for told in (found.summary(), found.to_markdown(), found.to_html()):
+        assert not {char for char in told if unicodedata.category(char) in ("Cc", "Cf")} - {"\n"}
+    assert sum(line.startswith("solved in device=") for line in found.summary().splitlines()) == 4

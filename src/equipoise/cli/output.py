@@ -58,14 +58,16 @@ def fail(error: EquipoiseError, *, as_json: bool) -> None:
 
 
 def rows(headers: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A plain table, aligned; numbers (and what looks like them) to the right.
+    """A plain table, aligned; numbers (and what looks like them) to the right. No cell can steer a terminal.
 
     >>> print(rows(["metric", "units"], [["resolution", "2,942"], ["errors", "14"]]))
     metric      units
     resolution  2,942
     errors         14
     """
-    table = [list(headers), *([str(cell) for cell in line] for line in lines)]
+    from equipoise.figures.lettering import clean
+
+    table = [list(headers), *([clean(str(cell)) for cell in line] for line in lines)]
     widths = [max(len(line[column]) for line in table) for column in range(len(headers))]
     right = [
         all(line[column][:1] in "0123456789+-–" for line in table[1:] if line[column]) and len(table) > 1

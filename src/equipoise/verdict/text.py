@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from equipoise.analysis.findings import Effect, Findings
+from equipoise.figures.lettering import clean
 from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.deciding import Verdict
 from equipoise.verdict.screen import Screen
@@ -43,16 +44,18 @@ def summary(findings: Findings, verdict: Verdict, screen: Screen | None) -> str:
         "",
         *(f"{_HEALTH[check.status]} {check.name}: {check.says}" for check in findings.health),
     ]
+    # What somebody sent with a request, such as the value of a segment, is not for a terminal to obey.
+    lines = [clean(line) for line in lines]
     if findings.effects:
         lines += ["", *_grid(HEADERS, [cells(effect) for effect in findings.effects])]
         if findings.segments:
             lines += ["", "By segment:", *_grid(HEADERS, [cells(effect) for effect in findings.segments])]
         if findings.stopping:
             lines += ["", f"{STOPPING}:", *_grid(STOPPING_HEADERS, stopping(findings))]
-        lines += ["", *beside] if (beside := sentences(findings)) else []
+        lines += ["", *map(clean, beside)] if (beside := sentences(findings)) else []
     elif not findings.healthy:
         lines += ["", "Effects are withheld: on these data none could be trusted."]
-    lines += _closing(findings, verdict, screen)
+    lines += map(clean, _closing(findings, verdict, screen))
     return "\n".join(lines)
 
 
@@ -169,7 +172,7 @@ def _closing(findings: Findings, verdict: Verdict, screen: Screen | None) -> lis
 
 
 def _grid(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    table = [list(headers), *(list(row) for row in rows)]
+    table = [list(headers), *([clean(cell) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(headers))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -188,4 +191,4 @@ def _piped(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def _escape(text: str) -> str:
     for mark in "\\`*_|<>[]":
         text = text.replace(mark, f"\\{mark}" if mark not in "<>" else {"<": "&lt;", ">": "&gt;"}[mark])
-    return " ".join(text.split()) if text else text
+    return clean(text)
