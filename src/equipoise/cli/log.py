@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -271,4 +271,6 @@ def _whole(file: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror or error}") from None
     finally:
-        part.unlink(missing_ok=True)
+        # Where nothing can be written, nothing can be removed either.
+        with suppress(OSError):
+            part.unlink()
