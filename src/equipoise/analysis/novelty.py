@@ -27,7 +27,8 @@ def novelty(experiment: Experiment, measured: Measurement) -> list[Check]:
             Check(
                 name,
                 "ok",
-                f"cannot be told yet: half of the units have been in for {days.days} whole days or less",
+                f"cannot be told yet: half of the units have been in for {days.days} whole "
+                f"day{'' if days.days == 1 else 's'} or less",
             )
         ]
     checks = []

@@ -113,7 +113,7 @@ def day_by_day(findings: Findings) -> Chart | None:
         [replace(curve, points=tuple((x, scaled * y) for x, y in curve.points)) for curve in curves],
         title=f"{findings.primary[0].metric} day by day",
         x="day since the first unit came in",
-        y="difference from control" + (", percentage points" if rate else ""),
+        y="difference from control" + (", in pp" if rate else ""),
         reference_y=0.0,
     )
     return Chart.of(
