@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from equipoise import load_experiment
+from equipoise.conduct.look import look
+from equipoise.conduct.register import register
 from equipoise.errors import RecordError
 from equipoise.events import sqlite_file
 from equipoise.events.cold.sealing import seal
+from equipoise.events.facts import Exposure, Outcome
 from equipoise.events.log import LogGoneError
 from equipoise.events.sqlite import SQLiteLog
 
@@ -51,6 +55,13 @@ def past(path: Path, *, wal: bool) -> None:
     if wal:
         connection.execute("PRAGMA journal_mode = WAL")
     connection.close()
+
+
+def frozen(path: Path, monkeypatch: pytest.MonkeyPatch) -> SQLiteLog:
+    """The log as it is opened where nobody can write."""
+    with monkeypatch.context() as patched:
+        patched.setattr("equipoise.events.sqlite.connect", lambda path, create: sqlite_file._frozen(path))
+        return SQLiteLog(path, create=False)
 
 
 @needs_mounts
@@ -132,9 +143,7 @@ def test_what_was_read_as_written_by_nobody_is_not_believed_once_somebody_writes
     log = SQLiteLog(path)
     log.append([outcome(), outcome()])
     log.close()
-    monkeypatch.setattr("equipoise.events.sqlite.connect", lambda path, create: sqlite_file._frozen(path))
-    reader = SQLiteLog(path, create=False)
-    monkeypatch.undo()
+    reader = frozen(path, monkeypatch)
     records = reader.read_since()
     next(records)
     with pytest.raises(LogGoneError) as refused:
@@ -150,3 +159,48 @@ def test_what_was_read_as_written_by_nobody_is_not_believed_once_somebody_writes
         "torn. Read it again"
     )
     reader.close()
+
+
+def test_a_look_that_cannot_be_recorded_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peek is; a look that is due would be one that no later look reckons with."""
+    definition, path = tmp_path / "seen.yaml", tmp_path / "log.db"
+    definition.write_text(
+        """
+name: seen
+hypothesis: What is seen is recorded.
+changes: [config]
+unit: {type: user}
+variants: {control: {config: {x: 1}}, b: {config: {x: 2}}}
+metrics:
+  won: {priority: primary, kind: proportion, of: outcome.won, better: higher, baseline: 0.5, mde: 0.1}
+plan: {looks: [0.3, 1.0]}
+""",
+        encoding="utf-8",
+    )
+    experiment = load_experiment(definition)
+    log = SQLiteLog(path)
+    register(log, experiment, by="ann")
+
+    def serve(units: range) -> None:
+        for n in units:
+            common = {"experiment": "seen", "happened": float(n), "unit": f"u{n}"}
+            arm = ("control", "b")[n % 2]
+            log.append(
+                [
+                    Exposure(**common, digest=experiment.digest, unit_type="user", variant=arm, probability=0.5, reason="split"),
+                    Outcome(**common, name="won", value=n % 3 == 0),
+                ]
+            )  # fmt: skip
+
+    serve(range(100))
+    log.close()
+    assert not look(frozen(path, monkeypatch), "seen").findings.look.due
+    log = SQLiteLog(path)
+    serve(range(100, 600))
+    log.close()
+    with pytest.raises(RecordError) as refused:
+        look(frozen(path, monkeypatch), "seen")
+    assert str(refused.value) == (
+        f"the log {path} could not be written: attempt to write a readonly database. This look of seen is due, and is "
+        "shown only if it is recorded; analyse it where the log can be written"
+    )

@@ -10,7 +10,7 @@ from equipoise.conduct.pinning import Pin, computed, evidence, seen
 from equipoise.conduct.verify import nearly_same
 from equipoise.errors import RecordError
 from equipoise.events.facts import Decision, Look
-from equipoise.events.log import EventLog
+from equipoise.events.log import EventLog, StaleHeadError
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.warehouse.connecting import Variable
 from equipoise.rollout.stages import LEDGER, State
@@ -35,8 +35,8 @@ def look(
     due is recorded with its boundary, the position in the log up to which it read, a hash of what it read, and
     the read-out it gave; a peek leaves no trace. After a final verdict the last look is recomputed and shown
     again. `closing` says that no more data will come, `variable` tells the environment's variables, one of which may
-    hold a warehouse's address. Raises RecordError where nothing of that name is
-    registered, StaleHeadError where a look was recorded meanwhile.
+    hold a warehouse's address. Raises RecordError where nothing of that name is registered or a look that is due
+    cannot be recorded, StaleHeadError where a look was recorded meanwhile.
     """
     head = log.head()
     experiment, registration, state = registered(log, name)
@@ -101,4 +101,13 @@ def _record(log: EventLog, analysis: Analysis, pin: Pin, clock: Clock) -> None:
         because=analysis.verdict.because,
         arm=analysis.verdict.arm,
     )
-    log.append_if([taken, decided], pin.until, experiment=experiment.name, kinds=LEDGER)
+    try:
+        log.append_if([taken, decided], pin.until, experiment=experiment.name, kinds=LEDGER)
+    except StaleHeadError:
+        raise
+    except RecordError as error:
+        # An effect that was seen and not recorded would be a look that nobody counts.
+        raise RecordError(
+            f"{error}. This look of {experiment.name} is due, and is shown only if it is recorded; analyse it where the "
+            "log can be written"
+        ) from None
