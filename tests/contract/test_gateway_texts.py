@@ -299,8 +299,13 @@ def test_texts_expire_with_all_their_bytes(store):
             written = rows.execute(
                 "SELECT body, trace, unit FROM texts WHERE unit != ?", (unit_digest("late"),)
             ).fetchall()
+            ((living,),) = rows.execute(
+                "SELECT body FROM texts WHERE unit = ?", (unit_digest("late"),)
+            ).fetchall()
         pieces = [body[n : n + 16] for body, _, _ in written for n in range(0, len(body) - 16, 16)]
         pieces += [name.encode() for _, *names in written for name in names]
+        # What is said in both is deflated to the same bytes now and then.
+        pieces = [piece for piece in pieces if piece not in living]
         before = store.path.read_bytes()
         assert all(piece in before for piece in pieces)
         opened = store.open()
