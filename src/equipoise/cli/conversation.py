@@ -103,7 +103,7 @@ def _text(text: Text) -> Iterator[str]:
         yield from _said(message.role, message.text)
     for each in text.context:
         yield from _said("context", each)
-    yield from _said("answer, as a check let it out" if text.blocked else "answer", text.answer)
+    yield from _said("answer (blocked)" if text.blocked else "answer", text.answer)
     for each in text.others:
         yield from _said("another choice", each)
     for call in text.tools:

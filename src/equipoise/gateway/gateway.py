@@ -475,7 +475,10 @@ class Gateway:
         self.server.close()
         self.recorder.close()
         if self.texts is not None:
+            # A store that hangs must not keep the process from ending.
             self.texts.close(_PARTING)
+            if waiting := self.texts.waiting:
+                _logger.error("%d texts were not kept before the end", waiting)
         if self.following is not None:
             self.following.close()
 

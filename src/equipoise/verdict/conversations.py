@@ -25,7 +25,7 @@ class Sampled:
         return (
             *((each.role, each.text) for each in text.request),
             *(("context", each) for each in text.context),
-            ("answer, as a check let it out" if text.blocked else "answer", text.answer),
+            ("answer (blocked)" if text.blocked else "answer", text.answer),
             *(("another choice", each) for each in text.others),
             *(("tool", f"{each.name}({each.arguments})") for each in text.tools),
         )
