@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from gateways import PATIENCE, definition, gateway
 from raw_client import answers, line_to, over, request, rest_of
 from raw_upstream import BODY, FINE, SSE, always, in_chunks, once, raw_upstream, said
+
+from equipoise.events.log import MemoryLog
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 KEY = "sk-of-the-gateway"
@@ -291,16 +294,24 @@ def test_rubbish_of_the_right_length_is_passed_back_and_nobody_waits_for_ever():
             over(at)
 
 
-def test_an_answer_that_cannot_be_served_is_an_error_and_nobody_waits(monkeypatch, caplog):
-    """A fault of our own while an answer is read: 502, in the log, and the turn is an errored one."""
+@pytest.mark.parametrize("slow", [False, True], ids=["quick record", "slow record"])
+def test_an_answer_that_cannot_be_served_is_an_error_and_nobody_waits(monkeypatch, caplog, slow):
+    """A fault of our own while an answer is read, before or after its exposure is durable: 502, and an errored turn."""
     from equipoise.providers.hearing import Heard
+
+    class Slow(MemoryLog):
+        def append(self, facts):
+            facts = list(facts)
+            if slow and any(fact.kind == "exposure" for fact in facts):
+                time.sleep(0.3)
+            return super().append(facts)
 
     def broken(self, reply) -> None:
         raise RuntimeError("a fault of our own")
 
     monkeypatch.setattr(Heard, "whole", broken)
     for answer in (FINE, OK + b"\r\n" + BODY):
-        with raw_upstream(once(answer)) as up, gateway(one_try(up.port)) as at:
+        with raw_upstream(once(answer)) as up, gateway(one_try(up.port), log=Slow()) as at:
             status, _, body = asked(at)
             origin = f"http://127.0.0.1:{up.port}"
             assert (status, error_of(body)) == (

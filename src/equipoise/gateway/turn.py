@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from time import monotonic
@@ -21,7 +22,7 @@ from equipoise.gateway.routing import Part
 from equipoise.gateway.saying import said_by_user
 from equipoise.gateway.streaming import Stream
 from equipoise.gateway.tracing import Trace
-from equipoise.gateway.upstream import Call, Failure
+from equipoise.gateway.upstream import UNSERVED, Call, Failure
 from equipoise.providers.hearing import Heard, read_json
 from equipoise.providers.structured import json_valid
 from equipoise.scoring.evaluating import Subject
@@ -29,6 +30,8 @@ from equipoise.scoring.holding import Holding
 from equipoise.scoring.inline import Inline, InlineCheck
 
 __all__ = ["Turn"]
+
+_logger = logging.getLogger("equipoise.gateway")
 
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 _LONGEST_REPLY = 64 * 1024 * 1024
@@ -284,7 +287,13 @@ class Turn:
             self._room(room=True)
             self._write(b"".join(held))
         if self._after is not None:
-            self._after()
+            try:
+                self._after()
+            except Exception:
+                # The answer was quicker than the record, so its line is gone, and the client waits for this alone.
+                origin = "the upstream" if self._call is None else self._call.where.origin
+                _logger.exception(UNSERVED, origin)
+                self._on_fail("protocol", f"the answer of {origin} could not be served")
 
     def _unrecord(self) -> None:
         """The exposure could not be kept: nothing of the variant was shown, and the default is served instead."""

@@ -21,12 +21,12 @@ import httptools
 
 from equipoise.experiment.endpoint import Timeouts
 
-__all__ = ["Address", "Call", "Failure", "Pool", "address"]
+__all__ = ["UNSERVED", "Address", "Call", "Failure", "Pool", "address"]
 
 _IDLE = 30.0
 _MOST_IDLE = 256
 _HEADERS = 64 * 1024
-_UNSERVED = "an answer of %s could not be served"
+UNSERVED = "an answer of %s could not be served"
 _logger = logging.getLogger("equipoise.gateway")
 
 Failure = Literal["connect", "first_byte", "between_chunks", "total", "closed", "protocol"]
@@ -297,7 +297,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._tell(call, wrong)
         except Exception:
-            _logger.exception(_UNSERVED, call.where.origin)
+            _logger.exception(UNSERVED, call.where.origin)
             self._unserved(call)
 
     def _unserved(self, call: Call) -> None:
@@ -379,7 +379,7 @@ class _Connection(asyncio.Protocol):
             try:
                 call.on_end()
             except Exception:
-                _logger.exception(_UNSERVED, call.where.origin)
+                _logger.exception(UNSERVED, call.where.origin)
                 self._unserved(call)
         else:
             call.fail("closed", f"{call.where.origin} hung up before the answer was whole")
