@@ -18,7 +18,7 @@ import typer
 
 from equipoise.cli.conversation import show
 from equipoise.cli.output import AsJson, LogPlace, emit, is_file, note, working
-from equipoise.errors import UsageError
+from equipoise.errors import UsageError, nearest
 from equipoise.files import write_whole
 
 __all__ = ["app"]
@@ -188,8 +188,15 @@ def export(
     """Write every fact as a line of JSON, hot and sealed alike, in the order of positions."""
     from equipoise import settings
     from equipoise.events.exporting import json_lines
+    from equipoise.events.facts import KINDS
     from equipoise.events.opening import open_log
 
+    for each in kind or ():
+        if each not in KINDS:
+            raise UsageError(
+                f"there are no facts of the kind '{each}'; there are: {', '.join(sorted(KINDS))}"
+                + (f"; {offer}" if (offer := nearest(each, KINDS)) else "")
+            )
     if as_json and file is None:
         raise UsageError("the result of export is JSON lines already; with --json name the file they go to")
     where = log or settings.default_log()

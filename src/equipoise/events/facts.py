@@ -19,6 +19,7 @@ from equipoise.errors import RecordError, UsageError
 from equipoise.events.ids import new_id
 
 __all__ = [
+    "KINDS",
     "Allocation",
     "Conflict",
     "Decision",
@@ -319,6 +320,8 @@ _KINDS: dict[str, type[Fact]] = {
         Purge,
     )
 }
+KINDS = tuple(_KINDS)
+"""The kinds of facts that this version writes and reads."""
 _FIELDS = {kind: tuple(entry.name for entry in fields(each)) for kind, each in _KINDS.items()}
 _UNSAID = {
     kind: {entry.name: None for entry in fields(each) if str(entry.type).endswith("| None")}
