@@ -141,7 +141,8 @@ def boundary(findings: Findings) -> Chart | None:
             seen.append((min(now.fraction, 1.0), max(statistics)))
     # What was used replaces the plan up to here; what is planned continues it.
     here = used[-1][0] if used else 0.0
-    limits = used + [(look.fraction, look.boundary) for look in findings.planned if look.fraction > here]
+    ahead = () if now.final else findings.planned
+    limits = used + [(look.fraction, look.boundary) for look in ahead if look.fraction > here]
     if len(limits) == 1:
         limits = [(look.fraction, look.boundary) for look in findings.planned]
     curves = [
