@@ -305,3 +305,13 @@ def test_otlp_without_its_extra_says_which_one(tmp_path):
         2,
         "error: a collector of the kind otlp needs the 'telemetry' extra. Install it: pip install 'equipoise[telemetry]'\n",
     )
+
+
+def test_to_ask_what_was_delivered_makes_nothing(tmp_path):
+    """The status of a log that nobody was told of, also on a disk that cannot be written, leaves no file."""
+    open_log(tmp_path / "log.db").close()
+    before = sorted(each.name for each in tmp_path.iterdir())
+    for verb in ("status", "quarantine"):
+        asked = run(verb, "--log", str(tmp_path / "log.db"), "--json")
+        assert (asked.returncode, asked.stderr) == (0, "")
+    assert sorted(each.name for each in tmp_path.iterdir()) == before

@@ -57,7 +57,7 @@ def outbox(
     where = log or settings.default_log()
     record = open_log(where, create=False)
     try:
-        cursors = open_cursors(where)
+        cursors = open_cursors(where, create=verb in _SENDING)
         try:
             match verb:
                 case "deliver":

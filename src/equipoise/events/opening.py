@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeGuard
 
 from equipoise.events.beside import Database, Tables
 from equipoise.events.cursors import CURSORS, Cursors
@@ -25,7 +26,7 @@ def open_log(where: str | Path, *, create: bool = True) -> EventLog:
     """
     if where == "memory:":
         return MemoryLog()
-    if isinstance(where, str) and where.startswith(("postgresql://", "postgres://")):
+    if _in_database(where):
         from equipoise.events.postgres import PostgresLog
 
         return PostgresLog(where, create=create)
@@ -34,15 +35,19 @@ def open_log(where: str | Path, *, create: bool = True) -> EventLog:
     return SQLiteLog(where, create=create)
 
 
-def open_cursors(where: str | Path) -> Cursors:
+def open_cursors(where: str | Path, *, create: bool = True) -> Cursors:
     """The cursors of the log at `where`: in a file beside a log in a file (its name and `.outbox`), in the database
-    of one in PostgreSQL. They are made where there are none.
+    of one in PostgreSQL. They are made where there are none; with `create=False` a log in a file without any has none,
+    and nothing is written.
 
     Raises RecordError where the place holds something else or cannot be written; MissingExtraError as `open_log`.
 
     >>> open_cursors("memory:").all()
     ()
     """
+    if not create and not _in_database(where) and not Path(_called(where, "outbox")).exists():
+        # To ask what was delivered makes nothing: nothing was.
+        where = "memory:"
     return Cursors(_beside(where, CURSORS, "outbox"))
 
 
@@ -59,13 +64,17 @@ def open_windows(where: str | Path) -> Windows:
 
 
 def _beside(where: str | Path, tables: Tables, ending: str) -> Database:
-    if isinstance(where, str) and where.startswith(("postgresql://", "postgres://")):
+    if _in_database(where):
         from equipoise.events.postgres_beside import PostgresBeside
 
         return PostgresBeside(where, tables)
     from equipoise.events.sqlite_beside import SQLiteBeside
 
     return SQLiteBeside(":memory:" if where == "memory:" else _called(where, ending), tables)
+
+
+def _in_database(where: str | Path) -> TypeGuard[str]:
+    return isinstance(where, str) and where.startswith(("postgresql://", "postgres://"))
 
 
 def _called(where: str | Path, ending: str) -> str:
@@ -84,7 +93,7 @@ def open_texts(where: str | Path, *, create: bool = True) -> TextStore:
     >>> open_texts("memory:").of_traces(["4bf92f3577b34da6a3ce929d0e0e4736"], now=0.0)
     ()
     """
-    if isinstance(where, str) and where.startswith(("postgresql://", "postgres://")):
+    if _in_database(where):
         from equipoise.events.postgres_texts import PostgresTexts
 
         return PostgresTexts(where, create=create)
