@@ -15,6 +15,30 @@ PRELUDE = (
 )
 
 
+def dies_at_a_step(call: str, files: str) -> str:
+    """A script that counts what these files call, Python or C, while it carries out a call, and dies at the one asked
+    for (argument 2); left alive, it prints how many there were.
+    """
+    return f"""
+import os, signal
+from equipoise.events import manifest, sqlite_file
+from equipoise.events.cold import purging, sealing, segments, shelf
+files = {{each.__file__ for each in ({files})}}
+left = int(sys.argv[2])
+def step(frame, event, argument):
+    global left
+    if event in ('call', 'c_call') and frame.f_code.co_filename in files:
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+segments._pyarrow()
+sys.setprofile(step)
+{call}
+sys.setprofile(None)
+print(int(sys.argv[2]) - left)
+"""
+
+
 def outcome(name: str = "resolved", **more: Any) -> Outcome:
     return Outcome(**{"experiment": "e", "happened": 1.0, "unit": "u", "name": name, "value": True} | more)
 

@@ -27,28 +27,11 @@ from equipoise.events.manifest import segments
 from equipoise.events.sqlite import SQLiteLog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from sealed import exposure, outcome, run_python
+from sealed import dies_at_a_step, exposure, outcome, run_python
 
 UNIT = "zoë@example.org"
 SEED = 20_240_612
-PURGE = """
-import os, signal
-from equipoise.events import manifest
-from equipoise.events.cold import purging, segments, shelf
-files = {each.__file__ for each in (manifest, purging, shelf)}
-left = int(sys.argv[2])
-def step(frame, event, argument):
-    global left
-    if event in ('call', 'c_call') and frame.f_code.co_filename in files:
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-segments._pyarrow()
-sys.setprofile(step)
-purging.purge(sys.argv[1], sys.argv[3], by='ann')
-sys.setprofile(None)
-print(int(sys.argv[2]) - left)
-"""
+PURGE = dies_at_a_step("purging.purge(sys.argv[1], sys.argv[3], by='ann')", "manifest, purging, shelf")
 
 
 def _story() -> list[Fact]:

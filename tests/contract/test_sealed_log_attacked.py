@@ -23,28 +23,12 @@ from equipoise.events.opening import open_cursors
 from equipoise.events.sqlite import SQLiteLog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from sealed import outcome, run_python, traffic
+from sealed import dies_at_a_step, outcome, run_python, traffic
 
 SEED = 20_240_611
-# Counts what the files of the seal and of its shelf call, Python or C, and dies at the one asked for.
-SEAL = """
-import os, signal
-from equipoise.events import manifest, sqlite_file
-from equipoise.events.cold import sealing, segments, shelf
-files = {each.__file__ for each in (manifest, sealing, segments, shelf, sqlite_file)}
-left = int(sys.argv[2])
-def step(frame, event, argument):
-    global left
-    if event in ('call', 'c_call') and frame.f_code.co_filename in files:
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-segments._pyarrow()
-sys.setprofile(step)
-sealing.seal(sys.argv[1], hot_s=0, segment_facts=20)
-sys.setprofile(None)
-print(int(sys.argv[2]) - left)
-"""
+SEAL = dies_at_a_step(
+    "sealing.seal(sys.argv[1], hot_s=0, segment_facts=20)", "manifest, sealing, segments, shelf, sqlite_file"
+)
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from pathlib import Path
 
 from equipoise.assignment.pins import unit_key
 from equipoise.errors import RecordError
+from equipoise.events.sqlite_opening import make_if_empty, opened, recognised, write_ahead
 
 __all__ = ["FORMAT", "SQLitePins"]
 
@@ -22,7 +22,6 @@ PRAGMA user_version = {FORMAT};
 """
 # A request waits for its pin: shorter than for a log.
 _PATIENCE = 2.0
-_POLL = 0.01
 
 
 class SQLitePins:
@@ -40,50 +39,15 @@ class SQLitePins:
         if not self.path.absolute().parent.is_dir():
             raise RecordError(f"there is no folder {self.path.parent} to keep the pins in; make it first")
         try:
-            self._connection = sqlite3.connect(
-                self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._connection.close()
-                raise
+            self._connection = opened(self.path, self._prepare, patience=_PATIENCE)
         except sqlite3.Error as error:
             raise RecordError(f"{self.path} cannot be used for pins: {error}") from None
 
-    def _prepare(self) -> None:
-        run = self._connection.execute
-        if run("PRAGMA application_id").fetchone()[0] == 0:
-            # Looked at again under the lock: another process may be making the file this moment.
-            run("BEGIN IMMEDIATE")
-            empty = run("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
-            if run("PRAGMA application_id").fetchone()[0] == 0 and empty:
-                for statement in _SCHEMA.split(";"):
-                    run(statement)
-            run("COMMIT")
-        if run("PRAGMA application_id").fetchone()[0] != _APPLICATION:
-            raise RecordError(f"{self.path} is an SQLite database of something else, not one of pins")
-        version = run("PRAGMA user_version").fetchone()[0]
-        if version > FORMAT:
-            raise RecordError(
-                f"{self.path} was written by a later version (format {version}, this one reads {FORMAT}). "
-                "Upgrade equipoise"
-            )
-        self._write_ahead()
-        run("PRAGMA synchronous = FULL")
-
-    def _write_ahead(self) -> None:
-        # Turning a new file to WAL needs it for a moment alone, and SQLite does not wait for that by itself.
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL)
-            else:
-                return
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        make_if_empty(connection, _SCHEMA)
+        recognised(connection, self.path, what="one of pins", application=_APPLICATION, reads=FORMAT)
+        write_ahead(connection, patience=_PATIENCE)
+        connection.execute("PRAGMA synchronous = FULL")
 
     def pin(self, experiment_salt: str, unit: str, epoch: int) -> int:
         kept = self.find(experiment_salt, unit)

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from equipoise.errors import RecordError
 from equipoise.events.beside import Steps, Tables
+from equipoise.events.sqlite_opening import opened, refuse_later, run_each
 
 __all__ = ["SQLiteBeside"]
 
-_PATIENCE = 10.0
 
 T = TypeVar("T")
 
@@ -32,19 +32,12 @@ class SQLiteBeside:
         self.path, self._tables = path, tables
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(
-                path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._connection.close()
-                raise
+            self._connection = opened(path, self._prepare)
         except sqlite3.Error as error:
             raise RecordError(f"{path} cannot be used for {tables.purpose}: {error}") from None
 
-    def _prepare(self) -> None:
-        run = self._connection.execute
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        run = connection.execute
         run("PRAGMA synchronous = FULL")
         # Under the lock: another process may be making the file this moment.
         run("BEGIN IMMEDIATE")
@@ -52,8 +45,7 @@ class SQLiteBeside:
             run("PRAGMA application_id").fetchone()[0] == 0
             and not run("SELECT 1 FROM sqlite_master").fetchone()
         ):
-            for statement in self._tables.schema.split(";"):
-                run(statement)
+            run_each(connection, self._tables.schema)
             run(f"PRAGMA application_id = {self._tables.application}")
         run("COMMIT")
         if run("PRAGMA application_id").fetchone()[0] != self._tables.application:
@@ -61,11 +53,7 @@ class SQLiteBeside:
                 f"{self.path} is an SQLite database of something else, not {self._tables.purpose}"
             )
         version = run(f"SELECT format FROM {self._tables.version}").fetchone()[0]
-        if version > self._tables.format:
-            raise RecordError(
-                f"{self.path} was written by a later version (format {version}, this one reads {self._tables.format}). "
-                "Upgrade equipoise"
-            )
+        refuse_later(self.path, version, self._tables.format)
 
     def carry_out(self, steps: Callable[[], Steps[T]]) -> T:
         with self._lock:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from equipoise.errors import RecordError
 from equipoise.events import manifest
+from equipoise.events.sqlite_opening import make_if_empty, number, opened, recognised, run_each, write_ahead
 
 __all__ = ["FORMAT", "connect", "is_frozen"]
 
@@ -35,8 +34,6 @@ PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {FORMAT};
 """
 _NOT_WRITTEN = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-_POLL = 0.02
-_PATIENCE = 10.0
 
 
 def connect(path: Path, *, create: bool) -> sqlite3.Connection:
@@ -58,7 +55,7 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
         raise RecordError(f"there is no folder {path.parent} to keep the log in; make it first")
     try:
         try:
-            return _open(str(path), partial(_prepare, path=path, create=create))
+            return opened(path, partial(_prepare, path=path, create=create))
         except sqlite3.OperationalError as error:
             if create or error.sqlite_errorcode & 0xFF not in _NOT_WRITTEN:
                 raise
@@ -69,26 +66,14 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
 
 def is_frozen(connection: sqlite3.Connection) -> bool:
     """Whether a connection reads a log as one that nobody writes, and would not notice if somebody did."""
-    return bool(_number(connection, "query_only"))
-
-
-def _open(place: str, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        place, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, uri=place.startswith("file:")
-    )
-    try:
-        prepare(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    return bool(number(connection, "query_only"))
 
 
 def _reading(path: Path) -> sqlite3.Connection:
     """A connection to a log that can only be read."""
     try:
         # Where somebody else writes it, the files beside it say what is new.
-        return _open(f"{path.resolve().as_uri()}?mode=ro", partial(_prepare_reading, path=path))
+        return opened(f"{path.resolve().as_uri()}?mode=ro", partial(_prepare_reading, path=path), uri=True)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF not in _NOT_WRITTEN:
             raise
@@ -106,7 +91,7 @@ def _frozen(path: Path) -> sqlite3.Connection:
                 "written there to bring it in. Copy both to a place that can be written, and name the copy with --log"
             )
 
-    connection = _open(f"{place.as_uri()}?immutable=1", partial(_prepare_reading, path=path))
+    connection = opened(f"{place.as_uri()}?immutable=1", partial(_prepare_reading, path=path), uri=True)
     connection.execute("PRAGMA query_only = ON")
     return connection
 
@@ -115,37 +100,22 @@ def _prepare_reading(connection: sqlite3.Connection, path: Path) -> None:
     if _recognised(connection, path) < FORMAT:
         # Nothing was sealed from it; an empty manifest in memory says so to every query.
         connection.execute("PRAGMA temp_store = MEMORY")
-        _run(connection, manifest.SCHEMA.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+        run_each(connection, manifest.SCHEMA.replace("CREATE TABLE", "CREATE TEMP TABLE"))
 
 
 def _recognised(connection: sqlite3.Connection, path: Path) -> int:
-    """The format of the log; RecordError for what is none, or a later one."""
-    if _number(connection, "application_id") != _APPLICATION:
-        raise RecordError(f"{path} is an SQLite database of something else, not an event log")
-    version = _number(connection, "user_version")
-    if version > FORMAT:
-        raise RecordError(
-            f"{path} was written by a later version (format {version}, this one reads {FORMAT}). "
-            "Upgrade equipoise"
-        )
-    return version
+    return recognised(connection, path, what="an event log", application=_APPLICATION, reads=FORMAT)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
-    if _number(connection, "application_id") == 0:
-        # Looked at again under the lock: another process may be creating the log this moment.
-        connection.execute("BEGIN IMMEDIATE")
-        tables = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-        if _number(connection, "application_id") == 0 and tables is None:
-            _run(connection, _SCHEMA)
-        connection.execute("COMMIT")
+    make_if_empty(connection, _SCHEMA)
     version = _recognised(connection, path)
-    _write_ahead(connection)
+    write_ahead(connection)
     connection.execute("PRAGMA synchronous = FULL")
     if version < FORMAT:
         connection.execute("BEGIN IMMEDIATE")
-        if _number(connection, "user_version") < FORMAT:
-            _run(connection, f"{manifest.SCHEMA}; PRAGMA user_version = {FORMAT}")
+        if number(connection, "user_version") < FORMAT:
+            run_each(connection, f"{manifest.SCHEMA}; PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
     if create:
         _refuse_read_only(connection)
@@ -161,27 +131,3 @@ def _refuse_read_only(connection: sqlite3.Connection) -> None:
         # Somebody else is writing to it all the time, so it can be written.
         if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
             raise
-
-
-def _number(connection: sqlite3.Connection, pragma: str) -> int:
-    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
-
-
-def _run(connection: sqlite3.Connection, statements: str) -> None:
-    # One by one: `executescript` would commit first.
-    for statement in statements.split(";"):
-        connection.execute(statement)
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    # Turning a new file to WAL needs it for a moment alone, and SQLite does not wait for that by itself.
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL)
-        else:
-            return

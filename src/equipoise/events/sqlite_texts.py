@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from equipoise.errors import RecordError
+from equipoise.events.sqlite_opening import make_if_empty, opened, recognised
 from equipoise.events.texts import FORMAT, NoTextsError, Text, packed, unit_digest, unpacked
 
 __all__ = ["SQLiteTexts"]
 
 _APPLICATION = 0x45515054  # "EQPT", so that a log or another program's database is not mistaken for texts
-_PATIENCE = 10.0
 _SCHEMA = f"""
 CREATE TABLE texts (
     event_id   TEXT PRIMARY KEY,
@@ -64,39 +64,16 @@ class SQLiteTexts:
                     raise NoTextsError(f"there are no texts at {path}: none were kept beside this log")
                 with suppress(FileExistsError):
                     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            self._connection = sqlite3.connect(
-                path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._connection.close()
-                raise
+            self._connection = opened(path, self._prepare)
         except (sqlite3.Error, OSError) as error:
             raise RecordError(f"{path} cannot be used for texts: {error}") from None
 
-    def _prepare(self) -> None:
-        run = self._connection.execute
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        run = connection.execute
         run("PRAGMA synchronous = FULL")
         run("PRAGMA secure_delete = ON")
-        if run("PRAGMA application_id").fetchone()[0] == 0:
-            # Looked at again under the lock: another process may be making the file this moment.
-            run("BEGIN IMMEDIATE")
-            if (
-                run("PRAGMA application_id").fetchone()[0] == 0
-                and not run("SELECT 1 FROM sqlite_master").fetchone()
-            ):
-                for statement in _SCHEMA.split(";"):
-                    run(statement)
-            run("COMMIT")
-        if run("PRAGMA application_id").fetchone()[0] != _APPLICATION:
-            raise RecordError(f"{self.path} is an SQLite database of something else, not texts beside a log")
-        version = run("PRAGMA user_version").fetchone()[0]
-        if version > FORMAT:
-            raise RecordError(
-                f"{self.path} was written by a later version (format {version}, this one reads {FORMAT}). "
-                "Upgrade equipoise"
-            )
+        make_if_empty(connection, _SCHEMA)
+        recognised(connection, self.path, what="texts beside a log", application=_APPLICATION, reads=FORMAT)
 
     def keep(self, texts: Sequence[Text]) -> None:
         rows = [

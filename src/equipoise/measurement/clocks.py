@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from equipoise.measurement.counting import text_literal
+from equipoise.measurement.literals import text_literal
 from equipoise.measurement.tally import SourceClock
 
 if TYPE_CHECKING:

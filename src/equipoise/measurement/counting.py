@@ -26,7 +26,6 @@ __all__ = [
     "grouped",
     "one",
     "tallies_by",
-    "text_literal",
 ]
 
 FEW_CLUSTERS = 30
@@ -60,15 +59,6 @@ class Counted:
         tests = [] if self.ripe == ALWAYS else [f"({self.ripe})"]
         tests += [f"{each} IS NOT NULL" for each in (self.x, self.y) if each and each not in self.full]
         return " AND ".join(tests) or ALWAYS
-
-
-def text_literal(text: str) -> str:
-    """The text as a literal of the query language.
-
-    >>> text_literal("it's")
-    "'it''s'"
-    """
-    return "'" + text.replace("'", "''") + "'"
 
 
 def grouped(by: str) -> str:

@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from equipoise.measurement.counting import Counted, one, tallies_by
+from equipoise.measurement.daily import DAY
 from equipoise.measurement.tally import EntryDay
 
 if TYPE_CHECKING:
     import duckdb
 
 __all__ = ["entry_days"]
-
-_DAY = 86_400.0
 
 
 def entry_days(
@@ -38,6 +37,6 @@ def entry_days(
         [replace(counted, covariates=())],
         arms,
         clusters=None,
-        by=f"CAST(floor((since - {start!r}) / {_DAY!r}) AS BIGINT)",
+        by=f"CAST(floor((since - {start!r}) / {DAY!r}) AS BIGINT)",
     )[counted.metric.name]
     return tuple(EntryDay(int(day), found[day]) for day in found)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from equipoise.experiment.definition import PlanSettings
-from equipoise.measurement.counting import one, text_literal
+from equipoise.measurement.counting import one
+from equipoise.measurement.literals import text_literal
 from equipoise.measurement.tally import Enrolment
 
 if TYPE_CHECKING:

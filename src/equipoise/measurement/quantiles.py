@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.counting import WHOLE, grouped, text_literal
+from equipoise.measurement.counting import WHOLE, grouped
+from equipoise.measurement.literals import text_literal
 from equipoise.measurement.tally import Tally
 from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_levels
 from equipoise.stats.estimate import NotEstimable

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from equipoise.errors import DataError, nearest
 from equipoise.experiment.definition import Experiment, TableSource
 from equipoise.experiment.metric import Quantity
+from equipoise.measurement.literals import quoted, text_literal
 from equipoise.measurement.refusals import no_units, strays, unknown_variant
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _open_files(connection: duckdb.DuckDBPyConnection, pattern: str, folder: Pat
     for file in files:
         _check_whole(file)
     reader = _READERS[kind].format(mark=_mark(files[0])) if kind == ".csv" else _READERS[kind]
-    names = ", ".join(_text_literal(str(file)) for file in files)
+    names = ", ".join(text_literal(str(file)) for file in files)
     # Of a Parquet file the columns that are counted are read, and no others; text is read once.
     made = "VIEW" if kind == ".parquet" else "TABLE"
     try:
@@ -90,10 +91,6 @@ def _open_files(connection: duckdb.DuckDBPyConnection, pattern: str, folder: Pat
     except (duckdb.Error, UnicodeDecodeError) as error:
         raise unreadable(pattern, error) from None
     return pattern if len(files) == 1 else f"{pattern} ({len(files)} files)"
-
-
-def _text_literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
@@ -245,11 +242,11 @@ def table_facts(
     names = {quantity: f"q{index}" for index, quantity in enumerate(columns)}
     selected = [
         f"{_unit(connection, source.unit, types[source.unit])} AS unit",
-        f"CAST({_quoted(source.variant)} AS VARCHAR) AS variant",
+        f"CAST({quoted(source.variant)} AS VARCHAR) AS variant",
         f"{_time(source.time, types)} AS happened",
-        f"{f'CAST({_quoted(named.cluster)} AS VARCHAR)' if named.cluster else 'NULL'} AS cluster",
+        f"{f'CAST({quoted(named.cluster)} AS VARCHAR)' if named.cluster else 'NULL'} AS cluster",
         *(f"{_numeric(column, types[column])} AS {names[each]}" for each, column in columns.items()),
-        *(f"CAST({_quoted(column)} AS VARCHAR) AS s{i}" for i, column in enumerate(named.segments.values())),
+        *(f"CAST({quoted(column)} AS VARCHAR) AS s{i}" for i, column in enumerate(named.segments.values())),
         *(f"{_numeric(column, types[column])} AS z{i}" for i, column in enumerate(settled.values())),
     ]
     counted = {
@@ -270,25 +267,21 @@ def table_facts(
     return names
 
 
-def _quoted(name: str | None) -> str:
-    return '"' + (name or "").replace('"', '""') + '"'
-
-
 def _text(column: str) -> str:
-    return f"lower(trim(CAST({_quoted(column)} AS VARCHAR)))"
+    return f"lower(trim(CAST({quoted(column)} AS VARCHAR)))"
 
 
 def _numeric(column: str, kind: str) -> str:
     """The column as DOUBLE: numbers as they are, text read as a number, true or false; else NULL."""
     if _TYPED.match(kind):
-        return f"CAST({_quoted(column)} AS DOUBLE)"
+        return f"CAST({quoted(column)} AS DOUBLE)"
     text = _text(column)
     return f"CASE {text} WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 ELSE TRY_CAST({text} AS DOUBLE) END"
 
 
 def _unit(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -> str:
     """The unit as text, without space around it; NULL where there is none."""
-    text = f"CAST({_quoted(column)} AS VARCHAR)"
+    text = f"CAST({quoted(column)} AS VARCHAR)"
     if _TYPED.match(kind):
         return text
     # Nearly no table has space around its units, and to look once is a fraction of the work of trimming them.
@@ -307,7 +300,7 @@ def _timed(column: str | None, types: Mapping[str, str]) -> bool:
 def _time(column: str | None, types: Mapping[str, str]) -> str:
     if column is None:
         return "CAST(NULL AS DOUBLE)"
-    name, kind = _quoted(column), types[column]
+    name, kind = quoted(column), types[column]
     if _TYPED.match(kind) and kind != "BOOLEAN":
         return f"CAST({name} AS DOUBLE)"
     if _DATED.match(kind):
@@ -327,19 +320,19 @@ def _check_numbers(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, 
         return
     found = (
         connection.execute(
-            f"SELECT {', '.join(f'count(*) FILTER (WHERE NOT isfinite({_quoted(column)}))' for column in columns)} "
+            f"SELECT {', '.join(f'count(*) FILTER (WHERE NOT isfinite({quoted(column)}))' for column in columns)} "
             "FROM source_rows"
         ).fetchone()
         or ()
     )
     for (column, what), wrong in zip(columns.items(), found, strict=True):
         if wrong:
-            _raise_strays(connection, what, column, f"NOT isfinite({_quoted(column)})")
+            _raise_strays(connection, what, column, f"NOT isfinite({quoted(column)})")
 
 
 def _raise_strays(connection: duckdb.DuckDBPyConnection, what: str, column: str, wrong: str) -> None:
     count, example = connection.execute(
-        f"SELECT count(*), any_value({_quoted(column)}) FROM source_rows WHERE {wrong}"
+        f"SELECT count(*), any_value({quoted(column)}) FROM source_rows WHERE {wrong}"
     ).fetchone() or (0, None)
     if count:
         raise DataError(
@@ -351,7 +344,7 @@ def _raise_strays(connection: duckdb.DuckDBPyConnection, what: str, column: str,
 def _check_times(connection: duckdb.DuckDBPyConnection, column: str, types: Mapping[str, str]) -> None:
     at = _time(column, types)
     wrong, example = connection.execute(
-        f"SELECT count(*), any_value({_quoted(column)}) FROM source_rows WHERE {at} IS NULL OR NOT isfinite({at})"
+        f"SELECT count(*), any_value({quoted(column)}) FROM source_rows WHERE {at} IS NULL OR NOT isfinite({at})"
     ).fetchone() or (0, None)
     if wrong:
         raise DataError(

@@ -9,6 +9,7 @@ from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.counting import one
+from equipoise.measurement.literals import quoted
 from equipoise.measurement.refusals import (
     other_than_yes_or_no,
     several_rows,
@@ -115,7 +116,7 @@ def _as_they_are(
         experiment, "rows that are units (`source.grain: unit`) do not tell; give events rows of their own"
     ):
         raise refused
-    named = '"' + experiment.source.unit.replace('"', '""') + '"'
+    named = quoted(experiment.source.unit)
     kind = connection.execute(f"SELECT typeof({named}) FROM source_rows LIMIT 1").fetchone()
     # A name that is text may be blank as well as missing.
     text = kind is None or kind[0] == "VARCHAR"
