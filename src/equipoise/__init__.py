@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from equipoise.conduct.analyze import analyze
     from equipoise.design.plan import Plan, plan
     from equipoise.errors import EquipoiseError
-    from equipoise.events.facts import Exposure, Outcome, Score, Turn
+    from equipoise.events.facts import Exposure, Label, Outcome, Score, Turn
     from equipoise.events.log import EventLog
     from equipoise.events.opening import open_log
     from equipoise.experiment.definition import Experiment
@@ -44,6 +44,7 @@ _HOMES = {
     "Experiment": "experiment.definition",
     "Exposure": "events.facts",
     "GateResult": "arena.gate",
+    "Label": "events.facts",
     "Metric": "experiment.metric",
     "Outcome": "events.facts",
     "Plan": "design.plan",
@@ -71,6 +72,7 @@ __all__ = [
     "Experiment",
     "Exposure",
     "GateResult",
+    "Label",
     "Metric",
     "Outcome",
     "Plan",

@@ -658,7 +658,7 @@ def test_a_fact_of_a_later_version_is_not_guessed_at(path: Path) -> None:
     with pytest.raises(RecordError) as unknown:
         list(log.read_since(1))
     assert str(unknown.value) == (
-        f"event {ids[1]} is a 'weather', which this version cannot read; it reads allocation, conflict, decision, exposure, gate, look, loss, outcome, "
+        f"event {ids[1]} is a 'weather', which this version cannot read; it reads alert, allocation, conflict, decision, exposure, gate, label, look, loss, outcome, "
         "purge, registration, score, shadow, transition, turn. Use the version that wrote it, or a later one"
     )
     for damage in (b'{"unit": "u"', b'{"unit": "u"}', b"[]", b"5"):

@@ -85,7 +85,7 @@ def test_damage_is_told_and_ends_with_2(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("export", "--kind", "exposures", "--log", "l.db"), "there are no facts of the kind 'exposures'; there are: allocation, conflict, decision, exposure, gate, look, loss, outcome, purge, registration, score, shadow, transition, turn; did you mean 'exposure'?"),
+        (("export", "--kind", "exposures", "--log", "l.db"), "there are no facts of the kind 'exposures'; there are: alert, allocation, conflict, decision, exposure, gate, label, look, loss, outcome, purge, registration, score, shadow, transition, turn; did you mean 'exposure'?"),
         (("seal", "--log", "absent.db"), "there is no log at absent.db. Register an experiment first, or name the log with --log"),
         (("verify", "--log", "postgresql://h/d"), "`equipoise log verify` is about a log in a file, and this one is elsewhere; name a file with --log. A log in PostgreSQL keeps everything in its one table"),
         (("seal", "--hot", "-1", "--log", "l.db"), "facts cannot stay hot for -1.0 seconds; accepted: 0 or more"),
@@ -101,7 +101,18 @@ def test_what_cannot_be_done_is_said(folder: Path, words: tuple[str, ...], said:
 
 
 @pytest.mark.parametrize(
-    "file", ["l.db", "./l.db", "link.jsonl", "l.db-wal", "l.db.outbox", "l.db.segments/out.jsonl"]
+    "file",
+    [
+        "l.db",
+        "./l.db",
+        "link.jsonl",
+        "l.db-wal",
+        "l.db.outbox",
+        "l.db.windows",
+        "l.db.texts",
+        "l.db.texts-wal",
+        "l.db.segments/out.jsonl",
+    ],
 )
 def test_an_export_does_not_write_over_the_log(folder: Path, file: str) -> None:
     """By whatever name its own file is given, or one beside it; nothing is lost."""

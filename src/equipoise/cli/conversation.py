@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPlace, emit, working
+from equipoise.cli.output import AsJson, LogPlace, emit, moment, working
 
 if TYPE_CHECKING:
     from equipoise.conduct.conversation import Conversation, ToldTurn
@@ -81,7 +80,7 @@ def _turn(told: ToldTurn) -> Iterator[str]:
     arm = f"variant {turn.variant}" if turn.variant else "no variant"
     digest = f"@{turn.digest[:12]}" if turn.digest else ""
     yield _safe(
-        f"{_at(turn.happened)}  {turn.kind} of {turn.experiment}{digest}, {arm} ({turn.reason or 'no reason'})"
+        f"{moment(turn.happened)}  {turn.kind} of {turn.experiment}{digest}, {arm} ({turn.reason or 'no reason'})"
     )
     yield _safe(f"  trace {turn.trace or 'none'}, unit {turn.unit or 'none'}")
     numbers = [
@@ -110,7 +109,7 @@ def _text(text: Text) -> Iterator[str]:
         yield from _said("tool", f"{call.name}({call.arguments})")
     notes = [f"redacted {kind}: {count}" for kind, count in text.redacted.items()]
     notes += [f"cut: {text.cut}"] * bool(text.cut) + [f"left out: {text.omitted}"] * bool(text.omitted)
-    yield _safe(f"  ({'; '.join([*notes, f'kept until {_at(text.expires)}'])})")
+    yield _safe(f"  ({'; '.join([*notes, f'kept until {moment(text.expires)}'])})")
 
 
 def _said(who: str, text: str) -> Iterator[str]:
@@ -123,16 +122,12 @@ def _said(who: str, text: str) -> Iterator[str]:
 def _outcome(fact: Outcome) -> str:
     about = f" of trace {fact.trace}" if fact.trace else ""
     words = f": {fact.comment}" if fact.comment else ""
-    return _safe(f"{_at(fact.happened)}  outcome {fact.name} = {fact.value}{about}{words}")
+    return _safe(f"{moment(fact.happened)}  outcome {fact.name} = {fact.value}{about}{words}")
 
 
 def _score(fact: Score) -> str:
     value = f"= {fact.value}" if fact.value is not None else f"not given: {fact.why_not}"
-    return _safe(f"{_at(fact.happened)}  score {fact.name} {value} by {fact.evaluator}")
-
-
-def _at(time: float) -> str:
-    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S}"
+    return _safe(f"{moment(fact.happened)}  score {fact.name} {value} by {fact.evaluator}")
 
 
 def _safe(text: str) -> str:

@@ -261,10 +261,12 @@ def purge(
 def _belongs(file: Path, log: str) -> bool:
     """Whether a file is the log's own or one of those beside it."""
     from equipoise.events.cold.shelf import shelf_of
+    from equipoise.events.opening import BESIDE
 
     target, own = file.resolve(), Path(log).resolve()
-    beside = {own.with_name(f"{own.name}{ending}") for ending in ("", "-wal", "-shm", "-journal", ".outbox")}
-    return target in beside or shelf_of(own) in (target, *target.parents)
+    names = (own.name, *(f"{own.name}.{ending}" for ending in BESIDE))
+    its_own = {own.with_name(name + ending) for name in names for ending in ("", "-wal", "-shm", "-journal")}
+    return target in its_own or shelf_of(own) in (target, *target.parents)
 
 
 @contextmanager

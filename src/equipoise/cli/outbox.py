@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 import signal
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPlace, emit, note, rows
+from equipoise.cli.output import AsJson, LogPlace, emit, moment, note, rows
 from equipoise.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ def _status(head: int, found: list[Cursor], *, as_json: bool) -> None:
                 [
                     each.collector,
                     f"{max(0, head - each.position):,}",
-                    "never" if each.acknowledged is None else _time(each.acknowledged),
+                    "never" if each.acknowledged is None else f"{moment(each.acknowledged)} UTC",
                     f"{each.delivered:,}",
                     f"{each.quarantined:,}",
                     f"{each.replayed:,}",
@@ -216,7 +215,7 @@ def _quarantine(found: list[Cursor], cursors: Cursors, *, as_json: bool) -> None
                     each.event_id,
                     each.kind,
                     each.experiment,
-                    _time(each.since),
+                    f"{moment(each.since)} UTC",
                     str(each.tries),
                     each.reason,
                 ]
@@ -224,7 +223,3 @@ def _quarantine(found: list[Cursor], cursors: Cursors, *, as_json: bool) -> None
             ],
         )
     )
-
-
-def _time(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +16,19 @@ from equipoise.errors import EquipoiseError, Fault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["AsJson", "LogPlace", "caution", "emit", "fail", "is_file", "note", "progress", "rows", "working"]
+__all__ = [
+    "AsJson",
+    "LogPlace",
+    "caution",
+    "emit",
+    "fail",
+    "is_file",
+    "moment",
+    "note",
+    "progress",
+    "rows",
+    "working",
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 LogPlace = Annotated[
@@ -55,6 +68,15 @@ def fail(error: EquipoiseError, *, as_json: bool) -> None:
         print(json.dumps(error.to_dict(), indent=2, ensure_ascii=False), file=sys.stderr)
     else:
         note(f"error: {error}")
+
+
+def moment(seconds: float) -> str:
+    """A time (seconds since 1970 UTC) as people read it, in UTC.
+
+    >>> moment(1_700_000_000.7)
+    '2023-11-14 22:13:20'
+    """
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def rows(headers: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

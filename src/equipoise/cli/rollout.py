@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPlace, emit, rows
+from equipoise.cli.output import AsJson, LogPlace, emit, moment, rows
 from equipoise.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def rollout(
         return
     print(f"{done.experiment} is in the stage {done.stage}, service {done.service}")
     if done.epoch is not None and done.starts is not None:
-        print(f"  epoch {done.epoch} starts at {_time(done.starts)}")
+        print(f"  epoch {done.epoch} starts at {moment(done.starts)} UTC")
 
 
 def _checked(verb: str, given: Sequence[str], new_conversations: bool) -> Sequence[str]:
@@ -163,10 +162,6 @@ def _shares(given: Sequence[str]) -> dict[str, Fraction]:
     return shares
 
 
-def _time(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
 def _tell(found: Standing) -> None:
     print(f"{found.experiment}  (stage {found.stage}, service {found.service})")
     if found.shipped is not None:
@@ -179,7 +174,7 @@ def _tell(found: Standing) -> None:
             [
                 [
                     str(each.epoch),
-                    _time(each.starts),
+                    f"{moment(each.starts)} UTC",
                     f"{float(Fraction(each.coverage)):.2%}",
                     ", ".join(f"{arm} {share}" for arm, share in each.shares.items()),
                     f"{sum(each.exposed.values()):,}",

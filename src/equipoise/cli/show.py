@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPlace, emit
+from equipoise.cli.output import AsJson, LogPlace, emit, moment
 
 __all__ = ["show"]
 
@@ -41,7 +40,7 @@ def show(
     )
     print()
     for entry in told["ledger"]:
-        print(f"{datetime.fromtimestamp(entry['happened'], UTC):%Y-%m-%d %H:%M:%S}  {_line(entry)}")
+        print(f"{moment(entry['happened'])}  {_line(entry)}")
 
 
 def _line(entry: dict[str, Any]) -> str:

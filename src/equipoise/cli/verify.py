@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPlace, emit, progress, rows
+from equipoise.cli.output import AsJson, LogPlace, emit, moment, progress, rows
 
 if TYPE_CHECKING:
     from equipoise.conduct.verify import Checked
@@ -57,7 +56,7 @@ def verify(
 
 
 def _line(each: Checked) -> list[str]:
-    taken = f"{datetime.fromtimestamp(each.happened, UTC):%Y-%m-%d %H:%M:%S}"
+    taken = moment(each.happened)
     return [str(each.number), taken, each.verdict or "–", each.answer, each.says]
 
 

@@ -20,6 +20,7 @@ from equipoise.events.ids import new_id
 
 __all__ = [
     "KINDS",
+    "Alert",
     "Allocation",
     "Conflict",
     "Decision",
@@ -27,6 +28,7 @@ __all__ = [
     "Exposure",
     "Fact",
     "Gate",
+    "Label",
     "Look",
     "Loss",
     "Outcome",
@@ -243,7 +245,12 @@ class Outcome(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score(Fact):
-    """What an evaluator said of a turn, with its identity; `value` is None where it gave none, and why."""
+    """What an evaluator said of a turn, with its identity; `value` is None where it gave none, and why.
+
+    `trace` is the turn, `probability` the one with which it was drawn to be scored. `evaluator` names the evaluator as
+    it was configured: two scores with the same are readings of one instrument. `configuration` is that configuration
+    in full, `because` the reason it gave, `cost_usd` what asking it cost.
+    """
 
     kind: ClassVar[str] = "score"
 
@@ -254,6 +261,63 @@ class Score(Fact):
     why_not: str | None = None
     probability: float = 1.0
     source: str | None = None
+    trace: str | None = None
+    configuration: Mapping[str, Any] | None = None
+    because: str | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label(Fact):
+    """What a person said of a turn, or of an arena's case: how good it is (`value`), or which of two is better.
+
+    `name` is what was asked: the score it grades, `preference` (1 `variant` is better, 0.5 neither, 0 control is) or
+    `thumbs` (1 up, 0 down). `value` is None where the rater passed. `item` is what was shown: the `trace` of a turn, or
+    the id of a case; `first` the variant shown first of two. `draw` says what drew the item (`audit`: at random, with
+    this `probability`; `disagreement`: where judge and outcome disagree, which says nothing of the rest). `seconds` is
+    the time from showing to answer. A label that takes another's place, or takes it back (`value` None), names it in
+    `replaces`.
+    """
+
+    kind: ClassVar[str] = "label"
+
+    name: str
+    rater: str
+    item: str
+    value: float | None = None
+    unit: str | None = None
+    trace: str | None = None
+    variant: str | None = None
+    first: str | None = None
+    draw: str = "audit"
+    probability: float = 1.0
+    seconds: float | None = None
+    comment: str | None = None
+    replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert(Fact):
+    """A watch's window was breached: which watch (its number in the definition), in which arm, and what was due on it.
+
+    `action` is what was carried out: `alert` or `review` (someone is told), `pause` or `rollback` (and the transition
+    says so). `sustained` says that so many windows in a row were breached as the watch asks for. `ends` is the end of
+    the window (seconds since 1970 UTC), `value` and `limit` are on the metric's own scale.
+    """
+
+    kind: ClassVar[str] = "alert"
+
+    digest: str
+    watch: int
+    metric: str
+    variant: str
+    action: str
+    sustained: bool
+    ends: float
+    streak: int
+    value: float
+    limit: float
+    says: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,6 +379,8 @@ _KINDS: dict[str, type[Fact]] = {
         Conflict,
         Outcome,
         Score,
+        Label,
+        Alert,
         Look,
         Decision,
         Purge,

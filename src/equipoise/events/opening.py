@@ -11,7 +11,10 @@ from equipoise.events.log import EventLog, MemoryLog
 from equipoise.events.texts import TextStore
 from equipoise.events.windows import WINDOWS, Windows
 
-__all__ = ["open_cursors", "open_log", "open_texts", "open_windows"]
+__all__ = ["BESIDE", "open_cursors", "open_log", "open_texts", "open_windows"]
+
+BESIDE = ("outbox", "windows", "texts")
+"""What the names of the files beside a log in a file end in: cursors, windows of guardrails, prompts and answers."""
 
 
 def open_log(where: str | Path, *, create: bool = True) -> EventLog:
