@@ -110,17 +110,17 @@ def write_turns(table: Path, turns: int) -> None:
     connection.close()
 
 
-def main(turns: int = TURNS) -> None:
+def main(turns: int = TURNS, pairs: int = 3) -> None:
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "turns.parquet"
         write_turns(table, turns)
         path = Path(folder) / "e.yaml"
         path.write_text(DEFINITION.format(table=table), encoding="utf-8")
         experiment = load_experiment(path)
-        figures = against(lambda: analyze(experiment), lambda: by_hand(table), pairs=3)
+        figures = against(lambda: analyze(experiment), lambda: by_hand(table), pairs=pairs)
         figures["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         report(f"full read-out of {turns} turns / one hand-written script", figures)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else TURNS)
+    main(*map(int, sys.argv[1:]))
