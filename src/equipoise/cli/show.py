@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from equipoise.cli.output import AsJson, LogPlace, emit, moment
+from equipoise.figures.lettering import clean
 
 __all__ = ["show"]
 
@@ -38,9 +39,40 @@ def show(
     print(
         f"planned: {f'{total:,} units' if total else 'no size could be planned'}, {len(told['plan']['looks'])} looks"
     )
+    for judge in told["calibration"]:
+        print(clean(f"judge: {judge['says']}"))
+        for line in _beside(judge):
+            print(f"  {clean(line)}")
     print()
     for entry in told["ledger"]:
         print(f"{moment(entry['happened'])}  {_line(entry)}")
+
+
+def _beside(judge: dict[str, Any]) -> list[str]:
+    """What a calibration shows beside its sentence, a line each; what is not known is left out."""
+    shown = {
+        "kappa": judge["kappa"],
+        "sensitivity": judge["sensitivity"],
+        "specificity": judge["specificity"],
+        "correlation": judge["correlation"],
+        "raters' alpha": judge["alpha"],
+    }
+    lines = [
+        ", ".join(
+            f"{name} {found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+            for name, found in shown.items()
+            if found is not None and "value" in found
+        )
+    ]
+    if judge["split"]:
+        lines.append(f"{judge['split']:,} more on which the raters are evenly divided")
+    if judge["apart"]:
+        turns = f"{judge['apart']:,} turn{'' if judge['apart'] == 1 else 's'}"
+        lines.append(
+            f"apart: {turns} drawn where judge and outcome disagree, and people side with the judge on "
+            f"{judge['apart_alike']:,}; in no estimate"
+        )
+    return [line for line in lines if line]
 
 
 def _line(entry: dict[str, Any]) -> str:

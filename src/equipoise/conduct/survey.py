@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from equipoise.conduct.calibration import calibrations
 from equipoise.conduct.ledger import names, registered
 from equipoise.events.facts import Exposure
 from equipoise.events.log import EventLog
@@ -58,7 +59,7 @@ def _exposed(log: EventLog, name: str, digest: str) -> dict[str, int]:
 
 
 def history(log: EventLog, name: str) -> dict[str, Any]:
-    """One experiment in full: definition, plan, exposure and every fact that moved or judged it."""
+    """One experiment in full: definition, plan, exposure, how good its judges are, every fact that moved or judged it."""
     experiment, registration, state = registered(log, name)
     return {
         "experiment": experiment.identity,
@@ -66,6 +67,7 @@ def history(log: EventLog, name: str) -> dict[str, Any]:
         "exposed": _exposed(log, name, experiment.digest),
         "definition": dict(registration.definition),
         "plan": dict(registration.plan),
+        "calibration": [each.to_dict() for each in calibrations(log, experiment)],
         "ledger": [
             {"kind": record.fact.kind, "position": record.position}
             | {

@@ -149,6 +149,7 @@ def build(
             form.online_judge.budget_usd_per_day,
             form.online_judge.audit.labels_per_week,
             form.online_judge.audit.minimum_agreement,
+            form.online_judge.audit.threshold,
         ),
         rollout=_rollout(form.rollout),
         pins=form.pins,

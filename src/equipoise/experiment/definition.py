@@ -295,12 +295,22 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class OnlineJudge:
-    """Which share of live turns a judge reads, at what price, audited how."""
+    """Which share of live turns a judge reads, at what price, audited how.
+
+    A judge that agrees with people on less than `minimum_agreement` of the labelled turns is to be recalibrated. Where
+    `threshold` is given, a score or a label of at least so much is good.
+    """
 
     sample: Fraction
     budget_usd_per_day: float | None = None
     labels_per_week: int | None = None
     minimum_agreement: float | None = None
+    threshold: float | None = None
+
+    @property
+    def audited(self) -> bool:
+        """Whether people are to label some of what it reads."""
+        return self.labels_per_week is not None or self.minimum_agreement is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -385,6 +385,7 @@ class CaptureForm(Section):
 class AuditForm(Section):
     labels_per_week: Annotated[int, Field(ge=1)] | None = None
     minimum_agreement: Annotated[float, Field(ge=0, le=1)] | None = None
+    threshold: float | None = None
 
 
 class OnlineJudgeForm(Section):

@@ -275,6 +275,7 @@ def _online_judge(experiment: Experiment) -> dict[str, Any] | None:
         {
             "labels_per_week": (judge.labels_per_week, None),
             "minimum_agreement": (judge.minimum_agreement, None),
+            "threshold": (judge.threshold, None),
         }
     )
     return {"sample": str(judge.sample)} | _given(

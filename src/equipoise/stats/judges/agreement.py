@@ -1,7 +1,7 @@
-"""How far two raters, or many, say the same: agreement, Cohen's kappa, Krippendorff's alpha.
+"""How far two raters, or many, say the same: agreement, Cohen's kappa, Krippendorff's alpha, correlation.
 
-Both coefficients are 1 − (disagreement seen) / (disagreement expected by chance). Their intervals are made on
-Fisher's scale, artanh, since the coefficient's own scale ends at 1 and is skewed near it.
+The two coefficients of agreement are 1 − (disagreement seen) / (disagreement expected by chance). Their intervals, and
+the correlation's, are made on Fisher's scale, artanh, since the coefficient's own scale ends at 1 and is skewed near it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,22 @@ from numpy.typing import NDArray
 
 from equipoise.errors import UsageError
 from equipoise.stats.cases.binomial import clopper_pearson
-from equipoise.stats.cases.case_means import Clusters, cluster_codes, mean_over_cases, share_over_cases
+from equipoise.stats.cases.case_means import (
+    Clusters,
+    case_weights,
+    cases_of,
+    cluster_codes,
+    mean_over_cases,
+    share_over_cases,
+)
 from equipoise.stats.comparison.proportions import wilson_interval
 from equipoise.stats.domain import inside
 from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.stats.moments import Values
 from equipoise.stats.normal import critical
 from equipoise.stats.student import t_estimate
 
-__all__ = ["agreement", "cohens_kappa", "krippendorffs_alpha", "self_consistency"]
+__all__ = ["agreement", "cohens_kappa", "correlation", "krippendorffs_alpha", "self_consistency"]
 
 Labels = Sequence[Hashable]
 Weights = Literal["none", "linear", "quadratic"]
@@ -31,13 +39,18 @@ Matrix = NDArray[np.float64]
 
 
 def agreement(
-    first: Labels, second: Labels, *, clusters: Clusters | None = None, level: float = 0.95
+    first: Labels,
+    second: Labels,
+    *,
+    clusters: Clusters | None = None,
+    case_weights: Values | None = None,
+    level: float = 0.95,
 ) -> Estimate | NotEstimable:
     """The share of cases that two raters label alike. Labels are compared as they are; a tie is a label.
 
-    Scale: a share of cases, from 0 to 1. The interval is Wilson's; with `clusters` it is that of
-    `share_over_cases`. Chance alone makes raters agree: where nine in ten answers are good, two raters who
-    never look agree on 82 per cent. Read it beside `cohens_kappa`.
+    Scale: a share of cases, from 0 to 1. The interval is Wilson's; with `clusters` or `case_weights` (such as one
+    over the probability of being drawn) it is that of `share_over_cases`. Chance alone makes raters agree: where
+    nine in ten answers are good, two raters who never look agree on 82 per cent. Read it beside `cohens_kappa`.
     Degenerate cases: no cases is not estimable. Errors: UsageError for unequal lengths or a missing label
     (None or NaN).
     Source: Wilson (1927), JASA 22, 209.
@@ -48,8 +61,8 @@ def agreement(
     ('75.0%', 0.409, 0.929)
     """
     same = [a == b for a, b in _pairs(first, second)]
-    if clusters is not None:
-        return share_over_cases(np.array(same, dtype=np.float64), clusters, level=level)
+    if clusters is not None or case_weights is not None:
+        return share_over_cases(np.array(same, dtype=np.float64), clusters, weights=case_weights, level=level)
     return wilson_interval(sum(same), len(same), level)
 
 
@@ -60,6 +73,7 @@ def cohens_kappa(
     weights: Weights = "none",
     categories: Labels | None = None,
     clusters: Clusters | None = None,
+    case_weights: Values | None = None,
     level: float = 0.95,
 ) -> Estimate | NotEstimable:
     """Cohen's kappa of two raters: agreement beyond what their own habits would give by chance.
@@ -68,6 +82,7 @@ def cohens_kappa(
     disagreement seen and E that of all pairs of first and second labels. A disagreement counts 1 (none), the
     distance of the two categories (linear) or its square (quadratic), divided by the largest.
     `categories` gives all labels in their order, which the weighted kinds need; equal steps are assumed.
+    `case_weights` say how much each case counts, such as one over the probability of being drawn.
 
     The variance is that of the influence of each case, the large-sample variance of Fleiss, Cohen and Everitt
     with n − 1 for n; the interval is t on the artanh scale. It holds from some fifty cases with five of each
@@ -100,16 +115,18 @@ def cohens_kappa(
     if weights not in ("none", "linear", "quadratic"):
         raise UsageError(f"weights must be none, linear or quadratic, not {weights}")
     apart = {"none": (steps > 0).astype(np.float64), "linear": steps, "quadratic": steps**2}[weights]
-    p, q = np.bincount(a, minlength=k) / n, np.bincount(b, minlength=k) / n
+    each = _shares(case_weights, n)
+    p, q = np.bincount(a, weights=each, minlength=k), np.bincount(b, weights=each, minlength=k)
     expected = float(p @ apart @ q)
     if expected <= 0.0:
         return NotEstimable("both raters give every case the same label, so chance alone explains it")
     seen = apart[a, b]
-    ratio = float(seen.mean()) / expected
+    mean = float(each @ seen)
+    ratio = mean / expected
     by_chance = (apart @ q)[a] + (p @ apart)[b] - 2.0 * expected
-    influence = (seen - seen.mean()) / expected - ratio * by_chance / expected
+    influence = (seen - mean) / expected - ratio * by_chance / expected
     name = {"none": "", "linear": ", linear weights", "quadratic": ", quadratic weights"}[weights]
-    spread = mean_over_cases(influence, clusters, level=level)
+    spread = mean_over_cases(influence, clusters, weights=case_weights, level=level)
     if isinstance(spread, NotEstimable) and "spread needs two" in spread.reason:
         return spread
     codes = cluster_codes(clusters, n)
@@ -122,6 +139,53 @@ def cohens_kappa(
         level=level,
         method=f"Cohen's kappa{name}",
     )
+
+
+def correlation(
+    first: Values,
+    second: Values,
+    *,
+    clusters: Clusters | None = None,
+    case_weights: Values | None = None,
+    level: float = 0.95,
+) -> Estimate | NotEstimable:
+    """Pearson's correlation of two raters' grades: whether they move together, whatever scale each uses.
+
+    Scale: from −1 to 1. A judge who is always one grade too kind correlates fully; read it beside weighted kappa,
+    which minds. The variance is that of the influence of each case, ρ(xy − ρ(x² + y²)/2) with x and y in their own
+    standard deviations, which needs no normal grades; the interval is t on the artanh scale. `clusters` and
+    `case_weights` are those of `mean_over_cases`. With 50 pairs of five grades it covers 94 per cent, with 20 it covers 93.
+
+    Degenerate cases: not estimable with fewer than four cases, where a rater gives all cases the same grade, or where
+    all pairs lie on one line. Errors: UsageError for unequal lengths, grades that are not finite, and those of
+    `mean_over_cases`.
+    Source: Devlin, Gnanadesikan & Kettenring (1975), Biometrika 62, 531, section 2.1; Fisher (1921), Metron 1, 3.
+
+    >>> e = correlation([1, 2, 3, 4, 5, 3, 2, 4], [1, 3, 3, 5, 5, 2, 2, 4])
+    >>> round(e.value, 3), round(e.low, 2), round(e.high, 2)
+    (0.898, 0.56, 0.98)
+    """
+    level = inside("level", level)
+    x, y = cases_of("grades", first), cases_of("grades", second)
+    if x.size != y.size:
+        raise UsageError(f"both raters must grade the same cases, not {x.size} and {y.size}")
+    if x.size < 4:
+        count = "is 1 case" if x.size == 1 else f"are {x.size} cases"
+        return NotEstimable(f"there {count}, and a correlation needs four")
+    if np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
+        return NotEstimable(
+            "a rater gives every case the same grade, and what is constant moves with nothing"
+        )
+    each = _shares(case_weights, x.size)
+    u, v = x - each @ x, y - each @ y
+    u, v = u / math.sqrt(float(each @ u**2)), v / math.sqrt(float(each @ v**2))
+    value = float(each @ (u * v))
+    spread = mean_over_cases(u * v - value * (u**2 + v**2) / 2.0, clusters, weights=case_weights, level=level)
+    if isinstance(spread, NotEstimable):
+        return spread if "spread needs two" in spread.reason else NotEstimable("all pairs lie on one line")
+    if abs(value) >= 1.0 - 1e-12:
+        return NotEstimable("all pairs lie on one line")
+    return _coefficient(value, spread, worst=0.0, cases=x.size, level=level, method="Pearson's correlation")
 
 
 def krippendorffs_alpha(
@@ -234,6 +298,12 @@ def self_consistency(
             kept.append(u)
     codes = cluster_codes(clusters, len(repeats))
     return share_over_cases(shares, None if clusters is None else codes[kept], level=level)
+
+
+def _shares(weights: Values | None, n: int) -> Matrix:
+    """Each case's share of all weight."""
+    each = case_weights(weights, n)
+    return np.asarray(each / each.sum())
 
 
 def _missing(label: Hashable) -> bool:

@@ -1,0 +1,79 @@
+"""What people said, as it stands: of a rater's labels of one item the last, unless it was taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from equipoise.events.facts import Label
+
+__all__ = ["Answered", "answered", "standing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What people said of one item under one name: the values by rater, and how the item was drawn.
+
+    `drawn` is `audit` as soon as one label was drawn at random, and then only those are among the `values`; their
+    `probability` is that of being labelled once scored.
+    """
+
+    item: str
+    drawn: Literal["audit", "disagreement"]
+    probability: float
+    values: Mapping[str, float]
+
+    @property
+    def value(self) -> float:
+        """What they say together: the mean of the raters' values."""
+        return sum(self.values.values()) / len(self.values)
+
+
+def standing(labels: Iterable[Label]) -> list[Label]:
+    """The labels that stand, in the order of the log: what was replaced, taken back or passed on does not.
+
+    A rater who labels an item again without saying what it replaces means the later label.
+
+    >>> first = Label(experiment="e", happened=0.0, name="polite", rater="ann", item="t1", value=0.0)
+    >>> undone = Label(experiment="e", happened=1.0, name="polite", rater="ann", item="t1", replaces=first.event_id)
+    >>> standing([first]) == [first], standing([first, undone])
+    (True, [])
+    """
+    told = list(labels)
+    gone = {label.replaces for label in told if label.replaces is not None}
+    last = {(label.name, item_of(label), label.rater): label for label in told}
+    kept = {label.event_id for label in last.values()}
+    return [
+        label
+        for label in told
+        if label.event_id in kept and label.event_id not in gone and label.value is not None
+    ]
+
+
+def item_of(label: Label) -> str:
+    """What a label is about: the trace of a turn, or what was shown."""
+    return label.item if label.trace is None else label.trace
+
+
+def answered(labels: Iterable[Label]) -> dict[tuple[str, str], Answered]:
+    """The labels that stand, by name and item. A label that says no probability it can be drawn with does not count.
+
+    >>> given = {"experiment": "e", "happened": 0.0, "name": "polite", "item": "t1"}
+    >>> said = [Label(rater="ann", value=1.0, **given), Label(rater="bob", value=0.0, **given)]
+    >>> answered(said)["polite", "t1"].value
+    0.5
+    """
+    found: dict[tuple[str, str], Answered] = {}
+    for label in standing(labels):
+        if label.value is None or not 0.0 < label.probability <= 1.0:
+            continue
+        key = label.name, item_of(label)
+        drawn: Literal["audit", "disagreement"] = "audit" if label.draw == "audit" else "disagreement"
+        before = found.get(key)
+        if before is not None and before.drawn == drawn:
+            values = dict(before.values) | {label.rater: float(label.value)}
+            found[key] = Answered(key[1], drawn, before.probability, values)
+        elif before is None or drawn == "audit":
+            found[key] = Answered(key[1], drawn, label.probability, {label.rater: float(label.value)})
+    return found
