@@ -33,6 +33,9 @@ def absences(experiment: Experiment, measured: Measurement) -> list[Check]:
         tallies = measured.tallies[metric.name]
         if metric.kind != "proportion" or not any(tally.missing for tally in tallies.values()):
             continue
+        # What a judge was not shown, by the draw, is no failure.
+        if any(tally.judged is not None for tally in tallies.values()):
+            continue
         checks += [
             check
             for treatment in experiment.treatments

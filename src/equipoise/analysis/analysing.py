@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from equipoise.analysis.absence import absences
+from equipoise.analysis.calibration import Calibration
 from equipoise.analysis.declared import declared
 from equipoise.analysis.effects import difference, effect_of, value_of
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.analysis.health import check_health
+from equipoise.analysis.judged import judges, opinions, trend_withheld
 from equipoise.analysis.looks import LookState, PastLook, look_now, planned_looks
 from equipoise.analysis.novelty import novelty
 from equipoise.analysis.segments import directions, mixes, segment_effects
@@ -32,13 +34,18 @@ def analyse(
     past: Sequence[PastLook] = (),
     closing: bool = False,
     repeated: bool = False,
+    calibrations: Sequence[Calibration] = (),
 ) -> Findings:
     """What a measurement shows at this look.
 
     `maximum` is the registered maximum information, `past` the looks taken before, `closing` that no more
-    data will come, `repeated` that data are looked at while they come in.
+    data will come, `repeated` that data are looked at while they come in, `calibrations` how good the judges are.
     """
-    health = (*check_health(experiment, measured, repeated=repeated), *mixes(measured))
+    health = (
+        *check_health(experiment, measured, repeated=repeated),
+        *mixes(measured),
+        *judges(experiment, calibrations),
+    )
     look = look_now(
         experiment,
         information=_information(experiment, measured),
@@ -49,6 +56,7 @@ def analyse(
     healthy = all(check.status != "invalid" for check in health)
     effects = _effects(experiment, measured, look) if healthy else ()
     shown = healthy and look.due
+    course = shown and not trend_withheld(experiment, measured, calibrations)
     segments = segment_effects(experiment, measured) if shown else ()
     effects, segments, family = _adjusted(effects, segments)
     primary = [effect for effect in effects if effect.priority == "primary" and not effect.segment]
@@ -68,11 +76,12 @@ def analyse(
         cautions=(
             *absences(experiment, measured),
             *directions(experiment, measured, segments),
-            *novelty(experiment, measured),
+            *(novelty(experiment, measured) if course else ()),
+            *opinions(experiment, measured),
         )
         if shown
         else (),
-        so_far=effect_so_far(experiment, measured, level=look.level) if shown else (),
+        so_far=effect_so_far(experiment, measured, level=look.level) if course else (),
         declared=declared(experiment),
         stopping=stopping_rules(experiment, look, past, primary) if shown else (),
         immature=sum(tally.immature for tally in measured.tallies[experiment.primary.name].values()),

@@ -10,7 +10,7 @@ __all__ = ["declared", "in_words", "span"]
 
 def declared(experiment: Experiment) -> dict[str, str]:
     """Each metric, the arms and the plan by name, each in one line."""
-    found = {metric.name: _metric(metric) for metric in experiment.metrics}
+    found = {metric.name: _metric(metric, experiment.labels_planned(metric)) for metric in experiment.metrics}
     shares = ", ".join(f"{arm} {share}" for arm, share in experiment.allocation.items())
     clustered = f", clustered by {experiment.cluster}" if experiment.cluster else ""
     found["arms"] = f"{shares}, by {experiment.unit.type}{clustered}"
@@ -38,7 +38,7 @@ def in_words(metric: Metric) -> str | None:
     return f"mean time to {metric.of.name} within {span(metric.window)}, in seconds"
 
 
-def _metric(metric: Metric) -> str:
+def _metric(metric: Metric, labels: int | None) -> str:
     kind = f"quantile {metric.q:g}" if metric.q is not None else metric.kind
     per = f" per {metric.per}" if metric.per else ""
     said = [metric.priority, in_words(metric) or f"{kind} of {metric.of}{per}"]
@@ -57,6 +57,8 @@ def _metric(metric: Metric) -> str:
         said.append(f"winsorised at the {metric.winsorise:g} quantile")
     if metric.covariates:
         said.append(f"adjusted by {', '.join(metric.covariates)}")
+    if labels is not None:
+        said.append(f"corrected by people's labels, from {labels:,} in each arm on")
     return ", ".join(said)
 
 

@@ -6,6 +6,13 @@ from collections.abc import Mapping
 
 from equipoise.analysis.declared import in_words
 from equipoise.analysis.findings import Adjustment, Effect, Held
+from equipoise.analysis.judged import (
+    by_labels,
+    corrected,
+    corrected_relative,
+    corrected_value,
+    decided_by_labels,
+)
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.tally import Tally
 from equipoise.stats.comparison.clusters import clustered_difference
@@ -34,6 +41,8 @@ __all__ = ["difference", "effect_of", "value_of"]
 
 def value_of(tally: Tally) -> float | None:
     """An arm's value of a metric, in its own unit; None where it has none."""
+    if (judged := decided_by_labels(tally)) is not None:
+        return corrected_value(judged)
     if tally.quantile is not None:
         return None if isinstance(tally.quantile, NotEstimable) else tally.quantile.value
     if tally.restricted is not None:
@@ -51,8 +60,11 @@ def difference(
     """Treatment minus control in the metric's unit, by the method that suits its kind.
 
     Adjusted by the metric's covariates where that can be done. Where there are clusters (pairs beside moments)
-    the clusters carry the variance; where they are few, with the correction for few clusters.
+    the clusters carry the variance; where they are few, with the correction for few clusters. A judge's metric for
+    which labels were planned is corrected by them, and not estimable before they are there.
     """
+    if (c := decided_by_labels(control)) is not None and (t := decided_by_labels(treatment)) is not None:
+        return corrected(metric, c, t, level=level, null=null)
     adjusted = _adjusted(metric, control, treatment, level, null)
     if isinstance(adjusted, Adjusted):
         return adjusted.estimate
@@ -122,6 +134,8 @@ def _plain(
 
 
 def _relative(metric: Metric, control: Tally, treatment: Tally, level: float) -> Estimate | NotEstimable:
+    if (c := decided_by_labels(control)) is not None and (t := decided_by_labels(treatment)) is not None:
+        return corrected_relative(metric, c, t, level=level)
     if control.totals is not None:
         return NotEstimable("with so few clusters a relative change has no interval that can be trusted")
     if (
@@ -181,6 +195,7 @@ def effect_of(
         adjustment=_adjustment(metric, control, treatment, level),
         immature={"control": control.immature, variant: treatment.immature} if metric.window else {},
         in_words=in_words(metric),
+        by_labels=by_labels(metric, variant, control, treatment, level=level),
     )
 
 

@@ -12,7 +12,7 @@ from equipoise.experiment.metric import Kind, Priority
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["Adjustment", "Check", "Effect", "Findings", "SoFar", "Stopping", "describe"]
+__all__ = ["Adjustment", "ByLabels", "Check", "Effect", "Findings", "SoFar", "Stopping", "describe"]
 
 Status = Literal["ok", "note", "invalid"]
 Held = Literal["held", "breached", "not shown"]
@@ -44,6 +44,21 @@ class Adjustment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ByLabels:
+    """A judge's effect beside the one that people's labels make of it.
+
+    `labels` and `judged` count turns by arm. Where a number of labels was `planned`, the effect is `corrected` from so many
+    in each arm on, and there is none before; where none was (None), the judge's own decides, and this stands beside it.
+    """
+
+    planned: int | None
+    labels: Mapping[str, int]
+    judged: Mapping[str, int]
+    judge: Estimate | NotEstimable
+    corrected: Estimate | NotEstimable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """A metric's change in one arm against control.
 
@@ -53,7 +68,7 @@ class Effect:
     `adjustment` is there where covariates are declared, and `estimate` is then the adjusted one. `immature`
     units have not been in for the whole of the metric's window and are not among `units`.
     `adjusted_p` is Holm's over the family named in `Findings.family`; None outside it. `in_words` says what the
-    values are, where the kind does not.
+    values are, where the kind does not. `by_labels` is there where people labelled what a judge scored, or are to.
     """
 
     metric: str
@@ -75,6 +90,7 @@ class Effect:
     adjustment: Adjustment | None = None
     immature: Mapping[str, int] = field(default_factory=dict)
     in_words: str | None = None
+    by_labels: ByLabels | None = None
 
     @property
     def name(self) -> str:
@@ -216,6 +232,18 @@ def _effect(effect: Effect) -> dict[str, Any]:
         "adjusted_p": effect.adjusted_p,
         "immature": dict(effect.immature),
         "adjustment": None if effect.adjustment is None else _adjustment(effect.adjustment),
+        # Only where there is any: a look of before there were labels is still the same look.
+        **({} if effect.by_labels is None else {"by_labels": _by_labels(effect.by_labels)}),
+    }
+
+
+def _by_labels(found: ByLabels) -> dict[str, Any]:
+    return {
+        "planned": found.planned,
+        "labels": dict(found.labels),
+        "judged": dict(found.judged),
+        "judge": describe(found.judge),
+        "corrected": describe(found.corrected),
     }
 
 

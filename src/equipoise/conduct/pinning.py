@@ -13,6 +13,7 @@ from equipoise.analysis.analysing import analyse
 from equipoise.analysis.clocks import CLOCKS
 from equipoise.analysis.findings import describe
 from equipoise.analysis.looks import PastLook
+from equipoise.conduct.calibration import calibrations
 from equipoise.events.facts import Look, Registration
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
@@ -59,6 +60,7 @@ def computed(log: EventLog, pin: Pin, variable: Variable | None = None) -> Analy
         ],
         closing=pin.closing or (table and single),
         repeated=not table,
+        calibrations=() if table else calibrations(log, experiment, until=pin.until),
     )
     return Analysis(findings=findings, verdict=decide(findings))
 

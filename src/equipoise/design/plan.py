@@ -348,6 +348,10 @@ def _notes(experiment: Experiment, sizes: Mapping[str, MetricSize | NotEstimable
             f"{', '.join(unsized)} could not be sized and may need more units than this; "
             "a guardrail that is not shown to hold keeps a change from being shipped"
         )
+    for metric in experiment.metrics:
+        labels = experiment.labels_planned(metric)
+        if labels is not None:
+            notes.append(_labels(experiment, metric.name, labels))
     waiting = [
         metric.name
         for metric in experiment.metrics
@@ -363,6 +367,17 @@ def _notes(experiment: Experiment, sizes: Mapping[str, MetricSize | NotEstimable
             "needs more of them, by the factor 1 + (units per cluster − 1) × intraclass correlation"
         )
     return tuple(notes)
+
+
+def _labels(experiment: Experiment, name: str, labels: int) -> str:
+    """What a metric asks of people, and for how long at the pace they were promised."""
+    total = labels * len(experiment.variants)
+    pace = experiment.online_judge.labels_per_week if experiment.online_judge else None
+    at = "" if pace is None else f", {math.ceil(7 * total / pace):,} days at {pace:,} a week"
+    return (
+        f"{name} is corrected by people's labels and decides nothing before {labels:,} turns of each arm are labelled: "
+        f"{total:,} in all{at}"
+    )
 
 
 def _requests(experiment: Experiment) -> dict[str, int]:

@@ -246,6 +246,7 @@ def _metric(name: str, form: MetricForm) -> Metric:
         winsorise=form.winsorise,
         # One set of columns, whatever order they are written in.
         covariates=tuple(sorted(set(form.covariates))),
+        labels=form.labels,
     )
 
 

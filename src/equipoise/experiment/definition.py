@@ -49,6 +49,9 @@ CaseFormat = Literal["own", "promptfoo", "inspect", "mlflow"]
 Severity = Literal["low", "medium", "high", "critical"]
 Show = Literal["superior", "non_inferior", "not_worse"]
 
+LABELS = 50
+"""Labelled turns in each arm from which on a judge's metric is decided by labels, where an audit says no other number."""
+
 METHODS: tuple[Method, ...] = get_args(Method)
 UNIT_TYPES: tuple[UnitType, ...] = get_args(UnitType)
 CROSSINGS: tuple[Crossed, ...] = get_args(Crossed)
@@ -388,6 +391,15 @@ class Experiment:
     def identity(self) -> str:
         """`name@` and the first twelve hexadecimal digits of the digest."""
         return f"{self.name}@{self.digest[:12]}"
+
+    def labels_planned(self, metric: Metric) -> int | None:
+        """How many labelled turns in each arm a judge's metric waits for; None where the judge alone decides.
+
+        Where an audit is declared and the metric says nothing, `LABELS`.
+        """
+        if metric.labels is not None or self.source is not None or not metric.correctable:
+            return metric.labels
+        return LABELS if self.online_judge is not None and self.online_judge.audited else None
 
     @property
     def remembers(self) -> bool:

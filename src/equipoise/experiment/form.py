@@ -215,6 +215,7 @@ class MetricForm(Section):
     window: DurationField | None = None
     winsorise: Rate | None = None
     covariates: list[Name] = []
+    labels: Annotated[int, Field(ge=20)] | None = None
 
 
 class SpendingForm(Section):

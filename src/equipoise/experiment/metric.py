@@ -56,7 +56,8 @@ class Metric:
     the unit's first exposure count, and only units seen for that long; a time to an event is the mean number of
     seconds from the first exposure until `of` is first true, `window` at most. Units' values above the quantile
     `winsorise` of all units together count as that quantile. `covariates` are numbers known of a unit before
-    treatment, by which the effect is adjusted (CUPED).
+    treatment, by which the effect is adjusted (CUPED). `labels` is in how many turns of each arm people must have
+    labelled what a judge scored before its effect, corrected by them, decides.
     """
 
     name: str
@@ -76,11 +77,23 @@ class Metric:
     window: float | None = None
     winsorise: float | None = None
     covariates: tuple[str, ...] = ()
+    labels: int | None = None
 
     @property
     def sign(self) -> int:
         """+1 where higher is better, −1 where lower is: value × sign is then better when larger."""
         return 1 if self.better == "higher" else -1
+
+    @property
+    def correctable(self) -> bool:
+        """Whether people's labels can correct it: a share or a mean of a judge's scores, and nothing made of them."""
+        return (
+            self.tier == "judge"
+            and self.of.stream == "score"
+            and self.kind in ("proportion", "mean")
+            and not self.covariates
+            and self.winsorise is None
+        )
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:

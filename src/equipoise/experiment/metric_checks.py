@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from equipoise.errors import Fault, nearest
-from equipoise.experiment.catalogue import CATALOGUE
+from equipoise.experiment.catalogue import CATALOGUE, BuiltIn
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form, MetricForm
@@ -19,6 +19,16 @@ def metric_faults(form: Form, document: Document) -> Found:
     """Every contradiction within a metric, and of metrics with each other, with the path it belongs to."""
     for name, metric in form.metrics.items():
         yield from _metric(name, metric, document)
+        if metric.labels is not None and form.source is not None:
+            here: FieldPath = ("metrics", name, "labels")
+            yield (
+                here,
+                document.fault(
+                    here,
+                    "labels are kept in the log, and this definition reads a table",
+                    next="leave out `labels`",
+                ),
+            )
     primaries = [name for name, metric in form.metrics.items() if metric.priority == "primary"]
     path: FieldPath = ("metrics",)
     if not primaries:
@@ -93,6 +103,8 @@ def _metric(name: str, metric: MetricForm, document: Document) -> Found:
         yield fault("winsorise", f"only values that are added up can be winsorised, and this is a {kind}")
     if metric.covariates and kind in ("quantile", "time_to_event"):
         yield fault("covariates", f"a {kind} cannot be adjusted by covariates")
+    if metric.labels is not None:
+        yield from _labels(metric, fixed, kind, fault)
     if metric.priority == "guardrail" and metric.margin is None:
         yield fault(
             "margin",
@@ -113,6 +125,26 @@ def _metric(name: str, metric: MetricForm, document: Document) -> Found:
                 yield fault(
                     "mde", f"from {metric.baseline:g} this effect leads to {target:g}, which is no rate"
                 )
+
+
+def _labels(
+    metric: MetricForm, fixed: BuiltIn | None, kind: str | None, fault: Callable[..., tuple[FieldPath, Fault]]
+) -> Found:
+    of = metric.of or (fixed.of if fixed else None)
+    tier = metric.tier or (fixed.tier if fixed else None)
+    if of is None or of.stream != "score" or tier not in (None, "judge"):
+        yield fault(
+            "labels", "labels correct what a judge scored, and this is none", accepted="`of: score.NAME`"
+        )
+    elif kind not in (None, "proportion", "mean"):
+        yield fault("labels", f"labels correct a share or a mean, and this is a {kind}")
+    for key in ("covariates", "winsorise"):
+        if getattr(metric, key):
+            yield fault(
+                key,
+                f"an effect is corrected by labels or changed by {key}, not both",
+                next=f"leave out {key} or `labels`",
+            )
 
 
 def _time_to_event(metric: MetricForm, fault: Callable[..., tuple[FieldPath, Fault]]) -> Found:

@@ -20,6 +20,8 @@ __all__ = [
     "ALWAYS",
     "FEW_CLUSTERS",
     "WHOLE",
+    "Aggregates",
+    "Asked",
     "Counted",
     "capped",
     "complete",
@@ -98,7 +100,7 @@ def complete(connection: duckdb.DuckDBPyConnection, columns: Iterable[str]) -> f
     return frozenset(column for column, count in zip(listed, known, strict=True) if count == rows)
 
 
-class _Aggregates:
+class Aggregates:
     """Aggregates asked for in one query, each once."""
 
     def __init__(self) -> None:
@@ -110,7 +112,7 @@ class _Aggregates:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """Where in a row the cross moments of some columns stand: count, means, and the upper triangle of covariances."""
 
     n: int
@@ -118,7 +120,7 @@ class _Asked:
     spreads: Mapping[tuple[int, int], int]
 
     @classmethod
-    def of(cls, columns: Sequence[str], where: str, into: _Aggregates) -> _Asked:
+    def of(cls, columns: Sequence[str], where: str, into: Aggregates) -> Asked:
         spreads = {}
         for j, right in enumerate(columns):
             for i, left in enumerate(columns[: j + 1]):
@@ -156,7 +158,7 @@ def tallies_by(
     """
     if not counted:
         return {}
-    ask = _Aggregates()
+    ask = Aggregates()
     everyone = ask.ask("count(*)")
     asked = []
     for each in counted:
@@ -165,7 +167,7 @@ def tallies_by(
             columns += each.covariates
             columns += [_unknown(z) for z in each.covariates if z not in each.full]
         asked.append(
-            (ask.ask("count(*)", each.ripe), _Asked.of(_filled(connection, each, columns), each.valued, ask))
+            (ask.ask("count(*)", each.ripe), Asked.of(_filled(connection, each, columns), each.valued, ask))
         )
     found: dict[str, dict[str, dict[str, Tally]]] = {each.metric.name: defaultdict(dict) for each in counted}
     for part, variant, *row in connection.execute(
@@ -250,8 +252,8 @@ def _clustered(
         f"(SELECT {by} AS part, variant, cluster, {sums} FROM {among} WHERE ({by} IS NOT NULL) AND {counted.valued} "
         "GROUP BY part, variant, cluster ORDER BY part, variant, cluster)"
     )
-    ask = _Aggregates()
-    place = _Asked.of(names, ALWAYS, ask)
+    ask = Aggregates()
+    place = Asked.of(names, ALWAYS, ask)
     for part, variant, *row in connection.execute(
         f"SELECT part, variant, {', '.join(ask.asked)} FROM {table} GROUP BY part, variant"
     ).fetchall():

@@ -14,6 +14,7 @@ from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.counting import ALWAYS, WHOLE, Counted, capped, complete, one, tallies_by
 from equipoise.measurement.daily import daily
 from equipoise.measurement.entry_days import entry_days
+from equipoise.measurement.judged import JudgedTable, make_judged
 from equipoise.measurement.parts import among_values, enrol, most_frequent
 from equipoise.measurement.quantiles import make_readings, quantile_tallies
 from equipoise.measurement.record import log_facts
@@ -166,7 +167,20 @@ def _measure(
         if cap is not None:
             caps[metric.name] = cap
     came = {metric.name: columns[metric.name][0] for metric in times}
-    reader = _Reader(connection, experiment, names, counted, came, arms, segments, clusters, ends)
+    judged: dict[str, JudgedTable] = {}
+    for metric in metrics if read is not None else ():
+        if metric.correctable:
+            made = make_judged(
+                connection,
+                f"judged_{len(judged)}",
+                metric,
+                names[metric.of],
+                planned=experiment.labels_planned(metric),
+                ripe=_ripe(metric, ends),
+            )
+            if made is not None:
+                judged[metric.name] = made
+    reader = _Reader(connection, experiment, names, counted, came, arms, segments, clusters, ends, judged)
     whole = reader.tallies(experiment.metrics)
     primary = experiment.primary
     return Measurement(
@@ -214,6 +228,7 @@ class _Reader:
     segments: Mapping[str, str]
     clusters: Mapping[str, int] | None
     ends: float | None
+    judged: Mapping[str, JudgedTable]
     readings: dict[tuple[str, float | None, bool], str] = field(default_factory=dict)
 
     def tallies(
@@ -256,6 +271,14 @@ class _Reader:
                     by=by,
                     where=where,
                 )
+            if metric.name in self.judged:
+                parts = self.judged[metric.name].tallies(
+                    self.connection, self.arms, clustered=self.clusters is not None, by=by, among=among
+                )
+                found[metric.name] = {
+                    part: {arm: replace(tally, judged=parts[part][arm]) for arm, tally in of.items()}
+                    for part, of in found[metric.name].items()
+                }
         return found
 
     def within(self, metric: Metric, attribute: str, values: Sequence[str]) -> dict[str, Mapping[str, Tally]]:

@@ -17,11 +17,13 @@ import orjson
 
 from equipoise.errors import DataError, RecordError
 from equipoise.events.bodies import bodies_of
+from equipoise.events.facts import Label
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Quantity
 from equipoise.measurement.clocks import Clocks
 from equipoise.measurement.counted import ENROLLED, turn_value
+from equipoise.measurement.labels import answered
 from equipoise.measurement.tables import covariate_names, quantities
 from equipoise.measurement.tally import Aside, Read
 from equipoise.measurement.warmth import ArmWarmth
@@ -52,9 +54,12 @@ def log_facts(
     reading = _Reading(connection, experiment, log, log.head() if until is None else until)
     reading.exposures()
     reading.turns(called["turn"])
+    correctable = [metric for metric in experiment.metrics if metric.correctable]
     for stream in ("outcome", "score"):
         if called[stream]:
-            reading.values(stream, called[stream])
+            reading.values(stream, called[stream], drawn=stream == "score" and bool(correctable))
+    if correctable:
+        reading.labels()
     lost, conflicts = reading.losses(), reading.conflicts()
     told = {f"{stream}s": list(of) for stream, of in called.items()}
     _join(connection, experiment, told)
@@ -169,7 +174,7 @@ class _Reading:
         columns = {each: f"told.{each}" for each in ("unit", "variant", "reason")}
         columns |= {"happened": "happened"}
         columns |= {mark: f"coalesce(told.{mark} <> 0, false)" for mark in _MARKS}
-        columns |= {"warm": "told.warm <> 0"}
+        columns |= {"warm": "told.warm <> 0", "failed": "coalesce(told.error <> 0, false)"}
         columns |= {
             "answered_s": "CASE WHEN coalesce(told.cancelled <> 0 OR told.error <> 0, false) "
             "THEN NULL ELSE told.latency_s END"
@@ -177,14 +182,47 @@ class _Reading:
         columns |= {name: f"CAST({value} AS DOUBLE)" for name, (_, value) in wanted.items()}
         self._fill("turns", "turn", shape, columns)
 
-    def values(self, stream: str, names: Mapping[str, str]) -> None:
-        """`outcomes` or `scores`: whose, when, and for each of `names` the value so called."""
+    def values(self, stream: str, names: Mapping[str, str], *, drawn: bool) -> None:
+        """`outcomes` or `scores`: whose, when, and for each of `names` the value so called.
+
+        Of what was `drawn`, also the item (a turn's trace, or the unit) and the probability of being scored.
+        """
         number = _number("told.value")
         columns = {"unit": "told.unit", "name": "told.name", "happened": "happened"} | {
             name: f"CASE WHEN told.name = '{called}' THEN {number} END" for name, called in names.items()
         }
         shape = {"unit": "VARCHAR", "name": "VARCHAR", "value": "JSON"}
+        if drawn:
+            shape |= {"trace": "VARCHAR", "probability": "DOUBLE"}
+            columns |= {
+                "item": "coalesce(told.trace, told.unit)",
+                "of_a_turn": "told.trace IS NOT NULL",
+                "probability": "coalesce(told.probability, 1.0)",
+            }
         self._fill(f"{stream}s", stream, shape, columns, given=("unit", "name"))
+
+    def labels(self) -> None:
+        """`labels`: of every item drawn at random what people said of it, by name, and the probability of asking them."""
+        import pyarrow as pa
+
+        told = []
+        if self._counted("label"):
+            for record in self._log.read_since(0, experiment=self._experiment.name, kinds=("label",)):
+                if record.position > self._until:
+                    break
+                assert isinstance(record.fact, Label)
+                told.append(record.fact)
+        rows = [each for each in answered(told).items() if each[1].drawn == "audit"]
+        table = pa.table(
+            {
+                "name": pa.array([name for (name, _), _ in rows], pa.string()),
+                "item": pa.array([item for (_, item), _ in rows], pa.string()),
+                "said": pa.array([each.value for _, each in rows], pa.float64()),
+                "asked": pa.array([each.probability for _, each in rows], pa.float64()),
+            }
+        )
+        self._connection.register("told_labels", table)
+        self._connection.execute("CREATE TEMP TABLE labels AS SELECT * FROM told_labels")
 
     def losses(self) -> dict[str, int]:
         """What could not be kept while the record was away, by kind."""
@@ -199,10 +237,14 @@ class _Reading:
 
     def conflicts(self) -> int:
         """Events that came under the id of another one."""
-        found = sum(len(page.bodies) for page in self._pages("conflict"))
+        return self._counted("conflict")
+
+    def _counted(self, kind: str) -> int:
+        """How many facts there are of a kind that came to be later than others."""
+        found = sum(len(page.bodies) for page in self._pages(kind))
         if not found:
             # As a log without any was read before there were such facts: a look at it is still the same look.
-            del self.read["conflict"]
+            del self.read[kind]
         return found
 
     def _fill(

@@ -11,6 +11,7 @@ from equipoise.stats.comparison.restricted_means import RestrictedMean
 from equipoise.stats.covariates.cross_moments import CrossMoments
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.health.novelty import DailyMoments
+from equipoise.stats.judges.corrected_totals import JudgedTotals
 from equipoise.stats.moments import Moments, PairMoments
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Daily",
     "Enrolment",
     "EntryDay",
+    "Judged",
     "Measurement",
     "Read",
     "SegmentTallies",
@@ -48,6 +50,20 @@ class Cap:
     units: int
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a judge and people said of one arm's turns, to correct a judge's metric by labels.
+
+    From `planned` labels in each arm on the corrected effect decides, and before that nothing does; where no number was
+    declared (None) the judge's own effect does. `mixed` says that units have several scored turns and the metric is not
+    their mean, which is what labels can correct.
+    """
+
+    totals: JudgedTotals
+    planned: int | None = None
+    mixed: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """One metric in one variant.
@@ -58,7 +74,8 @@ class Tally:
     where nobody is missing or immature, and of the `units` some are `censored`: seen neither until the event nor
     for the whole window. `immature` units have not been in for the whole of the metric's window; they are in
     neither count. `covariates` has the value (for a ratio numerator and denominator) beside the declared
-    covariates: first their values, then whether each is unknown. `totals` is there where clusters are few.
+    covariates: first their values, then whether each is unknown. `totals` is there where clusters are few,
+    `judged` where labels can correct a judge.
     """
 
     units: int
@@ -71,6 +88,7 @@ class Tally:
     censored: int = 0
     covariates: CrossMoments | None = None
     totals: ClusterTotals | None = None
+    judged: Judged | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from equipoise.stats.estimate import Estimate
 __all__ = ["satterthwaite", "t_estimate"]
 
 
-def satterthwaite(*parts: tuple[float, int]) -> float:
+def satterthwaite(*parts: tuple[float, float]) -> float:
     """The degrees of freedom of a sum of independent variances, each given as (variance of a mean, its n).
 
     Every n is at least 2 and some variance is greater than 0. The answer lies between the smallest n − 1

@@ -42,7 +42,7 @@ def until_settled(guard: Effect, findings: Findings) -> str:
     units = sum(findings.measurement.units.values())
     estimate = guard.estimate
     if isinstance(estimate, NotEstimable) or guard.margin is None or not units:
-        return f"units enough to settle {guard.name}"
+        return f"{'units' if guard.by_labels is None else 'labels'} enough to settle {guard.name}"
     distance = (1 if guard.better == "higher" else -1) * estimate.value + guard.margin
     if distance <= 0.0:
         return f"a turn for the better of {guard.name}, which as it stands is worse by more than its margin"

@@ -86,7 +86,9 @@ def decide(findings: Findings) -> Verdict:
             word="invalid",
             because=f"the primary, {findings.primary[0].metric}, cannot be estimated: {lacking[0].reason}",
             evidence=evidence,
-            would_change="outcomes that vary and reach the record",
+            would_change="outcomes that vary and reach the record"
+            if findings.primary[0].by_labels is None
+            else "labels of people, drawn at random",
         )
     return _judge(findings, breached, evidence)
 

@@ -9,7 +9,7 @@ from equipoise.figures.lettering import clean
 from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.deciding import Verdict
 from equipoise.verdict.screen import Screen
-from equipoise.verdict.wording import NONE, adjusted, interval, tested, value
+from equipoise.verdict.wording import NONE, adjusted, interval, labelled, tested, value
 
 __all__ = [
     "HEADERS",
@@ -139,7 +139,8 @@ def answer(effect: Effect) -> str:
 def sentences(findings: Findings) -> list[str]:
     """What belongs beside the effects: what a metric is, covariates, crossed units handled the other way, cautions.
 
-    Covariates are told of once for each effect that has them, whether they helped or not.
+    Labels are told of once for each effect that has them, the judge's own effect beside the corrected one; so are
+    covariates, whether they helped or not.
     """
     said = list(
         dict.fromkeys(
@@ -150,6 +151,11 @@ def sentences(findings: Findings) -> list[str]:
         adjusted(effect, effect.adjustment)
         for effect in findings.effects
         if effect.adjustment is not None and effect.held is None
+    ]
+    said += [
+        labelled(effect, effect.by_labels)
+        for effect in findings.effects
+        if effect.by_labels is not None and not effect.segment
     ]
     handled = "left out" if findings.measurement.kept else "counted for the variant seen first"
     said += [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from equipoise.analysis.findings import Adjustment, Effect
+from equipoise.analysis.findings import Adjustment, ByLabels, Effect
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["adjusted", "change", "interval", "is_rate", "tested", "unit", "value"]
+__all__ = ["adjusted", "change", "interval", "is_rate", "labelled", "tested", "unit", "value"]
 
 NONE = "–"
 
@@ -68,6 +68,22 @@ def adjusted(effect: Effect, adjustment: Adjustment) -> str:
         else f"which took nothing of the variance away ({adjustment.gain:.2%})"
     )
     return f"{effect.name} in {effect.variant} is adjusted by {by}, {took}; unadjusted it is {plain}."
+
+
+def labelled(effect: Effect, found: ByLabels) -> str:
+    """A judge's effect beside the one that labels make of it, and which of the two decides."""
+    count = " and ".join(
+        f"{labels:,} of {found.judged[arm]:,} turns of {arm}" for arm, labels in found.labels.items()
+    )
+    judge, people = (
+        interval(replace(effect, estimate=estimate)) for estimate in (found.judge, found.corrected)
+    )
+    said = f"{effect.name} in {effect.variant} is {judge} by the judge alone"
+    if found.planned is None:
+        return f"{said}, which decides; corrected by labels ({count}) it is {people}."
+    if isinstance(found.corrected, NotEstimable):
+        return f"{said}, which decides nothing: {found.corrected.reason}."
+    return f"{said}, and corrected by labels ({count}), which decides, {people}."
 
 
 def tested(result: Estimate | NotEstimable, adjusted: float | None) -> str:

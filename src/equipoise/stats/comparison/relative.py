@@ -84,13 +84,14 @@ def relative_difference_of_ratios(
 
 
 def fieller(
-    control: tuple[float, float, int],
-    treatment: tuple[float, float, int],
+    control: tuple[float, float, float],
+    treatment: tuple[float, float, float],
     level: float,
     null: float,
     method: str,
 ) -> Estimate | NotEstimable:
-    """The relative difference of two independent values, each given as (value, its variance, its units).
+    """The relative difference of two independent values, each given as (value, its variance, its units: its
+    degrees of freedom and one).
 
     Scale: a fraction, as for `relative_difference_of_means`, whose degenerate cases and errors these are; every
     arm has at least two units. Source: Fieller (1954).

@@ -1,0 +1,400 @@
+"""A judge's metric in the read-out: what labels make of it, when they decide, and what is said without any."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from equipoise.clock import ManualClock
+from equipoise.conduct.look import look
+from equipoise.conduct.register import register
+from equipoise.conduct.verify import verify
+from equipoise.design.plan import plan
+from equipoise.errors import DefinitionError
+from equipoise.events.facts import Exposure, Fact, Label, Score, Turn
+from equipoise.events.log import MemoryLog
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.identity import canonical
+from equipoise.experiment.reading import load_experiment
+from equipoise.measurement.measuring import measure_log
+from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.stats.judges.corrected_cases import corrected_mean_over_cases
+from equipoise.stats.judges.corrected_totals import (
+    JudgedTotals,
+    corrected_difference_of_totals,
+    corrected_mean_of_totals,
+    judged_difference_of_totals,
+)
+
+TEXT = """
+name: judged
+hypothesis: People say whether the judge is right.
+changes: [config]
+unit: {type: conversation}
+CLUSTER
+variants: {control: {config: {x: 1}}, b: {config: {x: 2}}}
+metrics:
+  polite: {priority: primary, kind: mean, of: score.polite, better: higher, spread: 0.5, mde: 0.1METRIC}
+AUDIT
+"""
+
+
+def experiment(folder: Path, *, metric: str = "", cluster: str = "", audit: str = "") -> Experiment:
+    path = folder / "judged.yaml"
+    online = f"online_judge: {{sample: 20%, audit: {audit}}}" if audit else ""
+    path.write_text(
+        TEXT.replace("METRIC", metric).replace("CLUSTER", cluster).replace("AUDIT", online), encoding="utf-8"
+    )
+    return load_experiment(path)
+
+
+class World:
+    """Conversations of a few turns; a judge reads some turns and is kind to b, people label some of those."""
+
+    def __init__(self, *, units: int = 300, drawn: float = 0.5, asked: float = 0.5, seed: int = 5) -> None:
+        rng = random.Random(seed)
+        self.facts: list[Fact] = []
+        self.turns: list[tuple[str, str, str, int, float | None, float | None]] = []
+        for n in range(units):
+            arm, unit, team = ("control", "b")[n % 2], f"c{n}", f"team {n // 6}"
+            self.facts.append(
+                Exposure(
+                    experiment="judged",
+                    happened=float(n),
+                    digest="",
+                    unit=unit,
+                    unit_type="conversation",
+                    variant=arm,
+                    probability=0.5,
+                    reason="assigned",
+                    attributes={"team": team},
+                )
+            )
+            mood, length = rng.random(), rng.randint(1, 4)
+            for k in range(length):
+                trace = f"{unit}-{k}"
+                self.facts.append(
+                    Turn(
+                        experiment="judged",
+                        happened=n + 0.1,
+                        unit=unit,
+                        variant=arm,
+                        reason="assigned",
+                        trace=trace,
+                    )
+                )
+                good = float(rng.random() < 0.4 + 0.4 * mood)
+                kind = float(good or rng.random() < (0.6 if arm == "b" else 0.1))
+                scored, labelled = rng.random() < drawn, rng.random() < asked
+                if scored:
+                    self.facts.append(
+                        Score(
+                            experiment="judged",
+                            happened=n + 0.2,
+                            unit=unit,
+                            name="polite",
+                            value=kind,
+                            evaluator="judge 1",
+                            trace=trace,
+                            probability=drawn,
+                        )
+                    )
+                if scored and labelled:
+                    self.facts.append(
+                        Label(
+                            experiment="judged",
+                            happened=n + 500.0,
+                            name="polite",
+                            rater="ann",
+                            item=trace,
+                            trace=trace,
+                            unit=unit,
+                            value=good,
+                            probability=asked,
+                        )
+                    )
+                self.turns.append(
+                    (
+                        arm,
+                        unit,
+                        team,
+                        length,
+                        kind if scored else None,
+                        good if scored and labelled else None,
+                    )
+                )
+        self.drawn, self.asked = drawn, asked
+
+    def totals(self, arm: str, *, by_team: bool = False) -> JudgedTotals:
+        """The five sums of each unit (or team) of an arm, added up turn by turn."""
+        sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(5))
+        for of, unit, team, length, score, said in self.turns:
+            if of != arm or score is None:
+                continue
+            w = 1.0 / (self.drawn * length)
+            v = w / self.asked
+            own = [w * score, w, 0.0, 0.0, 0.0]
+            if said is not None:
+                own[2:] = [v * said, v, v * score]
+            sums[team if by_team else unit] += own
+        mine = [turn for turn in self.turns if turn[0] == arm]
+        return JudgedTotals(
+            CrossMoments.of(*np.array(list(sums.values())).T),
+            sum(turn[4] is not None for turn in mine),
+            sum(turn[5] is not None for turn in mine),
+        )
+
+
+def logged(design: Experiment, facts: list[Fact]) -> MemoryLog:
+    log = MemoryLog(ManualClock(2000.0))
+    register(log, design, by="ann")
+    log.append(
+        [replace(fact, digest=design.digest) if isinstance(fact, Exposure) else fact for fact in facts]
+    )
+    return log
+
+
+def estimated(result: object) -> Estimate:
+    assert isinstance(result, Estimate)
+    return result
+
+
+@pytest.mark.parametrize("cluster", ["", "cluster: team"])
+def test_the_engine_adds_up_what_the_formula_wants(tmp_path, cluster):
+    """The sums of every unit, or of every cluster, are those of a loop over the turns; so is the corrected effect."""
+    design, world = experiment(tmp_path, metric=", labels: 60", cluster=cluster), World()
+    analysis = look(logged(design, world.facts), "judged", closing=True)
+    arms = [world.totals(arm, by_team=bool(cluster)) for arm in ("control", "b")]
+    for arm, totals in zip(("control", "b"), arms, strict=True):
+        judged = analysis.findings.measurement.tallies["polite"][arm].judged
+        assert judged is not None
+        assert (judged.totals.judged, judged.totals.labels) == (totals.judged, totals.labels)
+        assert judged.totals.moments.n == totals.moments.n
+        assert judged.totals.moments.means == pytest.approx(totals.moments.means, rel=1e-12)
+        for row, other in zip(judged.totals.moments.products, totals.moments.products, strict=True):
+            assert row == pytest.approx(other, rel=1e-9, abs=1e-12)
+    effect = analysis.effect("polite")
+    level = analysis.findings.look.level
+    direct = estimated(corrected_difference_of_totals(*arms, level=level))
+    assert estimated(effect.estimate).value == pytest.approx(direct.value, rel=1e-9)
+    assert estimated(effect.estimate).low == pytest.approx(direct.low, rel=1e-9)
+    beside = effect.by_labels
+    assert beside is not None
+    assert beside.corrected == effect.estimate
+    assert estimated(beside.judge).value == pytest.approx(
+        estimated(judged_difference_of_totals(*arms)).value, rel=1e-9
+    )
+    # The judge passes bad answers of b; people do not.
+    assert estimated(beside.judge).value > 0.15 > abs(estimated(effect.estimate).value) - 0.15
+    assert effect.control == pytest.approx(estimated(corrected_mean_of_totals(arms[0])).value)
+
+
+def test_with_one_turn_a_unit_it_is_the_estimate_over_cases():
+    """All weights alike and a tuned weight: the sums give what `corrected_cases` makes of the cases themselves.
+
+    But for the point about which the judge's scores are centred, which moves the third digit of the weight at most.
+    """
+    rng = np.random.default_rng(7)
+    judge = rng.normal(size=400)
+    said = [float(score + rng.normal()) if n < 120 else None for n, score in enumerate(judge)]
+    on = np.array([label is not None for label in said], float)
+    y = np.array([label or 0.0 for label in said])
+    sums = CrossMoments.of(judge, np.ones(400), y * on, on, judge * on)
+    found = estimated(corrected_mean_of_totals(JudgedTotals(sums, 400, 120)))
+    cases = estimated(corrected_mean_over_cases(said, judge))
+    assert (found.value, found.standard_error, found.degrees_of_freedom) == pytest.approx(
+        (cases.value, cases.standard_error, cases.degrees_of_freedom), rel=1e-3
+    )
+
+
+def test_before_the_planned_labels_nothing_decides(tmp_path):
+    """The look is a peek that says what it waits for; with the labels it is due, and both effects are shown."""
+    world = World()
+    design = experiment(tmp_path, metric=", labels: 200")
+    found = look(logged(design, world.facts), "judged").findings
+    labels = {arm: world.totals(arm).labels for arm in ("control", "b")}
+    assert max(labels.values()) < 200
+    assert not found.look.due
+    assert found.look.says == (
+        "a peek: how far along the experiment is cannot be told (polite is a judge's opinion until people have labelled "
+        f"200 turns of each arm, and they have labelled {labels['control']} of control and {labels['b']} of the treatment). "
+        "Effects are withheld"
+    )
+    assert found.effects == ()
+
+
+def test_a_last_look_without_the_labels_says_what_is_missing(tmp_path):
+    """No more units will come: nothing is shown as decided, and labels are what would change it."""
+    world = World(units=60)
+    analysis = look(logged(experiment(tmp_path, metric=", labels: 200"), world.facts), "judged", closing=True)
+    effect = analysis.effect("polite")
+    assert isinstance(effect.estimate, NotEstimable)
+    assert (effect.control, effect.treatment) == (None, None)
+    assert analysis.verdict.word == "invalid"
+    assert analysis.verdict.because == f"the primary, polite, cannot be estimated: {effect.estimate.reason}"
+    assert analysis.verdict.would_change == "labels of people, drawn at random"
+    assert (
+        "by the judge alone, which decides nothing: polite is a judge's opinion until" in analysis.summary()
+    )
+
+
+def test_an_audit_plans_for_fifty_labels_in_each_arm(tmp_path):
+    """Where an audit is declared a judge's metric waits for labels, unless it says how many or is no judge's."""
+    design = experiment(tmp_path, audit="{labels_per_week: 25}")
+    assert design.labels_planned(design.primary) == 50
+    assert list(plan(design).notes) == [
+        (
+            "polite is corrected by people's labels and decides nothing before 50 turns of each arm are labelled: 100 in "
+            "all, 28 days at 25 a week"
+        )
+    ]
+    assert experiment(tmp_path).labels_planned(design.primary) is None
+    named = experiment(tmp_path, metric=", labels: 80", audit="{labels_per_week: 25}")
+    assert named.labels_planned(named.primary) == 80
+
+
+def test_without_a_plan_the_judge_decides_and_is_called_an_opinion(tmp_path):
+    """As before there were labels, with a caution; labels that are there all the same stand beside."""
+    world, design = World(), experiment(tmp_path)
+    silent = look(
+        logged(design, [fact for fact in world.facts if not isinstance(fact, Label)]), "judged", closing=True
+    )
+    asked = look(logged(design, world.facts), "judged", closing=True)
+    assert silent.effect("polite").by_labels is None
+    assert "by_labels" not in silent.to_dict()["effects"][0]
+    assert silent.effect("polite").estimate == asked.effect("polite").estimate
+    said = {check.name: check.says for check in silent.findings.cautions}
+    assert said["judge of polite"] == (
+        "polite is the judge's opinion: nobody labelled what it is made of. With `labels` on the metric its effect is "
+        "corrected by what people say, and waits for them"
+    )
+    labels = sum(isinstance(fact, Label) for fact in world.facts)
+    assert {check.name: check.says for check in asked.findings.cautions}["judge of polite"] == (
+        f"polite is the judge's opinion: {labels} of its turns are labelled, and no number of labels was planned for it to "
+        "wait for. With `labels` on the metric its effect is corrected by what people say, and waits for them"
+    )
+    beside = asked.effect("polite").by_labels
+    assert beside is not None
+    assert beside.planned is None
+    assert "by the judge alone, which decides; corrected by labels (" in asked.summary()
+
+
+def test_the_judges_of_a_metric_are_part_of_its_health(tmp_path):
+    """Kindness to one arm is found by its specificity, and health has the sentence that `show` has."""
+    design = experiment(tmp_path, metric=", labels: 60", audit="{minimum_agreement: 0.95}")
+    found = look(logged(design, World().facts), "judged", closing=True).findings
+    (check,) = [check for check in found.health if check.name == "judge of polite"]
+    assert check.status == "note"
+    assert check.says.startswith("polite by judge 1 agrees with people on ")
+    assert check.says.endswith("below the minimum of 95%: recalibrate; its trend is withheld")
+    assert found.so_far == ()
+
+
+def test_a_look_with_labels_is_computed_again_to_the_byte(tmp_path):
+    """Labels are part of what a look is pinned to: those that come later change nothing, those it read are counted."""
+    world = World()
+    log = logged(experiment(tmp_path, metric=", labels: 60"), world.facts)
+    taken = look(log, "judged", closing=True)
+    read = taken.findings.measurement.read
+    assert read is not None
+    assert read.facts["label"] == sum(isinstance(fact, Label) for fact in world.facts)
+    later = next(fact for fact in world.facts if isinstance(fact, Label))
+    assert later.value is not None
+    log.append([Label(**{**vars_of(later), "value": 1.0 - later.value, "replaces": later.event_id})])
+    assert verify(log, "judged").looks[0].answer == "same"
+    assert look(log, "judged").to_json() == taken.to_json()
+
+
+def vars_of(label: Label) -> dict[str, object]:
+    return {
+        name: getattr(label, name)
+        for name in ("experiment", "happened", "name", "rater", "item", "trace", "unit", "probability")
+    }
+
+
+def test_a_conversation_counts_once_however_long_it_is(tmp_path):
+    """Arms that differ in length alone do not differ: turns of a long conversation share its one vote."""
+    facts: list[Fact] = []
+    for n in range(240):
+        arm, unit = ("control", "b")[n % 2], f"c{n}"
+        facts.append(
+            Exposure(
+                experiment="judged",
+                happened=float(n),
+                digest="",
+                unit=unit,
+                unit_type="conversation",
+                variant=arm,
+                probability=0.5,
+                reason="assigned",
+            )
+        )
+        # Half of the conversations are good throughout; in b those that are bad are three times as long.
+        good = float(n % 4 < 2)
+        length = 6 if arm == "b" and not good else 2
+        for k in range(length):
+            trace = f"{unit}-{k}"
+            facts.append(Turn(experiment="judged", happened=n + 0.1, unit=unit, variant=arm, trace=trace))
+            # Every other turn is drawn, with a probability that says so.
+            if k % 2 == 0:
+                given = {"experiment": "judged", "name": "polite", "unit": unit, "trace": trace}
+                judge = 1.0 - good if n % 12 > 9 else good
+                facts.append(Score(happened=n + 0.2, value=judge, evaluator="j", probability=0.5, **given))
+                facts.append(Label(happened=n + 0.3, value=good, rater="ann", item=trace, **given))
+    found = look(logged(experiment(tmp_path, metric=", labels: 60"), facts), "judged", closing=True)
+    effect = found.effect("polite")
+    assert (effect.control, effect.treatment) == (pytest.approx(0.5), pytest.approx(0.5))
+
+
+@pytest.mark.parametrize(
+    ("metric", "says"),
+    [
+        (", labels: 60, covariates: [age]", "judged.yaml:9: metrics.polite.covariates: an effect is corrected by labels or changed by covariates, not both; leave out covariates or `labels`"),
+        (", labels: 60, winsorise: 0.99", "judged.yaml:9: metrics.polite.winsorise: an effect is corrected by labels or changed by winsorise, not both; leave out winsorise or `labels`"),
+        (", labels: 60, tier: human", "judged.yaml:9: metrics.polite.labels: labels correct what a judge scored, and this is none; accepted: `of: score.NAME`"),
+        (", labels: 10", "judged.yaml:9: metrics.polite.labels: 10 is out of range; accepted: at least 20"),
+    ],
+)  # fmt: skip
+def test_labels_that_cannot_correct_are_refused(tmp_path, metric, says):
+    """Each fault names its line, what is wrong and what to do."""
+    with pytest.raises(DefinitionError) as refused:
+        experiment(tmp_path, metric=metric)
+    assert says in str(refused.value)
+
+
+def test_a_definition_without_labels_keeps_its_digest(tmp_path):
+    """The number of labels is part of the identity of a definition that has it, and of no other."""
+    assert "labels" not in canonical(experiment(tmp_path))["metrics"]["polite"]
+    assert canonical(experiment(tmp_path, metric=", labels: 60"))["metrics"]["polite"]["labels"] == 60
+
+
+def test_several_turns_of_which_one_counts_cannot_be_corrected(tmp_path):
+    """Labels correct a mean over turns: the first, the last or any of several is said to be none."""
+    design = experiment(tmp_path, metric=", labels: 60, per_unit: last")
+    found = look(logged(design, World().facts), "judged", closing=True).effect("polite").estimate
+    assert isinstance(found, NotEstimable)
+    assert found.reason == (
+        "units have several judged turns, and labels correct their mean; polite has `per_unit: last`"
+    )
+
+
+def test_a_measurement_of_labels_up_to_a_position_reads_no_further(tmp_path):
+    """A look is pinned to a position, and a label beyond it is not there."""
+    world = World(units=80)
+    log = logged(experiment(tmp_path, metric=", labels: 60"), world.facts)
+    whole = measure_log(experiment(tmp_path, metric=", labels: 60"), log)
+    head = log.head()
+    part = measure_log(experiment(tmp_path, metric=", labels: 60"), log, until=head - 40)
+    labels = [
+        sum(tally.judged.totals.labels for tally in found.tallies["polite"].values() if tally.judged)
+        for found in (whole, part)
+    ]
+    assert labels[1] < labels[0]
+    assert not math.isnan(sum(labels))
