@@ -99,7 +99,7 @@ def agree(connection: Any, experiment: Experiment, table: pa.Table) -> None:
     alike(dataclasses.replace(found, source=""), dataclasses.replace(expected, source=""))
 
 
-RULES = ("any", "all", "first", "last", "mean", "sum", "max", "min")
+RULES = ("any", "all", "first", "last", "mean", "sum", "max", "min", "slope")
 EVERYTHING = """
 name: everything
 hypothesis: The engine does not matter.
@@ -116,12 +116,16 @@ metrics:
   ok: {{priority: {ok}, kind: proportion, of: outcome.ok, better: higher, per_unit: any{window}, covariates: [before]}}
   ok_all: {{priority: guardrail, kind: proportion, of: outcome.ok, better: higher, per_unit: all, margin: 1pp}}
   times: {{kind: count, of: outcome.v, better: higher}}
+  often: {{kind: proportion, of: outcome.tries, better: higher, per_unit: sum, above: 2{window}}}
   per_try: {{kind: ratio, of: outcome.v, per: outcome.tries, better: lower, covariates: [before]}}
   half: {{priority: {half}, kind: quantile, q: 0.5, of: outcome.v, better: lower{window}}}
   most: {{kind: quantile, q: 0.95, of: outcome.w, better: lower}}
+{wait}
 {rules}
 plan: {plan}
 """
+
+WAIT = "  wait: {{priority: {}, kind: time_to_event, of: outcome.ok, better: lower, window: 5d}}"
 
 
 def everything(
@@ -133,13 +137,14 @@ def everything(
     plan: str = "{}",
     primary: str = "spent",
 ) -> Experiment:
-    rules = [rule for rule in RULES if timed or rule not in ("first", "last")]
+    rules = [rule for rule in RULES if timed or rule not in ("first", "last", "slope")]
     path = folder / "everything.yaml"
     path.write_text(
         EVERYTHING.format(
             cluster="cluster: team" if clustered else "",
             window=", window: 3d" if window else "",
             plan=plan,
+            wait=WAIT.format("primary" if primary == "wait" else "secondary") if timed else "",
             **{name: "primary" if name == primary else "secondary" for name in ("spent", "ok", "half")},
             rules="\n".join(
                 f"  v_{rule}: {{priority: exploratory, kind: mean, of: outcome.v, better: higher, per_unit: {rule}}}"
@@ -200,9 +205,9 @@ def test_without_a_time_units_in_two_variants_are_left_out(quick, tmp_path, clus
     agree(quick, everything(tmp_path, timed=False, clustered=clustered), rows(3, timed=False, teams=20))
 
 
-@pytest.mark.parametrize("primary", ["ok", "half"])
+@pytest.mark.parametrize("primary", ["ok", "half", "wait"])
 def test_segments_and_days_are_those_of_whatever_is_primary(quick, tmp_path, primary):
-    """A rate counts on the day of its first yes; a quantile is read out within segments as well."""
+    """A rate counts on the day of its first yes; a quantile and a time to an event are read out within segments, too."""
     agree(quick, everything(tmp_path, primary=primary), rows(4))
 
 

@@ -144,7 +144,7 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
         "10: plan.crossed: 'drop' is not one of the values this takes; accepted: first_seen, exclude",
     ]),
     "not a quantity": ([("{priority: primary}", "{priority: primary, of: clicks.all}")], [
-        "9: metrics.resolution_rate.of: 'clicks.all' cannot be read here; accepted: outcome.NAME, turn.NAME or score.NAME",
+        "9: metrics.resolution_rate.of: 'clicks.all' cannot be read here; accepted: outcome.NAME, turn.NAME, score.NAME or conversation.returned",
     ]),
     "not a condition": ("segments: [tier]\ncritical_segments: [{where: tier, metric: resolution_rate, margin: 1pp}]", [
         "11: critical_segments[0].where: 'tier' is not a condition; accepted: ATTRIBUTE=VALUE, such as tier=enterprise",
@@ -202,7 +202,7 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
     "a metric of one's own without its meaning": ([("resolution_rate:", "resolution_rat:")], [
         "9: metrics.resolution_rat.better: 'resolution_rat' is not a built-in metric, so it must say its better; accepted: higher or lower; did you mean 'resolution_rate'?",
         "9: metrics.resolution_rat.kind: 'resolution_rat' is not a built-in metric, so it must say its kind; accepted: proportion, mean, ratio, count, quantile or time_to_event; did you mean 'resolution_rate'?",
-        "9: metrics.resolution_rat.of: 'resolution_rat' is not a built-in metric, so it must say its of; accepted: outcome.NAME, turn.NAME or score.NAME; did you mean 'resolution_rate'?",
+        "9: metrics.resolution_rat.of: 'resolution_rat' is not a built-in metric, so it must say its of; accepted: outcome.NAME, turn.NAME, score.NAME or conversation.returned; did you mean 'resolution_rate'?",
     ]),
     "a ratio of nothing, a quantile of nothing": ([("  resolution_rate: {priority: primary}", "  resolution_rate: {priority: primary}\n  r: {kind: ratio, of: turn.a, better: lower}\n  q: {kind: quantile, of: turn.a, better: lower}")], [
         "10: metrics.r.per: a ratio needs what it is taken per; accepted: per: outcome.NAME or turn.NAME",

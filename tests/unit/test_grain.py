@@ -136,5 +136,5 @@ def test_a_time_to_an_event_is_not_told_by_rows_that_are_units(tmp_path):
     with pytest.raises(DataError) as elsewhere:
         analyze(experiment, ibis.memtable(rows().to_arrow()))
     assert str(elsewhere.value) == (
-        "wait is a time to an event, which is not measured through Ibis yet; read the table out as a file or a frame"
+        "wait is a time to an event, which rows that are units (`source.grain: unit`) do not tell; give events rows of their own"
     )

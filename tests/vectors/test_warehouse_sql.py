@@ -27,13 +27,15 @@ metrics:
   resolved: {priority: primary, kind: proportion, of: outcome.resolved, better: higher}
   cost: {kind: mean, of: turn.cost_usd, better: lower, per_unit: sum}
   cost_per_turn: {kind: ratio, of: turn.cost_usd, per: outcome.turns, better: lower}
+  mood: {kind: mean, of: score.mood, better: higher, per_unit: slope}
+  wait: {kind: time_to_event, of: outcome.resolved, better: lower, window: 1d}
 source:
   connection: env:WAREHOUSE
   table: analytics.turns
   unit: user_id
   variant: arm
   time: at
-  columns: {outcome.resolved: resolved, turn.cost_usd: cost, outcome.turns: turns, tier: tier, team: team}
+  columns: {outcome.resolved: resolved, turn.cost_usd: cost, outcome.turns: turns, score.mood: mood, tier: tier, team: team}
 """
 SCHEMA = {
     "user_id": "int64",
@@ -42,6 +44,7 @@ SCHEMA = {
     "resolved": "boolean",
     "cost": "decimal(12, 6)",
     "turns": "int32",
+    "mood": "float64",
     "tier": "string",
     "team": "string",
     "prompt": "string",
@@ -57,7 +60,7 @@ def shown(dialect: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_statements_are_those_in_the_files(dialect, tmp_path):
-    """Facts, units, moments and clusters in each dialect, to the letter; the text of prompts is in none of them."""
+    """Facts, units, moments, clusters, slopes and times in each dialect, to the letter; the text of prompts is in none of them."""
     text = shown(dialect, tmp_path)
     assert text == (FOLDER / f"{dialect}.sql").read_text(encoding="utf-8")
     assert "prompt" not in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from equipoise.experiment.definition import Experiment
-from equipoise.experiment.metric import Metric
+from equipoise.experiment.metric import RETURNED, Metric
 
 __all__ = ["declared", "in_words", "span"]
 
@@ -33,16 +33,32 @@ def declared(experiment: Experiment) -> dict[str, str]:
 
 def in_words(metric: Metric) -> str | None:
     """What the values of a metric are, where its kind alone does not say it."""
-    if metric.kind != "time_to_event" or metric.window is None:
-        return None
-    return f"mean time to {metric.of.name} within {span(metric.window)}, in seconds"
+    if metric.kind == "time_to_event" and metric.window is not None:
+        return f"mean time to {metric.of.name} within {span(metric.window)}, in seconds"
+    made = _MADE.get(metric.per_unit, f"the {metric.per_unit} of")
+    if metric.above is not None:
+        return f"share of units where {made} {metric.of} is above {metric.above:g}"
+    if metric.per_unit == "slope":
+        return f"mean over units of {made} {metric.of}"
+    if metric.of == RETURNED:
+        return "share of units whose user began another conversation"
+    return None
+
+
+_MADE = {
+    "any": "the largest",
+    "all": "the smallest",
+    "max": "the largest",
+    "min": "the smallest",
+    "slope": "the change from reading to reading of",
+}
 
 
 def _metric(metric: Metric, labels: int | None) -> str:
     kind = f"quantile {metric.q:g}" if metric.q is not None else metric.kind
     per = f" per {metric.per}" if metric.per else ""
     said = [metric.priority, in_words(metric) or f"{kind} of {metric.of}{per}"]
-    if metric.kind not in ("quantile", "time_to_event"):
+    if metric.kind != "quantile" and in_words(metric) is None:
         said.append(f"{metric.per_unit} of a unit's values")
     said.append(f"{metric.better} is better")
     if metric.mde is not None:

@@ -10,6 +10,7 @@ from equipoise.events.facts import Outcome, Score, Turn
 from equipoise.events.log import EventLog
 from equipoise.events.texts import Text, TextStore
 from equipoise.experiment.definition import Experiment
+from equipoise.experiment.metric import TURN_COUNT
 from equipoise.verdict.conversations import Conversations, Sampled
 
 __all__ = ["PER_ARM", "sample"]
@@ -72,9 +73,9 @@ def _values(log: EventLog, experiment: Experiment, texts: dict[str, Text]) -> di
         turn = record.fact
         if isinstance(turn, Turn) and turn.event_id in texts:
             units[turn.event_id] = turn.unit
-            if of.stream == "turn":
+            if of.stream == "turn" and of != TURN_COUNT:
                 values[turn.event_id] = _word(getattr(turn, of.name, None))
-    if of.stream == "turn":
+    if of.stream not in ("outcome", "score"):
         return values
     wanted, told = {unit for unit in units.values() if unit is not None}, dict[str, list[str]]()
     for record in log.read_since(0, experiment=experiment.name, kinds=(of.stream,)):

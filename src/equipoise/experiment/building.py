@@ -59,12 +59,12 @@ from equipoise.experiment.form import (
     SystemForm,
     VariantForm,
 )
-from equipoise.experiment.metric import PRIORITIES, Metric, PerUnit, Tier
+from equipoise.experiment.metric import PRIORITIES, TURN_COUNT, Metric, PerUnit, Tier
 from equipoise.experiment.variant import Prompt, Variant, freeze
 
 __all__ = ["build"]
 
-_TIER: dict[str, Tier] = {"outcome": "human", "turn": "code", "score": "judge"}
+_TIER: dict[str, Tier] = {"outcome": "human", "turn": "code", "score": "judge", "conversation": "code"}
 _PER_UNIT: dict[str, PerUnit] = {
     "proportion": "any",
     "count": "sum",
@@ -227,6 +227,8 @@ def _metric(name: str, form: MetricForm) -> Metric:
     if kind is None or of is None or better is None:
         raise AssertionError(f"{name} passed the checks without kind, of or better")
     default = fixed.per_unit if fixed else _PER_UNIT.get(kind, "mean")
+    if of == TURN_COUNT:
+        default = "sum"
     return Metric(
         name=name,
         priority=form.priority,
@@ -247,6 +249,7 @@ def _metric(name: str, form: MetricForm) -> Metric:
         # One set of columns, whatever order they are written in.
         covariates=tuple(sorted(set(form.covariates))),
         labels=form.labels,
+        above=form.above,
     )
 
 

@@ -13,6 +13,7 @@ from equipoise.errors import Fault, nearest
 from equipoise.experiment.audience_checks import audience_faults
 from equipoise.experiment.capture_checks import capture_faults
 from equipoise.experiment.catalogue import CATALOGUE
+from equipoise.experiment.conversation_checks import conversation_faults
 from equipoise.experiment.definition import Experiment, Recording
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
@@ -44,6 +45,7 @@ def inconsistencies(
         offline_faults,
         audience_faults,
         capture_faults,
+        conversation_faults,
     )
     return [
         *(found for check in checks for found in check(form, document)),

@@ -94,9 +94,9 @@ _bound, _bound_schema = _reads(
 )
 _of, _of_schema = _reads(
     _quantity,
-    "outcome.NAME, turn.NAME or score.NAME",
+    "outcome.NAME, turn.NAME, score.NAME or conversation.returned",
     type="string",
-    pattern=r"^(outcome|turn|score)\.[A-Za-z0-9_]+$",
+    pattern=r"^(outcome|turn|score|conversation)\.[A-Za-z0-9_]+$",
 )
 
 _source, _source_schema = _reads(
@@ -216,6 +216,7 @@ class MetricForm(Section):
     winsorise: Rate | None = None
     covariates: list[Name] = []
     labels: Annotated[int, Field(ge=20)] | None = None
+    above: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
 class SpendingForm(Section):

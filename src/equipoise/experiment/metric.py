@@ -7,14 +7,14 @@ from typing import Literal, get_args
 
 from equipoise.experiment.amount import Amount
 
-__all__ = ["KINDS", "STREAMS", "Metric", "Quantity"]
+__all__ = ["KINDS", "RETURNED", "STREAMS", "TURN_COUNT", "Metric", "Quantity"]
 
 Priority = Literal["primary", "secondary", "guardrail", "exploratory"]
 Tier = Literal["human", "judge", "code"]
 Kind = Literal["proportion", "mean", "ratio", "count", "quantile", "time_to_event"]
 Better = Literal["higher", "lower"]
-PerUnit = Literal["any", "all", "first", "last", "mean", "sum", "max", "min"]
-Stream = Literal["outcome", "turn", "score"]
+PerUnit = Literal["any", "all", "first", "last", "mean", "sum", "max", "min", "slope"]
+Stream = Literal["outcome", "turn", "score", "conversation"]
 
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -45,6 +45,12 @@ class Quantity:
         raise ValueError(text)
 
 
+TURN_COUNT = Quantity("turn", "count")
+"""1 for every turn: their sum is how many a unit had."""
+RETURNED = Quantity("conversation", "returned")
+"""Whether another conversation of the same user began."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """One metric of an experiment.
@@ -55,7 +61,8 @@ class Metric:
     `per_unit` says how several values of one unit become one. Only values less than `window` seconds after
     the unit's first exposure count, and only units seen for that long; a time to an event is the mean number of
     seconds from the first exposure until `of` is first true, `window` at most. Units' values above the quantile
-    `winsorise` of all units together count as that quantile. `covariates` are numbers known of a unit before
+    `winsorise` of all units together count as that quantile. With `above` a proportion is the share of units whose
+    value, made of theirs as `per_unit` says, is above that number. `covariates` are numbers known of a unit before
     treatment, by which the effect is adjusted (CUPED). `labels` is in how many turns of each arm people must have
     labelled what a judge scored before its effect, corrected by them, decides.
     """
@@ -78,6 +85,7 @@ class Metric:
     winsorise: float | None = None
     covariates: tuple[str, ...] = ()
     labels: int | None = None
+    above: float | None = None
 
     @property
     def sign(self) -> int:

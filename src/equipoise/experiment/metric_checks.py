@@ -79,7 +79,7 @@ def _metric(name: str, metric: MetricForm, document: Document) -> Found:
                     f"'{name}' is not a built-in metric, so it must say its {key}",
                     accepted={
                         "kind": "proportion, mean, ratio, count, quantile or time_to_event",
-                        "of": "outcome.NAME, turn.NAME or score.NAME",
+                        "of": "outcome.NAME, turn.NAME, score.NAME or conversation.returned",
                         "better": "higher or lower",
                     }[key],
                     next=nearest(name, CATALOGUE),

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 from equipoise.events.facts import Turn
+from equipoise.experiment.metric import TURN_COUNT
 
 __all__ = ["ENROLLED", "enrolled", "number", "turn_number", "turn_value"]
 
@@ -45,6 +46,8 @@ def turn_value(name: str) -> tuple[tuple[str, ...], str]:
         return _TOKENS, f"({tokens}) / 1000.0"
     if name == "answered":
         return ("error",), "told.error = 0"
+    if name == TURN_COUNT.name:
+        return (), "1.0"
     if name not in _MEASURED:
         return (), "happened" if name == "happened" else "NULL"
     if name in _CENSORED:
@@ -69,6 +72,8 @@ def turn_number(name: str) -> Callable[[Turn], float | None]:
         return lambda turn: _tokens(turn, scale)
     if name == "answered":
         return _answered
+    if name == TURN_COUNT.name:
+        return lambda _: 1.0
     if name not in _MEASURED:
         return _happened if name == "happened" else lambda _: None
     measured = attrgetter(name)

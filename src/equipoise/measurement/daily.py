@@ -59,7 +59,7 @@ def daily(
 
 def first_yes(metric: Metric) -> bool:
     """Whether a unit's value is that there was any, which counts on the day of the first."""
-    return metric.per_unit == "any" and metric.kind == "proportion"
+    return metric.per_unit == "any" and metric.kind == "proportion" and metric.above is None
 
 
 def adds_up(metric: Metric) -> bool:

@@ -130,7 +130,8 @@ def _measure(
     )
     proportions = [metric for metric in metrics if metric.kind == "proportion"]
     # First what was recorded, then what became of it: two yeses of one unit may add up to 2.
-    check_yes_or_no(connection, [(metric, names[metric.of]) for metric in (*proportions, *times)], "facts")
+    recorded = [metric for metric in (*proportions, *times) if metric.above is None]
+    check_yes_or_no(connection, [(metric, names[metric.of]) for metric in recorded], "facts")
     if not (experiment.source and experiment.source.grain == "unit"):
         check_yes_or_no(connection, [(metric, columns[metric.name][0]) for metric in proportions], "units")
     if aside is None:

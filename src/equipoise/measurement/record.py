@@ -20,13 +20,14 @@ from equipoise.events.bodies import bodies_of
 from equipoise.events.facts import Label
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
-from equipoise.experiment.metric import Quantity
+from equipoise.experiment.metric import RETURNED, Quantity
 from equipoise.measurement.clocks import Clocks
+from equipoise.measurement.conversations import begin
 from equipoise.measurement.counted import ENROLLED, turn_value
 from equipoise.measurement.labels import answered
 from equipoise.measurement.tables import covariate_names, quantities
 from equipoise.measurement.tally import Aside, Read
-from equipoise.measurement.warmth import ArmWarmth
+from equipoise.measurement.warmth import warmth_by_arm
 
 if TYPE_CHECKING:
     import duckdb
@@ -62,7 +63,12 @@ def log_facts(
         reading.labels()
     lost, conflicts = reading.losses(), reading.conflicts()
     told = {f"{stream}s": list(of) for stream, of in called.items()}
-    _join(connection, experiment, told)
+    connection.execute(
+        "CREATE TEMP TABLE firsts AS SELECT unit, min(happened) AS since FROM exposures GROUP BY unit"
+    )
+    begun = begin(connection, experiment, names)
+    also = {"returns": [names[RETURNED]]} if RETURNED in names else {}
+    _join(connection, experiment, told | also, begun)
     orphans, early, counted, early_by = _apart(connection, told, reading.sourced)
     (exposed,) = connection.execute("SELECT count(*) FROM exposures").fetchone() or (0,)
     unenrolled, marked = _of_turns(connection)
@@ -73,7 +79,7 @@ def log_facts(
         unenrolled,
         lost,
         marked,
-        _warmth(connection),
+        warmth_by_arm(connection),
         conflicts,
         early_by,
         reading.clocks.told(),
@@ -343,14 +349,17 @@ def _word(attribute: str | None) -> str:
 
 
 def _join(
-    connection: duckdb.DuckDBPyConnection, experiment: Experiment, told: Mapping[str, Sequence[str]]
+    connection: duckdb.DuckDBPyConnection,
+    experiment: Experiment,
+    told: Mapping[str, Sequence[str]],
+    begun: Mapping[str, str],
 ) -> None:
-    """`facts`: the exposures, and what happened to the exposed from their first exposure on."""
+    """`facts`: the exposures, with the values that columns begin with, and what happened to the exposed from then on."""
     # What is settled at the first exposure, and no later value moves.
     settled = [f"s{index}" for index in range(len(experiment.segments))]
     settled += [f"z{index}" for index in range(len(covariate_names(experiment)))]
     columns = [column for of in told.values() for column in of]
-    blank = "".join(f", NULL::DOUBLE AS {column}" for column in columns)
+    blank = "".join(f", ({begun.get(column, 'NULL')})::DOUBLE AS {column}" for column in columns)
     parts = [
         f"SELECT unit, variant, happened, cluster{blank}{''.join(f', {each}' for each in settled)} FROM exposures"
     ]
@@ -362,9 +371,6 @@ def _join(
                 f"SELECT h.unit, NULL, h.happened, NULL{listed} FROM {table} AS h "
                 f"JOIN firsts ON firsts.unit = h.unit AND h.happened >= firsts.since WHERE {_valued(table, own)}"
             )
-    connection.execute(
-        "CREATE TEMP TABLE firsts AS SELECT unit, min(happened) AS since FROM exposures GROUP BY unit"
-    )
     # Joined as written, so that the events of a unit keep the order of the log: the last digit of a sum depends on it.
     connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
     connection.execute(f"CREATE TEMP TABLE facts AS {' UNION ALL '.join(parts)}")
@@ -419,25 +425,3 @@ def _of_turns(connection: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], di
         f"SELECT {', '.join(f'count(*) FILTER ({mark})' for mark in _MARKS)} FROM turns WHERE {ENROLLED}"
     ).fetchone() or (0,) * len(_MARKS)
     return unenrolled, {mark: count for mark, count in zip(_MARKS, counts, strict=True) if count}
-
-
-def _warmth(connection: duckdb.DuckDBPyConnection) -> dict[str, ArmWarmth]:
-    """How warm the models of the arms were, as `Warmth` adds it up turn by turn."""
-    # A fallback is another model, and whoever was redirected was served another arm's. The two middle values are
-    # asked for, and not the median: an engine may interpolate with another rounding.
-    found = connection.execute(
-        f"""SELECT variant, warm, count(*), quantile_disc(answered_s, 0.5), -quantile_disc(-answered_s, 0.5)
-            FROM turns WHERE {ENROLLED} AND variant IS NOT NULL AND warm IS NOT NULL AND NOT redirected
-            AND NOT fallback GROUP BY variant, warm"""
-    ).fetchall()
-    turns = {(arm, warm): count for arm, warm, count, _, _ in found}
-    middle = {(arm, warm): (low + high) / 2 for arm, warm, _, low, high in found if low is not None}
-    return {
-        arm: ArmWarmth(
-            warm=turns.get((arm, True), 0),
-            cold=turns.get((arm, False), 0),
-            warm_median_s=middle.get((arm, True)),
-            cold_median_s=middle.get((arm, False)),
-        )
-        for arm in sorted({arm for arm, _ in turns}, key=lambda arm: (arm != "control", arm))
-    }

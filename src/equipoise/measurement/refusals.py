@@ -11,6 +11,7 @@ from equipoise.experiment.metric import Metric
 
 __all__ = [
     "check_finite",
+    "events_at_entry",
     "no_units",
     "other_than_yes_or_no",
     "several_rows",
@@ -57,7 +58,7 @@ def other_than_yes_or_no(metric: Metric, units: int, example: float) -> DataErro
 
 def several_rows(experiment: Experiment, units: int) -> DataError | None:
     """Units with several rows where no time tells which is the first; None where no metric asks for that."""
-    ordered = [metric for metric in experiment.metrics if metric.per_unit in ("first", "last")]
+    ordered = [metric for metric in experiment.metrics if metric.per_unit in ("first", "last", "slope")]
     if not ordered or not units:
         return None
     return DataError(
@@ -70,6 +71,15 @@ def times_to_events(experiment: Experiment, where: str) -> DataError | None:
     """A time to an event where none can be read; None where no metric asks for one."""
     name = next((metric.name for metric in experiment.metrics if metric.kind == "time_to_event"), None)
     return None if name is None else DataError(f"{name} is a time to an event, which {where}")
+
+
+def events_at_entry(metric: Metric) -> DataError:
+    """A table whose events all have the time at which their units came in."""
+    return DataError(
+        f"{metric.name} is a time to {metric.of}, and in this table each event has the very time at which its unit "
+        "came in. Give the event a row of its own, with its unit, its variant and its time; neither a second "
+        "column of times nor one of durations is read"
+    )
 
 
 def window_without_times(experiment: Experiment) -> DataError | None:

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from equipoise.errors import DataError
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.counting import FEW_CLUSTERS, WHOLE, one
+from equipoise.measurement.refusals import events_at_entry
 from equipoise.measurement.tally import Tally
 from equipoise.stats.comparison.restricted_means import RestrictedMean
 from equipoise.stats.estimate import NotEstimable
@@ -17,7 +17,7 @@ from equipoise.stats.estimate import NotEstimable
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["check_event_rows", "restricted_tallies"]
+__all__ = ["check_event_rows", "restricted_tallies", "restricted_tally"]
 
 # Greenwood's sum over the times of events, or that of clusters' sums of their units' influences: the same number
 # where each unit is a cluster of its own.
@@ -51,11 +51,7 @@ def check_event_rows(connection: duckdb.DuckDBPyConnection, metric: Metric, came
     """
     events, later = one(connection, f"SELECT count({came}), count(*) FILTER ({came} > since) FROM all_units")
     if events and not later:
-        raise DataError(
-            f"{metric.name} is a time to {metric.of}, and in this table each event has the very time at which its unit "
-            "came in. Give the event a row of its own, with its unit, its variant and its time; neither a second "
-            "column of times nor one of durations is read"
-        )
+        raise events_at_entry(metric)
 
 
 def restricted_tallies(
@@ -112,11 +108,15 @@ def restricted_tallies(
     tallies: dict[str, dict[str, Tally]] = defaultdict(dict)
     for part in sorted({*(part for part, _ in found), *([""] if by == WHOLE else [])}):
         for arm in arms:
-            tallies[part][arm] = _tally(metric, arm, found.get((part, arm)), clustered=clustered)
+            tallies[part][arm] = restricted_tally(metric, arm, found.get((part, arm)), clustered=clustered)
     return tallies
 
 
-def _tally(metric: Metric, arm: str, row: Sequence[Any] | None, *, clustered: bool) -> Tally:
+def restricted_tally(metric: Metric, arm: str, row: Sequence[Any] | None, *, clustered: bool) -> Tally:
+    """An arm's tally out of an engine's row: units, events, censored, area, spread, blocks, and whether it is known.
+
+    Without a row nobody of the arm was seen.
+    """
     if row is None:
         return Tally(units=0, missing=0, restricted=NotEstimable(f"no unit of {arm} was seen"))
     units, events, censored, value, spread, blocks, known = row

@@ -137,7 +137,9 @@ def _as_they_are(
                    {"".join(f", {name}" for name in sorted(numbers | set(settled)))}
             FROM facts {"" if known == rows else "WHERE unit IS NOT NULL"}"""
     )
-    return {metric.name: [names[quantity] for quantity in metric.quantities] for metric in metrics}
+    return {
+        metric.name: [_above(metric, names[quantity]) for quantity in metric.quantities] for metric in metrics
+    }
 
 
 def _settle(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> None:
@@ -156,8 +158,28 @@ def _aggregate(metric: Metric, column: str, timed: bool) -> str:
         return f"min(happened) FILTER (WHERE {column} <> 0)"
     # Without a time there is one row per unit wherever order would matter (checked), so any of them will do.
     how = metric.per_unit if timed or metric.per_unit not in ("first", "last") else "max"
-    within = "" if metric.window is None else f" FILTER (WHERE happened < entered + {metric.window!r})"
-    return _PER_UNIT[how].format(v=column) + within
+    within = "" if metric.window is None else f"happened < entered + {metric.window!r}"
+    if how == "slope":
+        return _above(metric, _slope(column, within))
+    return _above(metric, _PER_UNIT[how].format(v=column) + (f" FILTER (WHERE {within})" if within else ""))
+
+
+def _slope(column: str, within: str) -> str:
+    """Least squares on the number of the reading, in order of time; NULL where there are fewer than two."""
+    known = f"{column} IS NOT NULL" + (f" AND {within}" if within else "")
+    values = f"list({column} ORDER BY happened, {column}) FILTER (WHERE {known})"
+    n = f"len({values})::DOUBLE"
+    # Taken from the first, the values keep their digits; their numbers are taken from the middle.
+    total = f"list_sum(list_transform({values}, lambda y, i: (y - ({values})[1]) * (i - ({n} + 1) / 2)))"
+    return f"CASE WHEN {n} > 1 THEN {total} * 12 / ({n} * ({n} * {n} - 1)) END"
+
+
+def _above(metric: Metric, value: str) -> str:
+    """Whether a unit's value is above the metric's number, 1 or 0, where there is such a number."""
+    if metric.above is None:
+        return value
+    limit = f"'{metric.above!r}'::DOUBLE"
+    return f"CASE WHEN {value} > {limit} THEN 1.0::DOUBLE WHEN {value} <= {limit} THEN 0.0::DOUBLE END"
 
 
 def check_yes_or_no(

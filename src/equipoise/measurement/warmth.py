@@ -6,10 +6,15 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import TYPE_CHECKING
 
 from equipoise.events.facts import Turn
+from equipoise.measurement.counted import ENROLLED
 
-__all__ = ["ArmWarmth", "Warmth"]
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["ArmWarmth", "Warmth", "warmth_by_arm"]
 
 _FEWEST = 20
 _COLD = 0.2
@@ -83,3 +88,25 @@ class Warmth:
             )
             for arm in sorted(self._counts, key=lambda arm: (arm != "control", arm))
         }
+
+
+def warmth_by_arm(connection: duckdb.DuckDBPyConnection) -> dict[str, ArmWarmth]:
+    """How warm the models of the arms were by the engine's table of `turns`, as `Warmth` adds it up turn by turn."""
+    # A fallback is another model, and whoever was redirected was served another arm's. The two middle values are
+    # asked for, and not the median: an engine may interpolate with another rounding.
+    found = connection.execute(
+        f"""SELECT variant, warm, count(*), quantile_disc(answered_s, 0.5), -quantile_disc(-answered_s, 0.5)
+            FROM turns WHERE {ENROLLED} AND variant IS NOT NULL AND warm IS NOT NULL AND NOT redirected
+            AND NOT fallback GROUP BY variant, warm"""
+    ).fetchall()
+    turns = {(arm, warm): count for arm, warm, count, _, _ in found}
+    middle = {(arm, warm): (low + high) / 2 for arm, warm, _, low, high in found if low is not None}
+    return {
+        arm: ArmWarmth(
+            warm=turns.get((arm, True), 0),
+            cold=turns.get((arm, False), 0),
+            warm_median_s=middle.get((arm, True)),
+            cold_median_s=middle.get((arm, False)),
+        )
+        for arm in sorted({arm for arm, _ in turns}, key=lambda arm: (arm != "control", arm))
+    }

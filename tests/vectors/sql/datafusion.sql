@@ -16,7 +16,8 @@ SELECT
     ELSE NULL
   END AS "q0",
   CAST("t0"."turns" AS DOUBLE PRECISION) AS "q1",
-  CAST("t0"."cost" AS DOUBLE PRECISION) AS "q2",
+  "t0"."mood" AS "q2",
+  CAST("t0"."cost" AS DOUBLE PRECISION) AS "q3",
   "t0"."tier" AS "s0"
 FROM "analytics"."turns" AS "t0"
 
@@ -39,6 +40,8 @@ SELECT
   "t2"."m1_x",
   "t2"."m2_x",
   "t2"."m2_y",
+  "t2"."m3_x",
+  "t2"."m4_x",
   "t2"."s0",
   "t2"."s0_changes",
   "t2"."variant_changes"
@@ -51,9 +54,12 @@ FROM (
     COUNT(*) AS "told",
     MIN("t1"."cluster") AS "cluster",
     MAX("t1"."q0") AS "m0_x",
-    SUM("t1"."q2") AS "m1_x",
-    SUM("t1"."q2") AS "m2_x",
+    SUM("t1"."q3") AS "m1_x",
+    SUM("t1"."q3") AS "m2_x",
     SUM("t1"."q1") AS "m2_y",
+    MAX("t1"."q2") AS "m3_x",
+    MIN("t1"."happened") FILTER(WHERE
+      "t1"."q0" <> 0) AS "m4_x",
     MIN("t1"."s0") AS "s0",
     COALESCE(MIN("t1"."s0") <> MAX("t1"."s0"), FALSE) AS "s0_changes",
     COALESCE(MIN("t1"."variant") <> MAX("t1"."variant"), FALSE) AS "variant_changes"
@@ -65,6 +71,7 @@ FROM (
       "t1"."q0",
       "t1"."q1",
       "t1"."q2",
+      "t1"."q3",
       "t1"."s0",
       "t1"."unit"
     FROM (
@@ -101,7 +108,12 @@ SELECT
   AVG("t1"."y2") AS "mean_2_1",
   VAR_POP("t1"."x2") AS "cov_2_0_0",
   COVAR_POP("t1"."x2", "t1"."y2") AS "cov_2_0_1",
-  VAR_POP("t1"."y2") AS "cov_2_1_1"
+  VAR_POP("t1"."y2") AS "cov_2_1_1",
+  COUNT(*) FILTER(WHERE
+    "t1"."ripe3") AS "ripe_3",
+  COUNT("t1"."x3") AS "n_3",
+  AVG("t1"."x3") AS "mean_3_0",
+  VAR_POP("t1"."x3") AS "cov_3_0_0"
 FROM (
   SELECT
     "t1"."unit",
@@ -113,6 +125,8 @@ FROM (
     "t1"."m1_x",
     "t1"."m2_x",
     "t1"."m2_y",
+    "t1"."m3_x",
+    "t1"."m4_x",
     "t1"."s0",
     "t1"."s0_changes",
     "t1"."variant_changes",
@@ -123,6 +137,8 @@ FROM (
     "t1"."ripe2",
     "t1"."x2",
     "t1"."y2",
+    "t1"."ripe3",
+    "t1"."x3",
     "t1"."part",
     "t1"."variant"
   FROM (
@@ -137,6 +153,8 @@ FROM (
       "t0"."m1_x",
       "t0"."m2_x",
       "t0"."m2_y",
+      "t0"."m3_x",
+      "t0"."m4_x",
       "t0"."s0",
       "t0"."s0_changes",
       "t0"."variant_changes",
@@ -167,6 +185,10 @@ FROM (
         THEN "t0"."m2_y"
         ELSE NULL
       END AS "y2",
+      TRUE AS "ripe3",
+      CASE WHEN TRUE AND (
+        "t0"."m3_x" IS NOT NULL
+      ) THEN "t0"."m3_x" ELSE NULL END AS "x3",
       '' AS "part"
     FROM "units" AS "t0"
   ) AS "t1"
@@ -196,7 +218,13 @@ SELECT
   AVG("t2"."c2_1") AS "mean_2_1",
   VAR_POP("t2"."c2_0") AS "cov_2_0_0",
   COVAR_POP("t2"."c2_0", "t2"."c2_1") AS "cov_2_0_1",
-  VAR_POP("t2"."c2_1") AS "cov_2_1_1"
+  VAR_POP("t2"."c2_1") AS "cov_2_1_1",
+  COUNT("t2"."c3_0") AS "n_3",
+  AVG("t2"."c3_0") AS "mean_3_0",
+  AVG("t2"."c3_1") AS "mean_3_1",
+  VAR_POP("t2"."c3_0") AS "cov_3_0_0",
+  COVAR_POP("t2"."c3_0", "t2"."c3_1") AS "cov_3_0_1",
+  VAR_POP("t2"."c3_1") AS "cov_3_1_1"
 FROM (
   SELECT
     "t2"."cluster",
@@ -206,6 +234,8 @@ FROM (
     "t2"."c1_1",
     "t2"."c2_0",
     "t2"."c2_1",
+    "t2"."c3_0",
+    "t2"."c3_1",
     "t2"."part",
     "t2"."variant"
   FROM (
@@ -218,7 +248,9 @@ FROM (
       SUM("t1"."x1") AS "c1_0",
       CAST(NULLIF(COUNT("t1"."x1"), 0) AS DOUBLE PRECISION) AS "c1_1",
       SUM("t1"."x2") AS "c2_0",
-      SUM("t1"."y2") AS "c2_1"
+      SUM("t1"."y2") AS "c2_1",
+      SUM("t1"."x3") AS "c3_0",
+      CAST(NULLIF(COUNT("t1"."x3"), 0) AS DOUBLE PRECISION) AS "c3_1"
     FROM (
       SELECT
         "t1"."unit",
@@ -229,6 +261,8 @@ FROM (
         "t1"."m1_x",
         "t1"."m2_x",
         "t1"."m2_y",
+        "t1"."m3_x",
+        "t1"."m4_x",
         "t1"."s0",
         "t1"."s0_changes",
         "t1"."variant_changes",
@@ -239,6 +273,8 @@ FROM (
         "t1"."ripe2",
         "t1"."x2",
         "t1"."y2",
+        "t1"."ripe3",
+        "t1"."x3",
         "t1"."part",
         "t1"."variant",
         "t1"."cluster"
@@ -254,6 +290,8 @@ FROM (
           "t0"."m1_x",
           "t0"."m2_x",
           "t0"."m2_y",
+          "t0"."m3_x",
+          "t0"."m4_x",
           "t0"."s0",
           "t0"."s0_changes",
           "t0"."variant_changes",
@@ -284,6 +322,10 @@ FROM (
             THEN "t0"."m2_y"
             ELSE NULL
           END AS "y2",
+          TRUE AS "ripe3",
+          CASE WHEN TRUE AND (
+            "t0"."m3_x" IS NOT NULL
+          ) THEN "t0"."m3_x" ELSE NULL END AS "x3",
           '' AS "part"
         FROM "units" AS "t0"
       ) AS "t1"
@@ -297,3 +339,359 @@ FROM (
 GROUP BY
   "t2"."part",
   "t2"."variant"
+
+-- slope: mood
+SELECT
+  "t8"."unit",
+  CAST((
+    SUM(
+      "t8"."height" * (
+        "t8"."place" - (
+          (
+            "t8"."readings" - CAST('1.0' AS DOUBLE PRECISION)
+          ) / CAST('2.0' AS DOUBLE PRECISION)
+        )
+      )
+    ) * CAST('12.0' AS DOUBLE PRECISION)
+  ) AS DOUBLE PRECISION) / (
+    MAX("t8"."readings") * (
+      (
+        MAX("t8"."readings") * MAX("t8"."readings")
+      ) - CAST('1.0' AS DOUBLE PRECISION)
+    )
+  ) AS "slope"
+FROM (
+  SELECT
+    "t8"."height",
+    "t8"."place",
+    "t8"."readings",
+    "t8"."unit"
+  FROM (
+    SELECT
+      *
+    FROM (
+      SELECT
+        "t6"."unit",
+        "t6"."value" - MIN("t6"."value") OVER (PARTITION BY "t6"."unit" ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS "height",
+        CAST(ROW_NUMBER() OVER (
+          PARTITION BY "t6"."unit"
+          ORDER BY "t6"."happened" ASC, "t6"."value" ASC
+          ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+        ) - 1 AS DOUBLE PRECISION) AS "place",
+        CAST(COUNT(*) OVER (PARTITION BY "t6"."unit" ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS DOUBLE PRECISION) AS "readings"
+      FROM (
+        SELECT
+          "t5"."unit",
+          "t5"."happened",
+          "t5"."value"
+        FROM (
+          SELECT
+            "t0"."unit",
+            "t0"."happened",
+            "t0"."q2" AS "value"
+          FROM "facts" AS "t0"
+          WHERE
+            "t0"."q2" IS NOT NULL
+        ) AS "t5"
+        INNER JOIN (
+          SELECT
+            "t1"."unit",
+            "t1"."since"
+          FROM "units" AS "t1"
+        ) AS "t4"
+          ON "t5"."unit" = "t4"."unit"
+      ) AS "t6"
+    ) AS "t7"
+    WHERE
+      "t7"."readings" > CAST('1.0' AS DOUBLE PRECISION)
+  ) AS "t8"
+) AS t8
+GROUP BY
+  "t8"."unit"
+
+-- time: wait
+WITH "t1" AS (
+  SELECT
+    '' AS "part",
+    "t0"."variant",
+    "t0"."cluster",
+    COALESCE("t0"."m4_x" < (
+      "t0"."since" + CAST('86400.0' AS DOUBLE PRECISION)
+    ), FALSE) AS "event",
+    LEAST(
+      COALESCE("t0"."m4_x", CAST('0.0' AS DOUBLE PRECISION)) - "t0"."since",
+      CAST('86400.0' AS DOUBLE PRECISION)
+    ) AS "time"
+  FROM "units" AS "t0"
+), "t11" AS (
+  SELECT
+    "t10"."part",
+    "t10"."variant",
+    "t10"."time",
+    "t10"."came",
+    "t10"."leaving",
+    "t10"."at_risk",
+    "t10"."width",
+    "t10"."stay",
+    "t10"."falls",
+    "t10"."curve",
+    "t10"."area",
+    CASE
+      WHEN "t10"."stay" > CAST('0.0' AS DOUBLE PRECISION)
+      THEN CAST("t10"."area" AS DOUBLE PRECISION) / GREATEST("t10"."stay", CAST('1.0' AS DOUBLE PRECISION))
+      ELSE CAST('0.0' AS DOUBLE PRECISION)
+    END AS "weight"
+  FROM (
+    SELECT
+      "t9"."part",
+      "t9"."variant",
+      "t9"."time",
+      "t9"."came",
+      "t9"."leaving",
+      "t9"."at_risk",
+      "t9"."width",
+      "t9"."stay",
+      "t9"."falls",
+      "t9"."curve",
+      SUM("t9"."curve" * "t9"."width") OVER (
+        PARTITION BY "t9"."part", "t9"."variant"
+        ORDER BY "t9"."time" DESC NULLS LAST
+        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+      ) AS "area"
+    FROM (
+      SELECT
+        "t8"."part",
+        "t8"."variant",
+        "t8"."time",
+        "t8"."came",
+        "t8"."leaving",
+        "t8"."at_risk",
+        "t8"."width",
+        "t8"."stay",
+        "t8"."falls",
+        CASE
+          WHEN "t8"."stay" > CAST('0.0' AS DOUBLE PRECISION)
+          THEN EXP(
+            SUM("t8"."falls") OVER (
+              PARTITION BY "t8"."part", "t8"."variant"
+              ORDER BY "t8"."time" ASC
+              ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            )
+          )
+          ELSE CAST('0.0' AS DOUBLE PRECISION)
+        END AS "curve"
+      FROM (
+        SELECT
+          "t7"."part",
+          "t7"."variant",
+          "t7"."time",
+          "t7"."came",
+          "t7"."leaving",
+          "t7"."at_risk",
+          "t7"."width",
+          "t7"."at_risk" - "t7"."came" AS "stay",
+          CASE
+            WHEN (
+              "t7"."at_risk" - "t7"."came"
+            ) > CAST('0.0' AS DOUBLE PRECISION)
+            THEN LN(
+              CAST(GREATEST("t7"."at_risk" - "t7"."came", CAST('1.0' AS DOUBLE PRECISION)) AS DOUBLE PRECISION) / "t7"."at_risk"
+            )
+            ELSE CAST('0.0' AS DOUBLE PRECISION)
+          END AS "falls"
+        FROM (
+          SELECT
+            "t4"."part",
+            "t4"."variant",
+            "t4"."time",
+            "t4"."came",
+            "t4"."leaving",
+            SUM("t4"."leaving") OVER (
+              PARTITION BY "t4"."part", "t4"."variant"
+              ORDER BY "t4"."time" DESC NULLS LAST
+              ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+            ) AS "at_risk",
+            COALESCE(
+              LEAD("t4"."time") OVER (
+                PARTITION BY "t4"."part", "t4"."variant"
+                ORDER BY "t4"."time" ASC
+                ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+              ),
+              CAST('86400.0' AS DOUBLE PRECISION)
+            ) - "t4"."time" AS "width"
+          FROM (
+            SELECT
+              "t2"."part",
+              "t2"."variant",
+              "t2"."time",
+              CAST(COUNT(*) FILTER(WHERE
+                "t2"."event") AS DOUBLE PRECISION) AS "came",
+              CAST(COUNT(*) AS DOUBLE PRECISION) AS "leaving"
+            FROM (
+              SELECT
+                "t2"."cluster",
+                "t2"."event",
+                "t2"."part",
+                "t2"."variant",
+                "t2"."time"
+              FROM "t1" AS "t2"
+            ) AS t2
+            GROUP BY
+              "t2"."part",
+              "t2"."variant",
+              "t2"."time"
+          ) AS "t4"
+        ) AS "t7"
+      ) AS "t8"
+    ) AS "t9"
+  ) AS "t10"
+)
+SELECT
+  "t15"."part",
+  "t15"."variant",
+  "t6"."units",
+  "t6"."events",
+  "t6"."censored",
+  "t15"."area",
+  "t15"."longest",
+  "t15"."lowest",
+  "t21"."spread",
+  "t21"."blocks"
+FROM (
+  SELECT
+    "t12"."part",
+    "t12"."variant",
+    MIN("t12"."time") + MAX("t12"."area") AS "area",
+    MAX("t12"."time") AS "longest",
+    MIN("t12"."curve") AS "lowest",
+    SUM(
+      CAST((
+        "t12"."weight" * "t12"."weight" * "t12"."came" * "t12"."stay"
+      ) AS DOUBLE PRECISION) / "t12"."at_risk"
+    ) AS "greenwood"
+  FROM (
+    SELECT
+      "t12"."time",
+      "t12"."came",
+      "t12"."leaving",
+      "t12"."at_risk",
+      "t12"."width",
+      "t12"."stay",
+      "t12"."falls",
+      "t12"."curve",
+      "t12"."area",
+      "t12"."weight",
+      "t12"."part",
+      "t12"."variant"
+    FROM "t11" AS "t12"
+  ) AS t12
+  GROUP BY
+    "t12"."part",
+    "t12"."variant"
+) AS "t15"
+INNER JOIN (
+  SELECT
+    "t2"."part",
+    "t2"."variant",
+    COUNT(*) AS "units",
+    COUNT(*) FILTER(WHERE
+      "t2"."event") AS "events",
+    COUNT(*) FILTER(WHERE
+      NOT (
+        "t2"."event"
+      )
+      AND (
+        "t2"."time" < CAST('86400.0' AS DOUBLE PRECISION)
+      )) AS "censored"
+  FROM (
+    SELECT
+      "t2"."cluster",
+      "t2"."event",
+      "t2"."time",
+      "t2"."part",
+      "t2"."variant"
+    FROM "t1" AS "t2"
+  ) AS t2
+  GROUP BY
+    "t2"."part",
+    "t2"."variant"
+) AS "t6"
+  ON "t15"."part" = "t6"."part" AND "t15"."variant" = "t6"."variant"
+INNER JOIN (
+  SELECT
+    "t19"."part",
+    "t19"."variant",
+    SUM("t19"."total" * "t19"."total") AS "spread",
+    COUNT(*) AS "blocks"
+  FROM (
+    SELECT
+      "t19"."cluster",
+      "t19"."total",
+      "t19"."part",
+      "t19"."variant"
+    FROM (
+      SELECT
+        "t18"."part",
+        "t18"."variant",
+        "t18"."cluster",
+        SUM("t18"."influence") AS "total"
+      FROM (
+        SELECT
+          "t18"."influence",
+          "t18"."part",
+          "t18"."variant",
+          "t18"."cluster"
+        FROM (
+          SELECT
+            "t3"."part",
+            "t3"."variant",
+            "t3"."cluster",
+            "t17"."hazard" - CASE WHEN "t3"."event" THEN "t17"."weight" ELSE CAST('0.0' AS DOUBLE PRECISION) END AS "influence"
+          FROM "t1" AS "t3"
+          INNER JOIN (
+            SELECT
+              "t13"."part",
+              "t13"."variant",
+              "t13"."time",
+              "t13"."weight",
+              "t13"."hazard"
+            FROM (
+              SELECT
+                "t12"."part",
+                "t12"."variant",
+                "t12"."time",
+                "t12"."came",
+                "t12"."leaving",
+                "t12"."at_risk",
+                "t12"."width",
+                "t12"."stay",
+                "t12"."falls",
+                "t12"."curve",
+                "t12"."area",
+                "t12"."weight",
+                SUM(CAST((
+                  "t12"."weight" * "t12"."came"
+                ) AS DOUBLE PRECISION) / "t12"."at_risk") OVER (
+                  PARTITION BY "t12"."part", "t12"."variant"
+                  ORDER BY "t12"."time" ASC
+                  ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+                ) AS "hazard"
+              FROM "t11" AS "t12"
+            ) AS "t13"
+          ) AS "t17"
+            ON "t3"."part" = "t17"."part"
+            AND "t3"."variant" = "t17"."variant"
+            AND "t3"."time" = "t17"."time"
+        ) AS "t18"
+      ) AS t18
+      GROUP BY
+        "t18"."part",
+        "t18"."variant",
+        "t18"."cluster"
+    ) AS "t19"
+  ) AS t19
+  GROUP BY
+    "t19"."part",
+    "t19"."variant"
+) AS "t21"
+  ON "t15"."part" = "t21"."part" AND "t15"."variant" = "t21"."variant"

@@ -93,8 +93,13 @@ def valued(units: Table, counted: Sequence[Counted], last: float | None) -> Tabl
         for part in parts:
             known = known & part.notnull()
         for part, name in zip(parts, (each.x, each.y), strict=False):
-            columns[str(name)] = known.ifelse(part, None)
+            columns[str(name)] = known.ifelse(_above(each.metric, part), None)
     return units.mutate(**columns)
+
+
+def _above(metric: Metric, value: Value) -> Value:
+    """Whether a unit's value is above the metric's number, 1 or 0, where there is such a number."""
+    return value if metric.above is None else (value > number(metric.above)).ifelse(number(1.0), number(0.0))
 
 
 def capped(units: Table, counted: Sequence[Counted]) -> tuple[Table, dict[str, Cap]]:

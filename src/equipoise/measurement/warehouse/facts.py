@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment, TableSource
-from equipoise.experiment.metric import Quantity
+from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.refusals import no_units, other_than_yes_or_no, strays, unknown_variant
 from equipoise.measurement.tables import NamedColumns, implied_source, named_columns
 from equipoise.measurement.warehouse.asking import answer, engine, keep, number, one_row
@@ -76,7 +76,7 @@ def facts_of(experiment: Experiment, relation: Table, kept: ExitStack) -> Facts:
     found = table.filter(table.unit.notnull()).group_by("variant").aggregate(rows=lambda t: t.count())
     _check_variants(experiment, answer(found))
     for metric in experiment.metrics:
-        if metric.kind == "proportion" and told[f"others_{names[metric.of]}"]:
+        if _yes_or_no(metric) and told[f"others_{names[metric.of]}"]:
             raise other_than_yes_or_no(
                 metric, told[f"others_{names[metric.of]}"], told[f"other_{names[metric.of]}"]
             )
@@ -89,6 +89,11 @@ def facts_of(experiment: Experiment, relation: Table, kept: ExitStack) -> Facts:
         first=told["first"],
         last=told["last"],
     )
+
+
+def _yes_or_no(metric: Metric) -> bool:
+    """Whether what is recorded must be 0 or 1."""
+    return metric.kind in ("proportion", "time_to_event") and metric.above is None
 
 
 def _finite(kind: DataType) -> bool:
@@ -117,7 +122,7 @@ def _checks(
     for name in suspects:
         bad = table[name].isnan() | table[name].isinf()
         checks |= {f"bad_{name}": table.count(where=bad), f"worst_{name}": table[name].max(where=bad)}
-    for name in {names[metric.of] for metric in experiment.metrics if metric.kind == "proportion"}:
+    for name in {names[metric.of] for metric in experiment.metrics if _yes_or_no(metric)}:
         other = (table[name] != 0) & (table[name] != 1)
         checks |= {
             f"others_{name}": table.unit.nunique(where=other),

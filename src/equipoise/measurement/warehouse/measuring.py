@@ -12,13 +12,15 @@ from equipoise.experiment.metric import Metric
 from equipoise.measurement.daily import DAY
 from equipoise.measurement.parts import MOST_VALUES
 from equipoise.measurement.refusals import other_than_yes_or_no, times_to_events
+from equipoise.measurement.restricted_means import restricted_tally
 from equipoise.measurement.tables import covariate_names
-from equipoise.measurement.tally import EntryDay, Measurement, SegmentTallies, Tally
+from equipoise.measurement.tally import Cap, EntryDay, Measurement, SegmentTallies, Tally
 from equipoise.measurement.warehouse.asking import answer, engine, keep, number, one_row
 from equipoise.measurement.warehouse.counting import Counted, Covariate, capped, held, tallies_by, valued
 from equipoise.measurement.warehouse.daily import daily
 from equipoise.measurement.warehouse.facts import Facts, facts_of
 from equipoise.measurement.warehouse.quantiles import quantile_tallies, readings_of
+from equipoise.measurement.warehouse.restricted_means import check_event_rows, restricted_tallies
 from equipoise.measurement.warehouse.units import enrolled, units_of
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
@@ -41,10 +43,13 @@ def measure_relation(experiment: Experiment, relation: Table) -> Measurement:
 
 
 def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack) -> Measurement:
-    if refused := times_to_events(
-        experiment, "is not measured through Ibis yet; read the table out as a file or a frame"
-    ):
-        raise refused
+    if experiment.source is not None and experiment.source.grain == "unit":
+        refused = times_to_events(
+            experiment,
+            "rows that are units (`source.grain: unit`) do not tell; give events rows of their own",
+        )
+        if refused:
+            raise refused
     metrics = [metric for metric in experiment.metrics if metric.kind != "quantile"]
     segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
     covariates = {name: f"z{index}" for index, name in enumerate(covariate_names(experiment))}
@@ -58,7 +63,13 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack) -
     counted = [
         Counted(metric=metric, index=index, covariates=tuple(known[name] for name in metric.covariates))
         for index, metric in enumerate(metrics)
+        if metric.kind != "time_to_event"
     ]
+    came = {
+        metric.name: f"m{index}_x" for index, metric in enumerate(metrics) if metric.kind == "time_to_event"
+    }
+    for name, column in came.items():
+        check_event_rows(found.table, experiment.metric(name), column)
     whole = valued(whole, counted, facts.last)
     _check_yes_or_no(whole, counted)
     whole, caps = capped(whole, counted)
@@ -73,7 +84,7 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack) -
     if experiment.cluster:
         clusters = {arm: sizes[arm]["clusters"] if arm in sizes else 0 for arm in arms}
     of = {each.metric.name: each for each in counted}
-    read = _Reader(experiment, facts, whole, of, arms, segments, clusters, kept_tables)
+    read = _Reader(experiment, facts, whole, of, came, arms, segments, clusters, kept_tables)
     tallies = read.tallies(experiment.metrics)
     primary = experiment.primary
     return Measurement(
@@ -94,21 +105,27 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack) -
         enrolment=enrolment,
         caps=caps,
         segments=tuple(read.segment(primary, attribute) for attribute in segments),
-        otherwise=tallies_by(
-            held(
-                valued(stayed if kept else everyone, [of[primary.name]], facts.last), of[primary.name], caps
-            ),
-            [of[primary.name]],
-            arms,
-            clusters=clusters,
-        )[primary.name][""]
-        if primary.name in of and found.crossed and facts.timed
-        else {},
+        otherwise=_otherwise(read, of, stayed if kept else everyone, caps) if found.crossed else {},
         entry_days=_entry_days(whole, of[primary.name], arms)
         if primary.name in of and facts.timed and clusters is None
         else (),
         daily=daily(facts, whole, primary, arms),
     )
+
+
+def _otherwise(
+    read: _Reader, of: Mapping[str, Counted], units: Table, caps: Mapping[str, Cap]
+) -> Mapping[str, Tally]:
+    """The primary among units that were seen in two variants handled the other way; nothing for a quantile."""
+    primary = read.experiment.primary
+    if not read.facts.timed:
+        return {}
+    if primary.name in read.came:
+        return read.restricted(primary, units)[""]
+    if primary.name not in of:
+        return {}
+    valued_units = held(valued(units, [of[primary.name]], read.facts.last), of[primary.name], caps)
+    return tallies_by(valued_units, [of[primary.name]], read.arms, clusters=read.clusters)[primary.name][""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +136,7 @@ class _Reader:
     facts: Facts
     units: Table
     counted: Mapping[str, Counted]
+    came: Mapping[str, str]
     arms: Sequence[str]
     segments: Mapping[str, str]
     clusters: Mapping[str, int] | None
@@ -141,11 +159,26 @@ class _Reader:
             by=by,
         )
         for metric in metrics:
+            if metric.name in self.came:
+                found[metric.name] = self.restricted(metric, part(self.units), by)
             if metric.kind == "quantile":
                 found[metric.name] = quantile_tallies(
                     part(self._readings(metric)), part(self.units), metric, self.arms, self.facts.last, by
                 )
         return found
+
+    def restricted(self, metric: Metric, units: Table, by: str | None = None) -> dict[str, dict[str, Tally]]:
+        """A time to an event of some units, by part and arm."""
+        assert self.facts.last is not None
+        return restricted_tallies(
+            units,
+            metric,
+            self.came[metric.name],
+            self.arms,
+            last=self.facts.last,
+            clustered=self.clusters is not None,
+            by=by,
+        )
 
     def within(self, metric: Metric, attribute: str, values: Sequence[str]) -> dict[str, Mapping[str, Tally]]:
         """One metric by value of an attribute; no units where nobody has the value."""
@@ -164,6 +197,9 @@ class _Reader:
     def _nobody(self, metric: Metric) -> dict[str, Tally]:
         if metric.kind == "quantile":
             empty = Tally(units=0, missing=0, quantile=NotEstimable("there are no readings"))
+        elif metric.name in self.came:
+            clustered = self.clusters is not None
+            return {arm: restricted_tally(metric, arm, None, clustered=clustered) for arm in self.arms}
         else:
             ratio = metric.kind == "ratio"
             empty = Tally(
@@ -230,7 +266,7 @@ def _covariates(units: Table, columns: Mapping[str, str]) -> dict[str, Covariate
 
 def _check_yes_or_no(units: Table, counted: Sequence[Counted]) -> None:
     """What was recorded was checked before; two yeses of one unit may add up to 2."""
-    proportions = [each for each in counted if each.metric.kind == "proportion"]
+    proportions = [each for each in counted if each.metric.kind == "proportion" and each.metric.above is None]
     if not proportions:
         return
     others = {each.index: units[f"m{each.index}_x"] for each in proportions}

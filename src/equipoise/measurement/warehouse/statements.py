@@ -15,7 +15,8 @@ from equipoise.measurement.warehouse.counting import (
     with_part,
 )
 from equipoise.measurement.warehouse.facts import Facts, typed
-from equipoise.measurement.warehouse.units import per_unit
+from equipoise.measurement.warehouse.restricted_means import restricted_rows
+from equipoise.measurement.warehouse.units import per_unit, slopes
 
 if TYPE_CHECKING:
     from ibis.expr.types import Table
@@ -29,7 +30,8 @@ def statements(experiment: Experiment, relation: Table, dialect: str) -> dict[st
     `relation` may be `ibis.table(schema, name=…)`, which is connected to nothing. `facts` and `units` are
     temporary tables made by the first two. Beside these there are checks of values, a look-up of who came first
     for units whose rows differ in it, counts in buckets for quantiles, and the same moments for each segment;
-    the condition of a window holds the time of the last row, which is known only then.
+    the condition of a window and a time to an event hold the time of the last row, which is known only then: here a time
+    to an event has 0 in its place.
 
     Raises DataError for columns that are not there or cannot be read, as the read-out does.
     """
@@ -52,10 +54,22 @@ def statements(experiment: Experiment, relation: Table, dialect: str) -> dict[st
     settled = [f"s{index}" for index in range(len(experiment.segments))]
     settled += [f"z{index}" for index in range(len(covariate_names(experiment)))]
     grouped = per_unit(experiment, facts, metrics, settled)
-    counted = [Counted(metric=metric, index=index) for index, metric in enumerate(metrics)]
-    units = with_part(valued(ibis.table(grouped.schema(), name="units"), counted, None))
+    counted = [
+        Counted(metric=metric, index=index)
+        for index, metric in enumerate(metrics)
+        if metric.kind != "time_to_event"
+    ]
+    kept = ibis.table(grouped.schema(), name="units")
+    units = with_part(valued(kept, counted, None))
     clustered = experiment.cluster is not None
     shown = {"facts": read, "units": grouped, "moments": moments(units, counted, clustered=clustered)}
     if clustered:
         shown["clusters"] = cluster_moments(cluster_sums(units, counted), counted)
+    for index, metric in enumerate(metrics):
+        if metric.per_unit == "slope":
+            shown[f"slope: {metric.name}"] = slopes(kept, facts, metric)
+        if metric.kind == "time_to_event":
+            shown[f"time: {metric.name}"] = restricted_rows(
+                units, metric, f"m{index}_x", last=0.0, clustered=clustered
+            )
     return {name: str(ibis.to_sql(query, dialect=dialect)) for name, query in shown.items()}

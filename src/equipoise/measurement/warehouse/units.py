@@ -19,9 +19,9 @@ from equipoise.measurement.warehouse.facts import Facts
 if TYPE_CHECKING:
     from ibis.expr.types import Table, Value
 
-__all__ = ["Units", "check_digits", "enrolled", "per_unit", "units_of"]
+__all__ = ["Units", "check_digits", "enrolled", "per_unit", "slopes", "units_of"]
 
-_FIRST, _LAST = "first", "last"
+_FIRST, _LAST, _SLOPE = "first", "last", "slope"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,9 @@ def units_of(
     if not facts.timed and (refused := several_rows(experiment, told["several"])):
         raise refused
     moved = {name: each for name, each in ordered.items() if told[f"moved_{name}"]}
-    return Units(keep(_in_order(table, facts, moved), kept) if moved else table, told["crossed"])
+    settled_table = _in_order(table, facts, moved) if moved else table
+    sloped = _with_slopes(settled_table, facts, metrics)
+    return Units(table if sloped is table else keep(sloped, kept), told["crossed"])
 
 
 def check_digits(engine: str, share: float | None, computed: Sequence[float | None]) -> None:
@@ -96,7 +98,8 @@ def per_unit(
     Who came first is looked up afterwards, and only for those few units.
     """
     rows = facts.table.filter(facts.table.unit.notnull())
-    if any(metric.window is not None for metric in experiment.metrics):
+    # A time to an event is compared with its window unit by unit, and needs nobody's entry beside each row.
+    if any(metric.window is not None and metric.kind != "time_to_event" for metric in experiment.metrics):
         entries = rows.group_by("unit").aggregate(entered=lambda t: t.happened.min())
         rows = rows.join(entries, "unit")
     columns: dict[str, Value] = {
@@ -109,10 +112,13 @@ def per_unit(
     for i, metric in enumerate(metrics):
         for part, quantity in zip("xy", metric.quantities, strict=False):
             value = rows[facts.names[quantity]]
+            if metric.kind == "time_to_event":
+                columns[f"m{i}_{part}"] = rows.happened.min(where=value != 0)
+                continue
             if metric.window is not None:
                 value = (rows.happened < rows.entered + number(metric.window)).ifelse(value, None)
             columns[f"m{i}_{part}"] = _reduced(metric.per_unit, value)
-            columns |= _change(f"m{i}_{part}", value) if metric.per_unit in (_FIRST, _LAST) else {}
+            columns |= _change(f"m{i}_{part}", value) if _in_time(metric) else {}
     for name in settled:
         columns[name] = rows[name].min() if facts.timed else rows[name].max()
         columns |= _change(name, rows[name])
@@ -130,6 +136,11 @@ def _reduced(rule: str, value: Value) -> Value:
     return value.max()
 
 
+def _in_time(metric: Metric) -> bool:
+    """Whether a unit's value is that of its first or last row."""
+    return metric.per_unit in (_FIRST, _LAST) and metric.kind != "time_to_event"
+
+
 def _change(name: str, value: Value) -> dict[str, Value]:
     return {f"{name}_changes": (value.min() != value.max()).fill_null(False)}
 
@@ -144,7 +155,7 @@ def _ordered(
         name: (name, _FIRST, None) for name in ("variant", *settled)
     }
     for i, metric in enumerate(metrics):
-        if metric.per_unit in (_FIRST, _LAST):
+        if _in_time(metric):
             for part, quantity in zip("xy", metric.quantities, strict=False):
                 ordered[f"m{i}_{part}"] = (facts.names[quantity], metric.per_unit, metric.window)
     return ordered
@@ -175,6 +186,43 @@ def _in_order(units: Table, facts: Facts, moved: Mapping[str, tuple[str, str, fl
             joined[f"{each}_settled"].coalesce(joined[each]).name(each) if each in moved else joined[each]
             for each in units.columns
         )
+    )
+
+
+def _with_slopes(units: Table, facts: Facts, metrics: Sequence[Metric]) -> Table:
+    """The units with the slopes that metrics ask for."""
+    for i, metric in enumerate(metrics):
+        if metric.per_unit == _SLOPE:
+            joined = units.left_join(slopes(units, facts, metric), "unit")
+            units = joined.select(
+                *(joined.slope.name(each) if each == f"m{i}_x" else joined[each] for each in units.columns)
+            )
+    return units
+
+
+def slopes(units: Table, facts: Facts, metric: Metric) -> Table:
+    """The slope of each unit's readings on their number, in order of time: least squares; none of a single reading."""
+    import ibis
+
+    told = facts.table.select("unit", "happened", value=facts.names[metric.of])
+    rows = told.filter(told.value.notnull()).join(units.select("unit", "since"), "unit")
+    if metric.window is not None:
+        rows = rows.filter(rows.happened < rows.since + number(metric.window))
+    rows = rows.select("unit", "happened", "value")
+    unit = ibis.window(group_by="unit")
+    ordered = ibis.window(group_by="unit", order_by=["happened", "value"])
+    # Taken from the least, the values keep their digits; their numbers are taken from the middle.
+    rows = rows.select(
+        "unit",
+        height=rows.value - rows.value.min().over(unit),
+        place=ibis.row_number().over(ordered).cast("float64"),
+        readings=rows.count().over(unit).cast("float64"),
+    )
+    rows = rows.filter(rows.readings > number(1.0))
+    middle = (rows.readings - number(1.0)) / number(2.0)
+    n = rows.readings.max()
+    return rows.group_by("unit").aggregate(
+        slope=(rows.height * (rows.place - middle)).sum() * number(12.0) / (n * (n * n - number(1.0)))
     )
 
 
