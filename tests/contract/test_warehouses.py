@@ -121,6 +121,8 @@ metrics:
   half: {{priority: {half}, kind: quantile, q: 0.5, of: outcome.v, better: lower{window}}}
   most: {{kind: quantile, q: 0.95, of: outcome.w, better: lower}}
 {wait}
+  w: {{kind: mean, of: turn.w, better: lower{window}}}
+  w_each: {{kind: ratio, of: turn.w, per: turn.count, better: lower}}
 {rules}
 plan: {plan}
 """
@@ -176,6 +178,7 @@ def rows(seed: int, *, timed: bool = True, number: int = 3_000, teams: int = 120
                 "ok": None if rng.random() < 0.2 else rng.random() < 0.5,
                 "v": None if rng.random() < 0.2 else rng.randrange(-400, 4000) / 7,
                 "w": math.exp(rng.gauss(0, 3)),
+                "count": 1,
                 "tries": None if rng.random() < 0.1 else rng.randrange(1, 5),
                 "before": None if of % 7 == 0 else of / 3 + (rng.random() < 0.05),
                 "visits": of * 31 % 17,

@@ -8,7 +8,7 @@ import pytest
 
 from equipoise.errors import DefinitionError
 from equipoise.experiment.identity import canonical
-from equipoise.experiment.reading import load_experiment, read_canonical
+from equipoise.experiment.reading import load_experiment, read_canonical, read_definition
 
 BASE = """\
 name: demo
@@ -133,6 +133,23 @@ def test_cost_a_turn_can_be_watched(tmp_path: Path) -> None:
     metric = "kind: ratio, of: turn.cost_usd, per: turn.count"
     text = BASE.format(unit="user", metric=metric) + "watches: [{metric: it, max: 1, window: 5m}]\n"
     assert faults(tmp_path, text) == []
+
+
+def test_a_primary_per_turn_gives_pause(tmp_path: Path) -> None:
+    """Allowed, and warned of: the arm has a say in what it is divided by. A guardrail per turn is not warned of."""
+    path = tmp_path / "demo.yaml"
+    text = BASE.format(unit="conversation", metric="kind: ratio, of: turn.cost_usd, per: turn.count")
+    path.write_text(text, encoding="utf-8")
+    assert read_definition(path).warnings == ()
+    path.write_text(
+        text.replace("{priority: primary}", "{}").replace("{better", "{priority: primary, better"),
+        encoding="utf-8",
+    )
+    (warned,) = read_definition(path).warnings
+    assert str(warned) == (
+        f"{path}:10: metrics.it: the primary is taken per turn, and how many turns a conversation has is the arm's own "
+        "doing; decide by what is per conversation; the figure per turn stands beside it"
+    )
 
 
 def test_a_threshold_and_a_slope_are_part_of_the_identity(tmp_path: Path) -> None:

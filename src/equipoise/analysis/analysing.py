@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from equipoise.analysis.absence import absences
+from equipoise.analysis.by_turn import by_turn
 from equipoise.analysis.calibration import Calibration
 from equipoise.analysis.declared import declared
 from equipoise.analysis.effects import difference, effect_of, value_of
@@ -84,6 +85,7 @@ def analyse(
         so_far=effect_so_far(experiment, measured, level=look.level) if course else (),
         declared=declared(experiment),
         stopping=stopping_rules(experiment, look, past, primary) if shown else (),
+        by_turn=by_turn(experiment, measured, effects),
         immature=sum(tally.immature for tally in measured.tallies[experiment.primary.name].values()),
     )
 

@@ -12,7 +12,7 @@ from equipoise.experiment.metric import Kind, Priority
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["Adjustment", "ByLabels", "Check", "Effect", "Findings", "SoFar", "Stopping", "describe"]
+__all__ = ["Adjustment", "ByLabels", "ByTurn", "Check", "Effect", "Findings", "SoFar", "Stopping", "describe"]
 
 Status = Literal["ok", "note", "invalid"]
 Held = Literal["held", "breached", "not shown"]
@@ -98,6 +98,23 @@ class Effect:
         return f"{self.metric} in {self.segment}" if self.segment else self.metric
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByTurn:
+    """A metric of turns in one arm, per unit (a `unit` is a conversation, a user …) and per turn.
+
+    One of the two is the effect as declared, the other stands beside it. `turns` is how many readings a unit has by arm
+    (None where no unit has any); `says` is a sentence where the two do not say the same.
+    """
+
+    metric: str
+    variant: str
+    unit: str
+    per_unit: Effect
+    per_turn: Effect
+    turns: Mapping[str, float | None]
+    says: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class SoFar:
     """The primary's effect over everybody who had come in by the end of a day (1 is the first), in its own unit."""
@@ -132,7 +149,7 @@ class Findings:
     variants been handled the other way. `cautions` are checks of the effects themselves. `so_far` is the primary's
     effect by day, `stopping` what each stopping rule would have said, where there are several looks. All these inform
     and do not decide. `declared` says what was written down before launch, `immature` how many units have not been in for
-    the whole of the primary's window.
+    the whole of the primary's window. `by_turn` has metrics of turns per unit and per turn.
     """
 
     experiment: str
@@ -152,6 +169,7 @@ class Findings:
     declared: Mapping[str, str] = field(default_factory=dict)
     stopping: tuple[Stopping, ...] = ()
     immature: int = 0
+    by_turn: tuple[ByTurn, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -182,6 +200,7 @@ class Findings:
             "past_looks": [asdict(look) for look in self.past],
             "family": self.family,
             "effects": [_effect(effect) for effect in self.effects],
+            "by_turn": [_by_turn(each) for each in self.by_turn],
             "segments": [_effect(effect) for effect in self.segments],
             "otherwise": [_effect(effect) for effect in self.otherwise],
             "cautions": [asdict(check) for check in self.cautions],
@@ -244,6 +263,25 @@ def _by_labels(found: ByLabels) -> dict[str, Any]:
         "judged": dict(found.judged),
         "judge": describe(found.judge),
         "corrected": describe(found.corrected),
+    }
+
+
+def _by_turn(each: ByTurn) -> dict[str, Any]:
+    figures = {"per_unit": each.per_unit, "per_turn": each.per_turn}
+    return {
+        "metric": each.metric,
+        "variant": each.variant,
+        "unit": each.unit,
+        "turns": dict(each.turns),
+        **{
+            name: {
+                "control": effect.control,
+                "treatment": effect.treatment,
+                "difference": describe(effect.estimate),
+            }
+            for name, effect in figures.items()
+        },
+        "says": each.says,
     }
 
 

@@ -18,6 +18,7 @@ from equipoise.experiment.definition import Experiment, Recording
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form, SpendingForm
+from equipoise.experiment.metric import PER_TURN
 from equipoise.experiment.metric_checks import metric_faults
 from equipoise.experiment.offline_checks import offline_faults
 from equipoise.experiment.variant import CHANGEABLE, Variant, differences
@@ -75,6 +76,17 @@ def cautions(experiment: Experiment, document: Document, folder: Path | None) ->
                 "one conversation may see several variants",
                 next="use `unit: {type: conversation, from: …}` unless turns are truly independent",
             )
+    primary = experiment.primary
+    if (
+        experiment.unit.type in ("conversation", "session")
+        and primary.kind == "ratio"
+        and primary.per in PER_TURN
+    ):
+        yield document.fault(
+            ("metrics", primary.name),
+            f"the primary is taken per turn, and how many turns a {experiment.unit.type} has is the arm's own doing",
+            next=f"decide by what is per {experiment.unit.type}; the figure per turn stands beside it",
+        )
     if experiment.offline is not None and folder is not None:
         offline = experiment.offline
         judge = offline.judge

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from equipoise.experiment.amount import Amount
 
-__all__ = ["KINDS", "RETURNED", "STREAMS", "TURN_COUNT", "Metric", "Quantity"]
+__all__ = ["KINDS", "PER_TURN", "RETURNED", "STREAMS", "TURN_COUNT", "Metric", "Quantity"]
 
 Priority = Literal["primary", "secondary", "guardrail", "exploratory"]
 Tier = Literal["human", "judge", "code"]
@@ -47,6 +47,8 @@ class Quantity:
 
 TURN_COUNT = Quantity("turn", "count")
 """1 for every turn: their sum is how many a unit had."""
+PER_TURN = (TURN_COUNT, Quantity("turn", "answered"))
+"""What a ratio per turn divides by: turns, or those that were answered."""
 RETURNED = Quantity("conversation", "returned")
 """Whether another conversation of the same user began."""
 

@@ -11,6 +11,7 @@ from equipoise.errors import DataError
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
+from equipoise.measurement.by_turn import others
 from equipoise.measurement.counting import ALWAYS, WHOLE, Counted, capped, complete, one, tallies_by
 from equipoise.measurement.daily import daily
 from equipoise.measurement.entry_days import entry_days
@@ -120,8 +121,15 @@ def _measure(
     times = [metric for metric in valued if metric.kind == "time_to_event"]
     segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
     covariates = {name: f"z{index}" for index, name in enumerate(covariate_names(experiment))}
-    columns, crossed = make_units(
-        connection, experiment, valued, names, [*segments.values(), *covariates.values()], timed=timed
+    figures = others(experiment)
+    columns, beside, crossed = make_units(
+        connection,
+        experiment,
+        valued,
+        names,
+        [*segments.values(), *covariates.values()],
+        timed=timed,
+        others=figures,
     )
     enrolment = enrol(connection, experiment.plan, ends, timed=timed)
     kept = timed and experiment.plan.crossed == "first_seen"
@@ -184,6 +192,16 @@ def _measure(
     reader = _Reader(connection, experiment, names, counted, came, arms, segments, clusters, ends, judged)
     whole = reader.tallies(experiment.metrics)
     primary = experiment.primary
+    by_turn = tallies_by(
+        connection,
+        [
+            Counted(metric=other, x=x, y=y[0] if y else None, ripe=_ripe(other, ends), full=full)
+            for other in figures
+            for x, *y in [beside[other.name]]
+        ],
+        arms,
+        clusters=clusters,
+    )
     return Measurement(
         source=described,
         rows=rows,
@@ -213,6 +231,7 @@ def _measure(
         if primary.name in counted and timed
         else (),
         daily=daily(connection, primary, names[primary.of], arms, ends),
+        by_turn={name: parts[""] for name, parts in by_turn.items()},
     )
 
 

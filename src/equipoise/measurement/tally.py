@@ -206,6 +206,7 @@ class Measurement:
     `segments` has the primary by segment, `otherwise` the primary's tallies had crossed units been handled the
     other way (empty where none crossed, or no time tells), `daily` the primary by day since exposure where it
     adds up, `entry_days` the primary by the day its units came in, `caps` what was winsorised, by metric.
+    `by_turn` has the other figure of metrics of turns, by metric and arm (`measurement.by_turn`).
     `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `aside` is
     what does not count, `read` what of a log went in (None for a table).
     """
@@ -229,3 +230,4 @@ class Measurement:
     otherwise: Mapping[str, Tally] = field(default_factory=dict)
     daily: Daily | None = None
     entry_days: tuple[EntryDay, ...] = ()
+    by_turn: Mapping[str, Mapping[str, Tally]] = field(default_factory=dict)

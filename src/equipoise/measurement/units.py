@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
+from equipoise.measurement.by_turn import reads_each
 from equipoise.measurement.counting import one
 from equipoise.measurement.literals import quoted
 from equipoise.measurement.refusals import (
@@ -47,8 +48,10 @@ def make_units(
     settled: Sequence[str],
     *,
     timed: bool,
-) -> tuple[dict[str, list[str]], int]:
-    """Make `all_units` out of `facts`; returns each metric's columns, and how many units were seen in several arms.
+    others: Sequence[Metric] = (),
+) -> tuple[dict[str, list[str]], dict[str, list[str]], int]:
+    """Make `all_units` out of `facts`; returns each metric's columns, those of its other figure
+    (`by_turn`), and how many units were seen in several arms.
 
     The column of a time to an event is when the event first came, NULL where it did not. Metrics that make the same
     of the same share a column. Raises DataError where a window or an order is asked for, and no time tells.
@@ -60,7 +63,7 @@ def make_units(
         metric.window is not None and metric.kind != "time_to_event" for metric in experiment.metrics
     )
     if experiment.source is not None and experiment.source.grain == "unit":
-        return _as_they_are(connection, experiment, metrics, names, settled), 0
+        return _as_they_are(connection, experiment, metrics, names, settled), {}, 0
     made: dict[str, str] = {}
     columns = {
         metric.name: [
@@ -68,6 +71,13 @@ def make_units(
             for quantity in metric.quantities
         ]
         for metric in metrics
+    }
+    beside = {
+        other.name: [
+            made.setdefault(aggregate, f"m{len(made)}")
+            for aggregate in _aggregates_beside(other, names, timed)
+        ]
+        for other in others
     }
     per_unit = [f"{aggregate} AS {column}" for aggregate, column in made.items()]
     if experiment.cluster:
@@ -96,7 +106,7 @@ def make_units(
         _settle(connection, ("variant", *settled))
     if not timed and (refused := several_rows(experiment, several)):
         raise refused
-    return columns, int(crossed)
+    return columns, beside, int(crossed)
 
 
 def _as_they_are(
@@ -153,15 +163,30 @@ def _settle(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> No
     )
 
 
+def _aggregates_beside(other: Metric, names: Mapping[Quantity, str], timed: bool) -> list[str]:
+    """A metric's other figure: the sum of a unit's readings and their number, or the value itself."""
+    column = names[other.of]
+    summed = _aggregate(other, column, timed)
+    if not reads_each(other):
+        return [summed]
+    counted = f"count({column})" + _filter(other)
+    return [summed, f"nullif({counted}, 0)::DOUBLE"]
+
+
+def _filter(metric: Metric) -> str:
+    """The condition that a value lies within the metric's window, for an aggregate."""
+    return "" if metric.window is None else f" FILTER (WHERE happened < entered + {metric.window!r})"
+
+
 def _aggregate(metric: Metric, column: str, timed: bool) -> str:
     if metric.kind == "time_to_event":
         return f"min(happened) FILTER (WHERE {column} <> 0)"
     # Without a time there is one row per unit wherever order would matter (checked), so any of them will do.
     how = metric.per_unit if timed or metric.per_unit not in ("first", "last") else "max"
-    within = "" if metric.window is None else f"happened < entered + {metric.window!r}"
     if how == "slope":
+        within = "" if metric.window is None else f"happened < entered + {metric.window!r}"
         return _above(metric, _slope(column, within))
-    return _above(metric, _PER_UNIT[how].format(v=column) + (f" FILTER (WHERE {within})" if within else ""))
+    return _above(metric, _PER_UNIT[how].format(v=column) + _filter(metric))
 
 
 def _slope(column: str, within: str) -> str:

@@ -13,7 +13,17 @@ from equipoise.verdict import charts
 from equipoise.verdict.conversations import Conversations, Sampled
 from equipoise.verdict.deciding import Verdict
 from equipoise.verdict.screen import Screen
-from equipoise.verdict.text import HEADERS, STOPPING, STOPPING_HEADERS, cells, sentences, stopping
+from equipoise.verdict.text import (
+    BY_TURN,
+    BY_TURN_HEADERS,
+    HEADERS,
+    STOPPING,
+    STOPPING_HEADERS,
+    by_turn,
+    cells,
+    sentences,
+    stopping,
+)
 
 __all__ = ["html", "picture"]
 
@@ -32,6 +42,10 @@ _BODY = """
 <h2>What it shows</h2>
 {% for each in figures %}{{ each }}{% endfor %}
 {{ effects }}
+{% if findings.by_turn %}
+<h3>{{ by_turn_says }}</h3>
+{{ by_turn }}
+{% endif %}
 {% if findings.segments %}
 <h3>By segment</h3>
 {% for each in forest %}{{ each }}{% endfor %}
@@ -103,6 +117,8 @@ def html(
             charts.day_by_day(findings),
         ),
         effects=table(HEADERS, [cells(effect) for effect in findings.effects]),
+        by_turn_says=BY_TURN,
+        by_turn=table(BY_TURN_HEADERS, by_turn(findings)) if findings.by_turn else "",
         segments=table(HEADERS, [cells(effect) for effect in findings.segments]),
         forest=_shown(charts.segments(findings)),
         stopping_says=STOPPING,

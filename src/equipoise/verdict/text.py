@@ -12,10 +12,13 @@ from equipoise.verdict.screen import Screen
 from equipoise.verdict.wording import NONE, adjusted, interval, labelled, tested, value
 
 __all__ = [
+    "BY_TURN",
+    "BY_TURN_HEADERS",
     "HEADERS",
     "STOPPING",
     "STOPPING_HEADERS",
     "answer",
+    "by_turn",
     "cells",
     "markdown",
     "sentences",
@@ -48,6 +51,8 @@ def summary(findings: Findings, verdict: Verdict, screen: Screen | None) -> str:
     lines = [clean(line) for line in lines]
     if findings.effects:
         lines += ["", *_grid(HEADERS, [cells(effect) for effect in findings.effects])]
+        if findings.by_turn:
+            lines += ["", f"{BY_TURN}:", *_grid(BY_TURN_HEADERS, by_turn(findings))]
         if findings.segments:
             lines += ["", "By segment:", *_grid(HEADERS, [cells(effect) for effect in findings.segments])]
         if findings.stopping:
@@ -80,6 +85,8 @@ def markdown(findings: Findings, verdict: Verdict, screen: Screen | None) -> str
             *_piped(HEADERS, [cells(effect) for effect in (*findings.effects, *findings.segments)]),
             "",
         ]
+        if findings.by_turn:
+            lines += [f"{BY_TURN}:", "", *_piped(BY_TURN_HEADERS, by_turn(findings)), ""]
         if findings.stopping:
             lines += [f"{STOPPING}:", "", *_piped(STOPPING_HEADERS, stopping(findings)), ""]
         lines += [*(f"- {_escape(sentence)}" for sentence in sentences(findings)), ""]
@@ -123,6 +130,21 @@ def stopping(findings: Findings) -> list[list[str]]:
     ]
 
 
+BY_TURN = "Metrics of turns, both ways; what is declared decides"
+BY_TURN_HEADERS = ("metric", "arm", "per", "control", "treatment", "difference (interval)")
+
+
+def by_turn(findings: Findings) -> list[list[str]]:
+    """Each metric of turns per unit and, below, per turn, as rows under BY_TURN_HEADERS."""
+    rows = []
+    for each in findings.by_turn:
+        turns = " and ".join(NONE if number is None else f"{number:.3g}" for number in each.turns.values())
+        for per, effect in ((each.unit, each.per_unit), (f"turn ({turns} a {each.unit})", each.per_turn)):
+            values = [value(effect, number) for number in (effect.control, effect.treatment)]
+            rows.append([each.metric, each.variant, per, *values, interval(effect)])
+    return rows
+
+
 def answer(effect: Effect) -> str:
     """What the effect says for the decision, in a word or two."""
     if effect.held is not None:
@@ -157,6 +179,7 @@ def sentences(findings: Findings) -> list[str]:
         for effect in findings.effects
         if effect.by_labels is not None and not effect.segment
     ]
+    said += [f"{each.says}." for each in findings.by_turn if each.says]
     handled = "left out" if findings.measurement.kept else "counted for the variant seen first"
     said += [
         f"Sensitivity: with the {findings.measurement.crossed:,} units seen in two variants {handled}, "

@@ -35,6 +35,8 @@ SELECT
   "t2"."m2_y",
   "t2"."m3_x",
   "t2"."m4_x",
+  "t2"."m5_x",
+  "t2"."m5_y",
   "t2"."s0",
   "t2"."s0_changes",
   "t2"."variant_changes"
@@ -53,6 +55,8 @@ FROM (
     MAX("t1"."q2") AS "m3_x",
     MIN("t1"."happened") FILTER(WHERE
       "t1"."q0" <> 0) AS "m4_x",
+    SUM("t1"."q3") AS "m5_x",
+    CAST(NULLIF(COUNT("t1"."q3"), 0) AS DOUBLE PRECISION) AS "m5_y",
     MIN("t1"."s0") AS "s0",
     COALESCE(MIN("t1"."s0") <> MAX("t1"."s0"), FALSE) AS "s0_changes",
     COALESCE(MIN("t1"."variant") <> MAX("t1"."variant"), FALSE) AS "variant_changes"
@@ -94,7 +98,15 @@ SELECT
     "t1"."ripe3") AS "ripe_3",
   COUNT("t1"."x3") AS "n_3",
   AVG("t1"."x3") AS "mean_3_0",
-  VAR_POP("t1"."x3") AS "cov_3_0_0"
+  VAR_POP("t1"."x3") AS "cov_3_0_0",
+  COUNT(*) FILTER(WHERE
+    "t1"."ripe5") AS "ripe_5",
+  COUNT("t1"."x5") AS "n_5",
+  AVG("t1"."x5") AS "mean_5_0",
+  AVG("t1"."y5") AS "mean_5_1",
+  VAR_POP("t1"."x5") AS "cov_5_0_0",
+  COVAR_POP("t1"."x5", "t1"."y5") AS "cov_5_0_1",
+  VAR_POP("t1"."y5") AS "cov_5_1_1"
 FROM (
   SELECT
     "t0"."unit",
@@ -109,6 +121,8 @@ FROM (
     "t0"."m2_y",
     "t0"."m3_x",
     "t0"."m4_x",
+    "t0"."m5_x",
+    "t0"."m5_y",
     "t0"."s0",
     "t0"."s0_changes",
     "t0"."variant_changes",
@@ -143,6 +157,25 @@ FROM (
     CASE WHEN TRUE AND (
       "t0"."m3_x" IS NOT NULL
     ) THEN "t0"."m3_x" ELSE NULL END AS "x3",
+    TRUE AS "ripe5",
+    CASE
+      WHEN TRUE AND (
+        "t0"."m5_x" IS NOT NULL
+      ) AND (
+        "t0"."m5_y" IS NOT NULL
+      )
+      THEN "t0"."m5_x"
+      ELSE NULL
+    END AS "x5",
+    CASE
+      WHEN TRUE AND (
+        "t0"."m5_x" IS NOT NULL
+      ) AND (
+        "t0"."m5_y" IS NOT NULL
+      )
+      THEN "t0"."m5_y"
+      ELSE NULL
+    END AS "y5",
     '' AS "part"
   FROM "units" AS "t0"
 ) AS "t1"
@@ -177,7 +210,13 @@ SELECT
   AVG("t2"."c3_1") AS "mean_3_1",
   VAR_POP("t2"."c3_0") AS "cov_3_0_0",
   COVAR_POP("t2"."c3_0", "t2"."c3_1") AS "cov_3_0_1",
-  VAR_POP("t2"."c3_1") AS "cov_3_1_1"
+  VAR_POP("t2"."c3_1") AS "cov_3_1_1",
+  COUNT("t2"."c5_0") AS "n_5",
+  AVG("t2"."c5_0") AS "mean_5_0",
+  AVG("t2"."c5_1") AS "mean_5_1",
+  VAR_POP("t2"."c5_0") AS "cov_5_0_0",
+  COVAR_POP("t2"."c5_0", "t2"."c5_1") AS "cov_5_0_1",
+  VAR_POP("t2"."c5_1") AS "cov_5_1_1"
 FROM (
   SELECT
     "t1"."part",
@@ -190,7 +229,9 @@ FROM (
     SUM("t1"."x2") AS "c2_0",
     SUM("t1"."y2") AS "c2_1",
     SUM("t1"."x3") AS "c3_0",
-    CAST(NULLIF(COUNT("t1"."x3"), 0) AS DOUBLE PRECISION) AS "c3_1"
+    CAST(NULLIF(COUNT("t1"."x3"), 0) AS DOUBLE PRECISION) AS "c3_1",
+    SUM("t1"."x5") AS "c5_0",
+    SUM("t1"."y5") AS "c5_1"
   FROM (
     SELECT
       "t0"."unit",
@@ -205,6 +246,8 @@ FROM (
       "t0"."m2_y",
       "t0"."m3_x",
       "t0"."m4_x",
+      "t0"."m5_x",
+      "t0"."m5_y",
       "t0"."s0",
       "t0"."s0_changes",
       "t0"."variant_changes",
@@ -239,6 +282,25 @@ FROM (
       CASE WHEN TRUE AND (
         "t0"."m3_x" IS NOT NULL
       ) THEN "t0"."m3_x" ELSE NULL END AS "x3",
+      TRUE AS "ripe5",
+      CASE
+        WHEN TRUE AND (
+          "t0"."m5_x" IS NOT NULL
+        ) AND (
+          "t0"."m5_y" IS NOT NULL
+        )
+        THEN "t0"."m5_x"
+        ELSE NULL
+      END AS "x5",
+      CASE
+        WHEN TRUE AND (
+          "t0"."m5_x" IS NOT NULL
+        ) AND (
+          "t0"."m5_y" IS NOT NULL
+        )
+        THEN "t0"."m5_y"
+        ELSE NULL
+      END AS "y5",
       '' AS "part"
     FROM "units" AS "t0"
   ) AS "t1"

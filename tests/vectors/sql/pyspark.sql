@@ -35,6 +35,8 @@ SELECT
   `t2`.`m2_y`,
   `t2`.`m3_x`,
   `t2`.`m4_x`,
+  `t2`.`m5_x`,
+  `t2`.`m5_y`,
   `t2`.`s0`,
   `t2`.`s0_changes`,
   `t2`.`variant_changes`
@@ -52,6 +54,8 @@ FROM (
     SUM(`t1`.`q1`) AS `m2_y`,
     MAX(`t1`.`q2`) AS `m3_x`,
     MIN(IF(`t1`.`q0` <> 0, `t1`.`happened`, NULL)) AS `m4_x`,
+    SUM(`t1`.`q3`) AS `m5_x`,
+    CAST(NULLIF(COUNT(`t1`.`q3`), 0) AS DOUBLE) AS `m5_y`,
     MIN(`t1`.`s0`) AS `s0`,
     COALESCE(MIN(`t1`.`s0`) <> MAX(`t1`.`s0`), FALSE) AS `s0_changes`,
     COALESCE(MIN(`t1`.`variant`) <> MAX(`t1`.`variant`), FALSE) AS `variant_changes`
@@ -89,7 +93,14 @@ SELECT
   SUM(CAST(`t1`.`ripe3` AS BIGINT)) AS `ripe_3`,
   COUNT(`t1`.`x3`) AS `n_3`,
   AVG(`t1`.`x3`) AS `mean_3_0`,
-  VAR_POP(`t1`.`x3`) AS `cov_3_0_0`
+  VAR_POP(`t1`.`x3`) AS `cov_3_0_0`,
+  SUM(CAST(`t1`.`ripe5` AS BIGINT)) AS `ripe_5`,
+  COUNT(`t1`.`x5`) AS `n_5`,
+  AVG(`t1`.`x5`) AS `mean_5_0`,
+  AVG(`t1`.`y5`) AS `mean_5_1`,
+  VAR_POP(`t1`.`x5`) AS `cov_5_0_0`,
+  COVAR_POP(`t1`.`x5`, `t1`.`y5`) AS `cov_5_0_1`,
+  VAR_POP(`t1`.`y5`) AS `cov_5_1_1`
 FROM (
   SELECT
     `t0`.`unit`,
@@ -104,6 +115,8 @@ FROM (
     `t0`.`m2_y`,
     `t0`.`m3_x`,
     `t0`.`m4_x`,
+    `t0`.`m5_x`,
+    `t0`.`m5_y`,
     `t0`.`s0`,
     `t0`.`s0_changes`,
     `t0`.`variant_changes`,
@@ -142,6 +155,29 @@ FROM (
     IF(TRUE AND (
       `t0`.`m3_x` IS NOT NULL AND NOT ISNAN(`t0`.`m3_x`)
     ), `t0`.`m3_x`, NULL) AS `x3`,
+    TRUE AS `ripe5`,
+    IF(
+      TRUE
+      AND (
+        `t0`.`m5_x` IS NOT NULL AND NOT ISNAN(`t0`.`m5_x`)
+      )
+      AND (
+        `t0`.`m5_y` IS NOT NULL AND NOT ISNAN(`t0`.`m5_y`)
+      ),
+      `t0`.`m5_x`,
+      NULL
+    ) AS `x5`,
+    IF(
+      TRUE
+      AND (
+        `t0`.`m5_x` IS NOT NULL AND NOT ISNAN(`t0`.`m5_x`)
+      )
+      AND (
+        `t0`.`m5_y` IS NOT NULL AND NOT ISNAN(`t0`.`m5_y`)
+      ),
+      `t0`.`m5_y`,
+      NULL
+    ) AS `y5`,
     '' AS `part`
   FROM `units` AS `t0`
 ) AS `t1`
@@ -176,7 +212,13 @@ SELECT
   AVG(`t2`.`c3_1`) AS `mean_3_1`,
   VAR_POP(`t2`.`c3_0`) AS `cov_3_0_0`,
   COVAR_POP(`t2`.`c3_0`, `t2`.`c3_1`) AS `cov_3_0_1`,
-  VAR_POP(`t2`.`c3_1`) AS `cov_3_1_1`
+  VAR_POP(`t2`.`c3_1`) AS `cov_3_1_1`,
+  COUNT(`t2`.`c5_0`) AS `n_5`,
+  AVG(`t2`.`c5_0`) AS `mean_5_0`,
+  AVG(`t2`.`c5_1`) AS `mean_5_1`,
+  VAR_POP(`t2`.`c5_0`) AS `cov_5_0_0`,
+  COVAR_POP(`t2`.`c5_0`, `t2`.`c5_1`) AS `cov_5_0_1`,
+  VAR_POP(`t2`.`c5_1`) AS `cov_5_1_1`
 FROM (
   SELECT
     `t1`.`part`,
@@ -189,7 +231,9 @@ FROM (
     SUM(`t1`.`x2`) AS `c2_0`,
     SUM(`t1`.`y2`) AS `c2_1`,
     SUM(`t1`.`x3`) AS `c3_0`,
-    CAST(NULLIF(COUNT(`t1`.`x3`), 0) AS DOUBLE) AS `c3_1`
+    CAST(NULLIF(COUNT(`t1`.`x3`), 0) AS DOUBLE) AS `c3_1`,
+    SUM(`t1`.`x5`) AS `c5_0`,
+    SUM(`t1`.`y5`) AS `c5_1`
   FROM (
     SELECT
       `t0`.`unit`,
@@ -204,6 +248,8 @@ FROM (
       `t0`.`m2_y`,
       `t0`.`m3_x`,
       `t0`.`m4_x`,
+      `t0`.`m5_x`,
+      `t0`.`m5_y`,
       `t0`.`s0`,
       `t0`.`s0_changes`,
       `t0`.`variant_changes`,
@@ -242,6 +288,29 @@ FROM (
       IF(TRUE AND (
         `t0`.`m3_x` IS NOT NULL AND NOT ISNAN(`t0`.`m3_x`)
       ), `t0`.`m3_x`, NULL) AS `x3`,
+      TRUE AS `ripe5`,
+      IF(
+        TRUE
+        AND (
+          `t0`.`m5_x` IS NOT NULL AND NOT ISNAN(`t0`.`m5_x`)
+        )
+        AND (
+          `t0`.`m5_y` IS NOT NULL AND NOT ISNAN(`t0`.`m5_y`)
+        ),
+        `t0`.`m5_x`,
+        NULL
+      ) AS `x5`,
+      IF(
+        TRUE
+        AND (
+          `t0`.`m5_x` IS NOT NULL AND NOT ISNAN(`t0`.`m5_x`)
+        )
+        AND (
+          `t0`.`m5_y` IS NOT NULL AND NOT ISNAN(`t0`.`m5_y`)
+        ),
+        `t0`.`m5_y`,
+        NULL
+      ) AS `y5`,
       '' AS `part`
     FROM `units` AS `t0`
   ) AS `t1`

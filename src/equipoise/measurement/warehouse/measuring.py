@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
+from equipoise.measurement.by_turn import others
 from equipoise.measurement.daily import DAY
 from equipoise.measurement.parts import MOST_VALUES
 from equipoise.measurement.refusals import other_than_yes_or_no, times_to_events
@@ -54,7 +55,9 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack) -
     segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
     covariates = {name: f"z{index}" for index, name in enumerate(covariate_names(experiment))}
     facts = facts_of(experiment, relation, kept_tables)
-    found = units_of(experiment, facts, metrics, [*segments.values(), *covariates.values()], kept_tables)
+    figures = others(experiment)
+    settled = [*segments.values(), *covariates.values()]
+    found = units_of(experiment, facts, metrics, figures, settled, kept_tables)
     everyone, enrolment = enrolled(found.table, experiment.plan, facts.last, timed=facts.timed)
     kept = facts.timed and experiment.plan.crossed == "first_seen"
     stayed = everyone.filter(~everyone.crossed)
@@ -70,7 +73,8 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack) -
     }
     for name, column in came.items():
         check_event_rows(found.table, experiment.metric(name), column)
-    whole = valued(whole, counted, facts.last)
+    beside = [Counted(metric=each, index=index) for index, each in enumerate(figures, len(metrics))]
+    whole = valued(whole, [*counted, *beside], facts.last)
     _check_yes_or_no(whole, counted)
     whole, caps = capped(whole, counted)
     arms = [variant.name for variant in experiment.variants]
@@ -110,6 +114,9 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack) -
         if primary.name in of and facts.timed and clusters is None
         else (),
         daily=daily(facts, whole, primary, arms),
+        by_turn={
+            name: parts[""] for name, parts in tallies_by(whole, beside, arms, clusters=clusters).items()
+        },
     )
 
 

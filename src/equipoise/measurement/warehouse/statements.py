@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from equipoise.experiment.definition import Experiment
+from equipoise.measurement.by_turn import others
 from equipoise.measurement.tables import covariate_names, implied_source, named_columns
 from equipoise.measurement.warehouse.counting import (
     Counted,
@@ -53,12 +54,13 @@ def statements(experiment: Experiment, relation: Table, dialect: str) -> dict[st
     )
     settled = [f"s{index}" for index in range(len(experiment.segments))]
     settled += [f"z{index}" for index in range(len(covariate_names(experiment)))]
-    grouped = per_unit(experiment, facts, metrics, settled)
+    figures = others(experiment)
+    grouped = per_unit(experiment, facts, metrics, figures, settled)
     counted = [
         Counted(metric=metric, index=index)
         for index, metric in enumerate(metrics)
         if metric.kind != "time_to_event"
-    ]
+    ] + [Counted(metric=each, index=index) for index, each in enumerate(figures, len(metrics))]
     kept = ibis.table(grouped.schema(), name="units")
     units = with_part(valued(kept, counted, None))
     clustered = experiment.cluster is not None

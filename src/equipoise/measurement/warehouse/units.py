@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment, PlanSettings
 from equipoise.experiment.metric import Metric
+from equipoise.measurement.by_turn import reads_each
 from equipoise.measurement.refusals import several_rows, window_without_times
 from equipoise.measurement.tally import Enrolment
 from equipoise.measurement.warehouse.asking import engine, keep, number, one_row
@@ -37,15 +38,22 @@ class Units:
 
 
 def units_of(
-    experiment: Experiment, facts: Facts, metrics: Sequence[Metric], settled: Sequence[str], kept: ExitStack
+    experiment: Experiment,
+    facts: Facts,
+    metrics: Sequence[Metric],
+    others: Sequence[Metric],
+    settled: Sequence[str],
+    kept: ExitStack,
 ) -> Units:
     """Make one row per unit and keep it where the rows are; `settled` columns hold at the first exposure.
+
+    The `others`, figures that stand beside the metrics (`by_turn`), are numbered after them.
 
     Raises DataError where an order is asked for that no time tells.
     """
     if not facts.timed and (refused := window_without_times(experiment)):
         raise refused
-    table = keep(per_unit(experiment, facts, metrics, settled), kept)
+    table = keep(per_unit(experiment, facts, metrics, others, settled), kept)
     ordered = _ordered(facts, metrics, settled)
     flag = (table.variant == experiment.variants[0].name).ifelse(number(1.0), number(0.0))
     far = flag + number(1e8)
@@ -91,7 +99,11 @@ def check_digits(engine: str, share: float | None, computed: Sequence[float | No
 
 
 def per_unit(
-    experiment: Experiment, facts: Facts, metrics: Sequence[Metric], settled: Sequence[str]
+    experiment: Experiment,
+    facts: Facts,
+    metrics: Sequence[Metric],
+    others: Sequence[Metric],
+    settled: Sequence[str],
 ) -> Table:
     """The grouping by unit. What has an order stands as its least value, beside whether it changes at all.
 
@@ -115,10 +127,14 @@ def per_unit(
             if metric.kind == "time_to_event":
                 columns[f"m{i}_{part}"] = rows.happened.min(where=value != 0)
                 continue
-            if metric.window is not None:
-                value = (rows.happened < rows.entered + number(metric.window)).ifelse(value, None)
+            value = _within(rows, metric, value)
             columns[f"m{i}_{part}"] = _reduced(metric.per_unit, value)
             columns |= _change(f"m{i}_{part}", value) if _in_time(metric) else {}
+    for i, other in enumerate(others, len(metrics)):
+        value = _within(rows, other, rows[facts.names[other.of]])
+        columns[f"m{i}_x"] = value.sum()
+        if reads_each(other):
+            columns[f"m{i}_y"] = value.count().nullif(0).cast("float64")
     for name in settled:
         columns[name] = rows[name].min() if facts.timed else rows[name].max()
         columns |= _change(name, rows[name])
@@ -126,6 +142,13 @@ def per_unit(
     table = rows.group_by("unit").aggregate(**columns)
     # A unit without a cluster is one of its own.
     return table.mutate(cluster=table.cluster.coalesce("unit " + table.unit)) if experiment.cluster else table
+
+
+def _within(rows: Table, metric: Metric, value: Value) -> Value:
+    """The value, where it lies within the metric's window."""
+    if metric.window is None:
+        return value
+    return (rows.happened < rows.entered + number(metric.window)).ifelse(value, None)
 
 
 def _reduced(rule: str, value: Value) -> Value:
