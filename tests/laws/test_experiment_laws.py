@@ -216,7 +216,7 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
         "inline": st.lists(st.sampled_from(["pii", "toxicity", "length", "empty"]) | st.builds(lambda schema: {"json_schema": schema}, plain), max_size=3),
         "watches": st.lists(watch, max_size=3),
         "capture": st.fixed_dictionaries({}, optional={"text": st.sampled_from(["none", "sampled", "all"]), "redact": st.lists(st.sampled_from(["pii", "secrets", "email", "card"]), max_size=2), "keep": st.sampled_from(["12h", "30d", "90d"])}),
-        "online_judge": st.fixed_dictionaries({"sample": shares}, optional={"budget_usd_per_day": positive, "audit": st.fixed_dictionaries({}, optional={"labels_per_week": st.integers(1, 99), "minimum_agreement": rates})}),
+        "online_judge": st.fixed_dictionaries({"sample": shares}, optional={"budget_usd_per_day": positive, "turns_per_minute": positive, "backlog": st.integers(1, 99_999), "within": st.sampled_from(["1h", "1d", "2d"]), "audit": st.fixed_dictionaries({}, optional={"labels_per_week": st.integers(1, 99), "minimum_agreement": rates})}),
         "rollout": st.fixed_dictionaries({}, optional={
             "stages": st.lists(st.sampled_from(["shadow", "canary", "ab"]), unique=True),
             "shadow": st.fixed_dictionaries({}, optional={"share": shares, "budget_usd_per_day": positive}),

@@ -40,6 +40,14 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
     "a sample of texts that is too small": ("capture: {text: sampled, share: 1%}\nonline_judge: {sample: 5%}", [
         "10: capture.share: the online judge reads 1/20 of the turns and only 1/100 are kept; accepted: at least the judge's sample",
     ]),
+    "strata of nothing": ("online_judge: {sample: 5%, shares: {mobile: 0}}", [
+        "10: online_judge: `by` and `shares` belong together, and this has shares of what; accepted: {by: device, shares: {mobile: 20%}}",
+    ]),
+    "strata that cannot be drawn": ("capture: {text: all}\nattributes: {device: {type: text}}\nonline_judge: {sample: 5%, by: devise, shares: {mobile: 0}}", [
+        "12: online_judge.by: 'devise' is not among the attributes; accepted: device; did you mean 'device'?",
+        "12: online_judge.by: where the judge reads more of some than of others, its shares say which texts are kept; set `capture: {text: sampled}`, and leave `capture.share` out",
+        "12: online_judge.shares.mobile: a stratum of which nothing is read tells nothing; accepted: more than 0",
+    ]),
     "a sample of no text": ("capture: {text: sampled, share: 0}", [
         "10: capture.share: a sample of nothing keeps nothing; accepted: more than 0",
     ]),

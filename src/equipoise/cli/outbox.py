@@ -96,7 +96,14 @@ def _collector(to: str, kind: str, timeout: float) -> Collector:
 
 
 def _wanted(cursors: Cursors, collector: Collector | None) -> list[Cursor]:
-    return [each for each in cursors.all() if collector is None or each.collector == collector.name]
+    from equipoise.events.cursors import READER
+
+    return [
+        each
+        for each in cursors.all()
+        if each.collector == (collector.name if collector else each.collector)
+        and not each.collector.startswith(READER)
+    ]
 
 
 def _deliver(

@@ -15,6 +15,7 @@ from equipoise.events.beside import Database, Steps, Tables
 
 __all__ = [
     "CURSORS",
+    "READER",
     "Cursor",
     "CursorLostError",
     "Cursors",
@@ -22,6 +23,10 @@ __all__ = [
     "Quarantined",
     "StrayCursorError",
 ]
+
+
+READER = "reader "
+"""What the names of those begin with who read a log for its own project and deliver to nobody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,11 +62,58 @@ def capture_faults(form: Form, document: Document) -> Iterator[tuple[FieldPath, 
                 accepted="at least the judge's sample",
             ),
         )
+    yield from _strata(form, document)
     path = ("capture", "keep")
     if not 0 < capture.keep <= _LONGEST:
         yield (
             path,
             document.fault(
                 path, "texts are kept for a while, and not for ever", accepted="more than 0, at most 3650d"
+            ),
+        )
+
+
+def _strata(form: Form, document: Document) -> Iterator[tuple[FieldPath, Fault]]:
+    """What must hold where the online judge reads more of some than of others."""
+    judge = form.online_judge
+    if judge is None or (judge.by is None and not judge.shares):
+        return
+    path: FieldPath = ("online_judge", "shares")
+    if judge.by is None or not judge.shares:
+        said = "shares of what" if judge.by is None else "no shares"
+        yield (
+            ("online_judge",),
+            document.fault(
+                ("online_judge",),
+                f"`by` and `shares` belong together, and this has {said}",
+                accepted="{by: device, shares: {mobile: 20%}}",
+            ),
+        )
+        return
+    if judge.by not in form.attributes:
+        yield (
+            ("online_judge", "by"),
+            document.fault(
+                ("online_judge", "by"),
+                f"'{judge.by}' is not among the attributes",
+                accepted=", ".join(form.attributes) or "an attribute declared under `attributes:`",
+                next=nearest(judge.by, form.attributes),
+            ),
+        )
+    for value, share in judge.shares.items():
+        if share == 0:
+            yield (
+                (*path, value),
+                document.fault(
+                    (*path, value), "a stratum of which nothing is read tells nothing", accepted="more than 0"
+                ),
+            )
+    if form.capture.text != "sampled" or form.capture.share is not None:
+        yield (
+            ("online_judge", "by"),
+            document.fault(
+                ("online_judge", "by"),
+                "where the judge reads more of some than of others, its shares say which texts are kept",
+                next="set `capture: {text: sampled}`, and leave `capture.share` out",
             ),
         )

@@ -301,7 +301,8 @@ class OnlineJudge:
     """Which share of live turns a judge reads, at what price, audited how.
 
     A judge that agrees with people on less than `minimum_agreement` of the labelled turns is to be recalibrated. Where
-    `threshold` is given, a score or a label of at least so much is good.
+    `threshold` is given, a score or a label of at least so much is good. Of turns that were drawn, `backlog` wait at most, and none longer than `within` seconds: what falls out stays
+    unscored. `by` names a segment, and `shares` the shares of its values that are not `sample`.
     """
 
     sample: Fraction
@@ -309,6 +310,11 @@ class OnlineJudge:
     labels_per_week: int | None = None
     minimum_agreement: float | None = None
     threshold: float | None = None
+    turns_per_minute: float | None = None
+    backlog: int = 10_000
+    within: float = 86_400.0
+    by: str | None = None
+    shares: Mapping[str, Fraction] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def audited(self) -> bool:

@@ -394,6 +394,11 @@ class OnlineJudgeForm(Section):
     sample: ShareField
     budget_usd_per_day: Positive | None = None
     audit: AuditForm = AuditForm()
+    turns_per_minute: Positive | None = None
+    backlog: Annotated[int, Field(ge=1)] = 10_000
+    within: DurationField = 86_400.0
+    by: Words | None = None
+    shares: dict[str, ShareField] = {}
 
 
 class ShadowForm(Section):

@@ -279,7 +279,15 @@ def _online_judge(experiment: Experiment) -> dict[str, Any] | None:
         }
     )
     return {"sample": str(judge.sample)} | _given(
-        {"budget_usd_per_day": (judge.budget_usd_per_day, None), "audit": (audit, {})}
+        {
+            "budget_usd_per_day": (judge.budget_usd_per_day, None),
+            "audit": (audit, {}),
+            "turns_per_minute": (judge.turns_per_minute, None),
+            "backlog": (judge.backlog, 10_000),
+            "within": (f"{Decimal(repr(judge.within)):f}s", "86400.0s"),
+            "by": (judge.by, None),
+            "shares": ({value: str(share) for value, share in judge.shares.items()}, {}),
+        }
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
@@ -31,7 +31,10 @@ _LONGEST_WORD = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A turn's fact, by its id and what is known of it, and the body that the model was sent (seconds since 1970 UTC)."""
+    """A turn's fact, by its id and what is known of it, and the body that the model was sent.
+
+    `happened` is in seconds since 1970 UTC, `probability` that with which the turn was drawn.
+    """
 
     event_id: str
     kind: str
@@ -41,6 +44,7 @@ class Asked:
     happened: float
     api: API
     body: Mapping[str, Any]
+    probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +67,29 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Capturing:
-    """What a definition says of the texts of its turns: how likely one is kept, without what, and how long (seconds)."""
+    """What a definition says of the texts of its turns: how likely one is kept, without what, and how long (seconds).
+
+    How likely may depend on an attribute (`by`); `shares` are the probabilities for those of its values that have their own.
+    """
 
     experiment: str
     digest: str
     probability: float
     kinds: frozenset[str]
     keep_s: float
+    by: str | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
 
-    def draw(self) -> bool:
-        """Whether to keep a turn's text: by chance alone, whatever its unit, its variant or its answer."""
-        return random.random() < self.probability  # noqa: S311 - a sample, not a secret
+    def draw(self, attributes: Mapping[str, Any]) -> float | None:
+        """The probability with which a turn's text was drawn to be kept, or None where it was not.
+
+        By chance alone, whatever its variant or its answer; of its unit at most the attribute that the definition names.
+        """
+        probability = self.probability
+        if self.by is not None and (value := attributes.get(self.by)) is not None:
+            said = str(value).lower() if isinstance(value, bool) else str(value)
+            probability = self.shares.get(said, probability)
+        return probability if random.random() < probability else None  # noqa: S311 - a sample, not a secret
 
     def offer(self, texts: TextWriter, asked: Asked, answered: Answered, size: int) -> None:
         """Hand a turn's text over; `size` is about how many bytes its request has."""
@@ -119,7 +135,7 @@ class Capturing:
             unit=None if asked.unit is None else unit_digest(asked.unit),
             happened=asked.happened,
             expires=asked.happened + self.keep_s,
-            probability=self.probability,
+            probability=asked.probability,
             request=tuple(reversed(request)),
             context=tuple(reversed(context)),
             answer=clean(answered.text),
@@ -143,7 +159,16 @@ def capturing(experiment: Experiment) -> Capturing | None:
     if not share:
         return None
     capture = experiment.capture
-    return Capturing(experiment.name, experiment.digest, share, kinds_of(capture.redact), capture.keep)
+    judge = experiment.online_judge
+    return Capturing(
+        experiment.name,
+        experiment.digest,
+        share,
+        kinds_of(capture.redact),
+        capture.keep,
+        judge.by if judge is not None else None,
+        {} if judge is None else {value: float(each) for value, each in judge.shares.items()},
+    )
 
 
 def _messages(body: Mapping[str, Any], api: API) -> list[tuple[str, str]]:

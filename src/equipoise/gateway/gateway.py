@@ -385,12 +385,11 @@ class Gateway:
                 "cost_usd": self._cost(route.prices, heard, body),
             }
             capture = route.capture
-            drawn = capture is not None and api != "embeddings" and self.texts is not None and capture.draw()
-            if drawn:
-                assert capture is not None
-                facts["sampled"] = capture.probability
+            drawn: float | None = None
+            if capture is not None and api != "embeddings" and self.texts is not None:
+                drawn = facts["sampled"] = capture.draw(part.attributes)
             event_id = self.recorder.keep("turn", route.name, facts)
-            if drawn:
+            if drawn is not None:
                 assert capture is not None
                 assert self.texts is not None
                 capture.offer(
@@ -404,6 +403,7 @@ class Gateway:
                         happened=self.clock.now(),
                         api=api,
                         body=body,
+                        probability=drawn,
                     ),
                     Answered.of(heard, answer, whole=answered, blocked=bool(measured.get("blocked"))),
                     len(exchange.body),

@@ -59,7 +59,7 @@ class Shadows:
         return bool(self._running or self._queue)
 
     def consider(
-        self, part: Part, exchange: Exchange, api: API, measured: Mapping[str, Any], *, drawn: bool
+        self, part: Part, exchange: Exchange, api: API, measured: Mapping[str, Any], *, drawn: float | None
     ) -> None:
         """Perhaps send this turn to the treatment as well, now that it is over; its text is kept where the turn's is."""
         route = part.route
@@ -144,7 +144,7 @@ class _Shadow:
         api: API,
         trace: str,
         day: int,
-        drawn: bool,
+        drawn: float | None,
     ) -> None:
         self._drawn = drawn
         self.name, self.day = part.route.name, day
@@ -228,7 +228,7 @@ class _Shadow:
         )
         tokens = (heard.input_tokens, heard.output_tokens, heard.cached_tokens)
         cost = cost_of((heard.model, self._applied.body.get("model")), route.prices, *tokens)
-        capture = route.capture if self._drawn else None
+        capture = route.capture if self._drawn is not None else None
         event_id = self._gateway.recorder.keep(
             "shadow",
             route.name,
@@ -260,7 +260,7 @@ class _Shadow:
                 "fingerprint": heard.fingerprint,
                 "warm": self._warm,
                 "sent_digest": self._applied.sent_digest,
-                "sampled": None if capture is None else capture.probability,
+                "sampled": self._drawn,
             },
         )
         texts = self._gateway.texts
@@ -274,6 +274,7 @@ class _Shadow:
                 happened=self._gateway.clock.now(),
                 api=self._api,
                 body=self._applied.body,
+                probability=self._drawn or 0.0,
             )
             said = Answered.of(heard, "" if error else heard.text, whole=not error, blocked=False)
             capture.offer(texts, asked, said, len(self._sent))

@@ -52,19 +52,22 @@ class JudgeEvaluator:
         return tuple(judge.model for judge in self.judges)
 
     @property
+    def configuration(self) -> Mapping[str, Any]:
+        """All that makes this judge: prompt, models, parameters, what is declared."""
+        return {
+            "prompt": self.prompt,
+            "judges": [{"model": judge.model, "params": judge.params} for judge in self.judges],
+            "rule": self.declared.rule,
+            "argument": thaw(self.declared.argument),
+            "revision": self.declared.revision,
+            "threshold": self.declared.threshold,
+            "negated": self.declared.negated,
+        }
+
+    @property
     def digest(self) -> str:
-        """SHA-256 of all that makes this judge: prompt, models, parameters, what is declared."""
-        return identity(
-            {
-                "prompt": self.prompt,
-                "judges": [{"model": judge.model, "params": judge.params} for judge in self.judges],
-                "rule": self.declared.rule,
-                "argument": thaw(self.declared.argument),
-                "revision": self.declared.revision,
-                "threshold": self.declared.threshold,
-                "negated": self.declared.negated,
-            }
-        )
+        """SHA-256 of the configuration."""
+        return identity(self.configuration)
 
     @property
     def measures(self) -> tuple[str, ...]:

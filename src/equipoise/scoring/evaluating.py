@@ -35,14 +35,16 @@ class Subject:
     """One answer, and all that is known of how it came about; what is not known is None or empty.
 
     `input` is what was asked: a text, or the messages of a chat. `context` holds the passages the answer was
-    to rest on. `values` are the case's own variables. `about` names case, variant and sample; it is not
-    scored. `latency_s` is in seconds, `cost_usd` in US dollars, `finish_reason` as the endpoint gave it.
+    to rest on, `tool_calls` the tools that it calls (`name`, `arguments`). `values` are the case's own variables.
+    `about` names case, variant and sample; it is not scored. `latency_s` is in seconds, `cost_usd` in US dollars,
+    `finish_reason` as the endpoint gave it.
     """
 
     answer: str
     input: str | tuple[Mapping[str, Any], ...] = ""
     reference: str | None = None
     context: tuple[str, ...] = ()
+    tool_calls: tuple[Mapping[str, str], ...] = ()
     values: Mapping[str, Any] = field(default_factory=_none)
     latency_s: float | None = None
     cost_usd: float | None = None

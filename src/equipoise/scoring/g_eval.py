@@ -47,6 +47,7 @@ def build(declared: Declared, tools: Tools) -> Evaluator:
             "request": subject.input,
             "reference": subject.reference,
             "context": list(subject.context) or None,
+            "tool_calls": list(subject.tool_calls) or None,
             "criterion": settings["criteria"],
             "steps": settings.get("steps"),
             "top": top,

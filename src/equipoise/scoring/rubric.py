@@ -61,18 +61,21 @@ class RubricEvaluator:
         return tuple(judge.model for judge in self.judges)
 
     @property
+    def configuration(self) -> Mapping[str, Any]:
+        """All that makes this judge: prompt, models, parameters, axes, revision."""
+        return {
+            "prompt": _PROMPT,
+            "judges": [{"model": judge.model, "params": judge.params} for judge in self.judges],
+            "axes": self.rubric.axes,
+            "top": self.rubric.top,
+            "revision": self.rubric.revision,
+            "samples": self.samples,
+        }
+
+    @property
     def digest(self) -> str:
-        """SHA-256 of all that makes this judge: prompt, models, parameters, axes, revision."""
-        return identity(
-            {
-                "prompt": _PROMPT,
-                "judges": [{"model": judge.model, "params": judge.params} for judge in self.judges],
-                "axes": self.rubric.axes,
-                "top": self.rubric.top,
-                "revision": self.rubric.revision,
-                "samples": self.samples,
-            }
-        )
+        """SHA-256 of the configuration."""
+        return identity(self.configuration)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -105,6 +108,7 @@ class RubricEvaluator:
                 "request": subject.input,
                 "reference": subject.reference,
                 "context": list(subject.context) or None,
+                "tool_calls": list(subject.tool_calls) or None,
                 "top": self.rubric.top,
                 "axes": {name: self.rubric.axes[name] for name in axes},
                 "answer": subject.answer,

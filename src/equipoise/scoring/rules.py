@@ -53,19 +53,22 @@ class Rule:
         return self.declared.revision
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the declaration and of the files it names."""
+    def configuration(self) -> Mapping[str, Any]:
+        """The declaration, and what stands in the files it names."""
         said = self.declared
-        return identity(
-            {
-                "rule": said.rule,
-                "argument": thaw(said.argument),
-                "revision": said.revision,
-                "threshold": said.threshold,
-                "negated": said.negated,
-                "content": self.content,
-            }
-        )
+        return {
+            "rule": said.rule,
+            "argument": thaw(said.argument),
+            "revision": said.revision,
+            "threshold": said.threshold,
+            "negated": said.negated,
+            "content": self.content,
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the configuration."""
+        return identity(self.configuration)
 
     @property
     def measures(self) -> tuple[str, ...]:
