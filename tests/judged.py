@@ -18,6 +18,11 @@ RUBRIC = {"axes": {"policy": "It keeps to the policy.", "tone": "It is kind."}, 
 
 def judged(url: str = "http://127.0.0.1:9/v1", **more: Any) -> Experiment:
     """A bot whose live turns are judged by a rubric at an endpoint, and by a rule."""
+    return read_canonical(definition(url, **more))
+
+
+def definition(url: str, **more: Any) -> dict[str, Any]:
+    """Its definition."""
     online = {"sample": 1} | more.pop("online_judge", {})
     judge = {"model": "judge", "base_url": url, "key_env": "NO_KEY"} | more.pop("judge", {})
     offline = {
@@ -26,23 +31,21 @@ def judged(url: str = "http://127.0.0.1:9/v1", **more: Any) -> Experiment:
         "judge": judge,
         "evaluators": [{"max_words": 5}, {"rouge": "rougeL"}],
     } | more.pop("offline", {})
-    return read_canonical(
-        {
-            "name": "bot",
-            "hypothesis": "Its policy is kept to.",
-            "unit": {"type": "conversation", "from": "header:x-conversation-id"},
-            "changes": ["model", "system"],
-            "variants": {"control": {"model": "a"}, "treatment": {"model": "b", "system": "Be brief."}},
-            "metrics": {
-                "policy": {"priority": "primary", "kind": "mean", "of": "score.policy", "better": "higher"}
-            },
-            "prices": {"judge": {"input": 1.0, "output": 2.0}},
-            "capture": {"text": "sampled"},
-            "offline": offline,
-            "online_judge": online,
-        }
-        | more
-    )
+    base = {
+        "name": "bot",
+        "hypothesis": "Its policy is kept to.",
+        "unit": {"type": "conversation", "from": "header:x-conversation-id"},
+        "changes": ["model", "system"],
+        "variants": {"control": {"model": "a"}, "treatment": {"model": "b", "system": "Be brief."}},
+        "metrics": {
+            "policy": {"priority": "primary", "kind": "mean", "of": "score.policy", "better": "higher"}
+        },
+        "prices": {"judge": {"input": 1.0, "output": 2.0}},
+        "capture": {"text": "sampled"},
+        "offline": offline,
+        "online_judge": online,
+    }
+    return base | more
 
 
 def connect(url: str | None, key_name: str) -> tuple[str, str | None]:

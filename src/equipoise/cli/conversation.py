@@ -1,8 +1,11 @@
-"""`equipoise log show TRACE|CONVERSATION`: what was asked and answered, and what became of it."""
+"""`equipoise log show`: what was asked and answered, and what became of it; `log promote`: a golden case out of it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,10 +14,11 @@ from equipoise.cli.output import AsJson, LogPlace, emit, moment, working
 
 if TYPE_CHECKING:
     from equipoise.conduct.conversation import Conversation, ToldTurn
-    from equipoise.events.facts import Outcome, Score
-    from equipoise.events.texts import Text
+    from equipoise.events.facts import Label, Outcome
+    from equipoise.events.log import EventLog
+    from equipoise.events.texts import Text, TextStore
 
-__all__ = ["show"]
+__all__ = ["promote_turn", "show"]
 
 _NAMED = {
     "kind",
@@ -38,9 +42,45 @@ def show(
     log: LogPlace = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a conversation: each turn's text where it was kept, its numbers, and outcomes and scores."""
-    from equipoise import settings
+    """Show a conversation: each turn's text where it was kept, its numbers, and outcomes, scores and labels."""
     from equipoise.conduct.conversation import conversation
+
+    with _opened(log) as (record, texts), working("reading"):
+        told = conversation(record, texts, what)
+    if as_json:
+        emit(told.to_dict())
+    else:
+        print("\n".join(_lines(told)))
+
+
+def promote_turn(
+    what: Annotated[
+        str, typer.Argument(metavar="TRACE", help="A trace, or the event id of one of its turns.")
+    ],
+    cases: Annotated[Path, typer.Option(help="The golden cases, as JSON lines; made where there are none.")],
+    reference: Annotated[str | None, typer.Option(help="The right answer, where it is known.")] = None,
+    must_pass: Annotated[bool, typer.Option("--must-pass", help="The case may not fail.")] = False,
+    log: LogPlace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a golden case out of a live turn, which the arena asks of every variant from then on."""
+    from equipoise.conduct.promote import promote
+
+    with _opened(log) as (record, texts), working("reading"):
+        done = promote(record, texts, what, cases, reference=reference, must_pass=must_pass)
+    if as_json:
+        emit(done.to_dict())
+        return
+    print(_safe(f"case '{done.case}' added to {done.file}, which now holds {done.cases:,} cases"))
+    print(f"  their digest: {done.digest}; the arena asks this one of every variant from its next run on")
+    for lack in done.lacks:
+        print(_safe(f"  {lack}"))
+
+
+@contextmanager
+def _opened(log: str | None) -> Iterator[tuple[EventLog, TextStore | None]]:
+    """A log that is there, and the texts beside it, if any."""
+    from equipoise import settings
     from equipoise.events.opening import open_log, open_texts
     from equipoise.events.texts import NoTextsError
 
@@ -52,17 +92,12 @@ def show(
         except NoTextsError:
             texts = None
         try:
-            with working("reading"):
-                told = conversation(record, texts, what)
+            yield record, texts
         finally:
             if texts is not None:
                 texts.close()
     finally:
         record.close()
-    if as_json:
-        emit(told.to_dict())
-    else:
-        print("\n".join(_lines(told)))
 
 
 def _lines(told: Conversation) -> Iterator[str]:
@@ -70,7 +105,8 @@ def _lines(told: Conversation) -> Iterator[str]:
         yield from _turn(each)
         yield ""
     yield from map(_outcome, told.outcomes)
-    yield from map(_score, told.scores)
+    yield from _scores(told)
+    yield from map(_label, told.labels)
     if not told.outcomes and not told.scores:
         yield "no outcome and no score was recorded of it"
 
@@ -125,9 +161,31 @@ def _outcome(fact: Outcome) -> str:
     return _safe(f"{moment(fact.happened)}  outcome {fact.name} = {fact.value}{about}{words}")
 
 
-def _score(fact: Score) -> str:
-    value = f"= {fact.value}" if fact.value is not None else f"not given: {fact.why_not}"
-    return _safe(f"{moment(fact.happened)}  score {fact.name} {value} by {fact.evaluator}")
+def _scores(told: Conversation) -> Iterator[str]:
+    """Each score with its reason, and each instrument once, as it was configured."""
+    several = len({each.turn.trace for each in told.turns}) > 1
+    shown: set[str] = set()
+    for fact in told.scores:
+        value = f"= {fact.value}" if fact.value is not None else f"not given: {fact.why_not}"
+        about = f" of trace {fact.trace}" if fact.trace and several else ""
+        drawn = f", drawn with probability {fact.probability:g}" if fact.probability < 1.0 else ""
+        cost = f", ${fact.cost_usd:.6f}" if fact.cost_usd else ""
+        yield _safe(
+            f"{moment(fact.happened)}  score {fact.name} {value}{about} by {fact.evaluator}{drawn}{cost}"
+        )
+        if fact.because:
+            yield from _said("  because", fact.because)
+        if fact.configuration is not None and fact.evaluator not in shown:
+            shown.add(fact.evaluator)
+            for name, setting in fact.configuration.items():
+                said = setting if isinstance(setting, str) else json.dumps(setting, ensure_ascii=False)
+                yield from _said(f"  {name}", said)
+
+
+def _label(fact: Label) -> str:
+    value = "passed over" if fact.value is None else f"= {fact.value:g}"
+    words = f": {fact.comment}" if fact.comment else ""
+    return _safe(f"{moment(fact.happened)}  label {fact.name} {value} by {fact.rater} ({fact.draw}){words}")
 
 
 def _safe(text: str) -> str:

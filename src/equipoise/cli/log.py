@@ -16,7 +16,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from equipoise.cli.conversation import show
+from equipoise.cli.conversation import promote_turn, show
 from equipoise.cli.output import AsJson, LogPlace, emit, is_file, note, working
 from equipoise.errors import UsageError, nearest
 from equipoise.files import write_whole
@@ -27,11 +27,13 @@ _DAMAGED = 2
 _LOOK_S = 0.5
 
 app = typer.Typer(
-    help="Look after the log: show a conversation, seal what is old, verify that all is there, export it, purge a unit.",
+    help="Look after the log: show a conversation, make a case of a turn, seal what is old, verify that all is there, "
+    "export it, purge a unit.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.command("show")(show)
+app.command("promote")(promote_turn)
 
 
 def _file(log: str | None, verb: str) -> str:

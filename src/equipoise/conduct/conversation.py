@@ -10,7 +10,7 @@ import orjson
 
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
-from equipoise.events.facts import Outcome, Registration, Score, Turn, encode
+from equipoise.events.facts import Label, Outcome, Registration, Score, Turn, encode
 from equipoise.events.log import EventLog
 from equipoise.events.texts import Text, TextStore
 from equipoise.experiment.definition import Experiment
@@ -37,11 +37,15 @@ class ToldTurn:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The turns in the order in which the log took them in, and the outcomes and scores of their units."""
+    """The turns in the order in which the log took them in, the outcomes of their units, and scores and labels.
+
+    Scores and labels are those of these turns; those that name no turn are of their units.
+    """
 
     turns: tuple[ToldTurn, ...]
     outcomes: tuple[Outcome, ...]
     scores: tuple[Score, ...]
+    labels: tuple[Label, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -49,13 +53,14 @@ class Conversation:
             "turns": [each.to_dict() for each in self.turns],
             "outcomes": [_told(each) for each in self.outcomes],
             "scores": [_told(each) for each in self.scores],
+            "labels": [_told(each) for each in self.labels],
         }
 
 
 def conversation(
     log: EventLog, texts: TextStore | None, what: str, *, clock: Clock | None = None
 ) -> Conversation:
-    """What the log and the texts beside it hold of a trace, or of a unit by its name.
+    """What the log and the texts beside it hold of a trace, of a unit by its name, or of a turn by its event id.
 
     Every fact of traffic is read, so it takes as long as an export. RecordError where nothing is of that name.
     """
@@ -66,7 +71,7 @@ def conversation(
         fact = record.fact
         if isinstance(fact, Registration):
             definitions[fact.digest] = read_canonical(fact.definition)
-        elif isinstance(fact, Turn) and what in (fact.trace, fact.unit):
+        elif isinstance(fact, Turn) and what in (fact.trace, fact.unit, fact.event_id):
             turns.append(fact)
     if not turns:
         raise RecordError(
@@ -79,12 +84,19 @@ def conversation(
     units = {(each.experiment, each.unit) for each in turns if each.unit is not None}
     outcomes: list[Outcome] = []
     scores: list[Score] = []
-    for record in log.read_since(0, kinds=("outcome", "score")):
+    labels: list[Label] = []
+    traces = {(each.experiment, each.trace) for each in turns}
+    for record in log.read_since(0, kinds=("outcome", "score", "label")):
         fact = record.fact
         if isinstance(fact, Outcome) and (fact.experiment, fact.unit) in units:
             outcomes.append(fact)
-        elif isinstance(fact, Score) and (fact.experiment, fact.unit) in units:
-            scores.append(fact)
+        elif isinstance(fact, Score | Label):
+            named, here = fact.trace is not None, (fact.experiment, fact.trace) in traces
+            if here or (not named and (fact.experiment, fact.unit) in units):
+                if isinstance(fact, Score):
+                    scores.append(fact)
+                else:
+                    labels.append(fact)
     return Conversation(
         tuple(
             ToldTurn(
@@ -94,6 +106,7 @@ def conversation(
         ),
         tuple(outcomes),
         tuple(scores),
+        tuple(labels),
     )
 
 
@@ -116,7 +129,7 @@ def _why_not(turn: Turn, definitions: Mapping[str, Experiment], now: float) -> s
     return "no text was kept: only the gateway keeps texts, and of completions and responses alone"
 
 
-def _told(fact: Turn | Outcome | Score) -> dict[str, Any]:
+def _told(fact: Turn | Outcome | Score | Label) -> dict[str, Any]:
     named = {
         "kind": fact.kind,
         "event_id": fact.event_id,

@@ -301,8 +301,9 @@ class OnlineJudge:
     """Which share of live turns a judge reads, at what price, audited how.
 
     A judge that agrees with people on less than `minimum_agreement` of the labelled turns is to be recalibrated. Where
-    `threshold` is given, a score or a label of at least so much is good. Of turns that were drawn, `backlog` wait at most, and none longer than `within` seconds: what falls out stays
-    unscored. `by` names a segment, and `shares` the shares of its values that are not `sample`.
+    `threshold` is given, a score or a label of at least so much is good. Of turns that were drawn, `backlog` wait at
+    most, and none longer than `within` seconds: what falls out stays unscored. `by` names a segment, and `shares` the
+    shares of its values that are not `sample`.
     """
 
     sample: Fraction
