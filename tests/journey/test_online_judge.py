@@ -129,3 +129,19 @@ def test_a_live_turn_that_fails_becomes_a_case_that_every_variant_is_asked(world
     assert (asked["id"], asked["tags"]) == (f"live-{trace}", ["live"])
     policy = {name: given[0]["policy"]["value"] for name, given in asked["scores"].items()}
     assert policy == {"control": 5.0, "treatment": 2.0}
+
+    drift = equipoise("drift", "bot", cwd=world)
+    assert (drift.returncode, drift.stderr) == (0, "")
+    instrument = policy_by(scores)
+    assert f"policy by {instrument}, control" in drift.stdout.splitlines()
+    assert "scores of control alone: two arms side by side would be a look at the effect" in drift.stdout
+    (gap,) = [
+        line for line in drift.stdout.splitlines() if line.startswith(f"  policy by {instrument}, control: ")
+    ]
+    assert "golden not estimable (there is 1 case" in gap
+    assert re.search(r"^treatment +b +simulated ", drift.stdout, re.MULTILINE)
+
+
+def policy_by(scores) -> str:
+    (instrument,) = {each.evaluator for each in scores if each.name == "policy"}
+    return instrument

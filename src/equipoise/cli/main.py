@@ -12,6 +12,7 @@ from equipoise.cli import (
     analyze,
     arena,
     demo,
+    drift,
     importing,
     init,
     listing,
@@ -79,6 +80,7 @@ app.command("analyze")(analyze.analyze)
 app.command("list")(listing.list_experiments)
 app.command("show")(show.show)
 app.command("verify")(verify.verify)
+app.command("drift")(drift.drift)
 app.add_typer(log.app, name="log")
 app.command("schema")(schema.schema)
 app.command("demo")(demo.demo)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
+from equipoise.arena.exporting import estimate_json
 from equipoise.arena.preparing import Prepared
 from equipoise.arena.rehearsing import Rehearsal, rehearse
 from equipoise.arena.result import ArenaResult
@@ -123,7 +125,29 @@ def record_gate(
                         ]
                         for arm in result.gate.arms
                     },
+                    "measures": _measures(experiment, result),
                 },
             )
         ]
     )
+
+
+def _measures(experiment: Experiment, result: ArenaResult) -> dict[str, dict[str, Any]]:
+    """What each instrument gave each variant's answers to the golden cases, to stand beside what it gives live ones."""
+    rubric = experiment.offline.rubric if experiment.offline is not None else None
+    instruments: dict[str, str] = {}
+    for used in result.evaluators:
+        measured = rubric.axes if used.does == "rubric" and rubric is not None else (used.name,)
+        instruments |= dict.fromkeys(measured, f"{used.name}@{used.digest[:12]}")
+    return {
+        variant.name: {
+            name: {
+                "instrument": instruments[name],
+                "cases": variant.cases,
+                "mean": estimate_json(each.mean),
+            }
+            for name, each in variant.measures.items()
+            if name in instruments
+        }
+        for variant in result.variants
+    }
