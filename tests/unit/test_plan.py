@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import binom, poisson
 
 from equipoise import load_experiment, plan
 from equipoise.design.plan import MetricSize
@@ -273,3 +275,54 @@ def test_a_word_where_a_number_is_wanted_is_refused():
     assert (done.returncode, done.stdout) == (2, "")
     assert set(told) == {"error", "message", "faults"}
     assert "--baseline" in told["message"]
+
+
+WATCHES = """watches:
+  - {metric: error_rate, max: 0.01, window: 5m, for: 2, then: rollback}
+  - {metric: error_rate, max: 0.05, window: 5m, for: 2, then: pause}
+  - {metric: error_rate, max: control+5pp, window: 5m, then: alert}
+  - {metric: safety_rate, min: 0.9, window: 5m, at_least: 2000, then: rollback}
+  - {metric: latency_p95, max: control+20%, window: 5m, for: 2, then: pause}
+"""
+
+
+def test_a_plan_says_how_often_each_watch_acts_for_nothing(tmp_path):
+    """A limit at the true rate, of 1,000 turns a window, acts hundreds of times a week; a wide one hardly ever."""
+    made = drawn(tmp_path, ("plan:", WATCHES + "plan:"), turns_per_day=2 * 1_000 * 288)
+    near, wide, beside, small, latency = made.watches
+    # More than one in a hundred of about a thousand: p; two in a row that none preceded, in both arms' 2,016 windows.
+    turns = np.arange(800, 1_200)
+    p = float(poisson.pmf(turns, 1_000) @ binom.sf(turns // 100, turns, 0.01))
+    assert near.actions == pytest.approx(2 * 2016 * (1 - p) * p**2, rel=0.02)
+    assert near.alarms == pytest.approx(2 * 2016 * (1 - p) * p, rel=0.02)
+    assert wide.actions < 1e-20
+    assert 0.0 < beside.alarms == beside.actions < 1e-6
+    assert small == NotEstimable(
+        "safety_rate: a window of control has about 1,000 turns, and 2,000 are asked for"
+    )
+    assert latency == NotEstimable(
+        "latency_p95: how a quantile of turn.latency_s varies is not in the definition; `equipoise baseline` takes it "
+        "from past windows"
+    )
+    assert [each.too_often for each in (near, wide, beside)] == [True, False, False]
+    (said,) = [note for note in made.notes if "for nothing" in note]
+    assert said == (
+        f"the watch of error_rate would roll back {near.actions:.3g} times a week for nothing, and more than once a year is "
+        "too often. A wider limit, a longer window or more windows in a row (`for`) make it rarer; `equipoise baseline` "
+        "finds a limit"
+    )
+    assert made.to_dict()["watches"][0] == {
+        "watch": 0, "metric": "error_rate", "action": "rollback", "alarms_per_week": near.alarms,
+        "actions_per_week": near.actions, "too_often": True,
+        "says": "{metric: error_rate, max: 0.01, window: 5m, for: 2, then: rollback}",
+    }  # fmt: skip
+
+
+def test_without_traffic_a_plan_says_what_is_missing_of_a_watch(tmp_path):
+    """And a plan without watches is written as ever."""
+    made = drawn(tmp_path, ("plan:", WATCHES + "plan:"))
+    assert made.watches[0] == NotEstimable("error_rate: no traffic is given; say --turns-per-day")
+    assert "watches" not in drawn(tmp_path).to_dict()
+    with pytest.raises(UsageError) as refused:
+        drawn(tmp_path, turns_per_day=0)
+    assert str(refused.value) == "turns per day must be a number above 0, and this is 0"

@@ -20,14 +20,20 @@ def plan(
     units_per_day: Annotated[
         float | None, typer.Option(help="Units enrolled per day, for the duration.", show_default=False)
     ] = None,
+    turns_per_day: Annotated[
+        float | None,
+        typer.Option(
+            help="Turns per day of all arms together, for the false alarms of watches.", show_default=False
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Work out the plan: units per metric, looks and boundaries, duration, differences between variants."""
+    """Work out the plan: units per metric, looks and boundaries, duration, false alarms, what differs between variants."""
     from equipoise.design.plan import plan as draw
     from equipoise.experiment.reading import read_definition
 
     reading = read_definition(file)
-    drawn = draw(reading.experiment, units_per_day=units_per_day)
+    drawn = draw(reading.experiment, units_per_day=units_per_day, turns_per_day=turns_per_day)
     if as_json:
         emit(drawn.to_dict() | {"warnings": [str(warning) for warning in reading.warnings]})
         return
@@ -85,11 +91,25 @@ def plan_text(drawn: Plan, hypothesis: str) -> str:
         parts.append(
             f"Duration: {drawn.days:g} days at {drawn.units_per_day:,.0f} units a day, burn-in and whole cycles included."
         )
+    if drawn.watches:
+        parts += ["", "What the watches do where nothing is wrong", *_watches(drawn), ""]
     parts += [f"Note: {note}." for note in drawn.notes]
     if drawn.requests_per_case:
         each = ", ".join(f"{count} {what}" for what, count in drawn.requests_per_case.items())
         parts.append(f"Offline, each case asks for {each}.")
     return "\n".join(parts)
+
+
+def _watches(drawn: Plan) -> list[str]:
+    from equipoise.stats.estimate import NotEstimable
+
+    known = [each for each in drawn.watches if not isinstance(each, NotEstimable)]
+    lines = [
+        [each.says, f"{each.alarms:.3g}", f"{each.actions:.3g}" if each.action != "alert" else "–"]
+        for each in known
+    ]
+    told = [rows(["watch", "false alarms a week", "false actions a week"], lines)] if lines else []
+    return told + [f"  {each.reason}" for each in drawn.watches if isinstance(each, NotEstimable)]
 
 
 def _differences(drawn: Plan) -> list[str]:

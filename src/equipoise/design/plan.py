@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from equipoise.design.false_alarms import WatchForecast, declared_forecasts, too_often
 from equipoise.design.schedule import schedule, spent, written_rule
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
@@ -75,7 +76,7 @@ class Plan:
     `information` is 1 / standard error² of the primary's effect at the last look, on the scale of one over
     its square; the looks' fractions are fractions of it.
     `days` includes burn-in and is rounded up to whole cycles. `requests_per_case` counts the calls of
-    one case in the arena.
+    one case in the arena. `watches` say, in the order of the definition, how often each alarms and acts for nothing.
     """
 
     experiment: str
@@ -94,6 +95,7 @@ class Plan:
     power_curve: tuple[tuple[float, float], ...]
     requests_per_case: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    watches: tuple[WatchForecast | NotEstimable, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON shape of `equipoise plan --json`."""
@@ -136,11 +138,23 @@ class Plan:
             "power_curve": [{"effect": effect, "power": power} for effect, power in self.power_curve],
             "requests_per_case": dict(self.requests_per_case),
             "notes": list(self.notes),
-        }
+        } | self._watches_to_dict()
+
+    def _watches_to_dict(self) -> dict[str, Any]:
+        # A plan without watches is written as it was before there were any.
+        told = [
+            {"not_estimable": each.reason} if isinstance(each, NotEstimable) else each.to_dict()
+            for each in self.watches
+        ]
+        return {"watches": told} if told else {}
 
 
-def plan(experiment: Experiment, *, units_per_day: float | None = None) -> Plan:
+def plan(
+    experiment: Experiment, *, units_per_day: float | None = None, turns_per_day: float | None = None
+) -> Plan:
     """Work out the plan of a definition; `units_per_day` (enrolled units) overrides the definition's.
+
+    `turns_per_day` are the turns of all arms together at full coverage: what watches are reckoned with.
 
     Alpha is shared equally by the treatments (Bonferroni), so that several arms do not buy several
     chances. Guardrails are each planned one-sided at alpha/2 with the definition's power. Raises
@@ -150,6 +164,8 @@ def plan(experiment: Experiment, *, units_per_day: float | None = None) -> Plan:
     traffic = settings.units_per_day if units_per_day is None else units_per_day
     if traffic is not None and not (traffic > 0 and math.isfinite(traffic)):
         raise UsageError(f"units per day must be a number above 0, and this is {traffic:g}")
+    if turns_per_day is not None and not (turns_per_day > 0 and math.isfinite(turns_per_day)):
+        raise UsageError(f"turns per day must be a number above 0, and this is {turns_per_day:g}")
     alpha = settings.alpha / len(experiment.treatments)
     sizes = {
         # The treatments share the alpha of the primary; each guardrail has the whole of its own.
@@ -166,6 +182,7 @@ def plan(experiment: Experiment, *, units_per_day: float | None = None) -> Plan:
     price = schedule(settings, alpha)
     total = None if binding is None else _up(binding.total * price.factor)
     primary = sizes[experiment.primary.name]
+    forecasts = declared_forecasts(experiment, turns_per_day)
     return Plan(
         experiment=experiment.identity,
         alpha=settings.alpha,
@@ -193,7 +210,8 @@ def plan(experiment: Experiment, *, units_per_day: float | None = None) -> Plan:
         differences=experiment.differences,
         power_curve=_curve(experiment, primary, total, alpha) if isinstance(primary, MetricSize) else (),
         requests_per_case=_requests(experiment),
-        notes=_notes(experiment, sizes),
+        notes=_notes(experiment, sizes) + too_often(forecasts),
+        watches=forecasts,
     )
 
 
