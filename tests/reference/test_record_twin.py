@@ -16,8 +16,8 @@ from equipoise.events.cold.sealing import seal
 from equipoise.events.facts import Encoded, Exposure, Loss, Outcome, Score, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.events.sqlite import SQLiteLog
-from equipoise.measurement.measuring import _connect, _measure, measure_log
-from equipoise.measurement.tables import quantities
+from equipoise.measurement.measuring import _measure, measure_log
+from equipoise.measurement.tables import connect, quantities
 from equipoise.measurement.tally import Aside
 from equipoise.measurement.warmth import Warmth
 
@@ -215,7 +215,7 @@ def happened_to(design, seed, units=150):
 
 
 def slowly(experiment, log, until=None):
-    connection = _connect()
+    connection = connect()
     try:
         names, aside = slow_facts(connection, experiment, log, until)
         return _measure(connection, experiment, names, "the event log", timed=True, aside=aside)

@@ -11,6 +11,7 @@ import typer
 from equipoise.cli import (
     analyze,
     arena,
+    baseline,
     demo,
     drift,
     importing,
@@ -77,6 +78,7 @@ app.command("serve")(serve.serve)
 app.command("rollout")(rollout.rollout)
 app.command("outbox")(outbox.outbox)
 app.command("analyze")(analyze.analyze)
+app.command("baseline")(baseline.baseline)
 app.command("list")(listing.list_experiments)
 app.command("show")(show.show)
 app.command("verify")(verify.verify)

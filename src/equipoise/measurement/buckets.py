@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from fractions import Fraction
 
-__all__ = ["RELATIVE_ERROR", "bucket", "middle", "quantile"]
+__all__ = ["RELATIVE_ERROR", "bucket", "middle", "quantile", "scaled"]
 
 _WIDTH = 1.02
 RELATIVE_ERROR = 0.01
@@ -66,3 +66,28 @@ def quantile(counts: Mapping[int, int], q: float) -> float | None:
         if rank <= 0:
             return middle(number)
     return None
+
+
+def scaled(counts: Mapping[int, float], factor: float) -> dict[int, float]:
+    """The buckets of the same numbers times a factor above 0, as numbers spread evenly in each would share them out.
+
+    Each bucket goes to one or two neighbours; what is nearer to 0 than doubles are stays where it is.
+
+    >>> scaled({bucket(3.0): 4}, 1.02) == {bucket(3.0) + 1: 4.0}
+    True
+    >>> sum(scaled({bucket(3.0): 4}, 1.3).values())
+    4.0
+    """
+    moved = math.log(factor) / _LOG
+    # A hair of rounding is no part of a bucket.
+    steps = math.floor(moved + 1e-9)
+    part = max(moved - steps, 0.0)
+    part = 0.0 if part < 1e-9 else part
+    found: dict[int, float] = {}
+    for number, count in counts.items():
+        for step, share in ((steps, 1.0 - part), (steps + 1, part)):
+            if share == 0.0:
+                continue
+            place = 0 if number == 0 else int(math.copysign(max(abs(number) + step, 1), number))
+            found[place] = found.get(place, 0.0) + count * share
+    return found

@@ -122,13 +122,19 @@ class Counting:
     exposed (`orphans`) and of before (`early`), exposures to an arm that is not declared (`strangers`), and what is
     said to have happened more than five minutes after it arrived (`ahead`): no wrong clock opens a minute to come.
     Attribution windows, burn-in and cycles are a read-out's: here counts what happened in a minute, whosever.
+    Quantities of quantiles are kept in buckets, all of them where `bucketed` asks for that.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, *, bucketed: bool = False) -> None:
         self._digest = experiment.digest
         self._arms = frozenset(variant.name for variant in experiment.variants)
         wanted = dict.fromkeys(quantity for metric in experiment.metrics for quantity in metric.quantities)
-        self._bucketed = {str(metric.of) for metric in experiment.metrics if metric.kind == "quantile"}
+        self._bucketed = {
+            str(each)
+            for metric in experiment.metrics
+            for each in metric.quantities
+            if bucketed or metric.kind == "quantile"
+        }
         self._turn: list[tuple[str, Callable[[Turn], float | None]]] = [
             (str(each), turn_number(each.name)) for each in wanted if each.stream == "turn"
         ]

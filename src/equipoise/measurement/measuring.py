@@ -20,7 +20,14 @@ from equipoise.measurement.parts import among_values, enrol, most_frequent
 from equipoise.measurement.quantiles import make_readings, quantile_tallies
 from equipoise.measurement.record import log_facts
 from equipoise.measurement.restricted_means import check_event_rows, restricted_tallies
-from equipoise.measurement.tables import covariate_names, frame_source, open_table, table_facts, unreadable
+from equipoise.measurement.tables import (
+    connect,
+    covariate_names,
+    frame_source,
+    open_table,
+    table_facts,
+    unreadable,
+)
 from equipoise.measurement.tally import Aside, Cap, Measurement, Read, SegmentTallies, Tally
 from equipoise.measurement.units import check_yes_or_no, make_units
 from equipoise.measurement.warehouse.asking import is_relation
@@ -56,7 +63,7 @@ def measure_table(
         folder = "."
     if is_relation(table):
         return measure_relation(experiment, table)
-    connection = _connect()
+    connection = connect()
     try:
         described = open_table(connection, table, folder)
         source = frame_source(connection, experiment)
@@ -72,7 +79,7 @@ def measure_table(
 
 def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = None) -> Measurement:
     """Measure the log, up to a position where one is given."""
-    connection = _connect()
+    connection = connect()
     try:
         names, aside, read = log_facts(connection, experiment, log, until)
         measured = _measure(
@@ -82,20 +89,6 @@ def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = No
         return replace(measured, rows=read.rows)
     finally:
         connection.close()
-
-
-def _connect() -> duckdb.DuckDBPyConnection:
-    import duckdb
-
-    connection = duckdb.connect(":memory:")
-    # One thread adds in one order: the same data give the same digits, on any machine.
-    connection.execute("SET threads = 1")
-    connection.execute("SET autoinstall_known_extensions = false")
-    connection.execute("SET autoload_known_extensions = false")
-    connection.execute("SET enable_progress_bar = false")
-    # A time without a zone is UTC, wherever the machine stands.
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection
 
 
 def _measure(

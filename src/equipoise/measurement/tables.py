@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NamedColumns",
+    "connect",
     "covariate_names",
     "frame_source",
     "implied_source",
@@ -45,6 +46,21 @@ _TYPED = re.compile(r"(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL\(.*\)|FLOAT|DO
 _FLOATING = re.compile(r"(FLOAT|DOUBLE)$")
 _DATED = re.compile(r"(DATE|TIMESTAMP(_S|_MS|_NS)?|TIMESTAMP WITH TIME ZONE)$")
 _ACCEPTED = ".csv, .tsv, .jsonl or .ndjson (also with .gz), or .parquet"
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """An engine of one's own: in memory, the same everywhere, with nothing it would fetch by itself."""
+    import duckdb
+
+    connection = duckdb.connect(":memory:")
+    # One thread adds in one order: the same data give the same digits, on any machine.
+    connection.execute("SET threads = 1")
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET autoload_known_extensions = false")
+    connection.execute("SET enable_progress_bar = false")
+    # A time without a zone is UTC, wherever the machine stands.
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
 
 
 def open_table(connection: duckdb.DuckDBPyConnection, table: str | Path | Any, folder: str = ".") -> str:

@@ -1,0 +1,85 @@
+"""What a watch would do to windows that are drawn anew, with its own limit or any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from equipoise.design.false_alarms import breach_chances, soon, streaks_a_week
+from equipoise.experiment.amount import Bound
+from equipoise.experiment.definition import Watch
+from equipoise.experiment.metric import Metric
+from equipoise.measurement.past import Counts
+from equipoise.stats.estimate import NotEstimable
+from equipoise.stats.guardrails.streaks import Streaks
+from equipoise.stats.guardrails.window_values import WindowValue
+
+__all__ = ["Caught", "Forecast", "told"]
+
+
+def told(value: float | NotEstimable) -> float | dict[str, str]:
+    """A number, or why there is none, as JSON."""
+    return {"not_estimable": value.reason} if isinstance(value, NotEstimable) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """The chance that a watch acts as soon as it can where readings, or a rate, are `factor` times what they were."""
+
+    factor: float
+    chance: float | NotEstimable
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {"factor": self.factor, "chance": told(self.chance)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """A watch of some arms over windows with the `counts` of every arm, control first.
+
+    `window` makes a window of its counts and of a factor on its readings, or None where they are too few; `alike` is the
+    autocorrelation of windows that follow each other.
+    """
+
+    watch: Watch
+    metric: Metric
+    arms: tuple[str, ...]
+    window: Callable[[Counts, float], WindowValue | None]
+    counts: Mapping[str, Sequence[Counts]]
+    alike: float
+
+    @property
+    def above(self) -> bool:
+        """Whether the limit is an upper one."""
+        return self.watch.max is not None
+
+    @property
+    def known(self) -> bool:
+        """Whether any window of a watched arm has readings enough."""
+        return any(self.window(each, 1.0) is not None for arm in self.arms for each in self.counts[arm])
+
+    def streaks(self, bound: Bound, arm: str) -> Streaks:
+        """False alarms and actions a week in an arm, were this the limit."""
+        return streaks_a_week(self._chances(bound, arm, 1.0), self.watch, autocorrelation=self.alike)
+
+    def actions(self, bound: Bound) -> float:
+        """False actions a week, all watched arms together."""
+        return sum(self.streaks(bound, arm).actions for arm in self.arms)
+
+    def caught(self, bound: Bound) -> tuple[Caught, ...]:
+        """How soon the watch acts on what goes wrong in the last arm, a treatment, whatever else is watched."""
+        factors = (1.3, 2.0, 5.0) if self.above else (0.7, 0.5)
+        return tuple(
+            Caught(
+                factor,
+                soon(self._chances(bound, self.arms[-1], factor), self.watch, autocorrelation=self.alike),
+            )
+            for factor in factors
+        )
+
+    def _chances(self, bound: Bound, arm: str, factor: float) -> list[float | None]:
+        own = [self.window(each, factor) for each in self.counts[arm]]
+        control = [self.window(each, 1.0) for each in self.counts[next(iter(self.counts))]]
+        return breach_chances(bound, own, control, above=self.above, baseline=self.metric.baseline)
