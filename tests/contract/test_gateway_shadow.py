@@ -112,7 +112,7 @@ def test_it_stops_when_the_doors_close_also_for_those_that_stand_in_line(verb):
             served.ask(f"c{n}")
         until(lambda: asked(up, "model-b") == 8, "the eight at once")
         verb(at.log, "bot", by="op")
-        until(lambda: at.gateway.routes.by_name["bot"].shadow is None, "the operator's word")
+        until(lambda: not at.gateway.routes.by_name["bot"].shadows, "the operator's word")
         held.set()
         until(lambda: not at.gateway.busy, "the end")
         assert asked(up, "model-b") == 8

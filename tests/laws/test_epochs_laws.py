@@ -17,7 +17,8 @@ from equipoise.assignment.epochs import LEAD, LEASE, TOLERANCE, Epoch, History
 from equipoise.assignment.pins import MemoryPins, PinStore
 from equipoise.assignment.tokens import Signer
 from equipoise.clock import ManualClock
-from equipoise.conduct.move import enter, ramp, reweight
+from equipoise.conduct.enter import enter
+from equipoise.conduct.move import ramp, reweight
 from equipoise.conduct.register import register
 from equipoise.errors import UsageError
 from equipoise.events.log import MemoryLog
@@ -194,7 +195,7 @@ def test_a_shadow_enrols_nobody_afterwards(memory: str) -> None:
     register(online.log, online.experiment(), by="ann", clock=online.clock)
     assert online.serve(300) == 0
     early = [uuid7(online.clock.now(), online.rng) for _ in range(300)]
-    enter(online.log, "demo", "canary", by="ann", clock=online.clock)
+    enter(online.log, "demo", "canary", by="ann", reason="a test", clock=online.clock)
     assert online.serve(300) == 0
     online.clock.advance(LEAD)
     assert online.serve(2_000) <= 20 + 6 * 20**0.5

@@ -160,8 +160,8 @@ def test_people_are_told_in_a_sentence(where: Path) -> None:
 
 IDENTITY = read_canonical(BASE).identity
 REFUSED: list[tuple[list[str], type[EquipoiseError], str]] = [
-    (["demo", "stop"], UsageError, "'stop' is nothing that can be done; accepted: status, enter, ramp, reweight, pause, resume, kill, roll-back, ship"),
-    (["demo", "rollback"], UsageError, "'rollback' is nothing that can be done; accepted: status, enter, ramp, reweight, pause, resume, kill, roll-back, ship; did you mean 'roll-back'?"),
+    (["demo", "stop"], UsageError, "'stop' is nothing that can be done; accepted: status, enter, ramp, reweight, remove, pause, resume, kill, roll-back, ship"),
+    (["demo", "rollback"], UsageError, "'rollback' is nothing that can be done; accepted: status, enter, ramp, reweight, remove, pause, resume, kill, roll-back, ship; did you mean 'roll-back'?"),
     (["demo", "pause", "now"], UsageError, "pause takes nothing more, and this was given: now"),
     (["demo", "enter"], UsageError, "say it as: equipoise rollout NAME enter STAGE"),
     (["demo", "ramp", "5%", "25%"], UsageError, "say it as: equipoise rollout NAME ramp COVERAGE"),
@@ -175,7 +175,10 @@ REFUSED: list[tuple[list[str], type[EquipoiseError], str]] = [
     (["demo", "reweight", "treatment=1"], UsageError, "shares are positive, add up to exactly 1 and include control, such as control=1/3 …"),
     (["demo", "enter", "offline"], UsageError, "'offline' is no stage to enter; accepted: shadow, canary, ab"),
     (["demo", "roll-back"], UsageError, 'say why you roll back: --reason "…". It is kept with the experiment'),
-    (["demo", "ship", "treatment", "--reason", " "], UsageError, 'say why you ship: --reason "…". It is kept with the experiment'),
+    (["demo", "ship", "treatment", "--reason", " "], UsageError, 'there is no verdict yet, and not ship treatment: say why you ship it: --reason "…". It is kept with the experiment'),
+    (["demo", "remove"], UsageError, "say it as: equipoise rollout NAME remove VARIANT"),
+    (["demo", "remove", "treatment"], UsageError, 'say why you remove treatment: --reason "…". It is kept with the experiment'),
+    (["demo", "remove", "control", "--reason", "x"], UsageError, "there is no treatment 'control' to remove; accepted: treatment"),
     (["demo", "ship", "other", "--reason", "x"], UsageError, "there is no variant 'other'; accepted: control, treatment"),
     (["dem", "kill"], RecordError, "no experiment called 'dem' is registered in this log; it holds: demo; did you mean 'demo'?"),
 ]  # fmt: skip
@@ -217,9 +220,17 @@ def test_a_verb_has_its_place(where: Path) -> None:
 
 
 def test_a_stage_does_not_open_what_was_closed(where: Path) -> None:
-    """Entering the next stage leaves a pause or a kill as it is: only `resume` ends them."""
+    """Entering the next stage leaves a pause as it is, and waits until a kill is over: only `resume` ends them."""
     asked(where, "demo", "kill")
-    assert asked(where, "demo", "enter", "ab")["service"] == "redirected"
+    with pytest.raises(GateError) as refused:
+        asked(where, "demo", "enter", "ab", "--reason", "I want to")
+    assert str(refused.value) == (
+        f"{IDENTITY} may not enter ab: everyone is served control; `resume` opens it again. "
+        "A reason does not go past that"
+    )
+    asked(where, "demo", "resume")
+    asked(where, "demo", "pause")
+    assert asked(where, "demo", "enter", "ab")["service"] == "paused"
     assert asked(where, "demo", "resume")["service"] == "open"
 
 

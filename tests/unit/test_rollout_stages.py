@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from equipoise.events.facts import Decision, Fact, Gate, Look, Outcome, Registration, Transition
-from equipoise.rollout.stages import FINAL, Blocked, State, fold, may_enter
+from equipoise.events.facts import Alert, Decision, Fact, Gate, Look, Outcome, Registration, Transition
+from equipoise.experiment.reading import read_canonical
+from equipoise.rollout.stages import FINAL, Blocked, Evidence, State, fold, may_enter
 
 
 def registration(digest: str, version: int | None = None) -> Registration:
@@ -102,9 +103,8 @@ def test_an_assignment_version_is_spent_for_good() -> None:
     assert fold([registration("c", 1), decision("c", "ship")], state).spent == 3
 
 
-def enter(stage: str = "ab", **more: Any) -> tuple[Blocked, ...]:
-    facts: dict[str, Any] = {"digest": "a", "declared": ("ab",), "skipped": {}, "gate": None, "gated": False}
-    return may_enter(stage, **(facts | more))
+def enter(stage: str = "ab", /, **more: Any) -> tuple[Blocked, ...]:
+    return may_enter(stage, Evidence(**({"digest": "a"} | more)))
 
 
 def test_nothing_stands_before_a_plain_experiment() -> None:
@@ -154,3 +154,105 @@ def test_a_stage_waits_only_for_what_comes_before_it() -> None:
     assert enter("shadow", declared=declared, gated=True, gate=gate("a", "fail")) == (
         Blocked("the offline gate said fail", False),
     )
+
+
+STAGED: dict[str, Any] = {"declared": ("shadow", "canary", "ab")}
+
+
+@pytest.mark.parametrize(
+    "entered, stage, named",
+    [
+        ((), "ab", ["shadow", "canary"]),
+        (("shadow",), "ab", ["canary"]),
+        (("shadow", "canary"), "ab", []),
+        (("canary",), "ab", []),
+        (("ab",), "canary", []),
+    ],
+)
+def test_a_stage_that_was_entered_or_skipped_with_a_reason_is_behind(
+    entered: tuple[str, ...], stage: str, named: list[str]
+) -> None:
+    """Only what was never come to is named: whoever went past a stage has said why."""
+    blocks = enter(stage, entered=entered, stage=entered[-1] if entered else "offline", **STAGED)
+    assert [block.because for block in blocks] == [f"the stage {each} comes before {stage}" for each in named]
+
+
+def test_the_fold_keeps_the_stages_that_were_entered() -> None:
+    """Each once, in the order in which the digest first came to them; another digest begins anew."""
+    state = fold([registration("a"), *(moved("a", each) for each in ("shadow", "canary", "shadow", "ab"))])
+    assert state.entered == ("shadow", "canary", "ab")
+    assert fold([registration("b")], state).entered == ()
+
+
+def alert(digest: str = "a", **more: Any) -> Alert:
+    told: dict[str, Any] = {"watch": 0, "metric": "error_rate", "variant": "treatment", "action": "alert", "sustained": True,
+                            "ends": 600.0, "streak": 2, "value": 0.0312, "limit": 0.01, "says": ""}  # fmt: skip
+    return Alert(experiment="e", happened=5.0, digest=digest, **(told | more))
+
+
+def opened(service: str) -> Transition:
+    return Transition(
+        experiment="e", happened=6.0, digest="a", origin="ab", stage="ab", by="ann", service=service
+    )
+
+
+def test_alerts_are_kept_until_somebody_opens_the_service() -> None:
+    """A pause keeps them, another revision's are nobody's, and whoever resumes has seen them."""
+    state = fold([registration("a"), alert(), alert("b"), opened("paused")])
+    assert [each.digest for each in state.alerts] == ["a"]
+    assert fold([opened("open")], state).alerts == ()
+    assert fold([registration("b")], state).alerts == ()
+
+
+LIMIT = "error_rate of treatment was beyond its limit for 2 windows (0.0312 against 0.01)"
+
+
+@pytest.mark.parametrize(
+    "evidence, block",
+    [
+        ({"alerts": (alert(),)}, Blocked(LIMIT, True)),
+        ({"alerts": (alert(streak=1, sustained=False),)}, None),
+        ({"alerts": (alert(), alert(streak=3))}, Blocked(LIMIT.replace("2 windows", "3 windows"), True)),
+        ({"alerts": (alert(action="pause"),), "service": "paused"}, Blocked(f"{LIMIT}, and was paused for it; `resume` opens it again", False)),
+        ({"service": "redirected"}, Blocked("everyone is served control; `resume` opens it again", False)),
+        ({"service": "paused"}, None),
+        ({"cold": ("treatment",)}, Blocked("treatment had too little traffic to stay warm, so its latency says little", True)),
+        ({"cold": ("control", "treatment")}, Blocked("control and treatment had too little traffic to stay warm, so its latency says little", True)),
+    ],
+)  # fmt: skip
+def test_a_canary_is_left_warm_and_without_a_breach(evidence: dict[str, Any], block: Blocked | None) -> None:
+    """A sustained breach and a cold model want a reason; what is closed is opened by its own verb and by no reason."""
+    from_canary = {"stage": "canary", "entered": ("shadow", "canary"), **STAGED} | evidence
+    assert enter("ab", **from_canary) == (() if block is None else (block,))
+    if block is not None and block.reason_suffices:
+        assert enter("shadow", **from_canary) == ()
+
+
+def test_shadow_is_left_with_enough_turns_and_no_guardrail_beyond_its_margin() -> None:
+    """Too few turns of an arm want a reason; a guardrail that is shown to be worse is no matter of reasons."""
+    from_shadow = {"stage": "shadow", "entered": ("shadow",), "turns": 100, **STAGED}
+    assert enter("canary", shadowed={"b": 100, "c": 250}, **from_shadow) == ()
+    assert enter(
+        "canary", shadowed={"b": 99, "c": 1_200}, beyond=("latency_p95 of c is worse",), **from_shadow
+    ) == (
+        Blocked("b has 99 of the 100 turns in shadow that are asked for", True),
+        Blocked("in shadow latency_p95 of c is worse", False),
+    )
+    assert enter("shadow", shadowed={"b": 0}, **from_shadow) == ()
+
+
+def test_evidence_is_of_the_definition_that_asks() -> None:
+    """Of a revision that is to be registered only the gate is known: where the one before stands is not its stage."""
+    one, other = (
+        read_canonical({"name": "e", "hypothesis": said, "unit": "user", "changes": ["model"],
+                        "variants": {"control": {"model": "a"}, "b": {"model": "b"}},
+                        "metrics": {"resolution_rate": {"priority": "primary"}}})
+        for said in ("It helps.", "It helps more.")
+    )  # fmt: skip
+    state = fold(
+        [gate(other.digest, "pass"), registration(one.digest), moved(one.digest, "ab"), alert(one.digest)]
+    )
+    known = Evidence.of(one, state)
+    assert (known.stage, known.entered, len(known.alerts)) == ("ab", ("ab",), 1)
+    new = Evidence.of(other, state)
+    assert (new.stage, new.entered, new.alerts, new.gate) == (None, (), (), state.gates[other.digest])

@@ -17,7 +17,8 @@ from equipoise.assignment.epochs import LEAD, LEASE
 from equipoise.assignment.following import Following
 from equipoise.assignment.pins import MemoryPins
 from equipoise.clock import ManualClock
-from equipoise.conduct.move import Moved, enter, kill, pause, ramp, resume, reweight, roll_back, ship
+from equipoise.conduct.enter import enter
+from equipoise.conduct.move import Moved, kill, pause, ramp, resume, reweight, roll_back, ship
 from equipoise.conduct.register import register
 from equipoise.errors import RecordError, UsageError
 from equipoise.events.facts import Exposure, Registration, Turn
@@ -565,6 +566,8 @@ class Together(MemoryLog):
     def append_if(self, *args: Any, **kwargs: Any) -> Any:
         if self.barrier is not None:
             self.barrier.wait(30)
+            # What the one who was first does afterwards waits for nobody.
+            self.barrier = None
         return super().append_if(*args, **kwargs)
 
 

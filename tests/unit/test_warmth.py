@@ -8,7 +8,7 @@ import pytest
 
 from equipoise.analysis.health import check_health
 from equipoise.cli.rollout import _tell
-from equipoise.conduct.move import enter
+from equipoise.conduct.enter import enter
 from equipoise.conduct.register import register
 from equipoise.conduct.standing import standing
 from equipoise.events.facts import Exposure, Turn

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,7 @@ _TAKES = {
     "enter": "STAGE",
     "ramp": "COVERAGE",
     "reweight": "NAME=SHARE …",
+    "remove": "VARIANT",
     "pause": None,
     "resume": None,
     "kill": None,
@@ -38,15 +39,18 @@ def rollout(
     verb: Annotated[
         str,
         typer.Argument(
-            help="status, enter STAGE, ramp COVERAGE, reweight NAME=SHARE …, pause, resume, kill, roll-back or "
-            "ship VARIANT."
+            help="status, enter STAGE, ramp COVERAGE, reweight NAME=SHARE …, remove VARIANT, pause, resume, kill, "
+            "roll-back or ship VARIANT."
         ),
     ] = "status",
     given: Annotated[
         list[str] | None, typer.Argument(help="The stage, coverage, shares or variant of the verb.")
     ] = None,
     reason: Annotated[
-        str | None, typer.Option(help="Why; recorded. Needed to roll back, to ship and to skip a stage.")
+        str | None,
+        typer.Option(
+            help="Why; recorded. Needed to roll back, to remove a variant, to skip a stage, and to ship without a verdict."
+        ),
     ] = None,
     new_conversations: Annotated[
         bool,
@@ -82,6 +86,8 @@ def rollout(
         emit(asdict(done))
         return
     print(f"{done.experiment} is in the stage {done.stage}, service {done.service}")
+    for line in _did(done.evidence):
+        print(f"  {line}")
     if done.epoch is not None and done.starts is not None:
         print(f"  epoch {done.epoch} starts at {moment(done.starts)} UTC")
 
@@ -118,7 +124,11 @@ def _carry_out(
 
     match verb:
         case "enter":
-            return move.enter(log, name, given[0], by=by, reason=reason)
+            from equipoise.conduct.enter import enter
+
+            return enter(log, name, given[0], by=by, reason=reason)
+        case "remove":
+            return move.remove(log, name, given[0], by=by, reason=reason)
         case "ramp":
             return move.ramp(log, name, _share(given[0]), by=by, reason=reason)
         case "reweight":
@@ -135,6 +145,19 @@ def _carry_out(
             return move.roll_back(
                 log, name, by=by, reason=reason, scope="new_conversations" if new_conversations else "now"
             )
+
+
+def _did(evidence: Mapping[str, Any]) -> Iterator[str]:
+    """What a verb went past, and what it did to those who were exposed, a line each."""
+    for each in evidence.get("overridden", ()):
+        yield f"with a reason, although {each}"
+    for key, fate in (("redirected", "are served control from now on"), ("exposed", "keep what they have")):
+        if key in evidence:
+            found = evidence[key]
+            units, busy = sum(found["units"].values()), sum(found["in_progress"].values())
+            arms = ", ".join(f"{arm} {count:,}" for arm, count in found["units"].items())
+            yield f"{units:,} exposed units ({arms}) {fate}, and stay in their arm"
+            yield f"{busy:,} of them had a turn in the last {found['minutes']:g} minutes and are in the middle of something"
 
 
 def _share(text: str) -> Fraction:

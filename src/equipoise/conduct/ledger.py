@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from equipoise.errors import RecordError, nearest
 from equipoise.events.facts import Registration
 from equipoise.events.log import EventLog
@@ -12,9 +14,9 @@ from equipoise.rollout.stages import LEDGER, State, fold
 __all__ = ["names", "registered", "state_of"]
 
 
-def state_of(log: EventLog, name: str) -> State:
-    """The state of an experiment, folded from its facts."""
-    return fold(record.fact for record in log.read_since(0, experiment=name, kinds=LEDGER))
+def state_of(log: EventLog, name: str, kinds: Sequence[str] = LEDGER) -> State:
+    """The state of an experiment, folded from its facts of these kinds."""
+    return fold(record.fact for record in log.read_since(0, experiment=name, kinds=kinds))
 
 
 def names(log: EventLog) -> list[str]:
@@ -22,9 +24,11 @@ def names(log: EventLog) -> list[str]:
     return sorted({record.fact.experiment for record in log.read_since(0, kinds=("registration",))})
 
 
-def registered(log: EventLog, name: str) -> tuple[Experiment, Registration, State]:
+def registered(
+    log: EventLog, name: str, kinds: Sequence[str] = LEDGER
+) -> tuple[Experiment, Registration, State]:
     """The experiment registered under a name, as it was frozen. RecordError where there is none."""
-    state = state_of(log, name)
+    state = state_of(log, name, kinds)
     if state.registration is None:
         known = names(log)
         offer = nearest(name, known)

@@ -1,165 +1,47 @@
-"""Move: the verbs of an operator on a registered experiment, each a few facts, appended all or none."""
+"""Move: the verbs of an operator on a registered experiment, each a few facts, appended all or none.
+
+To enter the next stage is a verb of its own (`enter`): it looks at evidence first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
-from equipoise.assignment.epochs import LEAD
-from equipoise.clock import Clock, SystemClock
-from equipoise.conduct.ledger import registered
-from equipoise.conduct.register import coverage_of
+from equipoise.clock import Clock
+from equipoise.conduct.moving import (
+    ENROLLING,
+    Moved,
+    Moving,
+    add_evidence,
+    moving,
+    reasoned,
+    said,
+    taking_out,
+)
+from equipoise.conduct.redirecting import redirected
 from equipoise.errors import GateError, UsageError
-from equipoise.events.facts import Allocation, Fact, Transition
 from equipoise.events.log import EventLog
-from equipoise.experiment.definition import Experiment
-from equipoise.rollout.stages import LEDGER, State, may_enter
+from equipoise.rollout.stages import STAGES, WATCHED
 
-__all__ = ["Moved", "enter", "kill", "pause", "ramp", "resume", "reweight", "roll_back", "ship"]
-
-_ENROLLING = ("canary", "ab")
+__all__ = ["Moved", "kill", "pause", "ramp", "remove", "resume", "reweight", "roll_back", "ship"]
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """What a verb did: the stage, the service, and the epoch it opened (None: none), starting at `starts`."""
-
-    experiment: str
-    stage: str
-    service: str
-    epoch: int | None = None
-    starts: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """A registered experiment, and the head of the log it was read at: what happened since makes a verb stale."""
-
-    log: EventLog
-    experiment: Experiment
-    state: State
-    head: int
-    now: float
-    by: str
-    reason: str | None
-
-    def transition(
-        self, *, stage: str | None = None, service: str | None = None, variant: str | None = None
-    ) -> Transition:
-        return Transition(
-            experiment=self.experiment.name,
-            happened=self.now,
-            digest=self.experiment.digest,
-            origin=self.state.stage or "offline",
-            stage=stage or self.state.stage or "offline",
-            by=self.by,
-            reason=self.reason,
-            service=service,
-            variant=variant,
-        )
-
-    def allocation(self, shares: Mapping[str, str], coverage: Fraction) -> Allocation:
-        last = self.state.allocations[-1] if self.state.allocations else None
-        return Allocation(
-            experiment=self.experiment.name,
-            happened=self.now,
-            digest=self.experiment.digest,
-            epoch=0 if last is None else last.epoch + 1,
-            # Every gateway hears of an epoch before it begins, or knows that it has not heard.
-            starts=max(self.now + LEAD, last.starts if last else 0.0),
-            shares=dict(shares),
-            coverage=str(coverage),
-            by=self.by,
-            reason=self.reason,
-        )
-
-    @property
-    def shares(self) -> Mapping[str, str]:
-        if self.state.allocations:
-            return self.state.allocations[-1].shares
-        return {name: str(share) for name, share in self.experiment.allocation.items()}
-
-    @property
-    def coverage(self) -> Fraction:
-        if self.state.allocations:
-            return Fraction(self.state.allocations[-1].coverage)
-        return coverage_of(self.state.stage or "ab", self.experiment)
-
-    def append(self, *facts: Fact) -> Moved:
-        self.log.append_if(facts, self.head, experiment=self.experiment.name, kinds=LEDGER)
-        stage, service = self.state.stage or "offline", self.state.service
-        epoch = starts = None
-        for fact in facts:
-            if isinstance(fact, Transition):
-                stage, service = fact.stage, fact.service or service
-            elif isinstance(fact, Allocation):
-                epoch, starts = fact.epoch, fact.starts
-        return Moved(self.experiment.identity, stage, service, epoch, starts)
-
-
-def _standing(log: EventLog, name: str, by: str, reason: str | None, clock: Clock | None) -> _Standing:
-    head = log.head()
-    experiment, _, state = registered(log, name)
-    return _Standing(log, experiment, state, head, (clock or SystemClock()).now(), by, reason)
-
-
-def _running(standing: _Standing, verb: str) -> None:
-    if standing.state.stage not in _ENROLLING:
+def _running(at: Moving, verb: str) -> None:
+    if at.state.stage not in ENROLLING:
         raise GateError(
-            f"{standing.experiment.identity} is in the stage {standing.state.stage}, where there is nothing to "
-            f"{verb}; accepted in: {', '.join(_ENROLLING)}"
+            f"{at.experiment.identity} is in the stage {at.state.stage}, where there is nothing to "
+            f"{verb}; accepted in: {', '.join(ENROLLING)}"
         )
 
 
-def _reasoned(reason: str | None, verb: str) -> None:
-    if not (reason and reason.strip()):
-        raise UsageError(f'say why you {verb}: --reason "…". It is kept with the experiment')
-
-
-def enter(
-    log: EventLog, name: str, stage: str, *, by: str, reason: str | None = None, clock: Clock | None = None
-) -> Moved:
-    """Move an experiment to the stage `shadow`, `canary` or `ab`, with that stage's coverage.
-
-    One that is paused or killed stays so until `resume`. Raises GateError where an earlier stage was skipped and
-    no reason is given, where exposed units would be taken out, or where the experiment is over; StaleHeadError
-    where somebody else moved it meanwhile.
-    """
-    at = _standing(log, name, by, reason, clock)
-    if stage not in ("shadow", *_ENROLLING):
-        raise UsageError(f"'{stage}' is no stage to enter; accepted: shadow, canary, ab")
-    if at.state.stage in ("shipped", "rolled back"):
-        raise GateError(f"{at.experiment.identity} is {at.state.stage}; register a new revision to try again")
-    passed = {at.state.stage: "passed"} if at.state.stage else {}
-    blocks = may_enter(
-        stage,
-        digest=at.experiment.digest,
-        declared=at.experiment.rollout.stages,
-        skipped={**at.experiment.rollout.skip, **passed},
-        gate=at.state.gates.get(at.experiment.digest),
-        gated=at.experiment.offline is not None,
-    )
-    final = [block.because for block in blocks if not block.reason_suffices]
-    if final or (blocks and not (reason and reason.strip())):
-        said = "; ".join(final or [block.because for block in blocks])
+def _remembering(at: Moving) -> None:
+    if not at.experiment.remembers:
         raise GateError(
-            f"{at.experiment.identity} may not enter {stage}: {said}"
-            + ("" if final else ". Give the reason for going on with --reason")
-        )
-    facts: list[Fact] = [at.transition(stage=stage)]
-    if stage in _ENROLLING and at.coverage != (coverage := coverage_of(stage, at.experiment)):
-        _refuse_lowering(at, coverage)
-        facts.append(at.allocation(at.shares, coverage))
-    return at.append(*facts)
-
-
-def _refuse_lowering(at: _Standing, coverage: Fraction) -> None:
-    if coverage < at.coverage and not at.experiment.remembers:
-        raise GateError(
-            f"less than {float(at.coverage):.2%} would take exposed units out of {at.experiment.identity}: it "
-            "cannot be told when they entered. `pause` keeps them and lets nobody else in"
+            f"other shares would move exposed units of {at.experiment.identity}: it cannot be told when they "
+            "entered. `unit: {id: uuid7}`, `unit: {id: token}` or `pins: required` make that possible"
         )
 
 
@@ -176,11 +58,11 @@ def ramp(
 
     Lowering it takes units out that are exposed, unless it can be told when they entered: GateError then.
     """
-    at = _standing(log, name, by, reason, clock)
+    at = moving(log, name, by, reason, clock)
     _running(at, "ramp")
     if not 0 <= coverage <= 1:
         raise UsageError(f"coverage is a share from 0 to 1, and this is {coverage}")
-    _refuse_lowering(at, coverage)
+    taking_out(at, coverage)
     return at.append(at.allocation(at.shares, coverage))
 
 
@@ -198,13 +80,9 @@ def reweight(
     Units of a removed arm are served control and stay in their arm. Raises GateError where it cannot be told
     when a unit entered, for then other shares would move units that are exposed.
     """
-    at = _standing(log, name, by, reason, clock)
+    at = moving(log, name, by, reason, clock)
     _running(at, "re-weight")
-    if not at.experiment.remembers:
-        raise GateError(
-            f"other shares would move exposed units of {at.experiment.identity}: it cannot be told when they "
-            "entered. `unit: {id: uuid7}`, `unit: {id: token}` or `pins: required` make that possible"
-        )
+    _remembering(at)
     known = [variant.name for variant in at.experiment.variants]
     if unknown := sorted(set(shares) - set(known)):
         raise UsageError(f"there is no variant {', '.join(unknown)}; accepted: {', '.join(known)}")
@@ -215,12 +93,47 @@ def reweight(
     return at.append(at.allocation({name: str(share) for name, share in shares.items()}, at.coverage))
 
 
+def remove(
+    log: EventLog,
+    name: str,
+    variant: str,
+    *,
+    by: str,
+    reason: str | None,
+    clock: Clock | None = None,
+) -> Moved:
+    """Take a treatment out of the experiment: from a new epoch on the arms that are left share its units alike.
+
+    Units that are exposed to it are served control and stay in their arm, as in a rollback; how many those are is the
+    evidence. Raises GateError where it cannot be told when a unit entered, or where only control would be left.
+    """
+    reasoned(reason, f"remove {variant}")
+    at = moving(log, name, by, reason, clock)
+    _running(at, "remove")
+    known = [each.name for each in at.experiment.treatments]
+    if variant not in known:
+        raise UsageError(f"there is no treatment '{variant}' to remove; accepted: {', '.join(known)}")
+    shares = {arm: Fraction(share) for arm, share in at.shares.items()}
+    if variant not in shares:
+        raise GateError(f"{variant} is no part of {at.experiment.identity} any more; nothing was changed")
+    rest = {arm: share / (1 - shares[variant]) for arm, share in shares.items() if arm != variant}
+    if len(rest) == 1:
+        raise GateError(
+            f"{variant} is the only treatment of {at.experiment.identity}, and nothing would be left to compare; "
+            "`roll-back` ends the experiment"
+        )
+    _remembering(at)
+    told = at.transition(evidence={"removed": variant})
+    done = at.append(told, at.allocation({arm: str(share) for arm, share in rest.items()}, at.coverage))
+    return _counted(at, done, [variant])
+
+
 def pause(
     log: EventLog, name: str, *, by: str, reason: str | None = None, clock: Clock | None = None
 ) -> Moved:
     """Let nobody new in; exposed units keep their variant, and shadow traffic stops."""
-    at = _standing(log, name, by, reason, clock)
-    if at.state.stage not in ("shadow", *_ENROLLING):
+    at = moving(log, name, by, reason, clock)
+    if at.state.stage not in STAGES:
         raise GateError(f"{at.experiment.identity} is {at.state.stage}; there is nothing to pause")
     if at.state.service == "redirected":
         raise GateError(
@@ -233,19 +146,36 @@ def pause(
 def resume(
     log: EventLog, name: str, *, by: str, reason: str | None = None, clock: Clock | None = None
 ) -> Moved:
-    """Let units in again, after a pause or a kill."""
-    at = _standing(log, name, by, reason, clock)
-    if at.state.stage not in ("shadow", *_ENROLLING):
+    """Let units in again, after a pause or a kill; what watches said until now then blocks no stage any more.
+
+    UsageError where a watch closed it and no reason is given.
+    """
+    at = moving(log, name, by, reason, clock, WATCHED)
+    if at.state.stage not in STAGES:
         raise GateError(f"{at.experiment.identity} is {at.state.stage}; there is nothing to resume")
-    return at.append(at.transition(service="open"))
+    watched = [each for each in at.state.alerts if each.sustained and each.action in ("pause", "rollback")]
+    if watched and at.state.service != "open":
+        last = watched[-1]
+        reasoned(reason, f"resume what the watch on {last.metric} of {last.variant} closed")
+    return at.append(at.transition(service="open", evidence={"alerts": len(at.state.alerts)}))
 
 
 def kill(
-    log: EventLog, name: str, *, by: str, reason: str | None = None, clock: Clock | None = None
+    log: EventLog,
+    name: str,
+    *,
+    by: str,
+    reason: str | None = None,
+    clock: Clock | None = None,
+    count: bool = True,
 ) -> Moved:
-    """Serve control to everyone, at once. Units stay in the arm they belong to, marked as redirected."""
-    at = _standing(log, name, by, reason, clock)
-    return at.append(at.transition(service="redirected"))
+    """Serve control to everyone, at once. Units stay in the arm they belong to, marked as redirected.
+
+    `count` as in `roll_back`.
+    """
+    at = moving(log, name, by, reason, clock)
+    done = at.append(at.transition(service="redirected"))
+    return _counted(at, done) if count else done
 
 
 def roll_back(
@@ -256,22 +186,65 @@ def roll_back(
     reason: str | None,
     scope: Literal["now", "new_conversations"] = "now",
     clock: Clock | None = None,
+    count: bool = True,
 ) -> Moved:
-    """End the experiment in favour of control: for everyone `now`, or for `new_conversations` only."""
-    _reasoned(reason, "roll back")
-    at = _standing(log, name, by, reason, clock)
+    """End the experiment in favour of control: for everyone `now`, or for `new_conversations` only.
+
+    First it is done, and is heard of everywhere; then the exposed units and those in the middle of something are counted,
+    which on a large log takes seconds, and kept as evidence of their own. Without `count` that is left out.
+    """
+    reasoned(reason, "roll back")
+    at = moving(log, name, by, reason, clock)
     # What was killed is not brought back for the conversations that go on.
     service = "redirected" if scope == "now" or at.state.service == "redirected" else "paused"
-    return at.append(at.transition(stage="rolled back", service=service))
+    done = at.append(at.transition(stage="rolled back", service=service, evidence={"scope": scope}))
+    return _counted(at, done) if count else done
+
+
+def _counted(at: Moving, done: Moved, arms: Collection[str] | None = None) -> Moved:
+    """What a verb did to those who were exposed, kept beside it."""
+    found = redirected(at.log, at.experiment, now=at.now, arms=arms).to_dict()
+    kept = "exposed" if done.service == "paused" else "redirected"
+    evidence: dict[str, Any] = {**done.evidence, kept: found}
+    add_evidence(at, evidence)
+    return replace(done, evidence=evidence)
 
 
 def ship(
-    log: EventLog, name: str, variant: str, *, by: str, reason: str | None, clock: Clock | None = None
+    log: EventLog,
+    name: str,
+    variant: str,
+    *,
+    by: str,
+    reason: str | None = None,
+    clock: Clock | None = None,
 ) -> Moved:
-    """Make a variant the default of everyone outside the holdouts."""
-    _reasoned(reason, "ship")
-    at = _standing(log, name, by, reason, clock)
+    """Make a variant the default of everyone outside the holdouts.
+
+    It rests on the verdict that says so, which is kept as evidence; without one it needs a reason. Raises GateError for a
+    treatment of an experiment that was killed and not resumed, and where it was rolled back.
+    """
+    at = moving(log, name, by, reason, clock)
+    identity = at.experiment.identity
     known = [each.name for each in at.experiment.variants]
     if variant not in known:
         raise UsageError(f"there is no variant '{variant}'; accepted: {', '.join(known)}")
-    return at.append(at.transition(stage="shipped", service="open", variant=variant))
+    if at.state.stage == "rolled back":
+        raise GateError(f"{identity} is rolled back; register a new revision to try again")
+    if at.state.stage in STAGES and at.state.service == "redirected" and variant != "control":
+        raise GateError(
+            f"{identity} serves control to everyone, and {variant} would become everyone's default; `resume` opens it first"
+        )
+    decision = at.state.decision
+    verdict = None if decision is None else decision.verdict
+    evidence: dict[str, Any] = {"verdict": verdict}
+    if decision is not None:
+        evidence |= {"arm": decision.arm, "decision": decision.event_id, "look": decision.look}
+    rests = decision is not None and verdict == "ship" and decision.arm == variant
+    if not rests and not said(reason):
+        of = f" {decision.arm}" if decision is not None and decision.arm else ""
+        known_so_far = "there is no verdict yet" if verdict is None else f"the last verdict is {verdict}{of}"
+        raise UsageError(
+            f'{known_so_far}, and not ship {variant}: say why you ship it: --reason "…". It is kept with the experiment'
+        )
+    return at.append(at.transition(stage="shipped", service="open", variant=variant, evidence=evidence))

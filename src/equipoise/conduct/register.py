@@ -15,9 +15,9 @@ from equipoise.events.facts import Allocation, Registration, Transition
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.identity import canonical
-from equipoise.rollout.stages import LEDGER, State, may_enter
+from equipoise.rollout.stages import LEDGER, Evidence, State, coverage_of, may_enter
 
-__all__ = ["Registered", "coverage_of", "register"]
+__all__ = ["Registered", "register"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,7 @@ def register(
         (each for each in experiment.rollout.stages if each not in experiment.rollout.skip), "ab"
     )
     _refuse_moving_units(state, experiment, coverage_of(stage, experiment))
-    blocks = may_enter(
-        stage,
-        digest=experiment.digest,
-        declared=experiment.rollout.stages,
-        skipped=experiment.rollout.skip,
-        gate=state.gates.get(experiment.digest),
-        gated=experiment.offline is not None,
-    )
+    blocks = may_enter(stage, Evidence.of(experiment, state))
     final = [block.because for block in blocks if not block.reason_suffices]
     if final:
         raise GateError(
@@ -125,13 +118,6 @@ def register(
         kinds=LEDGER,
     )
     return Registered(experiment.identity, stage, drawn, already=False, overridden=overridden)
-
-
-def coverage_of(stage: str, experiment: Experiment) -> Fraction:
-    """The share of units that a stage enrols; none in shadow, so that whoever began then is not in a canary."""
-    if stage == "shadow":
-        return Fraction(0)
-    return experiment.rollout.canary_coverage if stage == "canary" else experiment.rollout.ab_coverage
 
 
 def _refuse_moving_units(state: State, experiment: Experiment, coverage: Fraction) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from equipoise.conduct.enter import warmth
 from equipoise.conduct.ledger import registered
-from equipoise.events.facts import Exposure, Turn
+from equipoise.conduct.redirecting import first_exposures
 from equipoise.events.log import EventLog
-from equipoise.measurement.warmth import ArmWarmth, Warmth
+from equipoise.measurement.warmth import ArmWarmth
 
 __all__ = ["EpochLine", "Standing", "standing"]
 
@@ -51,16 +52,7 @@ class Standing:
 def standing(log: EventLog, name: str) -> Standing:
     """How an experiment stands. Units count once, in the arm and epoch of their first exposure to this revision."""
     experiment, _, state = registered(log, name)
-    first: dict[str, tuple[str, int]] = {}
-    warmth = Warmth()
-    kinds = ("exposure", "turn") if state.stage == "canary" else ("exposure",)
-    for record in log.read_since(0, experiment=name, kinds=kinds):
-        fact = record.fact
-        if isinstance(fact, Turn) and fact.digest == experiment.digest:
-            warmth.add(fact)
-        if isinstance(fact, Exposure) and fact.digest == experiment.digest:
-            first.setdefault(fact.unit, (fact.variant, fact.epoch))
-    counts = Counter(first.values())
+    counts = Counter((arm, epoch) for arm, epoch, _ in first_exposures(log, experiment).values())
     arms = sorted(
         {variant.name for variant in experiment.variants} | {arm for arm, _ in counts},
         key=lambda arm: (arm != "control", arm),
@@ -81,5 +73,5 @@ def standing(log: EventLog, name: str) -> Standing:
             )
             for each in state.allocations
         ),
-        warmth=warmth.arms(),
+        warmth=warmth(log, experiment) if state.stage == "canary" else {},
     )

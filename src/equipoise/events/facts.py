@@ -195,9 +195,14 @@ class Turn(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shadow(Turn):
-    """A call that nobody saw: what `variant` would have answered to the turn of the same `trace`."""
+    """A call that nobody saw: what `variant` would have answered to the turn of the same `trace`.
+
+    `of` is the event id of that turn: a trace may have several.
+    """
 
     kind: ClassVar[str] = "shadow"
+
+    of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

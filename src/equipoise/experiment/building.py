@@ -212,6 +212,7 @@ def _rollout(form: RolloutForm) -> Rollout:
         stages=tuple(form.stages),
         shadow_share=usual.shadow_share if form.shadow.share is None else form.shadow.share,
         shadow_budget_usd_per_day=form.shadow.budget_usd_per_day,
+        shadow_turns=usual.shadow_turns if form.shadow.turns is None else form.shadow.turns,
         canary_coverage=form.canary.coverage if form.canary else usual.canary_coverage,
         ab_coverage=form.ab.coverage if form.ab else usual.ab_coverage,
         skip=freeze(form.skip),

@@ -325,11 +325,15 @@ class OnlineJudge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """The stages an experiment goes through, and how much of the traffic each may see."""
+    """The stages an experiment goes through, and how much of the traffic each may see.
+
+    `shadow_turns` is how many turns of each treatment the stage after shadow asks for.
+    """
 
     stages: tuple[Stage, ...] = ("ab",)
     shadow_share: Fraction = Fraction(0)
     shadow_budget_usd_per_day: float | None = None
+    shadow_turns: int = 100
     canary_coverage: Fraction = Fraction(1, 20)
     ab_coverage: Fraction = Fraction(1)
     skip: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -404,6 +404,7 @@ class OnlineJudgeForm(Section):
 class ShadowForm(Section):
     share: ShareField | None = None
     budget_usd_per_day: Positive | None = None
+    turns: Annotated[int, Field(ge=1)] | None = None
 
 
 class CoverageForm(Section):

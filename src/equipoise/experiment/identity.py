@@ -301,6 +301,7 @@ def _rollout(rollout: Rollout) -> dict[str, Any]:
                     {
                         "share": (str(rollout.shadow_share), str(usual.shadow_share)),
                         "budget_usd_per_day": (rollout.shadow_budget_usd_per_day, None),
+                        "turns": (rollout.shadow_turns, usual.shadow_turns),
                     }
                 ),
                 {},

@@ -411,8 +411,8 @@ class Gateway:
             self.counts.turn(route.name, draw.variant, draw.reason, facts)
             if part.unit is not None and draw.variant is not None:
                 about.append((route.name, part.unit))
-            if route.shadow is not None:
-                self._shadows.consider(part, exchange, api, measured, drawn=drawn)
+            if route.shadows:
+                self._shadows.consider(part, exchange, api, measured, event_id, drawn=drawn)
         if about:
             # A trace may span several turns, and turns of several units.
             former = self.traces.pop(measured["trace"], ())

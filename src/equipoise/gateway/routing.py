@@ -61,7 +61,7 @@ class Route:
     endpoints: Mapping[str, Endpoint]
     prices: Mapping[str, Price]
     salt: str
-    shadow: str | None
+    shadows: tuple[str, ...]
     closed: bool
     capture: Capturing | None
 
@@ -95,7 +95,7 @@ def _route(running: Running, clock: Clock, forced: Mapping[str, str], enrolled: 
         except ValueError:
             # Registered by a version that did not look at it: the gateway's own upstream then.
             endpoints[variant.name] = Endpoint()
-    treatments = [variant.name for variant in experiment.treatments]
+    treatments = tuple(variant.name for variant in experiment.treatments)
     shadows = (
         running.stage in ("shadow", "canary", "ab")
         and running.service == "open"
@@ -114,7 +114,7 @@ def _route(running: Running, clock: Clock, forced: Mapping[str, str], enrolled: 
         endpoints,
         {**LIST_PRICES, **experiment.prices},
         salt(experiment.name, experiment.assignment_version),
-        treatments[0] if shadows else None,
+        treatments if shadows else (),
         not running.enrols,
         capturing(experiment),
     )

@@ -59,17 +59,27 @@ class Shadows:
         return bool(self._running or self._queue)
 
     def consider(
-        self, part: Part, exchange: Exchange, api: API, measured: Mapping[str, Any], *, drawn: float | None
+        self,
+        part: Part,
+        exchange: Exchange,
+        api: API,
+        measured: Mapping[str, Any],
+        event_id: str,
+        *,
+        drawn: float | None,
     ) -> None:
-        """Perhaps send this turn to the treatment as well, now that it is over; its text is kept where the turn's is."""
+        """Perhaps send this turn to a treatment as well, now that it is over; its text is kept where the turn's is.
+
+        Of several treatments one is drawn, each as likely. A turn that failed or was stopped by a check is shadowed like
+        any other, if its model was asked: beside the good answers of control alone, a treatment could only be worse.
+        """
         route = part.route
         rollout = route.running.experiment.rollout
         if (
             part.draw.serves != "control"
             or part.draw.reason in _NOT
             or measured.get("cancelled")
-            or measured.get("error")
-            or measured.get("blocked")
+            or measured.get("sent_digest") is None
             or self._random.random() >= rollout.shadow_share
         ):
             return
@@ -84,13 +94,14 @@ class Shadows:
             return
         try:
             body = orjson.loads(exchange.body)
-            assert route.shadow is not None
-            draw = route.assigner.force(route.shadow)
-            applied = apply((draw,), body, api, part.attributes)
+            arm = self._random.choice(route.shadows)
+            applied = apply((route.assigner.force(arm),), body, api, part.attributes)
         except (EquipoiseError, orjson.JSONDecodeError):
             return
         self._queue.append(
-            _Shadow(self, self._gateway, part, applied, api, str(measured["trace"]), day, drawn)
+            _Shadow(
+                self, self._gateway, part, arm, applied, api, str(measured["trace"]), event_id, day, drawn
+            )
         )
         # After what is being written has gone out.
         self._gateway.loop.call_soon(self._next)
@@ -99,7 +110,7 @@ class Shadows:
         while self._queue and len(self._running) < _AT_ONCE:
             shadow = self._queue.popleft()
             route = self._gateway.routes.by_name.get(shadow.name)
-            if route is None or route.shadow is None:
+            if route is None or shadow.arm not in route.shadows:
                 # A pause or a kill came while it stood in line.
                 continue
             self._gateway.counts.shadows += 1
@@ -140,13 +151,15 @@ class _Shadow:
         shadows: Shadows,
         gateway: Host,
         part: Part,
+        arm: str,
         applied: Applied,
         api: API,
         trace: str,
+        of: str,
         day: int,
         drawn: float | None,
     ) -> None:
-        self._drawn = drawn
+        self.arm, self._of, self._drawn = arm, of, drawn
         self.name, self.day = part.route.name, day
         self.budget = part.route.running.experiment.rollout.shadow_budget_usd_per_day
         self._shadows, self._gateway, self._part = shadows, gateway, part
@@ -161,9 +174,7 @@ class _Shadow:
         self._sent = b""
 
     def begin(self) -> None:
-        route = self._part.route
-        assert route.shadow is not None
-        endpoint = route.endpoints[route.shadow]
+        endpoint = self._part.route.endpoints[self.arm]
         body = self._applied.body
         if body.get("stream") is True and self._api == "chat":
             body["stream_options"] = {"include_usage": True}
@@ -235,9 +246,10 @@ class _Shadow:
             {
                 "unit": self._part.unit,
                 "digest": route.running.experiment.digest,
-                "variant": route.shadow,
+                "variant": self.arm,
                 "reason": "shadow",
                 "trace": self._trace,
+                "of": self._of,
                 "latency_s": monotonic() - call.began if call is not None else None,
                 "ttft_s": self._timing.ttft,
                 "tpot_s": self._timing.per_token(heard.output_tokens),
@@ -268,7 +280,7 @@ class _Shadow:
             asked = Asked(
                 event_id=event_id,
                 kind="shadow",
-                variant=route.shadow,
+                variant=self.arm,
                 trace=self._trace,
                 unit=self._part.unit,
                 happened=self._gateway.clock.now(),

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from fractions import Fraction
 
-from equipoise.events.facts import Allocation, Decision, Fact, Gate, Look, Registration, Transition
+from equipoise.events.facts import Alert, Allocation, Decision, Fact, Gate, Look, Registration, Transition
+from equipoise.experiment.definition import Experiment
 
-__all__ = ["LEDGER", "Blocked", "State", "fold", "may_enter"]
+__all__ = ["LEDGER", "STAGES", "WATCHED", "Blocked", "Evidence", "State", "coverage_of", "fold", "may_enter"]
 
 LEDGER = ("registration", "gate", "transition", "allocation", "look", "decision")
 """The kinds of fact an experiment's state is folded from."""
+
+WATCHED = (*LEDGER, "alert")
+"""The same with what watches said: for whoever asks whether the next stage may be entered."""
+
+STAGES = ("shadow", "canary", "ab")
+"""The stages that can be entered, in the order in which more and more is dared."""
 
 FINAL = ("ship", "hold", "roll back")
 """Verdicts after which an experiment is over."""
@@ -40,6 +47,10 @@ class State:
     """The arm that is everyone's default."""
     spent: int = 0
     """The highest `assignment_version` of a revision that was judged to its end; 0 where none was."""
+    entered: tuple[str, ...] = ()
+    """The stages that the registered digest was in, in the order in which it first came to them."""
+    alerts: tuple[Alert, ...] = ()
+    """What watches said since the service was last opened; empty where alerts were not read (`WATCHED`)."""
 
     @property
     def version(self) -> int:
@@ -79,8 +90,15 @@ def fold(facts: Iterable[Fact], state: State | None = None) -> State:
                 state = replace(state, gates={**state.gates, fact.digest: fact})
             case Transition() if fact.digest == state.digest:
                 state = replace(state, stage=fact.stage, shipped=fact.variant or state.shipped)
+                if fact.stage not in state.entered:
+                    state = replace(state, entered=(*state.entered, fact.stage))
                 if fact.service is not None:
                     state = replace(state, service=fact.service, service_since=fact.happened)
+                if fact.service == "open":
+                    # Whoever opens it again has seen what there was to see.
+                    state = replace(state, alerts=())
+            case Alert() if fact.digest == state.digest:
+                state = replace(state, alerts=(*state.alerts, fact))
             case Allocation() if fact.digest == state.digest:
                 state = replace(state, allocations=(*state.allocations, fact))
             case Look() if fact.digest == state.digest:
@@ -102,31 +120,133 @@ class Blocked:
     reason_suffices: bool
 
 
-def may_enter(
-    stage: str,
-    *,
-    digest: str,
-    declared: Iterable[str],
-    skipped: Mapping[str, Any],
-    gate: Gate | None,
-    gated: bool,
-) -> tuple[Blocked, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known of a definition when it is to enter a stage.
+
+    `declared` are the stages it goes through, `skipped` those it declares it skips and why, `gated` whether it has an
+    offline gate at all, `gate` the last decision. `stage`, `entered`, `service` and `alerts` are those of the `State`.
+    Of a shadow `shadowed` counts the turns of each treatment that were paired with control's, of which `turns` each are
+    asked for, and `beyond` says in a sentence each which guardrail is shown to be worse than its margin. `cold` are the arms
+    of a canary whose model was not kept warm.
+    """
+
+    digest: str
+    declared: tuple[str, ...] = ("ab",)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    gated: bool = False
+    gate: Gate | None = None
+    stage: str | None = None
+    entered: tuple[str, ...] = ()
+    service: str = "open"
+    alerts: tuple[Alert, ...] = ()
+    shadowed: Mapping[str, int] = field(default_factory=dict)
+    turns: int = 0
+    beyond: tuple[str, ...] = ()
+    cold: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, experiment: Experiment, state: State) -> Evidence:
+        """What the ledger knows of a definition: it may be another one than that of the state, which is then to come."""
+        known = state if state.digest == experiment.digest else State(gates=state.gates)
+        return cls(
+            digest=experiment.digest,
+            declared=experiment.rollout.stages,
+            skipped=experiment.rollout.skip,
+            gated=experiment.offline is not None,
+            gate=known.gates.get(experiment.digest),
+            stage=known.stage,
+            entered=known.entered,
+            service=known.service,
+            alerts=known.alerts,
+        )
+
+
+def may_enter(stage: str, evidence: Evidence) -> tuple[Blocked, ...]:
     """What stands between a definition and a stage; empty where nothing does.
 
-    `declared` are the stages the definition goes through, `skipped` those it declares it skips and why,
-    `gated` whether it has an offline gate at all.
+    What is not known, or not enough, an operator may go on without, and a recorded reason suffices. What is decided is
+    undone by the verb that is there for it and by no reason: a gate that failed, a service that is redirected, or that a
+    watch paused. So is a guardrail that shadow shows to be worse than the margin declared for it.
+
+    >>> staged = Evidence(digest="a", declared=("shadow", "canary", "ab"), stage="shadow", entered=("shadow",),
+    ...                   shadowed={"treatment": 40}, turns=100)
+    >>> [block.because for block in may_enter("canary", staged)]
+    ['treatment has 40 of the 100 turns in shadow that are asked for']
+    >>> [block.because for block in may_enter("ab", replace(staged, shadowed={"treatment": 100}))]
+    ['the stage canary comes before ab']
     """
-    blocks: list[Blocked] = []
-    if gated:
-        if gate is None or gate.digest != digest:
-            blocks.append(Blocked("the offline gate has not been run for this definition", True))
-        elif gate.decision == "inconclusive":
-            blocks.append(Blocked("the offline gate was inconclusive", True))
-        elif gate.decision != "pass":
-            blocks.append(Blocked(f"the offline gate said {gate.decision}", False))
-    for earlier in declared:
-        if earlier == stage:
-            break
-        if earlier not in skipped:
-            blocks.append(Blocked(f"the stage {earlier} comes before {stage}", True))
+    blocks = [*_gate(evidence), *_service(evidence)]
+    reached = max((_rank(each) for each in evidence.entered if each in evidence.declared), default=-1)
+    # Whoever skipped a stage on the way to a later one has given the reason.
+    blocks += [
+        Blocked(f"the stage {earlier} comes before {stage}", True)
+        for earlier in sorted(evidence.declared, key=_rank)
+        if reached < _rank(earlier) < _rank(stage) and earlier not in evidence.skipped
+    ]
+    if _rank(stage) > _rank(evidence.stage or "offline"):
+        blocks += _shadow(evidence)
+        blocks += _alerts(evidence)
+        if evidence.stage == "canary" and evidence.cold:
+            arms = " and ".join(evidence.cold)
+            blocks.append(
+                Blocked(f"{arms} had too little traffic to stay warm, so its latency says little", True)
+            )
     return tuple(blocks)
+
+
+def _rank(stage: str) -> int:
+    return STAGES.index(stage) if stage in STAGES else -1
+
+
+def _gate(evidence: Evidence) -> list[Blocked]:
+    gate = evidence.gate
+    if not evidence.gated:
+        return []
+    if gate is None or gate.digest != evidence.digest:
+        return [Blocked("the offline gate has not been run for this definition", True)]
+    if gate.decision == "inconclusive":
+        return [Blocked("the offline gate was inconclusive", True)]
+    if gate.decision != "pass":
+        return [Blocked(f"the offline gate said {gate.decision}", False)]
+    return []
+
+
+def _service(evidence: Evidence) -> list[Blocked]:
+    if evidence.service == "redirected":
+        return [Blocked("everyone is served control; `resume` opens it again", False)]
+    return []
+
+
+def _shadow(evidence: Evidence) -> list[Blocked]:
+    if evidence.stage != "shadow":
+        return []
+    few = [
+        Blocked(f"{arm} has {turns:,} of the {evidence.turns:,} turns in shadow that are asked for", True)
+        for arm, turns in evidence.shadowed.items()
+        if turns < evidence.turns
+    ]
+    return few + [Blocked(f"in shadow {each}", False) for each in evidence.beyond]
+
+
+def _alerts(evidence: Evidence) -> list[Blocked]:
+    blocks = {}
+    for alert in evidence.alerts:
+        if not alert.sustained:
+            continue
+        # The last of each watch and arm is what there is to say of it.
+        paused = alert.action in ("pause", "rollback") and evidence.service != "open"
+        windows = f"{alert.streak} window{'' if alert.streak == 1 else 's'}"
+        limit = f"{alert.value:.4g} against {alert.limit:.4g}"
+        said = f"{alert.metric} of {alert.variant} was beyond its limit for {windows} ({limit})"
+        blocks[alert.watch, alert.variant] = Blocked(
+            f"{said}, and was paused for it; `resume` opens it again" if paused else said, not paused
+        )
+    return list(blocks.values())
+
+
+def coverage_of(stage: str, experiment: Experiment) -> Fraction:
+    """The share of units that a stage enrols; none in shadow, so that whoever began then is not in a canary."""
+    if stage == "shadow":
+        return Fraction(0)
+    return experiment.rollout.canary_coverage if stage == "canary" else experiment.rollout.ab_coverage
