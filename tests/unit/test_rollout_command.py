@@ -88,6 +88,11 @@ def test_the_status_tells_stage_service_epochs_and_exposures(where: Path) -> Non
     assert found == asked(where, "demo", "status")
     starts = found["epochs"][1].pop("starts")
     assert starts > 1e6
+    ahead, health = found.pop("ahead"), found.pop("health")
+    assert ahead == {"stage": "ab", "blocks": [], "command": "equipoise rollout demo enter ab"}
+    assert [(each["name"], each["status"]) for each in health] == [
+        ("sample ratio", "ok"), ("units in two variants", "note"),
+    ]  # fmt: skip
     even = {"control": "1/2", "treatment": "1/2"}
     assert found == {
         "experiment": experiment.identity,
@@ -96,19 +101,40 @@ def test_the_status_tells_stage_service_epochs_and_exposures(where: Path) -> Non
         "shipped": None,
         "exposed": {"control": 1, "treatment": 1},
         "warmth": {},
+        "verdict": None,
+        "planned": None,
+        "units_per_day": None,
+        "next_look": {
+            "number": 1, "of": 1, "fraction": 1.0, "units": None, "expected": None,
+            "because": "no size could be planned, so nobody knows how many units that takes",
+        },
+        "watches": [],
+        "alerts": [],
+        "shadow": None,
         "epochs": [
             {"epoch": 0, "starts": 1e6, "shares": even, "coverage": "1/20", "exposed": {"control": 1, "treatment": 0}},
             {"epoch": 1, "shares": even, "coverage": "1/4", "exposed": {"control": 0, "treatment": 1}},
         ],
     }  # fmt: skip
     lines = said(where, "demo").splitlines()
-    assert lines[:2] == [
+    assert lines[:3] == [
         f"{experiment.identity}  (stage canary, service open)",
         "exposed: control 1, treatment 1",
+        (
+            "next look: 1 of 1, at 100% of the planned information; no size could be planned, so nobody knows how many units "
+            "that takes"
+        ),
     ]
-    assert lines[3].split() == ["epoch", "starts", "coverage", "shares", "exposed"]
-    assert "1970-01-12 13:46:40 UTC" in lines[4]
-    assert lines[4].split()[-6:] == ["5.00%", "control", "1/2,", "treatment", "1/2", "1"]
+    assert lines[4].split() == ["epoch", "starts", "coverage", "shares", "exposed"]
+    assert "1970-01-12 13:46:40 UTC" in lines[5]
+    assert lines[5].split()[-6:] == ["5.00%", "control", "1/2,", "treatment", "1/2", "1"]
+    assert lines[-5:] == [
+        "ok       sample ratio: the units follow the shares (p = 1)",
+        "note     units in two variants: 1 of 2 units were exposed to more than one variant; the first counts",
+        "",
+        "ab may follow:",
+        "  equipoise rollout demo enter ab",
+    ]
 
 
 def test_each_verb_does_what_it_is_called(where: Path) -> None:
@@ -160,8 +186,8 @@ def test_people_are_told_in_a_sentence(where: Path) -> None:
 
 IDENTITY = read_canonical(BASE).identity
 REFUSED: list[tuple[list[str], type[EquipoiseError], str]] = [
-    (["demo", "stop"], UsageError, "'stop' is nothing that can be done; accepted: status, enter, ramp, reweight, remove, pause, resume, kill, roll-back, ship"),
-    (["demo", "rollback"], UsageError, "'rollback' is nothing that can be done; accepted: status, enter, ramp, reweight, remove, pause, resume, kill, roll-back, ship; did you mean 'roll-back'?"),
+    (["demo", "stop"], UsageError, "'stop' is nothing that can be done; accepted: status, shadow, enter, ramp, reweight, remove, pause, resume, kill, roll-back, ship"),
+    (["demo", "rollback"], UsageError, "'rollback' is nothing that can be done; accepted: status, shadow, enter, ramp, reweight, remove, pause, resume, kill, roll-back, ship; did you mean 'roll-back'?"),
     (["demo", "pause", "now"], UsageError, "pause takes nothing more, and this was given: now"),
     (["demo", "enter"], UsageError, "say it as: equipoise rollout NAME enter STAGE"),
     (["demo", "ramp", "5%", "25%"], UsageError, "say it as: equipoise rollout NAME ramp COVERAGE"),

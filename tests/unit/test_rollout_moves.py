@@ -347,7 +347,8 @@ def test_a_units_first_exposure_to_the_revision_is_its_own() -> None:
         exposed(THREE, "u", "b", NOW + 2.0),
     ]  # fmt: skip
     log.append(told)
-    assert first_exposures(log, THREE) == {"u": ("c", 0, NOW + 1.0)}
+    found = first_exposures(log, THREE)
+    assert (found.by_unit, found.crossed) == ({"u": ("c", 0, NOW + 1.0)}, 1)
     assert redirected(log, THREE, now=NOW).units == {"b": 0, "c": 1}
 
 

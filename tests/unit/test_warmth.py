@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 
 from equipoise.analysis.health import check_health
-from equipoise.cli.rollout import _tell
+from equipoise.cli.rollout_text import status_lines
 from equipoise.conduct.enter import enter
 from equipoise.conduct.register import register
 from equipoise.conduct.standing import standing
@@ -56,17 +56,20 @@ def recorded(cold: int, warm: int) -> MemoryLog:
     return log
 
 
-def test_a_cold_canary_is_told_with_cold_and_warm_latency_apart(capsys):
+def test_a_cold_canary_is_told_with_cold_and_warm_latency_apart():
     """Every fifth turn cold or more: the status and the read-out say it, each latency for itself."""
     log = recorded(cold=10, warm=20)
     found = standing(log, "bot").warmth["treatment"]
     assert (found.cold, found.warm, found.cold_median_s, found.warm_median_s) == (10, 22, 3.0, 0.4)
-    _tell(standing(log, "bot"))
-    said = capsys.readouterr().out
+    said = "\n".join(status_lines(standing(log, "bot")))
     assert "treatment 22 0.4 s 10 3 s" in " ".join(said.split())
-    assert said.endswith(
-        "too little traffic to stay warm: treatment. Latency is that of a cold model; "
+    assert (
+        "\ntoo little traffic to stay warm: treatment. Latency is that of a cold model; "
         "raise the coverage: equipoise rollout bot ramp SHARE\n"
+    ) in said
+    assert said.endswith(
+        "before ab: treatment had too little traffic to stay warm, so its latency says little\n"
+        '  equipoise rollout bot enter ab --reason "…"'
     )
     experiment = read_canonical(DEFINITION)
     checks = {
@@ -79,11 +82,10 @@ def test_a_cold_canary_is_told_with_cold_and_warm_latency_apart(capsys):
     )
 
 
-def test_a_warm_canary_is_not_accused(capsys):
+def test_a_warm_canary_is_not_accused():
     """Fewer than one in five: apart all the same, and no word of too little."""
     log = recorded(cold=2, warm=20)
-    _tell(standing(log, "bot"))
-    said = capsys.readouterr().out
+    said = "\n".join(status_lines(standing(log, "bot")))
     assert "treatment 22 0.4 s 2 3 s" in " ".join(said.split())
     assert "too little" not in said
     experiment = read_canonical(DEFINITION)

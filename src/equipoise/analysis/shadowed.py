@@ -112,7 +112,8 @@ def _held(metric: Metric, effect: PairedEffect) -> PairedEffect:
     found, estimate = metric.margin, effect.estimate
     if isinstance(estimate, NotEstimable):
         return _unknown(metric, effect.variant, estimate.reason, effect.pairs, effect)
-    assert found is not None
+    if found is None:
+        return _unknown(metric, effect.variant, "no margin is declared for it", effect.pairs, effect)
     margin = found.value if found.scale == "absolute" else found.of(effect.control or 0.0)
     # By how much it is worse, whichever direction is better.
     worse = sorted((-metric.sign * estimate.low, -metric.sign * estimate.high))
@@ -134,7 +135,8 @@ def _unknown(
 ) -> PairedEffect:
     return PairedEffect(
         name=metric.name, variant=variant, pairs=pairs, control=None if effect is None else effect.control,
-        treatment=None if effect is None else effect.treatment, estimate=NotEstimable(reason), held="not shown",
+        treatment=None if effect is None else effect.treatment,
+        estimate=NotEstimable(reason) if effect is None else effect.estimate, held="not shown",
         because=reason,
     )  # fmt: skip
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPlace, emit, moment, rows
+from equipoise.cli.output import AsJson, LogPlace, emit, moment, working
 from equipoise.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from equipoise.conduct.move import Moved
-    from equipoise.conduct.standing import Standing
     from equipoise.events.log import EventLog
 
 __all__ = ["rollout"]
 
 _TAKES = {
     "status": None,
+    "shadow": None,
     "enter": "STAGE",
     "ramp": "COVERAGE",
     "reweight": "NAME=SHARE …",
@@ -39,7 +39,7 @@ def rollout(
     verb: Annotated[
         str,
         typer.Argument(
-            help="status, enter STAGE, ramp COVERAGE, reweight NAME=SHARE …, remove VARIANT, pause, resume, kill, "
+            help="status, shadow, enter STAGE, ramp COVERAGE, reweight NAME=SHARE …, remove VARIANT, pause, resume, kill, "
             "roll-back or ship VARIANT."
         ),
     ] = "status",
@@ -62,20 +62,34 @@ def rollout(
         str | None,
         typer.Option(help="Who is acting (default: $EQUIPOISE_USER, or the login name).", show_default=False),
     ] = None,
+    judge: Annotated[
+        int,
+        typer.Option(
+            help="With shadow: ask the judge of the offline gate about so many pairs of each treatment.",
+            show_default=False,
+        ),
+    ] = 0,
+    max_cost: Annotated[
+        float, typer.Option("--max-cost", help="With --judge: stop before it has cost so many US dollars.")
+    ] = 1.0,
     log: LogPlace = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how an experiment is served, or change it: enter, ramp, pause, kill, roll back, ship."""
     from equipoise import settings
-    from equipoise.conduct.standing import standing
     from equipoise.events.opening import open_log
 
     words = _checked(verb, given or [], new_conversations)
-    record = open_log(log or settings.default_log(), create=False)
+    if judge and verb != "shadow":
+        raise UsageError(f"--judge belongs to shadow, and this is {verb}")
+    place = log or settings.default_log()
+    record = open_log(place, create=False)
     try:
         if verb == "status":
-            found = standing(record, name)
-            emit(found.to_dict()) if as_json else _tell(found)
+            _status(record, place, name, as_json=as_json)
+            return
+        if verb == "shadow":
+            _shadow(record, place, name, judge, max_cost, as_json=as_json)
             return
         done = _carry_out(
             record, name, verb, words, by or settings.user(), reason, new_conversations=new_conversations
@@ -85,11 +99,69 @@ def rollout(
     if as_json:
         emit(asdict(done))
         return
+    from equipoise.cli.rollout_text import did
+
     print(f"{done.experiment} is in the stage {done.stage}, service {done.service}")
-    for line in _did(done.evidence):
+    for line in did(done.evidence):
         print(f"  {line}")
     if done.epoch is not None and done.starts is not None:
         print(f"  epoch {done.epoch} starts at {moment(done.starts)} UTC")
+
+
+def _status(record: EventLog, place: str, name: str, *, as_json: bool) -> None:
+    from equipoise.cli.rollout_text import status_lines
+    from equipoise.conduct.standing import standing
+    from equipoise.events.opening import open_windows
+
+    windows = open_windows(place, create=False)
+    try:
+        found = standing(record, name, windows=windows)
+    finally:
+        windows.close()
+    if as_json:
+        emit(found.to_dict())
+    else:
+        print("\n".join(status_lines(found)))
+
+
+def _shadow(record: EventLog, place: str, name: str, judge: int, max_cost: float, *, as_json: bool) -> None:
+    """The read-out of shadow, with the texts that were kept."""
+    from equipoise import settings
+    from equipoise.cli.rollout_text import judged_lines, shadow_lines
+    from equipoise.conduct.ledger import registered
+    from equipoise.conduct.shadow import shadow
+    from equipoise.events.opening import open_texts
+    from equipoise.events.texts import NoTextsError
+
+    experiment, _, _ = registered(record, name)
+    asked = None
+    try:
+        texts = open_texts(place, create=False)
+    except NoTextsError:
+        texts = None
+    try:
+        with working("pairing turns with their shadows"):
+            found = shadow(record, experiment, texts=texts)
+        if judge:
+            from equipoise.conduct.shadow_judging import judge_shadow
+
+            if texts is None:
+                raise UsageError(
+                    "the judge reads answers, and no text was kept beside this log; `capture: {text: sampled}` keeps some"
+                )
+            with working("asking the judge"):
+                asked = judge_shadow(
+                    record, experiment, texts, connect=settings.connect, most=judge, max_cost_usd=max_cost
+                )
+    finally:
+        if texts is not None:
+            texts.close()
+    if as_json:
+        emit(found.to_dict() | {"judged": None if asked is None else asked.to_dict()})
+        return
+    print("\n".join(shadow_lines(found)))
+    if asked is not None:
+        print("\n".join(["", *judged_lines(asked)]))
 
 
 def _checked(verb: str, given: Sequence[str], new_conversations: bool) -> Sequence[str]:
@@ -147,19 +219,6 @@ def _carry_out(
             )
 
 
-def _did(evidence: Mapping[str, Any]) -> Iterator[str]:
-    """What a verb went past, and what it did to those who were exposed, a line each."""
-    for each in evidence.get("overridden", ()):
-        yield f"with a reason, although {each}"
-    for key, fate in (("redirected", "are served control from now on"), ("exposed", "keep what they have")):
-        if key in evidence:
-            found = evidence[key]
-            units, busy = sum(found["units"].values()), sum(found["in_progress"].values())
-            arms = ", ".join(f"{arm} {count:,}" for arm, count in found["units"].items())
-            yield f"{units:,} exposed units ({arms}) {fate}, and stay in their arm"
-            yield f"{busy:,} of them had a turn in the last {found['minutes']:g} minutes and are in the middle of something"
-
-
 def _share(text: str) -> Fraction:
     from equipoise.experiment.amount import parse_share
 
@@ -183,47 +242,3 @@ def _shares(given: Sequence[str]) -> dict[str, Fraction]:
             raise UsageError(f"{name} is given two shares; give it one")
         shares[name] = _share(share)
     return shares
-
-
-def _tell(found: Standing) -> None:
-    print(f"{found.experiment}  (stage {found.stage}, service {found.service})")
-    if found.shipped is not None:
-        print(f"shipped: {found.shipped}")
-    print(f"exposed: {', '.join(f'{arm} {count:,}' for arm, count in found.exposed.items())}")
-    print()
-    print(
-        rows(
-            ["epoch", "starts", "coverage", "shares", "exposed"],
-            [
-                [
-                    str(each.epoch),
-                    f"{moment(each.starts)} UTC",
-                    f"{float(Fraction(each.coverage)):.2%}",
-                    ", ".join(f"{arm} {share}" for arm, share in each.shares.items()),
-                    f"{sum(each.exposed.values()):,}",
-                ]
-                for each in found.epochs
-            ],
-        )
-    )
-    if found.warmth:
-        print()
-        print(
-            rows(
-                ["turns", "warm", "median", "cold", "median"],
-                [
-                    [arm, f"{each.warm:,}", _s(each.warm_median_s), f"{each.cold:,}", _s(each.cold_median_s)]
-                    for arm, each in found.warmth.items()
-                ],
-            )
-        )
-        cold = [arm for arm, each in found.warmth.items() if each.too_cold]
-        if cold:
-            print(
-                f"too little traffic to stay warm: {', '.join(cold)}. Latency is that of a cold model; "
-                f"raise the coverage: equipoise rollout {found.experiment.partition('@')[0]} ramp SHARE"
-            )
-
-
-def _s(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:.3g} s"

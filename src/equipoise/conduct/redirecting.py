@@ -6,18 +6,27 @@ An exposed unit stays in its arm, whatever it is served: it is counted here, and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from equipoise.errors import RecordError
 from equipoise.events.bodies import bodies_of
 from equipoise.events.facts import Turn
 from equipoise.events.log import EventLog, Recorded
 from equipoise.experiment.definition import Experiment
 
-__all__ = ["IN_PROGRESS_S", "Redirected", "first_exposures", "recent", "redirected"]
+__all__ = [
+    "IN_PROGRESS_S",
+    "FirstExposure",
+    "FirstExposures",
+    "Redirected",
+    "first_exposures",
+    "recent",
+    "redirected",
+]
 
 IN_PROGRESS_S = 1800.0
 """A unit with a turn within so many seconds is in the middle of something."""
@@ -37,6 +46,22 @@ class Redirected:
         return asdict(self)
 
 
+class FirstExposure(NamedTuple):
+    """The arm and the epoch of a unit's first exposure, and when it happened (seconds since 1970 UTC)."""
+
+    arm: str
+    epoch: int
+    happened: float
+
+
+@dataclass(frozen=True, slots=True)
+class FirstExposures:
+    """The first exposure of each unit, and how many units were `crossed`: exposed to another arm as well."""
+
+    by_unit: Mapping[str, FirstExposure]
+    crossed: int
+
+
 def redirected(
     log: EventLog, experiment: Experiment, *, now: float, arms: Collection[str] | None = None
 ) -> Redirected:
@@ -45,7 +70,7 @@ def redirected(
     Reads every exposure of the experiment, and of the turns those that arrived lately.
     """
     wanted = [each.name for each in experiment.treatments if arms is None or each.name in arms]
-    homes = {unit: arm for unit, (arm, _, _) in first_exposures(log, experiment).items()}
+    homes = {unit: each.arm for unit, each in first_exposures(log, experiment).by_unit.items()}
     busy = {
         record.fact.unit
         for record in recent(log, experiment.name, now - IN_PROGRESS_S)
@@ -60,18 +85,27 @@ def redirected(
     )
 
 
-def first_exposures(log: EventLog, experiment: Experiment) -> dict[str, tuple[str, int, float]]:
-    """Arm, epoch and time of each unit's first exposure to this revision, as the log holds them."""
-    first: dict[str, tuple[str, int, float]] = {}
+def first_exposures(log: EventLog, experiment: Experiment) -> FirstExposures:
+    """Every unit's first exposure to this revision, in the order of the log. RecordError for a damaged fact."""
+    first: dict[str, FirstExposure] = {}
+    crossed: set[str] = set()
     digest = experiment.digest.encode()
     for page in bodies_of(log, experiment.name, "exposure", until=log.head()):
-        for _, happened, _, body in page:
-            # A digest is 64 hexadecimal digits: what holds it nowhere is another revision's.
-            if digest in body:
+        for position, happened, _, body in page:
+            # What holds the digest nowhere is another revision's, and need not be read.
+            if digest not in body:
+                continue
+            try:
                 told = orjson.loads(body)
-                if told["digest"] == experiment.digest:
-                    first.setdefault(told["unit"], (told["variant"], told.get("epoch", 0), happened))
-    return first
+                if told["digest"] != experiment.digest:
+                    continue
+                unit, arm = told["unit"], told["variant"]
+                known = first.setdefault(unit, FirstExposure(arm, int(told.get("epoch", 0)), happened))
+            except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+                raise RecordError(f"the exposure at position {position} is damaged: {error}") from None
+            if known.arm != arm:
+                crossed.add(unit)
+    return FirstExposures(first, len(crossed))
 
 
 def recent(log: EventLog, name: str, since: float) -> Iterator[Recorded]:

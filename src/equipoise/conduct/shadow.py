@@ -60,6 +60,11 @@ class Shadowing:
     aside: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def says(self) -> str:
+        """What none of it says."""
+        return NO_USERS
+
+    @property
     def beyond(self) -> tuple[str, ...]:
         """A sentence for each guardrail that is shown to be worse than its margin."""
         return tuple(
@@ -78,7 +83,7 @@ class Shadowing:
             "guardrails": [each.to_dict() for each in self.guardrails],
             "likeness": {arm: each.to_dict() for arm, each in self.likeness.items()},
             "aside": dict(self.aside),
-            "says": NO_USERS,
+            "says": self.says,
         }
 
 

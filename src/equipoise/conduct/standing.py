@@ -1,19 +1,37 @@
-"""Standing: how a registered experiment is served now, its epochs, whom it has exposed, and how warm its canary is."""
+"""Standing: how a registered experiment is served now, whom it has exposed, what is watched, and what comes next.
+
+Of traffic the exposures are read, and in a canary or in shadow its turns; nothing is written.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from fractions import Fraction
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Literal
 
-from equipoise.conduct.enter import warmth
+from equipoise.clock import Clock, SystemClock
+from equipoise.conduct.enter import Known, known
 from equipoise.conduct.ledger import registered
-from equipoise.conduct.redirecting import first_exposures
+from equipoise.conduct.progress import NextLook, next_look, pace_of
+from equipoise.conduct.redirecting import FirstExposures, first_exposures
+from equipoise.events.facts import Alert, Loss
 from equipoise.events.log import EventLog
+from equipoise.events.windows import Windows
+from equipoise.experiment.definition import Experiment
 from equipoise.measurement.warmth import ArmWarmth
+from equipoise.measurement.watching import Standing as Watches
+from equipoise.rollout.stages import STAGES, WATCHED, Blocked, State, may_enter
 
-__all__ = ["EpochLine", "Standing", "standing"]
+if TYPE_CHECKING:
+    from equipoise.conduct.shadow import Shadowing
+
+__all__ = ["Ahead", "EpochLine", "HealthLine", "Standing", "WatchLine", "standing"]
+
+_ALARM = 0.001
+_ALERTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,51 +45,269 @@ class EpochLine:
     exposed: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class HealthLine:
+    """One thing that was checked, and what was found: `ok`, a `note`, or what makes every number worthless."""
+
+    name: str
+    status: Literal["ok", "note", "invalid"]
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchLine:
+    """How a watch stands in one arm: so many `breached` windows in a row, of which its action asks for `needed`.
+
+    `ends` is the end of the last window that was judged (seconds since 1970 UTC; None before any), `value` and `limit` are
+    what it said, on the metric's own scale; where it said nothing, `because` has the reason.
+    """
+
+    watch: int
+    metric: str
+    bound: str
+    arm: str
+    action: str
+    breached: int
+    needed: int
+    ends: int | None
+    verdict: str | None
+    value: float | None
+    limit: float | None
+    because: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What comes after the stage (None: nothing), what stands between, and the command that goes on."""
+
+    stage: str | None
+    blocks: tuple[Blocked, ...]
+    command: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """The stage, the service (`open`, `paused`, `redirected`), the arm that shipped, and every epoch.
 
-    `warmth` has the turns of a canary, by arm; it is empty in any other stage.
+    `planned` is how many units the plan asks for (None: no size could be planned). `warmth` has the turns of a canary, by
+    arm, and is empty in any other stage; `shadow` is the read-out of shadow, in that stage alone. `watches` is empty where
+    nothing was watched yet. `alerts` are the latest, the last one first.
     """
 
     experiment: str
     stage: str
     service: str
     shipped: str | None
+    verdict: str | None
     exposed: dict[str, int]
+    planned: int | None
+    units_per_day: float | None
+    next_look: NextLook | None
     epochs: tuple[EpochLine, ...]
+    health: tuple[HealthLine, ...]
     warmth: Mapping[str, ArmWarmth]
+    watches: tuple[WatchLine, ...]
+    alerts: tuple[Alert, ...]
+    shadow: Shadowing | None
+    ahead: Ahead
 
     def to_dict(self) -> dict[str, Any]:
-        said = asdict(self)
-        for arm, each in self.warmth.items():
-            said["warmth"][arm]["too_cold"] = each.too_cold
-        return said
+        """Plain JSON."""
+        shadow = None if self.shadow is None else self.shadow.to_dict()
+        names = [name for name in Standing.__slots__ if name not in ("shadow", "alerts", "warmth")]
+        said = {name: _plain(getattr(self, name)) for name in names}
+        return said | {
+            "warmth": {arm: asdict(each) | {"too_cold": each.too_cold} for arm, each in self.warmth.items()},
+            "alerts": [asdict(each) for each in self.alerts],
+            "shadow": shadow,
+        }
 
 
-def standing(log: EventLog, name: str) -> Standing:
-    """How an experiment stands. Units count once, in the arm and epoch of their first exposure to this revision."""
-    experiment, _, state = registered(log, name)
-    counts = Counter((arm, epoch) for arm, epoch, _ in first_exposures(log, experiment).values())
-    arms = sorted(
-        {variant.name for variant in experiment.variants} | {arm for arm, _ in counts},
-        key=lambda arm: (arm != "control", arm),
-    )
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
+
+
+def standing(
+    log: EventLog, name: str, *, windows: Windows | None = None, clock: Clock | None = None
+) -> Standing:
+    """How an experiment stands. Units count once, in the arm and epoch of their first exposure to this revision.
+
+    `windows` are what its watches are kept in, where there are any; they are read as they stand. RecordError where nothing
+    is registered under the name.
+    """
+    now = (clock or SystemClock()).now()
+    experiment, registration, state = registered(log, name, WATCHED)
+    found = first_exposures(log, experiment)
+    evidence = known(log, experiment, state)
+    counts = Counter((each.arm, each.epoch) for each in found.by_unit.values())
+    exposed = {arm: sum(n for (of, _), n in counts.items() if of == arm) for arm in _arms(experiment, counts)}
+    since = max((each.starts for each in state.allocations if each.starts <= now), default=0.0)
+    pace = pace_of((each.happened for each in found.by_unit.values()), since=since, now=now)
+    alerts = [record.fact for record in log.read_since(0, experiment=name, kinds=("alert",))]
     return Standing(
         experiment=experiment.identity,
         stage=state.stage or "offline",
         service=state.service,
         shipped=state.shipped,
-        exposed={arm: sum(n for (of, _), n in counts.items() if of == arm) for arm in arms},
+        verdict=None if state.decision is None else state.decision.verdict,
+        exposed=exposed,
+        planned=registration.plan.get("total"),
+        units_per_day=pace.per_day,
+        next_look=None
+        if state.finished or state.stage not in STAGES
+        else next_look(
+            registration.plan.get("looks", ()),
+            state.looks,
+            exposed=sum(exposed.values()),
+            pace=pace,
+            window=experiment.primary.window,
+            now=now,
+        ),
         epochs=tuple(
             EpochLine(
                 each.epoch,
                 each.starts,
                 dict(each.shares),
                 each.coverage,
-                {arm: counts[arm, each.epoch] for arm in arms},
+                {arm: counts[arm, each.epoch] for arm in exposed},
             )
             for each in state.allocations
         ),
-        warmth=warmth(log, experiment) if state.stage == "canary" else {},
+        health=_health(log, experiment, state, found, evidence),
+        warmth=evidence.warmth,
+        watches=_watches(experiment, windows),
+        alerts=tuple(
+            each for each in reversed(alerts) if isinstance(each, Alert) and each.digest == experiment.digest
+        )[:_ALERTS],
+        shadow=evidence.shadow,
+        ahead=_ahead(experiment, state, evidence),
     )
+
+
+def _arms(experiment: Experiment, counts: Mapping[tuple[str, int], int]) -> list[str]:
+    return sorted(
+        {variant.name for variant in experiment.variants} | {arm for arm, _ in counts},
+        key=lambda arm: (arm != "control", arm),
+    )
+
+
+def _health(
+    log: EventLog, experiment: Experiment, state: State, found: FirstExposures, evidence: Known
+) -> tuple[HealthLine, ...]:
+    """What exposures tell, without counting anything else: the rest is the business of a read-out."""
+    units = len(found.by_unit)
+    if not units:
+        return ()
+    crossed = f"{found.crossed:,} of {units:,} units were exposed to more than one variant; the first counts"
+    lines = [
+        _sample_ratio(state, found),
+        HealthLine("units in two variants", "note", crossed)
+        if found.crossed
+        else HealthLine("units in two variants", "ok", "no unit was exposed to more than one variant"),
+    ]
+    lost = Counter[str]()
+    for record in log.read_since(0, experiment=experiment.name, kinds=("loss",)):
+        if isinstance(record.fact, Loss):
+            lost.update(record.fact.facts)
+    if lost:
+        said = ", ".join(f"{count:,} {kind}" for kind, count in sorted(lost.items()))
+        lines.append(HealthLine("recording loss", "note", f"the record was away for a while and lost {said}"))
+    if evidence.evidence.cold:
+        arms = " and ".join(evidence.evidence.cold)
+        lines.append(HealthLine("cold model", "note", f"too little traffic to keep {arms} warm"))
+    return tuple(lines)
+
+
+def _sample_ratio(state: State, found: FirstExposures) -> HealthLine:
+    name = "sample ratio"
+    try:
+        from equipoise.stats.health.sample_ratio import Epoch, anytime_sample_ratio_by_epoch
+    except ModuleNotFoundError:
+        return HealthLine(name, "note", "not judged here: it needs the 'analysis' extra")
+    from equipoise.stats.estimate import NotEstimable
+
+    counts = Counter((each.arm, each.epoch) for each in found.by_unit.values())
+    names = sorted({arm for each in state.allocations for arm in each.shares} | {arm for arm, _ in counts})
+    result = anytime_sample_ratio_by_epoch(
+        [
+            Epoch(
+                {arm: counts[arm, each.epoch] for arm in names},
+                {arm: Fraction(each.shares.get(arm, "0")) for arm in names},
+            )
+            for each in state.allocations
+        ]
+    )
+    if isinstance(result, NotEstimable):
+        return HealthLine(name, "note", f"cannot be judged: {result.reason}")
+    if result.p_value < _ALARM:
+        expected = ", ".join(f"{arm} {units:,.0f}" for arm, units in result.expected.items())
+        return HealthLine(
+            name,
+            "invalid",
+            f"the units do not follow the shares (expected {expected}; p = {result.p_value:.3g}): find out where units "
+            "were lost or gained before anything else",
+        )
+    return HealthLine(name, "ok", f"the units follow the shares (p = {result.p_value:.3g})")
+
+
+def _watches(experiment: Experiment, windows: Windows | None) -> tuple[WatchLine, ...]:
+    if windows is None or not experiment.watches:
+        return ()
+    kept = Watches.decode(windows.read(experiment.digest).state)
+    lines = []
+    for (number, arm), streak in sorted(kept.streaks.items()):
+        watch, last = experiment.watches[number], streak.last
+        bound = f"min {watch.min}" if watch.max is None else f"max {watch.max}"
+        lines.append(
+            WatchLine(
+                watch=number,
+                metric=watch.metric,
+                bound=bound,
+                arm=arm,
+                action=watch.then,
+                breached=streak.breached,
+                needed=watch.persist,
+                ends=streak.ends,
+                verdict=None if last is None else last.verdict,
+                value=None if last is None else last.value,
+                limit=None if last is None else last.limit,
+                because=None if last is None else last.reason,
+            )
+        )
+    return tuple(lines)
+
+
+def _ahead(experiment: Experiment, state: State, evidence: Known) -> Ahead:
+    """The next stage, and the command that goes on."""
+    command = f"equipoise rollout {experiment.name}"
+    if state.stage in ("shipped", "rolled back"):
+        return Ahead(None, (), None)
+    if state.service == "redirected":
+        blocked = Blocked("everyone is served control; `resume` opens it again", False)
+        return Ahead(state.stage, (blocked,), f"{command} resume")
+    order = [each for each in STAGES if each in experiment.rollout.stages]
+    left: Sequence[str] = order[len(list(takewhile(lambda each: each != state.stage, order))) + 1 :]
+    if state.stage not in order:
+        left = order
+    following = next((each for each in left if each not in experiment.rollout.skip), None)
+    if following is None:
+        return _deciding(experiment, state)
+    blocks = may_enter(following, evidence.evidence)
+    go_on = f"{command} enter {following}"
+    if any(not block.reason_suffices for block in blocks):
+        resumed = state.service != "open" and any("`resume`" in block.because for block in blocks)
+        return Ahead(following, blocks, f'{command} resume --reason "…"' if resumed else None)
+    return Ahead(following, blocks, f'{go_on} --reason "…"' if blocks else go_on)
+
+
+def _deciding(experiment: Experiment, state: State) -> Ahead:
+    """The last stage ends with a verdict."""
+    command, decision = f"equipoise rollout {experiment.name}", state.decision
+    if decision is None or not state.finished:
+        because = "there is no verdict yet" if decision is None else f"the last verdict is {decision.verdict}"
+        return Ahead("shipped", (Blocked(because, True),), f"equipoise analyze {experiment.name}")
+    if decision.verdict == "ship":
+        return Ahead("shipped", (), f"{command} ship {decision.arm}")
+    return Ahead("rolled back", (), f'{command} roll-back --reason "the verdict is {decision.verdict}"')

@@ -54,15 +54,18 @@ def open_cursors(where: str | Path, *, create: bool = True) -> Cursors:
     return Cursors(_beside(where, CURSORS, "outbox"))
 
 
-def open_windows(where: str | Path) -> Windows:
+def open_windows(where: str | Path, *, create: bool = True) -> Windows:
     """The windows of guardrails of the log at `where`: in a file beside a log in a file (its name and `.windows`), in the
-    database of one in PostgreSQL. They are made where there are none.
+    database of one in PostgreSQL. They are made where there are none; with `create=False` a log in a file without any has
+    none, and nothing is written.
 
     Raises RecordError where the place holds something else or cannot be written; MissingExtraError as `open_log`.
 
     >>> open_windows("memory:").read("0f3a").position
     0
     """
+    if not create and not _in_database(where) and not Path(_called(where, "windows")).exists():
+        where = "memory:"
     return Windows(_beside(where, WINDOWS, "windows"))
 
 

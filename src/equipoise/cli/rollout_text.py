@@ -1,0 +1,194 @@
+"""How a rollout is told: where an experiment stands, what shadow showed, what a verb did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from equipoise.cli.output import moment, rows
+from equipoise.stats.estimate import NotEstimable
+
+if TYPE_CHECKING:
+    from equipoise.analysis.shadowed import PairedEffect
+    from equipoise.conduct.shadow import Shadowing
+    from equipoise.conduct.shadow_judging import Asked
+    from equipoise.conduct.standing import Standing, WatchLine
+    from equipoise.stats.estimate import Estimate
+
+__all__ = ["did", "judged_lines", "next_look_words", "shadow_lines", "status_lines"]
+
+
+def did(evidence: Mapping[str, Any]) -> Iterator[str]:
+    """What a verb went past, and what it did to those who were exposed, a line each."""
+    for each in evidence.get("overridden", ()):
+        yield f"with a reason, although {each}"
+    for key, fate in (("redirected", "are served control from now on"), ("exposed", "keep what they have")):
+        if key in evidence:
+            found = evidence[key]
+            units, busy = sum(found["units"].values()), sum(found["in_progress"].values())
+            arms = ", ".join(f"{arm} {count:,}" for arm, count in found["units"].items())
+            yield f"{units:,} exposed units ({arms}) {fate}, and stay in their arm"
+            yield f"{busy:,} of them had a turn in the last {found['minutes']:g} minutes and are in the middle of something"
+
+
+def status_lines(found: Standing) -> Iterator[str]:
+    """Where an experiment stands, what is watched, and what comes next."""
+    yield f"{found.experiment}  (stage {found.stage}, service {found.service})"
+    if found.shipped is not None:
+        yield f"shipped: {found.shipped}"
+    yield f"exposed: {', '.join(f'{arm} {count:,}' for arm, count in found.exposed.items())}{_of_plan(found)}"
+    if found.verdict is not None:
+        yield f"verdict: {found.verdict}"
+    if found.next_look is not None:
+        yield f"next look: {next_look_words(found)}"
+    yield ""
+    yield rows(
+        ["epoch", "starts", "coverage", "shares", "exposed"],
+        [
+            [
+                str(each.epoch),
+                f"{moment(each.starts)} UTC",
+                f"{float(Fraction(each.coverage)):.2%}",
+                ", ".join(f"{arm} {share}" for arm, share in each.shares.items()),
+                f"{sum(each.exposed.values()):,}",
+            ]
+            for each in found.epochs
+        ],
+    )
+    if found.health:
+        yield ""
+        yield from (f"{each.status:<7}  {each.name}: {each.says}" for each in found.health)
+    if found.warmth:
+        yield ""
+        yield from _warmth(found)
+    if found.shadow is not None:
+        yield ""
+        yield from shadow_lines(found.shadow)
+    if found.watches:
+        yield ""
+        yield rows(["watch", "arm", "streak", "last window", "then"], map(_watch, found.watches))
+    if found.alerts:
+        yield ""
+        for each in found.alerts:
+            sustained = f", {each.streak} windows in a row" if each.sustained else ""
+            limit = f"{each.value:.4g} against {each.limit:.4g}"
+            yield f"{moment(each.happened)} UTC  {each.action}: {each.metric} of {each.variant} ({limit}{sustained})"
+    yield ""
+    yield from _ahead(found)
+
+
+def _of_plan(found: Standing) -> str:
+    if not found.planned:
+        return ""
+    total = sum(found.exposed.values())
+    pace = "" if found.units_per_day is None else f", {found.units_per_day:,.0f} a day"
+    return f" ({total / found.planned:.0%} of the {found.planned:,} planned{pace})"
+
+
+def next_look_words(found: Standing) -> str:
+    """The look that comes next, in a line; that there is none, where there is none."""
+    look = found.next_look
+    if look is None:
+        return "none"
+    at = f"{look.number} of {look.of}, at {look.fraction:.0%} of the planned information"
+    if look.units is not None:
+        at += f", about {look.units:,} units"
+    if look.because is not None:
+        return f"{at}; {look.because}"
+    return at if look.expected is None else f"{at}; expected {moment(look.expected)} UTC at this pace"
+
+
+def _warmth(found: Standing) -> Iterator[str]:
+    yield rows(
+        ["turns", "warm", "median", "cold", "median"],
+        [
+            [arm, f"{each.warm:,}", _s(each.warm_median_s), f"{each.cold:,}", _s(each.cold_median_s)]
+            for arm, each in found.warmth.items()
+        ],
+    )
+    cold = [arm for arm, each in found.warmth.items() if each.too_cold]
+    if cold:
+        yield (
+            f"too little traffic to stay warm: {', '.join(cold)}. Latency is that of a cold model; "
+            f"raise the coverage: equipoise rollout {found.experiment.partition('@')[0]} ramp SHARE"
+        )
+
+
+def _s(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.3g} s"
+
+
+def _watch(line: WatchLine) -> list[str]:
+    if line.ends is None or line.verdict is None:
+        last = "none yet"
+    elif line.value is None or line.limit is None:
+        last = f"{moment(line.ends)} UTC: {line.because or line.verdict}"
+    else:
+        last = f"{moment(line.ends)} UTC: {line.verdict}, {line.value:.4g} against {line.limit:.4g}"
+    return [
+        f"{line.metric} {line.bound}",
+        line.arm,
+        f"{line.breached} breached, {line.needed} act",
+        last,
+        line.action,
+    ]
+
+
+def _ahead(found: Standing) -> Iterator[str]:
+    ahead = found.ahead
+    if ahead.stage is None:
+        yield f"it is {found.stage}: nothing comes after"
+        return
+    if found.service == "paused":
+        yield "paused: nobody new enters until `resume`"
+    if not ahead.blocks:
+        yield f"{ahead.stage} may follow:"
+    for block in ahead.blocks:
+        yield f"before {ahead.stage}: {block.because}" + (
+            "" if block.reason_suffices or "`resume`" in block.because else "; no reason goes past that"
+        )
+    if ahead.command is not None:
+        yield f"  {ahead.command}"
+
+
+def shadow_lines(found: Shadowing) -> Iterator[str]:
+    """What shadow showed: pairs, differences with their intervals, guardrails, likeness of the texts."""
+    for arm, turns in found.turns.items():
+        yield f"shadow: {turns:,} turns of {arm} beside control's, in {found.conversations[arm]:,} conversations"
+    told = [each for each in found.effects if each.pairs]
+    if told:
+        yield rows(["by turn", "arm", "control", "arm's", "difference"], map(_effect, told))
+    for guard in found.guardrails:
+        yield f"{guard.held}: {guard.name} of {guard.variant}: {guard.because}"
+    for arm, likeness in found.likeness.items():
+        if isinstance(likeness.estimate, NotEstimable):
+            yield f"texts of {arm}: {likeness.estimate.reason}"
+        else:
+            yield f"texts of {arm} beside control's: cosine {_interval(likeness.estimate)} in {likeness.pairs:,} pairs"
+    if found.aside:
+        yield f"in no pair: {', '.join(f'{reason} {count:,}' for reason, count in sorted(found.aside.items()))}"
+    yield found.says
+
+
+def _effect(effect: PairedEffect) -> list[str]:
+    estimate = effect.estimate
+    said = estimate.reason if isinstance(estimate, NotEstimable) else _interval(estimate)
+    return [effect.name, effect.variant, f"{effect.control:.4g}", f"{effect.treatment:.4g}", said]
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.4g} [{estimate.low:.4g}, {estimate.high:.4g}]"
+
+
+def judged_lines(asked: Asked) -> Iterator[str]:
+    """What the judge said of pairs."""
+    for arm, each in asked.by_arm.items():
+        rate = each.win_rate
+        said = rate.reason if isinstance(rate, NotEstimable) else f"win rate {_interval(rate)}"
+        yield (
+            f"{each.judge} on {arm}: {each.wins} won, {each.ties} tied ({each.disagreed} where the orders disagreed), "
+            f"{each.losses} lost, {each.unscored} without a verdict; {said}"
+        )
+    cost = "nobody knows what it cost" if asked.cost_usd is None else f"it cost ${asked.cost_usd:.4f}"
+    yield cost if asked.stopped is None else f"{cost}; stopped early: {asked.stopped}"
