@@ -16,6 +16,7 @@ from equipoise.cli import (
     drift,
     importing,
     init,
+    label,
     listing,
     log,
     outbox,
@@ -77,6 +78,7 @@ app.command("register")(register.register)
 app.command("serve")(serve.serve)
 app.command("rollout")(rollout.rollout)
 app.command("outbox")(outbox.outbox)
+app.command("label")(label.label)
 app.command("analyze")(analyze.analyze)
 app.command("baseline")(baseline.baseline)
 app.command("list")(listing.list_experiments)

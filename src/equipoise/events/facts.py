@@ -281,7 +281,8 @@ class Label(Fact):
     the id of a case; `first` the variant shown first of two. `draw` says what drew the item (`audit`: at random, with
     this `probability`; `disagreement`: where judge and outcome disagree, which says nothing of the rest). `seconds` is
     the time from showing to answer. A label that takes another's place, or takes it back (`value` None), names it in
-    `replaces`.
+    `replaces`. `digest` is the revision it was given under, `shown` a digest of the texts that were shown: labels of a
+    case say nothing of other answers to it.
     """
 
     kind: ClassVar[str] = "label"
@@ -299,6 +300,8 @@ class Label(Fact):
     seconds: float | None = None
     comment: str | None = None
     replaces: str | None = None
+    digest: str | None = None
+    shown: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

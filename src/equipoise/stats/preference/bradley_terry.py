@@ -136,9 +136,10 @@ def bradley_terry(
     Degenerate cases: not estimable with fewer than two players; where some players were never compared with
     the others, even through third ones (the groups are named); where a group never lost a point to the rest
     (it is named: it would be infinitely strong); where a covariate follows from the strengths or the rest,
-    or wins and losses are told apart without a fault; where there are no more clusters than parameters, or
-    all comparisons are met exactly. Errors: UsageError for unequal lengths, a comparison of a player with
-    itself, a score outside [0, 1], or with Davidson other than 0, 0.5 and 1.
+    or wins and losses are told apart without a fault; where there are no more clusters than parameters, all
+    comparisons are met exactly, or a strength or a difference of two is the same in every cluster. Errors:
+    UsageError for unequal lengths, a comparison of a player with itself, a score outside [0, 1], or with
+    Davidson other than 0, 0.5 and 1.
     Source: Bradley & Terry (1952), Biometrika 39, 324; Ford (1957), American Mathematical Monthly 64, 28,
     for the condition of connection; Davidson (1970), JASA 65, 317, for ties; Liang & Zeger
     (1986), Biometrika 73, 13, for the covariance.
@@ -203,6 +204,9 @@ def bradley_terry(
     full[: k + 1, :k] -= 1.0 / (k + 1)
     full[k + 1 :, k:] = np.eye(len(beta) - k)
     values, spread = full @ beta, full @ covariance @ full.T
+    settled = _settled(players, spread)
+    if settled:
+        return settled
     method = "Bradley-Terry, ties as half wins" if ties == "half" else "Bradley-Terry, Davidson's ties"
     method += ", sandwich covariance" if clusters is None else ", sandwich covariance by cluster"
     found = [
@@ -220,6 +224,19 @@ def bradley_terry(
         clusters=groups,
         method=method,
     )
+
+
+def _settled(players: tuple[str, ...], spread: Matrix) -> NotEstimable | None:
+    """Which strength, or difference of two, is the same whatever clusters are left out: rounding is no spread."""
+    k = len(players)
+    own = np.diag(spread)[:k]
+    apart = own[:, None] + own[None, :] - 2.0 * spread[:k, :k] + np.diag(own)
+    least = int(apart.argmin())
+    if apart.flat[least] > 2.0**-40 * float(own.max()):
+        return None
+    one, other = players[least // k], players[least % k]
+    what = f"{one}'s strength" if one == other else f"the difference of {one} and {other}"
+    return NotEstimable(f"{what} comes out the same in every cluster, so it has no spread")
 
 
 def _unconnected(

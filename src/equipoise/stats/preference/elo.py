@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,9 +12,10 @@ import numpy as np
 from equipoise.errors import UsageError
 from equipoise.stats.cases.case_means import cases_of
 from equipoise.stats.domain import counted, finite, positive
+from equipoise.stats.estimate import Estimate
 from equipoise.stats.moments import Values
 
-__all__ = ["EloRating", "elo", "elo_over_orders"]
+__all__ = ["EloRating", "elo", "elo_over_orders", "on_elo_scale"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,30 @@ def elo_over_orders(
         shuffled = [pairs[g] for g in generator.permutation(len(pairs))]
         runs.append(_run(len(names), shuffled, k, initial, scale))
     return _ratings(names, pairs, runs, f"mean over {len(runs)} shuffled orders")
+
+
+def on_elo_scale(strength: Estimate, *, initial: float = 1000.0, scale: float = 400.0) -> Estimate:
+    """A Bradley–Terry strength as a rating, with its interval: initial + scale · strength / ln 10.
+
+    `strength` is in log-odds, as `bradley_terry` gives it; a lead of `scale` points means odds of ten to one, as in
+    `elo`, and the rating depends on no order of games. `null` is `initial`. Errors: UsageError for a scale that is not
+    above 0. No degenerate cases. Source: Elo (1978), The Rating of Chessplayers, section 8.4, for the logistic scale.
+
+    >>> even = Estimate(value=math.log(10), standard_error=0.1, low=2.1, high=2.5, level=0.95, method="")
+    >>> rating = on_elo_scale(even)
+    >>> round(rating.value, 6), round(rating.standard_error, 2)
+    (1400.0, 17.37)
+    """
+    factor, initial = positive("scale", scale) / math.log(10.0), finite("initial", initial)
+    return dataclasses.replace(
+        strength,
+        value=initial + factor * strength.value,
+        standard_error=factor * strength.standard_error,
+        low=initial + factor * strength.low,
+        high=initial + factor * strength.high,
+        null=initial + factor * strength.null,
+        method=f"{strength.method}, on the Elo scale",
+    )
 
 
 Game = tuple[int, int, float]

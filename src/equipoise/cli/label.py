@@ -1,0 +1,277 @@
+"""`equipoise label NAME|FILE`: people say which answer is better, or how good one is; and what they said."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from equipoise.cli.output import AsJson, LogPlace, caution, emit, note, working
+from equipoise.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from equipoise.conduct.label_items import Ask, CaseSource, Disagreement, Source
+    from equipoise.events.log import EventLog
+    from equipoise.events.texts import TextStore
+    from equipoise.experiment.definition import Experiment
+
+__all__ = ["label"]
+
+_OUT = Path("equipoise-out")
+
+
+def label(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="A registered experiment (its live turns), or a definition (the cases of its arena run).",
+        ),
+    ],
+    ask: Annotated[
+        str, typer.Option(help="What is asked: preference, grades (the rubric's axes) or thumbs.")
+    ] = "preference",
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="A run of the arena whose cases are labelled (default for a FILE: equipoise-out/NAME.arena.json).",
+            show_default=False,
+        ),
+    ] = None,
+    results: Annotated[bool, typer.Option("--results", help="Say what people said, and ask nobody.")] = False,
+    rater: Annotated[
+        str | None,
+        typer.Option(help="Who labels (default: asked on the page; in the terminal, $EQUIPOISE_USER)."),
+    ] = None,
+    share: Annotated[str, typer.Option(help="The probability with which an item is drawn.")] = "1",
+    overlap: Annotated[str, typer.Option(help="The share of items that several raters label.")] = "0",
+    raters: Annotated[int, typer.Option(min=2, help="How many raters label those.")] = 2,
+    disagreements: Annotated[
+        int, typer.Option(min=0, help="So many turns more, where judge and outcome disagree.")
+    ] = 0,
+    score: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[>=LEVEL]",
+            help="For --disagreements: the judge's score, and from where on it passes.",
+        ),
+    ] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="For --disagreements: the outcome (default: the primary metric's).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn, and in which order it is shown.")] = 0,
+    terminal: Annotated[
+        bool, typer.Option("--terminal", help="Ask here, by keys, and serve no page.")
+    ] = False,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on; 0 for any.")] = 8090,
+    log: LogPlace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask people: a page on this machine that shows answers blind, in an order drawn for each; --results reads it out.
+
+    Beyond this machine (--host) the page wants a key, EQUIPOISE_KEY.
+    """
+    from equipoise import settings
+    from equipoise.conduct.label_items import ASKS
+    from equipoise.events.opening import open_log
+
+    if ask not in ASKS:
+        offer = nearest(ask, list(ASKS))
+        raise UsageError(
+            f"'{ask}' is nothing that is asked; accepted: {', '.join(ASKS)}" + (f"; {offer}" if offer else "")
+        )
+    if terminal and not results:
+        if as_json:
+            raise UsageError("--terminal talks with a person and not in JSON; leave out one of them")
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise UsageError("--terminal reads keys, and this is no terminal; leave it out to serve a page")
+    place = log or settings.default_log()
+    is_definition = what.endswith((".yaml", ".yml")) or os.path.isfile(what)
+    # The labels of a run are the first that some logs hear of; live turns are in one that is there.
+    record = open_log(place, create=is_definition and not results)
+    try:
+        experiment = _definition(what) if is_definition else _registered(record, what)
+        at = run or (_OUT / f"{experiment.name}.arena.json" if is_definition else None)
+        if results:
+            _tell(record, experiment, at, as_json=as_json)
+            return
+        salt = f"{experiment.digest}:{seed}"
+        disputed = _disagreement(experiment, disagreements, score, outcome)
+        if at is not None and disputed is not None:
+            raise UsageError("--disagreements is of live turns, and cases have no outcome; leave it out")
+        with _texts(place, wanted=at is None) as texts:
+            source = _source(record, texts, experiment, ask, at, _share(share), salt, disputed)
+            _ask(
+                record, experiment, source, ask,
+                overlap=_share(overlap), raters=raters, seed=seed, rater=rater, terminal=terminal, host=host, port=port,
+                as_json=as_json,
+            )  # fmt: skip
+    finally:
+        record.close()
+
+
+def _ask(
+    record: EventLog,
+    experiment: Experiment,
+    source: Source,
+    ask: Ask,
+    *,
+    overlap: float,
+    raters: int,
+    seed: int,
+    rater: str | None,
+    terminal: bool,
+    host: str,
+    port: int,
+    as_json: bool,
+) -> None:
+    from equipoise import settings
+    from equipoise.conduct.labels import Labelling, Settings, rater_name
+
+    labelling = Labelling(
+        record, experiment, source, Settings(ask=ask, overlap=overlap, raters=raters, seed=seed)
+    )
+    if terminal:
+        from equipoise.cli.label_terminal import label_here
+
+        label_here(labelling, rater_name(rater or settings.user()))
+        return
+    from equipoise.dashboard.serving import serve_labelling
+
+    def ready(found: int) -> None:
+        url = f"http://{f'[{host}]' if ':' in host else host}:{found}/"
+        if as_json:
+            sys.stdout.write(json.dumps({"url": url, "items": len(source.items)}) + "\n")
+        else:
+            note(f"{len(source.items)} items to label at {url} (Ctrl-C stops it)")
+        sys.stdout.flush()
+
+    serve_labelling(
+        labelling,
+        host=host,
+        port=port,
+        key=settings.variable("EQUIPOISE_KEY"),
+        rater=None if rater is None else rater_name(rater),
+        ready=ready,
+    )
+
+
+def _definition(what: str) -> Experiment:
+    from equipoise.experiment.reading import read_definition
+
+    reading = read_definition(Path(what))
+    caution(reading.warnings)
+    return reading.experiment
+
+
+def _registered(record: EventLog, name: str) -> Experiment:
+    from equipoise.conduct.ledger import registered
+
+    return registered(record, name)[0]
+
+
+@contextmanager
+def _texts(place: str, *, wanted: bool) -> Iterator[TextStore | None]:
+    """The texts beside the log, while something is labelled; None where no turns are."""
+    if not wanted:
+        yield None
+        return
+    from equipoise.events.opening import open_texts
+    from equipoise.events.texts import NoTextsError
+
+    try:
+        texts = open_texts(place, create=False)
+    except NoTextsError:
+        raise UsageError(
+            "no text of a turn was kept beside this log, and people label what they can read. Keep texts with `capture` in "
+            "the definition, or label the cases of an arena run with --run"
+        ) from None
+    try:
+        yield texts
+    finally:
+        texts.close()
+
+
+def _source(
+    record: EventLog,
+    texts: TextStore | None,
+    experiment: Experiment,
+    ask: Ask,
+    run: Path | None,
+    share: float,
+    salt: str,
+    disputed: Disagreement | None,
+) -> Source:
+    from equipoise.conduct.label_items import cases_of_run, live_turns
+
+    if run is not None:
+        return cases_of_run(run, experiment, ask, share=share, salt=salt)
+    assert texts is not None
+    with working("drawing"):
+        return live_turns(record, texts, experiment, ask, share=share, salt=salt, disagreement=disputed)
+
+
+def _tell(record: EventLog, experiment: Experiment, run: Path | None, *, as_json: bool) -> None:
+    from equipoise.cli.label_text import results_text
+    from equipoise.conduct.label_items import cases_of_run
+    from equipoise.conduct.label_results import label_results
+
+    runs: list[CaseSource] = []
+    if run is not None:
+        # A preference is of two texts, a grade of one: both kinds of items of a run have labels.
+        runs = [cases_of_run(run, experiment, "preference"), cases_of_run(run, experiment, "thumbs")]
+    with working("reading"):
+        found = label_results(record, experiment, runs=runs)
+    if as_json:
+        emit(found.to_dict())
+    else:
+        print(results_text(found))
+
+
+def _share(text: str) -> float:
+    from equipoise.experiment.amount import parse_share
+
+    try:
+        return float(parse_share(text))
+    except ValueError:
+        raise UsageError(
+            f"'{text}' is no share; accepted: a fraction, a number or a percentage, such as 1/4, 0.25 or 25%"
+        ) from None
+
+
+def _disagreement(
+    experiment: Experiment, most: int, score: str | None, outcome: str | None
+) -> Disagreement | None:
+    from equipoise.conduct.label_items import Disagreement
+
+    if not most:
+        return None
+    primary = experiment.primary.of
+    named = outcome or (primary.name if primary.stream == "outcome" else None)
+    if score is None or named is None:
+        missing = "--score NAME[>=LEVEL]" if score is None else "--outcome NAME"
+        raise UsageError(f"--disagreements needs to know what disagrees: say {missing}")
+    name, at_least, level = (part.strip() for part in score.partition(">="))
+    rubric = experiment.offline.rubric if experiment.offline is not None else None
+    if at_least:
+        try:
+            bar = float(level)
+        except ValueError:
+            raise UsageError(
+                f"'{score}' is no score and level; write it as NAME>=LEVEL, such as policy>=4"
+            ) from None
+    else:
+        # The middle of the scale: of an axis from 1 to its top, else from 0 to 1.
+        bar = (1.0 + rubric.top) / 2.0 if rubric is not None and name in rubric.axes else 0.5
+    lower = any(
+        metric.of.stream == "outcome" and metric.of.name == named and metric.better == "lower"
+        for metric in experiment.metrics
+    )
+    return Disagreement(most=most, score=name, bar=bar, outcome=named, lower_is_better=lower)

@@ -1,0 +1,457 @@
+"""People label: who is shown what next, in which order, and what becomes of an answer. Doors show it and hold no logic.
+
+All state is folded from the labels in the log, so several raters, windows and processes agree, and nothing is lost with
+a process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from equipoise.clock import Clock, SystemClock
+from equipoise.conduct.label_items import Ask, Item, Material, Source, fraction_of
+from equipoise.errors import UsageError
+from equipoise.events.facts import Label
+from equipoise.events.ids import new_id
+from equipoise.events.labels import is_taken_back
+from equipoise.events.log import EventLog, StaleHeadError
+from equipoise.events.texts import Said
+from equipoise.experiment.definition import Experiment
+
+__all__ = [
+    "AnsweredElsewhereError",
+    "Labelling",
+    "Progress",
+    "Question",
+    "Settings",
+    "Shown",
+    "questions_of",
+    "rater_name",
+]
+
+NEITHER, FIRST, SECOND = 0, 1, 2
+"""The answers to `preference`, as they are given: the one shown first, the one shown second, neither."""
+_LONGEST_NAME = 80
+_LONGEST_S = 86_400.0
+_TRIES = 20
+_REMEMBERED = 100
+"""Raters whose order is kept at hand."""
+
+
+class AnsweredElsewhereError(UsageError):
+    """The rater answered the same item in another window meanwhile; that answer stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing that is asked of an item: the `name` of its label, the words, and the answers there are."""
+
+    name: str
+    words: str
+    choices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How people label. `overlap` is the share of items that each go to `raters` people; the others go to one.
+
+    `seed` decides who sees what in which order.
+    """
+
+    ask: Ask
+    overlap: float = 0.0
+    raters: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """An item as its rater sees it: no variant is named, and the order of two answers is the rater's own.
+
+    `given` holds what the rater answered before, as it was given (None: passed), and `seen` stands for it: an answer
+    that comes back with another `seen` was given in a window that knew less. `previous` and `next` are keys of items.
+    """
+
+    key: str
+    questions: tuple[Question, ...]
+    asked: tuple[Said, ...]
+    context: tuple[str, ...]
+    answers: tuple[str, ...]
+    given: Mapping[str, int | None] | None
+    seen: str
+    previous: str | None
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far it is: items that the rater answered and that are left for them; items labelled in full, of all.
+
+    `last` stands for the rater's last answer, which is what can be taken back; None where there is none.
+    """
+
+    answered: int
+    left: int
+    complete: int
+    items: int
+    last: str | None
+
+
+def questions_of(experiment: Experiment, ask: Ask) -> tuple[Question, ...]:
+    """What is asked: which of two is better, thumbs, or a grade for every axis of the definition's rubric.
+
+    UsageError where grades are asked for and the definition has no rubric.
+    """
+    if ask == "preference":
+        return (Question("preference", "Which answer is better?", (FIRST, SECOND, NEITHER)),)
+    if ask == "thumbs":
+        return (Question("thumbs", "Is this a good answer?", (1, 0)),)
+    rubric = experiment.offline.rubric if experiment.offline is not None else None
+    if rubric is None:
+        raise UsageError(
+            f"{experiment.name} has no rubric (`offline.rubric`), so there are no axes to grade. "
+            "Ask for --ask preference or --ask thumbs, or give it one"
+        )
+    return tuple(
+        Question(axis, words, tuple(range(1, rubric.top + 1))) for axis, words in rubric.axes.items()
+    )
+
+
+def rater_name(text: str) -> str:
+    """A rater's name as it is kept, without spaces around it; UsageError for none, a long or an unprintable one.
+
+    >>> rater_name("  Jo ")
+    'Jo'
+    """
+    name = text.strip()
+    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
+        raise UsageError(f"a rater needs a name of 1 to {_LONGEST_NAME} printable characters")
+    return name
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What one rater says of one item: a standing label for each question."""
+
+    labels: dict[str, Label] = field(default_factory=dict)
+    position: int = 0
+
+    @property
+    def seen(self) -> str:
+        return " ".join(sorted(label.event_id for label in self.labels.values()))
+
+
+class Labelling:
+    """A task for people: the items of a source, asked one by one. Safe to share between threads.
+
+    Order, overlap and which of two answers stands first follow from the seed, the item and the rater, so a page that is
+    loaded again is the same page.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        experiment: Experiment,
+        source: Source,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        if settings.raters < 1 or not 0.0 <= settings.overlap <= 1.0:
+            raise UsageError(
+                f"an overlap is a share from 0 to 1 and goes to at least one rater, not {settings.overlap:g} to "
+                f"{settings.raters}"
+            )
+        if not source.items:
+            raise UsageError(
+                f"there is nothing to label of {experiment.name}: no item with the texts that {settings.ask} needs "
+                "was drawn. Draw a larger --share, or see what is kept: equipoise log show"
+            )
+        self.experiment, self.settings = experiment, settings
+        self.questions = questions_of(experiment, settings.ask)
+        self._log, self._source, self._clock = log, source, clock or SystemClock()
+        self._salt = f"{experiment.digest}:{settings.seed}"
+        self._items = {item.key: item for item in source.items}
+        self._keys = {(item.item, item.variant): item.key for item in source.items}
+        self._wanted = {
+            key: settings.raters if fraction_of(self._salt, "overlap", key) < settings.overlap else 1
+            for key in self._items
+        }
+        self._lock = threading.RLock()
+        self._position = 0
+        self._answers: dict[str, dict[str, _Answer]] = {key: {} for key in self._items}
+        self._gone: set[str] = set()
+        self._digests: dict[str, str] = {}
+        self._turns: dict[str, list[str]] = {}
+
+    # What is there.
+
+    def next(self, rater: str) -> str | None:
+        """The key of the item that a rater is asked next; None where nothing is left for them."""
+        with self._lock:
+            self._catch_up()
+            return next(iter(self._open(rater)), None)
+
+    def show(self, rater: str, key: str) -> Shown | None:
+        """An item as the rater sees it; None where there is no such item, or its text is there no more."""
+        with self._lock:
+            self._catch_up()
+            item = self._items.get(key)
+            material = None if item is None else self._material(item)
+            if item is None or material is None:
+                return None
+            path = self._path(rater)
+            here = path.index(key) if key in path else None
+            answer = self._answers[key].get(rater)
+            return Shown(
+                key=key,
+                questions=self.questions,
+                asked=material.asked,
+                context=material.context,
+                answers=tuple(material.answers[name] for name in self._order(rater, item)),
+                given=None
+                if answer is None
+                else {name: self._choice(rater, item, label.value) for name, label in answer.labels.items()},
+                seen="" if answer is None else answer.seen,
+                previous=path[here - 1] if here else None,
+                next=path[here + 1] if here is not None and here + 1 < len(path) else None,
+            )
+
+    def progress(self, rater: str) -> Progress:
+        """How far the rater is, and all of them together."""
+        with self._lock:
+            self._catch_up()
+            mine = self._mine(rater)
+            return Progress(
+                answered=len(mine),
+                left=len(self._open(rater)),
+                complete=sum(self._complete(key) for key in self._items),
+                items=len(self._items) - len(self._gone),
+                last=self._answers[mine[-1]][rater].seen if mine else None,
+            )
+
+    # What is said.
+
+    def answer(
+        self,
+        rater: str,
+        key: str,
+        choices: Mapping[str, int | None],
+        *,
+        seen: str = "",
+        seconds: float | None = None,
+    ) -> None:
+        """Keep an answer; it is durable when this returns. `choices` holds one for every question, None to pass.
+
+        The same answer once more changes nothing. Raises UsageError for no such item or choice, and
+        AnsweredElsewhereError where the rater's answer is not the one that was `seen`.
+        """
+        rater = rater_name(rater)
+        item = self._items.get(key)
+        material = None if item is None else self._material(item)
+        if item is None or material is None:
+            raise UsageError("there is no such item, or its text is there no more; go on with the next")
+        self._check(choices)
+        if seconds is not None and not 0.0 <= seconds <= _LONGEST_S:
+            seconds = None
+        first = self._order(rater, item)[0] if len(material.answers) > 1 else None
+        values = {name: self._value(item, first, choice) for name, choice in choices.items()}
+        now = self._clock.now()
+        for _ in range(_TRIES):
+            with self._lock:
+                self._catch_up()
+                before = self._answers[key].get(rater) or _Answer()
+                if {name: label.value for name, label in before.labels.items()} == values:
+                    return
+                if before.seen != seen:
+                    raise AnsweredElsewhereError(
+                        "you answered this in another window meanwhile, and that answer stands; change it here if you "
+                        "think otherwise"
+                    )
+                facts = [
+                    fact
+                    for name, value in values.items()
+                    for fact in self._labels(
+                        Label(
+                            experiment=self.experiment.name,
+                            happened=now,
+                            name=name,
+                            rater=rater,
+                            item=item.item,
+                            value=value,
+                            unit=item.unit,
+                            trace=item.trace,
+                            variant=item.variant,
+                            first=first,
+                            draw=item.draw,
+                            probability=item.probability,
+                            seconds=None if seconds is None else round(seconds, 3),
+                            digest=self.experiment.digest,
+                            shown=material.digest,
+                        ),
+                        before.labels.get(name),
+                    )
+                ]
+                if self._keep(facts):
+                    return
+        raise UsageError("the log was busy, and nothing was kept; answer once more")
+
+    def undo(self, rater: str, last: str) -> str | None:
+        """Take back the rater's last answer, if it is still the one that `last` stands for; the key of its item."""
+        for _ in range(_TRIES):
+            with self._lock:
+                self._catch_up()
+                mine = self._mine(rater)
+                if not mine:
+                    return None
+                key = mine[-1]
+                answer = self._answers[key][rater]
+                if answer.seen != last:
+                    return None
+                if self._keep([self._taken_back(label) for label in answer.labels.values()]):
+                    return key
+        raise UsageError("the log was busy, and nothing was taken back; try once more")
+
+    def _labels(self, label: Label, before: Label | None) -> Sequence[Label]:
+        """The facts of an answer in another's place."""
+        if before is None:
+            return (label,)
+        if label.value is None:
+            # Without a value and in another's place it would say that nothing was said: it is taken back, then passed.
+            return (self._taken_back(before), label)
+        return (replace(label, replaces=before.event_id),)
+
+    def _taken_back(self, label: Label) -> Label:
+        return replace(
+            label,
+            event_id=new_id(),
+            happened=self._clock.now(),
+            value=None,
+            seconds=None,
+            replaces=label.event_id,
+        )
+
+    def _keep(self, facts: Sequence[Label]) -> bool:
+        """Whether the facts were kept: not if somebody's label came meanwhile."""
+        try:
+            self._log.append_if(facts, self._position, experiment=self.experiment.name, kinds=(Label.kind,))
+        except StaleHeadError:
+            return False
+        return True
+
+    # What follows from the labels.
+
+    def _catch_up(self) -> None:
+        for record in self._log.read_since(
+            self._position, experiment=self.experiment.name, kinds=(Label.kind,)
+        ):
+            self._position = record.position
+            label = record.fact
+            if isinstance(label, Label):
+                self._fold(label, record.position)
+
+    def _fold(self, label: Label, position: int) -> None:
+        key = self._keys.get((label.item, label.variant or ""))
+        if key is None or all(label.name != question.name for question in self.questions):
+            return
+        if label.trace is None and label.shown != self._shown_digest(key):
+            # A case of another run: what was said of other answers is not said of these.
+            return
+        answers = self._answers[key].setdefault(label.rater, _Answer())
+        standing = answers.labels.get(label.name)
+        if standing is not None and label.replaces == standing.event_id:
+            del answers.labels[label.name]
+        if not is_taken_back(label):
+            answers.labels[label.name] = label
+            answers.position = position
+        if not answers.labels:
+            del self._answers[key][label.rater]
+
+    def _shown_digest(self, key: str) -> str | None:
+        if key not in self._digests:
+            material = self._source.read(self._items[key])
+            if material is None:
+                return None
+            self._digests[key] = material.digest
+        return self._digests[key]
+
+    def _mine(self, rater: str) -> list[str]:
+        """What the rater answered, in that order."""
+        mine = [key for key in self._items if self._answered(key, rater)]
+        return sorted(mine, key=lambda key: self._answers[key][rater].position)
+
+    def _answered(self, key: str, rater: str) -> bool:
+        answer = self._answers[key].get(rater)
+        return answer is not None and len(answer.labels) == len(self.questions)
+
+    def _complete(self, key: str) -> bool:
+        return self._raters(key) >= self._wanted[key]
+
+    def _raters(self, key: str) -> int:
+        """How many raters said something of an item: who passed leaves it to another."""
+        return sum(
+            self._answered(key, rater) and any(label.value is not None for label in answer.labels.values())
+            for rater, answer in self._answers[key].items()
+        )
+
+    def _open(self, rater: str) -> list[str]:
+        """What is left for a rater, in an order of their own: two who start together seldom meet."""
+        if rater not in self._turns:
+            if len(self._turns) >= _REMEMBERED:
+                self._turns.clear()
+            self._turns[rater] = sorted(
+                self._items, key=lambda key: fraction_of(self._salt, "turn", rater, key)
+            )
+        return [
+            key
+            for key in self._turns[rater]
+            if key not in self._gone and not self._answered(key, rater) and not self._complete(key)
+        ]
+
+    def _path(self, rater: str) -> list[str]:
+        return [*self._mine(rater), *self._open(rater)]
+
+    def _material(self, item: Item) -> Material | None:
+        material = self._source.read(item)
+        if material is None:
+            self._gone.add(item.key)
+        else:
+            self._digests[item.key] = material.digest
+        return material
+
+    def _order(self, rater: str, item: Item) -> tuple[str, ...]:
+        if self.settings.ask != "preference":
+            return (item.variant,)
+        control = self.experiment.control.name
+        ahead = fraction_of(self._salt, "order", rater, item.key) < 0.5
+        return (item.variant, control) if ahead else (control, item.variant)
+
+    def _check(self, choices: Mapping[str, int | None]) -> None:
+        for question in self.questions:
+            if question.name not in choices:
+                raise UsageError(f"{question.name} has no answer; answer it, or skip the item")
+            choice = choices[question.name]
+            if choice is not None and choice not in question.choices:
+                raise UsageError(
+                    f"{choice} is no answer to {question.name}; accepted: {', '.join(map(str, question.choices))}"
+                )
+        unknown = set(choices) - {question.name for question in self.questions}
+        if unknown:
+            raise UsageError(f"{min(unknown)} is not asked")
+
+    def _value(self, item: Item, first: str | None, choice: int | None) -> float | None:
+        """A choice as a label keeps it: of two, 1 says that the variant is better and not control."""
+        if choice is None or self.settings.ask != "preference":
+            return None if choice is None else float(choice)
+        if choice == NEITHER:
+            return 0.5
+        return float((choice == FIRST) == (first == item.variant))
+
+    def _choice(self, rater: str, item: Item, value: float | None) -> int | None:
+        if value is None or self.settings.ask != "preference":
+            return None if value is None else round(value)
+        if value == 0.5:
+            return NEITHER
+        return FIRST if (value == 1.0) == (self._order(rater, item)[0] == item.variant) else SECOND

@@ -1,0 +1,59 @@
+"""The page as a process: until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+
+from aiohttp import web
+
+from equipoise.conduct.labels import Labelling
+from equipoise.dashboard.guarding import Guard
+from equipoise.dashboard.labelling import application
+from equipoise.errors import UsageError
+
+__all__ = ["serve_labelling"]
+
+
+def serve_labelling(
+    labelling: Labelling,
+    *,
+    host: str,
+    port: int,
+    key: str | None,
+    rater: str | None,
+    ready: Callable[[int], None],
+) -> None:
+    """Serve the page in this process until SIGTERM or SIGINT; `ready` is told the port.
+
+    UsageError where it cannot listen, or would be open to the network without a key.
+    """
+    guard = Guard(host, key)
+    if not 0 <= port <= 65_535:
+        raise UsageError(f"{port} is no port; accepted: 0 (any) to 65535")
+    asyncio.run(_serve(application(labelling, guard, rater=rater), host, port, ready))
+
+
+async def _serve(app: web.Application, host: str, port: int, ready: Callable[[int], None]) -> None:
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise UsageError(
+                f"the page cannot be served at {host}:{port}: {error.strerror or error}. Choose another --port or --host"
+            ) from None
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            # Not every system can; there Ctrl-C ends the loop by itself.
+            with suppress(NotImplementedError):
+                loop.add_signal_handler(each, stopped.set)
+        ready(runner.addresses[0][1])
+        await stopped.wait()
+    finally:
+        await runner.cleanup()

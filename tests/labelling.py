@@ -1,0 +1,144 @@
+"""What people are to label, for the tests: a definition with three variants, and live turns with their texts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from equipoise.clock import ManualClock
+from equipoise.conduct.register import register
+from equipoise.events.facts import Outcome, Score, Shadow, Turn
+from equipoise.events.log import EventLog
+from equipoise.events.texts import Said, Text, TextStore, ToolCall, unit_digest
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.reading import read_canonical
+
+LONG = "careful-and-thorough-with-a-name-that-goes-on-and-on"
+AXES = {"clarity": "It is easy to follow.", "policy": "It names the rule that applies."}
+
+
+def definition(**more: Any) -> dict[str, Any]:
+    """Control and two treatments, graded on two axes."""
+    return {
+        "name": "support-bot",
+        "hypothesis": "People like the short answer better.",
+        "unit": {"type": "conversation", "from": "header:x-conversation-id"},
+        "variants": {"control": {}, "brief": {}, LONG: {}},
+        "metrics": {
+            "resolution_rate": {"priority": "primary", "baseline": 0.5, "mde": "10pp"},
+            "handoff_rate": {"priority": "secondary"},
+        },
+        "capture": {"text": "all"},
+        "offline": {
+            "cases": {"file": "golden.jsonl"},
+            "rubric": {"axes": AXES, "top": 5},
+            "judge": {"model": "judge"},
+        },
+    } | more
+
+
+def experiment(**more: Any) -> Experiment:
+    """The definition, read."""
+    return read_canonical(definition(**more))
+
+
+def a_run(folder: Path, cases: int = 6, *, answers: dict[str, str] | None = None) -> Path:
+    """A run of the arena as it is kept, with an answer of each variant to each case; `{n}` is the case's number."""
+    said = answers or {name: f"{name[0].upper()} says this to {{n}}." for name in ("control", "brief", LONG)}
+    # No variant's name is in its answer, so that finding one on a page is finding a leak.
+    path = folder / "run.arena.json"
+    path.write_text(
+        json.dumps(
+            {
+                "equipoise": "arena",
+                "by_case": [
+                    {
+                        "id": f"case-{n}",
+                        "asked": f"Where is parcel {n}?",
+                        "cluster": f"document {n // 2}",
+                        "answers": {name: [text.replace("{n}", str(n))] for name, text in said.items()},
+                    }
+                    for n in range(cases)
+                ],
+            }
+        )
+    )
+    return path
+
+
+def live(log: EventLog, texts: TextStore, turns: int = 6, **more: Any) -> Experiment:
+    """Registered, and served: turns of all arms with their texts; those of control have a shadow of `brief`.
+
+    Every unit has two turns. The judge passes the even ones, and no outcome is good.
+    """
+    clock = ManualClock(1_000.0)
+    found = experiment(**more)
+    register(log, found, by="test", reason="a test", clock=clock)
+    common = {"experiment": found.name, "digest": found.digest}
+    for n in range(turns):
+        arm = ("control", "brief", LONG)[n % 3]
+        unit, trace = f"unit-{n // 2}", f"{n:032x}"
+        facts: list[Any] = [
+            Turn(
+                **common,
+                happened=1_000.0 + n,
+                unit=unit,
+                variant=arm,
+                trace=trace,
+                sampled=0.5,
+                reason="split",
+            )
+        ]
+        if arm == "control":
+            facts.append(
+                Shadow(
+                    **common, happened=1_000.5 + n, unit=unit, variant="brief", trace=trace, reason="shadow"
+                )
+            )
+        log.append(
+            [
+                *facts,
+                Score(
+                    experiment=found.name,
+                    happened=1_001.0 + n,
+                    unit=unit,
+                    trace=trace,
+                    name="policy",
+                    value=5.0 if n % 2 == 0 else 1.0,
+                    evaluator="rubric@1",
+                ),
+                Outcome(
+                    experiment=found.name,
+                    happened=1_002.0 + n,
+                    unit=unit,
+                    name="resolved",
+                    value=False,
+                ),
+            ]
+        )
+        texts.keep(
+            [
+                Text(
+                    event_id=fact.event_id,
+                    kind=fact.kind,
+                    experiment=found.name,
+                    digest=found.digest,
+                    variant=fact.variant,
+                    trace=trace,
+                    unit=unit_digest(unit),
+                    happened=fact.happened,
+                    expires=5_000.0,
+                    probability=0.5,
+                    request=(
+                        Said("system", "THE PROMPT OF A VARIANT"),
+                        Said("user", f"Where is parcel {n}?"),
+                    ),
+                    context=(f"Parcel {n} left on Monday.",),
+                    answer=f"A {fact.kind} says this to {n}.",
+                    tools=(ToolCall("track", f'{{"parcel": {n}}}'),),
+                )
+                for fact in facts
+            ]
+        )
+    return found
