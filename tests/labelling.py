@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from processes import QUIET
+
 from equipoise.clock import ManualClock
 from equipoise.conduct.register import register
-from equipoise.events.facts import Outcome, Score, Shadow, Turn
+from equipoise.events.facts import Label, Outcome, Score, Shadow, Turn
 from equipoise.events.log import EventLog
+from equipoise.events.opening import open_log
 from equipoise.events.texts import Said, Text, TextStore, ToolCall, unit_digest
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
@@ -67,7 +73,9 @@ def a_run(folder: Path, cases: int = 6, *, answers: dict[str, str] | None = None
     return path
 
 
-def live(log: EventLog, texts: TextStore, turns: int = 6, **more: Any) -> Experiment:
+def live(
+    log: EventLog, texts: TextStore, turns: int = 6, *, expires: float = 5_000.0, **more: Any
+) -> Experiment:
     """Registered, and served: turns of all arms with their texts; those of control have a shadow of `brief`.
 
     Every unit has two turns. The judge passes the even ones, and no outcome is good.
@@ -128,7 +136,7 @@ def live(log: EventLog, texts: TextStore, turns: int = 6, **more: Any) -> Experi
                     trace=trace,
                     unit=unit_digest(unit),
                     happened=fact.happened,
-                    expires=5_000.0,
+                    expires=expires,
                     probability=0.5,
                     request=(
                         Said("system", "THE PROMPT OF A VARIANT"),
@@ -142,3 +150,35 @@ def live(log: EventLog, texts: TextStore, turns: int = 6, **more: Any) -> Experi
             ]
         )
     return found
+
+
+@contextmanager
+def page(folder: Path, *words: str, log: str = "l.db", port: int = 0, env: dict[str, str] | None = None):
+    """`equipoise label` as a process of its own; gives it and its address."""
+    command = (sys.executable, "-c", "from equipoise.cli.main import run; run()", "label", *words)
+    with subprocess.Popen(
+        (*command, "--port", str(port), "--json", "--log", log),
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET | (env or {}),
+    ) as process:  # fmt: skip
+        try:
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            yield process, json.loads(line)["url"]
+        finally:
+            process.kill()
+
+
+def written(folder: Path, cases: int = 6, **more: Any) -> tuple[str, ...]:
+    """A definition and a run of it in files; the words that name them."""
+    (folder / "golden.jsonl").write_text(json.dumps({"id": "case-0", "input": "Where is parcel 0?"}) + "\n")
+    (folder / "e.yaml").write_text(json.dumps(definition(**more)))
+    return "e.yaml", "--run", str(a_run(folder, cases))
+
+
+def kept(log: str | Path) -> list[Label]:
+    """The labels in a log."""
+    found = open_log(log, create=True)
+    try:
+        return [record.fact for record in found.read_since(0, kinds=("label",))]
+    finally:
+        found.close()

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,23 +94,31 @@ def label(
             raise UsageError("--terminal reads keys, and this is no terminal; leave it out to serve a page")
     place = log or settings.default_log()
     is_definition = what.endswith((".yaml", ".yml")) or os.path.isfile(what)
-    # The labels of a run are the first that some logs hear of; live turns are in one that is there.
-    record = open_log(place, create=is_definition and not results)
+    drawn, several = _share(share), _share(overlap)
+    if is_definition and not results:
+        experiment = _definition(what)
+        # What is wrong with a task is said before a log is made for it.
+        source = _cases(experiment, ask, run, drawn, seed, disagreements)
+        record = open_log(place)
+    else:
+        record = open_log(place, create=False)
     try:
-        experiment = _definition(what) if is_definition else _registered(record, what)
-        at = run or (_OUT / f"{experiment.name}.arena.json" if is_definition else None)
         if results:
-            _tell(record, experiment, at, as_json=as_json)
+            experiment = _definition(what) if is_definition else _registered(record, what)
+            _tell(record, experiment, _run_of(experiment, run) if is_definition else run, as_json=as_json)
             return
-        salt = f"{experiment.digest}:{seed}"
-        disputed = _disagreement(experiment, disagreements, score, outcome)
-        if at is not None and disputed is not None:
-            raise UsageError("--disagreements is of live turns, and cases have no outcome; leave it out")
-        with _texts(place, wanted=at is None) as texts:
-            source = _source(record, texts, experiment, ask, at, _share(share), salt, disputed)
+        with ExitStack() as stack:
+            if not is_definition:
+                experiment = _registered(record, what)
+                if run is not None:
+                    source = _cases(experiment, ask, run, drawn, seed, disagreements)
+                else:
+                    texts = stack.enter_context(_texts(place))
+                    disputed = _disagreement(experiment, disagreements, score, outcome)
+                    source = _turns(record, texts, experiment, ask, drawn, seed, disputed)
             _ask(
                 record, experiment, source, ask,
-                overlap=_share(overlap), raters=raters, seed=seed, rater=rater, terminal=terminal, host=host, port=port,
+                overlap=several, raters=raters, seed=seed, rater=rater, terminal=terminal, host=host, port=port,
                 as_json=as_json,
             )  # fmt: skip
     finally:
@@ -178,11 +186,8 @@ def _registered(record: EventLog, name: str) -> Experiment:
 
 
 @contextmanager
-def _texts(place: str, *, wanted: bool) -> Iterator[TextStore | None]:
-    """The texts beside the log, while something is labelled; None where no turns are."""
-    if not wanted:
-        yield None
-        return
+def _texts(place: str) -> Iterator[TextStore]:
+    """The texts beside the log, while turns are labelled."""
     from equipoise.events.opening import open_texts
     from equipoise.events.texts import NoTextsError
 
@@ -199,23 +204,38 @@ def _texts(place: str, *, wanted: bool) -> Iterator[TextStore | None]:
         texts.close()
 
 
-def _source(
+def _cases(
+    experiment: Experiment, ask: Ask, run: Path | None, share: float, seed: int, disagreements: int
+) -> Source:
+    from equipoise.conduct.label_items import cases_of_run
+
+    if disagreements:
+        raise UsageError("--disagreements is of live turns, and cases have no outcome; leave it out")
+    return cases_of_run(
+        _run_of(experiment, run), experiment, ask, share=share, salt=f"{experiment.digest}:{seed}"
+    )
+
+
+def _run_of(experiment: Experiment, run: Path | None) -> Path:
+    return run or _OUT / f"{experiment.name}.arena.json"
+
+
+def _turns(
     record: EventLog,
-    texts: TextStore | None,
+    texts: TextStore,
     experiment: Experiment,
     ask: Ask,
-    run: Path | None,
     share: float,
-    salt: str,
+    seed: int,
     disputed: Disagreement | None,
 ) -> Source:
-    from equipoise.conduct.label_items import cases_of_run, live_turns
+    from equipoise.conduct.label_items import live_turns
 
-    if run is not None:
-        return cases_of_run(run, experiment, ask, share=share, salt=salt)
-    assert texts is not None
     with working("drawing"):
-        return live_turns(record, texts, experiment, ask, share=share, salt=salt, disagreement=disputed)
+        return live_turns(
+            record, texts, experiment, ask,
+            share=share, salt=f"{experiment.digest}:{seed}", disagreement=disputed,
+        )  # fmt: skip
 
 
 def _tell(record: EventLog, experiment: Experiment, run: Path | None, *, as_json: bool) -> None:

@@ -41,7 +41,10 @@ _SAID = {
         "This is no answer",
         "What came is not what the page sends. Nothing was kept; go back and try once more.",
     ),
-    413: ("That is too much", "An answer is a few bytes, and this was more than 64 KiB. Nothing was kept."),
+    413: (
+        "That is too much",
+        "An answer is a few bytes, and this is more than the page takes. Nothing was kept.",
+    ),
 }
 
 

@@ -100,3 +100,6 @@ document.addEventListener("keydown", (event) => {
     wanted.click();
   }
 });
+
+// From here on keys are heard; until then, and without this script, none is named.
+document.documentElement.dataset.keys = "heard";
