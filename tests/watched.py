@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from equipoise.clock import ManualClock
 from equipoise.events.facts import Exposure, Fact, Outcome, Score, Turn
-from equipoise.events.log import Recorded
+from equipoise.events.log import EventLog, Recorded
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
 
@@ -97,3 +98,50 @@ def traffic(
             yield now, Score(experiment="bot", happened=now, unit=unit, name="policy_compliance", value=rng.choice([None, 3.0, 4.0]), evaluator="j", event_id=f"{name}-s")  # fmt: skip
         if rng.random() < 0.1:
             yield now, Outcome(experiment="bot", happened=now, unit=f"nobody-{number}", name="clicks", value=2.0, event_id=f"{name}-n")  # fmt: skip
+
+
+WORKED = [
+    # p95 of latency, errors in 1,000 turns, dollars a resolved conversation.
+    (3.3, 2, 0.09),
+    (3.4, 3, 0.091),
+]
+"""Two windows of `WATCHES`, all three of them breached twice."""
+
+
+def worked(experiment: Experiment, number: int) -> list[Fact]:
+    """The facts of one of the two windows, each with an identifier that is always the same."""
+    p95, errors, cost = WORKED[number]
+    start = START + number * 300.0
+    facts: list[Fact] = [exposure(experiment, "u", "treatment", start + 1.0, event_id=f"w{number}-e")]
+    facts += [
+        turn(
+            "u", "treatment", start + 2.0 + each * 0.25, event_id=f"w{number}-t{each}", error=each < errors,
+            # The 950th of a thousand is the 95th percentile.
+            latency_s=1.0 if each < 949 else p95 if each == 949 else 4.0, cost_usd=cost * 500 / 1_000,
+        )
+        for each in range(1_000)
+    ]  # fmt: skip
+    return facts + [
+        Outcome(experiment="bot", happened=start + 252.0 + each * 0.01, unit="u", name="resolved", value=True, event_id=f"w{number}-o{each}")
+        for each in range(500)
+    ]  # fmt: skip
+
+
+def kept(place: str, clock: ManualClock) -> EventLog:
+    """The log at a place, whose facts arrive when the clock says so."""
+    if place.startswith("postgres"):
+        from equipoise.events.postgres import PostgresLog
+
+        return PostgresLog(place, clock=clock)
+    from equipoise.events.sqlite import SQLiteLog
+
+    return SQLiteLog(place, clock=clock)
+
+
+def served(log: EventLog, experiment: Experiment, clock: ManualClock, stage: str = "ab") -> None:
+    """Register an experiment, and serve it."""
+    from equipoise.conduct.move import enter
+    from equipoise.conduct.register import register
+
+    register(log, experiment, by="ana", reason="a test", clock=clock)
+    enter(log, experiment.name, stage, by="ana", reason="a test", clock=clock)

@@ -8,35 +8,15 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from watched import START, exposure, recorded, turn, watched
+from watched import START, recorded, watched, worked
 
-from equipoise.events.facts import Outcome
 from equipoise.measurement.watching import Standing, Watching
-
-WINDOWS = [
-    # p95 of latency, errors in 1,000 turns, dollars a resolved conversation.
-    (3.3, 2, 0.09),
-    (3.4, 3, 0.091),
-]
 
 
 def test_window_one_alerts_three_times_and_window_two_pauses_rolls_back_and_reviews():
     """p95 3,300 then 3,400 ms against 3,000; errors .002 then .003 against .001; cost .09 then .091 against .08."""
     experiment = watched()
-    facts = [exposure(experiment, "u", "treatment", START + 1.0)]
-    for number, (p95, errors, cost) in enumerate(WINDOWS):
-        for each in range(1_000):
-            # The 950th of a thousand is the 95th percentile.
-            latency = 1.0 if each < 949 else p95 if each == 949 else 4.0
-            facts.append(
-                turn(
-                    "u", "treatment", START + number * 300 + 2.0 + each * 0.25, latency_s=latency, error=each < errors,
-                    cost_usd=cost * 500 / 1_000,
-                )
-            )  # fmt: skip
-        for each in range(500):
-            happened = START + number * 300 + 252.0 + each * 0.01
-            facts.append(Outcome(experiment="bot", happened=happened, unit="u", name="resolved", value=True))
+    facts = worked(experiment, 0) + worked(experiment, 1)
     folded = Watching(experiment).fold(Standing(), {}, recorded(facts), {}, now=START + 610.5)
     said = [
         (each.breach.ends - START, each.arm, experiment.watches[each.watch].metric, each.breach.action, each.breach.sustained)

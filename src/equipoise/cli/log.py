@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
@@ -18,13 +16,13 @@ import typer
 
 from equipoise.cli.conversation import promote_turn, show
 from equipoise.cli.output import AsJson, LogPlace, emit, is_file, note, working
+from equipoise.cli.stopping import until_told
 from equipoise.errors import UsageError, nearest
 from equipoise.files import write_whole
 
 __all__ = ["app"]
 
 _DAMAGED = 2
-_LOOK_S = 0.5
 
 app = typer.Typer(
     help="Look after the log: show a conversation, make a case of a turn, seal what is old, verify that all is there, "
@@ -100,11 +98,7 @@ def _keep_sealing(
 
     if not 0 < every < math.inf:
         raise UsageError(f"sealing every {every:g} seconds is not possible; accepted: more than 0")
-    stop, before = threading.Event(), sealer.Sealing()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    if parent is not None:
-        threading.Thread(target=_until_orphaned, args=(parent, stop), daemon=True).start()
+    stop, before = until_told(parent), sealer.Sealing()
 
     def told(now: sealer.Sealing) -> None:
         nonlocal before
@@ -129,13 +123,6 @@ def _keep_sealing(
         hot_s=hot,
         segment_facts=sealer.WHILE_SERVING_FACTS if facts is None else facts,
     )
-
-
-def _until_orphaned(parent: int, stop: threading.Event) -> None:
-    # Nobody else would tell it to stop when the process it belongs to was killed.
-    while os.getppid() == parent and not stop.wait(_LOOK_S):
-        pass
-    stop.set()
 
 
 @app.command("verify")

@@ -19,6 +19,7 @@ from equipoise.cli import (
     label,
     listing,
     log,
+    monitor,
     outbox,
     plan,
     register,
@@ -76,6 +77,7 @@ app.command("arena")(arena.arena)
 app.command("import")(importing.import_definition)
 app.command("register")(register.register)
 app.command("serve")(serve.serve)
+app.command("monitor")(monitor.monitor)
 app.command("rollout")(rollout.rollout)
 app.command("outbox")(outbox.outbox)
 app.command("label")(label.label)

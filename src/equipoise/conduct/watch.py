@@ -94,6 +94,11 @@ class Watcher:
             )
 
     @property
+    def position(self) -> int:
+        """The position of the last fact that was taken in; 0 before any."""
+        return self._position
+
+    @property
     def standing(self) -> Standing:
         """Where the watches stand: streaks, what the last window of each said, and what did not count."""
         return self._standing

@@ -286,6 +286,14 @@ class Windows:
 
         return self._database.carry_out(steps)
 
+    def now(self) -> float:
+        """The time, in seconds since 1970 UTC, by the clock of whoever writes the log: the machine's, or the database's."""
+
+        def steps() -> Steps[float]:
+            return float((yield (f"SELECT {self._database.now}", ()))[0][0])
+
+        return self._database.carry_out(steps)
+
     def close(self) -> None:
         """Let go of the database."""
         self._database.close()

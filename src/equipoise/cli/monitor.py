@@ -1,0 +1,94 @@
+"""`equipoise monitor`: the watches of all experiments, followed and acted on."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from equipoise.cli.output import AsJson, LogPlace, emit, moment, note
+from equipoise.errors import UsageError
+from equipoise.figures.lettering import clean
+
+if TYPE_CHECKING:
+    from equipoise.monitor.loop import News
+
+__all__ = ["monitor"]
+
+
+def monitor(
+    once: Annotated[
+        bool, typer.Option("--once", help="Take in what is in the log now, act on it, and end.")
+    ] = False,
+    log: LogPlace = None,
+    as_json: AsJson = False,
+    tell: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Watch every experiment that is served, and do what its watches say: alert, review, pause, roll back.
+
+    It goes on until it is stopped; with --json each thing it does is a line. Any number may run: each thing is done once.
+    """
+    from equipoise import settings
+    from equipoise.cli.stopping import until_told
+    from equipoise.events.opening import open_log, open_windows
+    from equipoise.events.patient import PatientLog
+    from equipoise.files import write_whole
+    from equipoise.monitor import loop
+    from equipoise.monitor.watches import Watches
+
+    where = log or settings.default_log()
+    if where == "memory:":
+        raise UsageError("a log in memory is seen by nobody else; name a file or postgresql://… with --log")
+    if once:
+        # Whoever waits for the end is told at once that there is nothing to wait for.
+        open_log(where, create=False).close()
+    record = PatientLog(lambda: open_log(where, create=False))
+    watches = Watches(record, lambda: open_windows(where))
+    news: list[dict[str, Any]] = []
+
+    def told(chore: str, said: News) -> None:
+        line = {"at": time.time(), "chore": chore, **asdict(said)}
+        if not as_json:
+            note(
+                f"{moment(line['at'])} {f'{said.experiment}: ' if said.experiment else ''}{clean(said.says)}"
+            )
+        elif once:
+            news.append(line)
+        else:
+            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+
+    def state(stands: dict[str, Any]) -> None:
+        if tell is not None:
+            # Whoever reads it sees by its time that it is old.
+            with suppress(UsageError):
+                write_whole(tell, json.dumps({"at": time.time(), **stands}))
+
+    try:
+        if once:
+            stands = loop.once([watches], told=told)
+            if as_json:
+                emit({"news": news, "chores": stands})
+            else:
+                print(_summary(stands["watches"]))
+        else:
+            if not as_json:
+                note(f"watching the log {where} (Ctrl-C stops it)")
+            loop.keep_going([watches], stop=until_told(parent), told=told, state=state)
+    finally:
+        watches.close()
+        record.close()
+
+
+def _summary(stands: dict[str, Any]) -> str:
+    watched, acted = len(stands["watched"]), stands["acted"]
+    said = f"{watched} {'experiment' if watched == 1 else 'experiments'} watched; "
+    said += f"{acted} {'alert' if acted == 1 else 'alerts'}"
+    return said + (f"; trouble with {', '.join(stands['troubles'])}" if stands["troubles"] else "")

@@ -1,0 +1,242 @@
+"""The chore of the watches: every experiment that is served is followed through the log, and what is decided is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from equipoise.clock import Clock, SystemClock
+from equipoise.conduct.act import Acted, carry_out
+from equipoise.conduct.watch import Watcher
+from equipoise.errors import EquipoiseError, RecordError
+from equipoise.events.log import EventLog
+from equipoise.events.windows import Windows
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.reading import read_canonical
+from equipoise.monitor.loop import News
+from equipoise.rollout.stages import LEDGER, State, fold
+
+__all__ = ["Watches"]
+
+_SERVED = ("shadow", "canary", "ab")
+_EVERY_S = 0.5
+_TOGETHER = 2_000
+"""So many facts go into one transaction: those of a second, at the rate that is promised."""
+_HURT_S = 1.0
+
+
+@dataclass(slots=True)
+class _Watched:
+    """An experiment that is watched, and how that goes. `settled` is a position reached when nothing was due."""
+
+    experiment: Experiment
+    watcher: Watcher
+    settled: int = 0
+    closed: tuple[int, ...] | None = None
+
+
+class Watches:
+    """Follows a log: experiments that are entered are watched, and those that are over are let go.
+
+    What is the matter with one experiment is said, and its next try is a second later; the others go on meanwhile. Of each
+    one the watcher's minutes are in memory, and no facts but those of a batch. `windows` opens the windows beside the
+    log, once the log is there. `arrival` is the clock by which facts arrive; without it that of whoever keeps the windows,
+    which is the log's own.
+    """
+
+    name = "watches"
+
+    def __init__(
+        self,
+        log: EventLog,
+        windows: Callable[[], Windows],
+        *,
+        every: float = _EVERY_S,
+        together: int = _TOGETHER,
+        clock: Clock | None = None,
+        arrival: Clock | None = None,
+    ) -> None:
+        self.every = every
+        self._arrival = arrival
+        self._log, self._open, self._together = log, windows, together
+        self._clock = clock or SystemClock()
+        self._windows: Windows | None = None
+        self._position = 0
+        self._states: dict[str, State] = {}
+        self._watched: dict[str, _Watched] = {}
+        self._troubles: dict[str, str] = {}
+        self._again: dict[str, float] = {}
+        self._leaving: list[State] = []
+        self._acted = 0
+
+    def run(self, now: float, stopping: Callable[[], bool]) -> Iterator[News]:
+        """Take in what is new, close what is over, and carry out what is due, until all of that is done."""
+        del now  # Windows close by the clock of whoever writes the log.
+        busy = True
+        while busy and not stopping():
+            self._follow()
+            if self._windows is None:
+                self._windows = self._open()
+            yield from self._leave()
+            # Asked before anything is read: what had arrived by then is taken in before a window closes.
+            arrived = (self._arrival or self._windows).now()
+            busy = False
+            for state in tuple(self._states.values()):
+                if stopping():
+                    return
+                if state.stage in _SERVED and self._may(state):
+                    busy = (yield from self._one(state, arrived)) or busy
+
+    def close(self) -> None:
+        """Let go of the windows; the log is the caller's."""
+        if self._windows is not None:
+            self._windows.close()
+            self._windows = None
+
+    def state(self) -> Mapping[str, Any]:
+        """The experiments that are watched, how far and until when, what is the matter, and what was done."""
+        return {
+            "watched": {
+                each.experiment.identity: {
+                    "position": each.watcher.position,
+                    "watermark": each.watcher.standing.watermark,
+                }
+                for each in tuple(self._watched.values())
+            },
+            "troubles": dict(self._troubles),
+            "acted": self._acted,
+        }
+
+    def _follow(self) -> None:
+        """Fold what happened in the ledger since the last time."""
+        head = self._log.head()
+        if head < self._position:
+            # What was known of another log says nothing of this one.
+            self._position, self._states, self._leaving = 0, {}, []
+            self._watched.clear()
+            raise RecordError(
+                "the log is not the one it was: it is shorter than what was read of it. It is read anew"
+            )
+        for record in self._log.read_since(self._position, kinds=LEDGER):
+            name = record.fact.experiment
+            before = self._states.get(name, State())
+            after = fold([record.fact], before)
+            self._states[name], self._position = after, record.position
+            if before.stage in _SERVED and (after.digest != before.digest or after.stage not in _SERVED):
+                self._leaving.append(before)
+        self._position = max(self._position, head)
+
+    def _leave(self) -> Iterator[News]:
+        """What was decided before an experiment was over is carried out; then it is let go."""
+        for state in tuple(self._leaving):
+            if not self._may(state):
+                continue
+            name, watched = _name(state), self._watched.get(_name(state))
+            known = watched is not None and watched.experiment.digest == state.digest
+            try:
+                watched = watched if known else self._begin(state)
+                if watched is not None:
+                    # Whatever was looked at before: another may have decided since.
+                    watched.closed = None
+                    yield from self._carry_out(watched)
+            except Exception as error:  # noqa: BLE001 - what is the matter with one must not keep the others from being watched
+                yield from self._hurt(state, error)
+                continue
+            self._leaving.remove(state)
+            self._troubles.pop(_identity(state), None)
+            if known:
+                del self._watched[name]
+                now = self._states[name]
+                why = f"it is {now.stage}" if now.digest == state.digest else "another revision is registered"
+                yield News(says=f"no longer watched: {why}", experiment=name)
+
+    def _one(self, state: State, now: float) -> Generator[News, None, bool]:
+        """A batch of one experiment; whether there is more to do: facts, or what follows from a move."""
+        name = _name(state)
+        try:
+            watched = self._watched.get(name)
+            if watched is None or watched.experiment.digest != state.digest:
+                watched = self._begin(state)
+                if watched is None:
+                    return False
+                self._watched[name] = watched
+                yield News(says=_watching(watched.experiment), experiment=name)
+            more = watched.watcher.advance(self._together, now=now) == self._together
+            more = (yield from self._carry_out(watched)) or more
+        except Exception as error:  # noqa: BLE001 - as above
+            # What it had in mind may be half of what is kept: it begins again from that.
+            self._watched.pop(name, None)
+            yield from self._hurt(state, error)
+            return False
+        if self._troubles.pop(_identity(state), None) is not None:
+            yield News(says="watched again", experiment=name)
+        return more
+
+    def _may(self, state: State) -> bool:
+        return self._again.get(_identity(state), 0.0) <= self._clock.now()
+
+    def _hurt(self, state: State, error: Exception) -> Iterator[News]:
+        """What is the matter is said when it is new, and there is a breath before the next try."""
+        identity, said = _identity(state), str(error) if isinstance(error, EquipoiseError) else repr(error)
+        self._again[identity] = self._clock.now() + _HURT_S
+        if self._troubles.get(identity) != said:
+            self._troubles[identity] = said
+            yield News(says=said, experiment=_name(state), trouble=True)
+
+    def _begin(self, state: State) -> _Watched | None:
+        """An experiment as it was registered, with its watcher; None where nothing of it is to be watched."""
+        assert state.registration is not None
+        assert self._windows is not None
+        if not state.registration.definition.get("watches"):
+            return None
+        experiment = read_canonical(state.registration.definition)
+        return _Watched(experiment, Watcher(experiment, self._log, self._windows))
+
+    def _carry_out(self, watched: _Watched) -> Generator[News, None, bool]:
+        """Carry out what is due, and whether that moved it; it is asked for only where a window was closed."""
+        watcher, moved = watched.watcher, False
+        if watcher.standing.closed == watched.closed:
+            return False
+        closed, reached = watcher.standing.closed, watcher.position
+        for acted in carry_out(
+            self._log, watched.experiment, watcher, since=watched.settled, clock=self._clock
+        ):
+            moved = moved or acted.transition is not None
+            self._acted += acted.ours
+            if acted.ours:
+                yield _news(acted)
+        watched.closed, watched.settled = closed, reached
+        return moved
+
+
+def _watching(experiment: Experiment) -> str:
+    number = len(experiment.watches)
+    return f"watching {experiment.identity}: {number} {'watch' if number == 1 else 'watches'}"
+
+
+def _news(acted: Acted) -> News:
+    alert = acted.alert
+    return News(
+        says=alert.says,
+        experiment=alert.experiment,
+        facts={
+            "event_id": alert.event_id,
+            "action": alert.action,
+            "sustained": alert.sustained,
+            "metric": alert.metric,
+            "variant": alert.variant,
+            "value": alert.value,
+            "limit": alert.limit,
+            "ends": alert.ends,
+        },
+    )
+
+
+def _name(state: State) -> str:
+    assert state.registration is not None
+    return state.registration.experiment
+
+
+def _identity(state: State) -> str:
+    return f"{_name(state)}@{(state.digest or '')[:12]}"

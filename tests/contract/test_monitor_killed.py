@@ -1,0 +1,176 @@
+"""A process that watches and acts is killed between any two writes: nothing is missed, nothing is done twice."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from processes import QUIET
+from watched import START, kept, served, traffic, watched
+
+from equipoise.clock import ManualClock
+from equipoise.conduct.ledger import state_of
+from equipoise.conduct.move import resume
+from equipoise.conduct.watch import Watcher
+from equipoise.events.opening import open_log, open_windows
+
+TESTS = Path(__file__).parents[1]
+WATCHES = [
+    {"metric": "error_rate", "max": 0.03, "window": "1m", "for": 2, "then": "review"},
+    {"metric": "latency_p95", "max": "control+20%", "window": "1m", "for": 2, "then": "pause"},
+    {"metric": "latency_p95", "max": 20.0, "window": "5m", "for": 1, "then": "rollback"},
+]
+MONITOR = """
+import os, random, signal, sys
+place, seed, fatal = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+from equipoise.events.opening import open_log, open_windows
+from equipoise.monitor.watches import Watches
+
+windows, log, rng, seen = open_windows(place), open_log(place), random.Random(seed), 0
+
+def point():
+    global seen
+    seen += 1
+    if seen == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def dying(carry_out):
+    def carried(steps):
+        def counted():
+            work = steps()
+            try:
+                statement = next(work)
+                while True:
+                    point()
+                    statement = work.send((yield statement))
+            except StopIteration as end:
+                point()
+                return end.value
+        answer = carry_out(counted)
+        point()
+        return answer
+    return carried
+
+windows._database.carry_out = dying(windows._database.carry_out)
+append_if = log.append_if
+
+def appending(facts, head, **more):
+    point()
+    receipt = append_if(facts, head, **more)
+    point()
+    return receipt
+
+log.append_if = appending
+watches = Watches(log, lambda: windows, together=rng.randrange(5, 60))
+for news in watches.run(0.0, lambda: False):
+    if news.trouble:
+        sys.exit(news.says)
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request, tmp_path) -> str:
+    return str(tmp_path / "log.db") if request.param == "sqlite" else request.getfixturevalue("database")
+
+
+def written(place: str, seed: int, turns: int) -> None:
+    """Traffic of half an hour and more; it is slow in one arm, so that there is much to decide."""
+    clock, experiment = ManualClock(START + 0.0), watched(WATCHES)
+    log = kept(place, clock)
+    served(log, experiment, clock)
+    arrived: list = []
+    for at, fact in traffic(experiment, seed, turns, per_minute=12.0):
+        if at - clock.now() > 20.0:
+            log.append(arrived)
+            arrived = []
+            clock.advance(at - clock.now())
+        arrived.append(fact)
+    log.append(arrived)
+    log.close()
+
+
+def killed(place: str, seed: int, kills: int) -> None:
+    written(place, seed, 70 * kills)
+    rng = random.Random(seed)
+    died = 0
+    while True:
+        fatal = rng.randrange(1, 150) if died < kills else 0
+        done = subprocess.run(
+            [sys.executable, "-c", MONITOR, place, str(rng.randrange(1_000)), str(fatal)],
+            capture_output=True, text=True, env=QUIET,
+        )  # fmt: skip
+        if done.returncode == 0 and died >= kills // 2:
+            break
+        if done.returncode == 0:
+            raise AssertionError("all was done before it died often enough")
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        died += 1
+        if rng.random() < 0.3:
+            # An operator who opens it again, so that it can be paused again.
+            log = open_log(place)
+            if state_of(log, "bot").service == "paused":
+                resume(log, "bot", by="ana")
+            log.close()
+    agreed(place)
+
+
+def agreed(place: str) -> None:
+    """Each decision has one alert; each alert that moved the experiment has one transition, and no other has any."""
+    experiment, log, windows = watched(WATCHES), open_log(place), open_windows(place)
+    watcher = Watcher(experiment, log, windows)
+    assert watcher.due() == ()
+    alerts = [record.fact for record in log.read_since(0, kinds=("alert",))]
+    decided = {each.event_id: each.breach for each in watcher.decided()}
+    assert len(alerts) == len(decided) > 10
+    assert {each.event_id for each in alerts} == set(decided)
+    assert {each.action for each in alerts} >= {"alert", "pause"}
+    for each in alerts:
+        breach = decided[each.event_id]
+        assert (each.value, each.limit, each.ends, each.streak) == (breach.value, breach.limit, breach.ends, breach.streak)  # fmt: skip
+        assert each.action in ("alert", breach.action)
+    moves = [record.fact for record in log.read_since(0, kinds=("transition",)) if record.fact.by == "monitor"]  # fmt: skip
+    moving = [each.event_id for each in alerts if each.action in ("pause", "rollback")]
+    assert [each.event_id for each in moves] == [f"{each}:transition" for each in moving]
+    assert not list(log.read_since(0, kinds=("conflict",)))
+    # Nobody missed a fact: the windows are those of a fold that nobody disturbed.
+    whole = Watcher(experiment, log, open_windows("memory:"))
+    assert whole.advance(1_000_000) > 0
+    whole.advance(now=windows.now())
+    assert [each.breach for each in whole.decided()] == [each.breach for each in watcher.decided()]
+    windows.close()
+    log.close()
+
+
+def test_a_kill_between_any_two_writes_misses_and_doubles_nothing(place):
+    """Five deaths, before, amid and after transactions of the windows and the log."""
+    killed(place, seed=4, kills=5)
+
+
+@pytest.mark.long
+def test_a_hundred_kills_miss_and_double_nothing(place):
+    """The same, a hundred times."""
+    killed(place, seed=5, kills=100)
+
+
+def test_three_that_are_killed_at_once_miss_and_double_nothing(place):
+    """Three processes on one log, all of them killed again and again, until one is left alone."""
+    written(place, 7, 350)
+    rng = random.Random(7)
+    died = 0
+    for life in range(4):
+        some = [
+            subprocess.Popen([sys.executable, "-c", MONITOR, place, str(rng.randrange(1_000)), str(rng.randrange(10, 100) if life < 3 else 0)], env=QUIET, stderr=subprocess.PIPE, text=True)
+            for _ in range(3)
+        ]  # fmt: skip
+        for each in some:
+            _, said = each.communicate()
+            assert each.returncode in (0, -signal.SIGKILL), said
+            died += each.returncode != 0
+    assert died > 0
+    agreed(place)
