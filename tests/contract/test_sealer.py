@@ -105,10 +105,9 @@ def test_without_the_extra_it_is_said_and_ends(path: Path, monkeypatch: pytest.M
 def test_a_companion_that_dies_is_started_again_and_one_that_refuses_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     """It is said each time that it died; at the end of the block it is gone."""
     monkeypatch.setattr(companions, "_BEHIND_S", 0.0)
-    monkeypatch.setattr(companions, "_PAUSE_S", 0.01)
     file = tmp_path / "lives"
     script = "import sys\nwith open(sys.argv[1], 'a') as f: f.write('x')\nsys.exit(int(sys.argv[2]))"
-    with companion([sys.executable, "-c", script, str(file), "7"], "the helper of a test"):
+    with companion([sys.executable, "-c", script, str(file), "7"], "the helper of a test", pause_s=0.01):
         until(lambda: file.exists() and len(file.read_text()) > 2, "three lives")
     assert capsys.readouterr().err.startswith(
         "the helper of a test died with 7; starting it again in 0.01 s\n"
@@ -126,9 +125,8 @@ def test_a_companion_that_dies_is_started_again_and_one_that_refuses_is_not(tmp_
 
 
 def test_what_a_companion_says_is_read_if_it_can_be(tmp_path: Path) -> None:
-    """Nothing, a part of a file, and another form are nothing said."""
+    """No file, a part of a file, and another form are nothing said."""
     file = tmp_path / "said.json"
-    assert told_by(None) is None
     assert told_by(file) is None
     for text, said in (('{"facts": 3}', {"facts": 3}), ('{"facts"', None), ("[1]", None), ("", None)):
         file.write_text(text)

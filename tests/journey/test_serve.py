@@ -151,7 +151,7 @@ def test_the_last_good_configuration_starts_a_gateway_without_its_log(tmp_path):
     ("arguments", "sentence"),
     [
         (("--host", "0.0.0.0", "--port", "0"), "open to the network at 0.0.0.0 without a key"),
-        (("--only", "everything"), "there is no part 'everything' to serve; accepted: gateway"),
+        (("--only", "everything"), "there is no part 'everything' to serve; accepted: gateway, monitor"),
         (("--workers", "2", "--port", "0"), "several workers share one port"),
         (("--host", "256.1.1.1", "--port", "0"), "256.1.1.1"),
     ],
@@ -217,3 +217,58 @@ def test_old_facts_are_sealed_while_it_serves(tmp_path):
 
 def told_at(health):
     return httpx.get(health).json().get("sealing", {"facts": 0})
+
+
+def test_the_monitor_runs_beside_it_and_is_started_again_when_it_dies(tmp_path):
+    """What it watches is in the health of the gateway; killed, there is another; and it ends with the one that serves."""
+    watches = [{"metric": "error_rate", "max": 0.5, "window": "1m", "then": "pause"}]
+    with upstream() as up:
+        registered(tmp_path, up.port, watches=watches)
+        with serving(tmp_path) as (process, url):
+            health = url.removesuffix("/v1") + "/healthz"
+
+            def stands():
+                return httpx.get(health).json().get("monitor", {}).get("watches", {})
+
+            until(lambda: stands().get("watched"), "the monitor")
+            [(identity, at)] = stands()["watched"].items()
+            assert identity.startswith("bot@")
+            assert (stands()["trouble"], stands()["troubles"], at["position"]) == (None, {}, 0)
+            first = one_of(process.pid)
+            os.kill(first, signal.SIGKILL)
+            until(lambda: one_of(process.pid) not in (None, first), "another monitor")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+            said = process.stderr.read()
+            assert "the monitor died with -9; starting it again in 1 s\n" in said
+            assert f"bot: watching {identity}: 1 watch\n" in said
+
+
+def one_of(parent):
+    """The process of the monitor that belongs to a process, if there is one."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                above = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            if above == parent and b"monitor" in words:
+                return int(entry.name)
+    return None
+
+
+def test_one_part_can_be_served_alone(tmp_path):
+    """The gateway without the monitor, and the monitor without the gateway, which ends when it is told to."""
+    watches = [{"metric": "error_rate", "max": 0.5, "window": "1m", "then": "pause"}]
+    with upstream() as up:
+        registered(tmp_path, up.port, watches=watches)
+        with serving(tmp_path, "--only", "gateway") as (process, url):
+            assert "monitor" not in httpx.get(url.removesuffix("/v1") + "/healthz").json()
+            assert one_of(process.pid) is None
+    place = ("--log", str(tmp_path / "log.db"), "--state", str(tmp_path / "state"))
+    with subprocess.Popen([*COMMAND, "--only", "monitor", *place], stderr=subprocess.PIPE, text=True, env=QUIET) as process:  # fmt: skip
+        told = tmp_path / "state" / "monitor.json"
+        until(lambda: told.exists() and '"bot@' in told.read_text(), "the monitor")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0

@@ -1,12 +1,15 @@
-"""`equipoise serve`: the gateway, an OpenAI-compatible endpoint that puts each conversation into its variant."""
+"""`equipoise serve`: the gateway, an OpenAI-compatible endpoint that puts each conversation into its variant, and beside it
+the monitor and the sealing of the log.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,12 +23,17 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
-_PARTS = ("gateway",)
-_SEALING = "sealing.json"
+_PARTS = ("gateway", "monitor")
+_LOOK_S = 0.5
+_AGAIN_S = 1.0
+"""A monitor that died is started again so many seconds later: nobody watches meanwhile."""
 
 
 def serve(
-    only: Annotated[str, typer.Option(help="Which part to serve: gateway.")] = "gateway",
+    only: Annotated[
+        str | None,
+        typer.Option(help="Serve one part alone: gateway or monitor (default: both).", show_default=False),
+    ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 for any.")] = 8080,
     log: LogPlace = None,
@@ -54,18 +62,27 @@ def serve(
     Keys come from the environment: EQUIPOISE_KEY is what clients must show (needed beyond this machine),
     OPENAI_API_KEY the upstream's, EQUIPOISE_SECRET signs tokens (else one is kept in the state folder).
     """
-    if only not in _PARTS:
+    if only is not None and only not in _PARTS:
         raise UsageError(f"there is no part '{only}' to serve; accepted: {', '.join(_PARTS)}")
     from equipoise import settings
 
     place = log or settings.default_log()
-    sealing = _sealing(place, state, seal_every, seal_hot, seal_facts) if worker < 0 else nullcontext()
+    beside: dict[str, list[str]] = {}
+    if seal_every and is_file(place):
+        said = {"--every": seal_every, "--hot": seal_hot, "--facts": seal_facts}
+        beside["sealing"] = ["log", "seal", *(str(word) for pair in said.items() for word in pair)]
+    if only != "gateway" and place != "memory:":
+        beside["monitor"] = ["monitor"]
+    companions = {name: state / f"{name}.json" for name in beside}
+    if only == "monitor":
+        _without_gateway(beside, companions, place)
+        return
     if workers > 1 and worker < 0:
         if port == 0:
             raise UsageError("several workers share one port: name it with --port")
         from equipoise.gateway.serving import supervise
 
-        with sealing:
+        with _beside(beside, companions, place):
             code = supervise([sys.executable, "-m", "equipoise", *sys.argv[1:]], workers)
         sys.exit(code)
     from equipoise.gateway.serving import Serving
@@ -98,32 +115,46 @@ def serve(
         shared_port=workers > 1,
         ready=ready,
         tracer=tracer,
-        sealing=state / _SEALING if seal_every and is_file(place) else None,
+        companions=companions,
     )
-    with sealing:
+    # Of several workers it is the one above them that looks after what runs beside.
+    with _beside(beside if worker < 0 else {}, companions, place):
         carry_out(options)
     stop_tracing()
 
 
-def _sealing(place: str, state: Path, every: float, hot: float, facts: int) -> AbstractContextManager[None]:
-    """What seals a log in a file meanwhile, in a process of its own."""
-    if not every or not is_file(place):
-        return nullcontext()
+_CALLED = {"sealing": "the sealing of the log", "monitor": "the monitor"}
+
+
+@contextmanager
+def _beside(
+    commands: Mapping[str, list[str]], files: Mapping[str, Path], place: str
+) -> Iterator[dict[str, threading.Event]]:
+    """What runs meanwhile, each in a process of its own; gives what is set where one of them runs no more."""
     from equipoise.gateway.companion import companion
 
-    # What an earlier run did is not what this one does.
-    with suppress(OSError):
-        (state / _SEALING).unlink()
-    said = {
-        "--every": every,
-        "--hot": hot,
-        "--facts": facts,
-        "--log": place,
-        "--tell": state / _SEALING,
-        "--parent": os.getpid(),
-    }
-    words = [str(word) for pair in said.items() for word in pair]
-    return companion([sys.executable, "-m", "equipoise", "log", "seal", *words], "the sealing of the log")
+    with ExitStack() as running:
+        over = {}
+        for name, words in commands.items():
+            # What an earlier run did is not what this one does.
+            with suppress(OSError):
+                files[name].unlink()
+            command = [sys.executable, "-m", "equipoise", *words, "--log", place]
+            command += ["--tell", str(files[name]), "--parent", str(os.getpid())]
+            again = {"pause_s": _AGAIN_S} if name == "monitor" else {}
+            over[name] = running.enter_context(companion(command, _CALLED[name], **again))
+        yield over
+
+
+def _without_gateway(commands: Mapping[str, list[str]], files: Mapping[str, Path], place: str) -> None:
+    """Serve the monitor alone, and what looks after the log; until told to stop, or the monitor has refused."""
+    from equipoise.cli.stopping import until_told
+
+    stop = until_told(None)
+    with _beside(commands, files, place) as over:
+        while not stop.wait(_LOOK_S):
+            if over["monitor"].is_set():
+                sys.exit(UsageError.exit_code)
 
 
 def _tracing() -> tuple[Tracer | None, Callable[[], None]]:

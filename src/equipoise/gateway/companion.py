@@ -22,13 +22,13 @@ _REFUSED = 2
 
 
 @contextmanager
-def companion(command: Sequence[str], what: str) -> Iterator[None]:
-    """Run a command in a process of its own for as long as the block runs.
+def companion(command: Sequence[str], what: str, *, pause_s: float = _PAUSE_S) -> Iterator[threading.Event]:
+    """Run a command in a process of its own for as long as the block runs; gives what is set where it runs no more.
 
-    It dies alone: it is started again ten seconds later, and not at all where it refused (2), which it has said why.
-    At the end it is told to stop (SIGTERM), and killed if that takes longer than ten seconds.
+    It dies alone: it is started again ten seconds later, or `pause_s`, and not at all where it refused (2), which it has
+    said why. At the end it is told to stop (SIGTERM), and killed if that takes longer than ten seconds.
     """
-    ending = threading.Event()
+    ending, over = threading.Event(), threading.Event()
     running: list[subprocess.Popen[bytes]] = []
     lock = threading.Lock()
 
@@ -49,14 +49,20 @@ def companion(command: Sequence[str], what: str) -> Iterator[None]:
             code = process.wait()
             if ending.is_set() or code in (0, _REFUSED):
                 return
-            print(f"{what} died with {code}; starting it again in {_PAUSE_S:g} s", file=sys.stderr)
-            if ending.wait(_PAUSE_S):
+            print(f"{what} died with {code}; starting it again in {pause_s:g} s", file=sys.stderr)
+            if ending.wait(pause_s):
                 return
 
-    thread = threading.Thread(target=look_after, name=what, daemon=True)
+    def run() -> None:
+        try:
+            look_after()
+        finally:
+            over.set()
+
+    thread = threading.Thread(target=run, name=what, daemon=True)
     thread.start()
     try:
-        yield
+        yield over
     finally:
         ending.set()
         with lock:
@@ -67,10 +73,8 @@ def companion(command: Sequence[str], what: str) -> Iterator[None]:
             process.kill()
 
 
-def told_by(file: Path | None) -> dict[str, Any] | None:
+def told_by(file: Path) -> dict[str, Any] | None:
     """What a companion has written down of itself; None where it has said nothing, or nothing that can be read."""
-    if file is None:
-        return None
     with suppress(OSError, orjson.JSONDecodeError):
         said = orjson.loads(file.read_bytes())
         return said if isinstance(said, dict) else None

@@ -101,8 +101,9 @@ class Feedback:
                     "lost": gateway.texts.lost,
                     "waiting": gateway.texts.waiting,
                 }
-            if (sealed := told_by(gateway.sealing)) is not None:
-                body["sealing"] = sealed
+            for name, file in gateway.companions.items():
+                if (said := told_by(file)) is not None:
+                    body[name] = said
         exchange.answer(503 if status == "draining" else 200, orjson.dumps(body))
 
     def _metrics(self, exchange: Exchange) -> None:

@@ -66,8 +66,8 @@ class GatewaySettings:
 
     `base_url` and `base_key` are the upstream of requests whose variant names none. `access_key` is what clients
     must show. `secret` signs tokens. `keys` finds the value of an environment variable by its name. `forced` maps
-    experiments to testers' units and their variants. With a `tracer` each turn has spans. `sealing` is a JSON file in
-    which is said what was sealed of the log.
+    experiments to testers' units and their variants. With a `tracer` each turn has spans. `companions` names
+    JSON files in which what runs beside says how it stands: `sealing`, `monitor`.
     """
 
     base_url: str
@@ -81,7 +81,7 @@ class GatewaySettings:
     backlog: int = 2_500
     worker: int = 0
     tracer: Tracer | None = None
-    sealing: Path | None = None
+    companions: Mapping[str, Path] = field(default_factory=dict)
 
 
 class Gateway:
@@ -100,7 +100,7 @@ class Gateway:
         clock: Clock | None = None,
     ) -> None:
         self.settings = settings
-        self.sealing = settings.sealing
+        self.companions = settings.companions
         self.loop = loop
         self.clock = clock or SystemClock()
         self.server = Server(self.handle, loop, settings.limits)

@@ -46,7 +46,7 @@ class Host(Protocol):
     signer: Signer | None
     following: Following | None
     log: EventLog | None
-    sealing: Path | None
+    companions: Mapping[str, Path]
     turns: set[Swept]
     traces: dict[str, tuple[tuple[str, str], ...]]
 

@@ -46,8 +46,8 @@ class Serving:
     """What a process that serves needs to know; see `GatewaySettings` for the rest.
 
     `log` is a path or a PostgreSQL URL; `state` a folder for the last good configuration, the embedded pins and
-    the secret. `ready` is called with the port once connections are accepted. `sealing` is a file in which whoever
-    seals the log meanwhile says what was done.
+    the secret. `ready` is called with the port once connections are accepted. `companions` are files in which what
+    runs beside says how it stands.
     """
 
     host: str = "127.0.0.1"
@@ -66,7 +66,7 @@ class Serving:
     shared_port: bool = False
     ready: Callable[[int], None] | None = None
     tracer: Tracer | None = None
-    sealing: Path | None = None
+    companions: Mapping[str, Path] = field(default_factory=dict)
 
 
 def _refuse_open_door(options: Serving) -> None:
@@ -164,7 +164,7 @@ async def _serve(options: Serving) -> None:
         limits=options.limits,
         worker=options.worker,
         tracer=options.tracer,
-        sealing=options.sealing,
+        companions=options.companions,
     )
     shared = options.log.startswith(("postgres://", "postgresql://"))
     pins = PatientPins(lambda: open_pins(options.log if shared else options.state / "pins.db"))
