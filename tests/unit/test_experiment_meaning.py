@@ -20,6 +20,7 @@ from equipoise.experiment.reading import (
     load_experiment,
     read_definition,
 )
+from equipoise.experiment.verdict_rule import GUARD_STATES
 
 MANUAL = """\
 # yaml-language-server: $schema=equipoise.schema.json
@@ -390,7 +391,7 @@ def test_the_published_schema_refuses_what_the_reader_refuses(wrong: dict[str, A
 
 
 def test_the_schema_is_one_document_of_its_draft() -> None:
-    """It names its draft, every reference leads somewhere, every object refuses keys it does not know."""
+    """It names its draft, every reference leads somewhere, every object refuses keys it does not know or says what they hold."""
     schema = json_schema()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["title"] == "Equipoise experiment"
@@ -401,7 +402,8 @@ def test_the_schema_is_one_document_of_its_draft() -> None:
             if "$ref" in part:
                 assert part["$ref"].removeprefix("#/$defs/") in schema["$defs"]
             if isinstance(part.get("properties"), dict):
-                assert part["additionalProperties"] is False
+                others = part["additionalProperties"]
+                assert others is False or others["enum"] == list(GUARD_STATES)
             for inner in part.values():
                 walk(inner)
         elif isinstance(part, list):

@@ -5,94 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from finding import FINAL, LOOK, PEEK, WELL, found, guard, primary
 
-from equipoise.analysis.findings import Check, Effect, Findings
-from equipoise.analysis.looks import LookState
-from equipoise.measurement.tally import Measurement
-from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.analysis.findings import Check, Effect
 from equipoise.verdict.analysis import Analysis
 from equipoise.verdict.deciding import EXIT_CODES, decide
 from equipoise.verdict.screen import ObservedChange, screen
 
-LOOK = LookState(
-    due=True,
-    final=False,
-    number=1,
-    of=2,
-    fraction=0.5,
-    at=0.5,
-    boundary=2.0,
-    guard_boundary=2.0,
-    says="look 1 of at most 2 in the plan",
-)
-FINAL = replace(LOOK, final=True, number=2)
-PEEK = replace(
-    LOOK, due=False, says="a peek at 40% of the planned information; the next registered look is at 50%"
-)
-WELL = Check("arms", "ok", "units: control 100, b 100")
 
-
-def primary(z: float, arm: str = "b", *, better: str = "higher", because: str | None = None) -> Effect:
-    estimate = Estimate(
-        value=z / 100,
-        standard_error=0.01,
-        low=z / 100 - 0.02,
-        high=z / 100 + 0.02,
-        level=0.95,
-        method="by hand",
-        statistic=z,
-        p_value=min(1.0, 0.0455 * (2.0 / max(abs(z), 0.1)) ** 6),
-    )
-    return Effect(
-        metric="resolved",
-        variant=arm,
-        priority="primary",
-        kind="proportion",
-        better=better,
-        control=0.6,
-        treatment=0.6 + z / 100,
-        units={},
-        missing={},
-        relative=NotEstimable("not asked"),
-        estimate=NotEstimable(because) if because else estimate,
-    )
-
-
-def guard(held: str, arm: str = "b", *, metric: str = "safety", segment: str | None = None) -> Effect:
-    because = {"held": "excluded", "breached": "it is worse", "not shown": "neither excluded nor shown"}[held]
-    return replace(
-        primary(0.0, arm),
-        metric=metric,
-        priority="primary" if segment else "guardrail",
-        segment=segment,
-        margin=0.01,
-        held=held,
-        because=because,
-    )
-
-
-def judged(*effects: Effect, look: LookState = LOOK, health: tuple[Check, ...] = (WELL,)):
-    arms = tuple(dict.fromkeys(effect.variant for effect in effects)) or ("b",)
-    findings = Findings(
-        experiment="e@0",
-        hypothesis="h",
-        health=health,
-        look=look,
-        effects=effects,
-        treatments=arms,
-        measurement=Measurement(
-            source="by hand",
-            rows=200,
-            units={},
-            crossed=0,
-            kept=True,
-            rows_without_unit=0,
-            clusters=None,
-            first=None,
-            last=None,
-            tallies={},
-        ),
-    )
+def judged(*effects: Effect, **found_otherwise):
+    findings = found(*effects, **found_otherwise)
     verdict = decide(findings)
     # Whatever is decided can be read everywhere.
     shown = Analysis(findings=findings, verdict=verdict)
@@ -269,24 +191,5 @@ def test_the_screen_promotes_what_keeps_within_every_limit():
 
 def test_the_screen_is_not_shown_where_effects_are_withheld():
     """A peek gives no screen: it would be the look by another name."""
-    findings = Findings(
-        experiment="e@0",
-        hypothesis="h",
-        health=(WELL,),
-        look=PEEK,
-        effects=(guard("held"),),
-        treatments=("b",),
-        measurement=Measurement(
-            source="by hand",
-            rows=1,
-            units={},
-            crossed=0,
-            kept=True,
-            rows_without_unit=0,
-            clusters=None,
-            first=None,
-            last=None,
-            tallies={},
-        ),
-    )
+    findings = found(guard("held"), look=PEEK)
     assert Analysis(findings=findings, verdict=decide(findings)).screen is None

@@ -222,6 +222,7 @@ EDITS: list[tuple[Steps, Any]] = [
     (("rollout", "ab"), {"coverage": "50%"}),
     (("rollout", "skip"), {"shadow": "no second endpoint"}),
     (("pins",), "required"),
+    (("verdict",), [{"when": {"health": "invalid"}, "then": "invalid"}, {"then": "hold", "when": {"look": "last"}}, {"then": "keep running"}]),
 ]  # fmt: skip
 
 

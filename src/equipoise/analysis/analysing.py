@@ -20,6 +20,7 @@ from equipoise.analysis.so_far import effect_so_far
 from equipoise.analysis.stopping import stopping_rules
 from equipoise.experiment.amount import Amount
 from equipoise.experiment.definition import Experiment
+from equipoise.experiment.verdict_rule import asks
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.families.multiplicity import Family
@@ -60,8 +61,7 @@ def analyse(
     course = shown and not trend_withheld(experiment, measured, calibrations)
     segments = segment_effects(experiment, measured) if shown else ()
     effects, segments, family = _adjusted(effects, segments)
-    primary = [effect for effect in effects if effect.priority == "primary" and not effect.segment]
-    return Findings(
+    findings = Findings(
         experiment=experiment.identity,
         hypothesis=experiment.hypothesis,
         measurement=measured,
@@ -84,10 +84,13 @@ def analyse(
         else (),
         so_far=effect_so_far(experiment, measured, level=look.level) if course else (),
         declared=declared(experiment),
-        stopping=stopping_rules(experiment, look, past, primary) if shown else (),
         by_turn=by_turn(experiment, measured, effects),
         immature=sum(tally.immature for tally in measured.tallies[experiment.primary.name].values()),
+        rule=experiment.verdict,
     )
+    if not shown:
+        return findings
+    return replace(findings, stopping=stopping_rules(experiment, look, past, findings.primary))
 
 
 def _information(experiment: Experiment, measured: Measurement) -> float | NotEstimable:
@@ -110,14 +113,18 @@ def _effects(experiment: Experiment, measured: Measurement, look: LookState) -> 
         if not (guard or look.due):
             continue
         tallies = measured.tallies[metric.name]
+        primary = metric.priority == "primary"
+        by_margin = primary and asks(experiment.verdict, "non_inferior")
+        by_mde = primary and asks(experiment.verdict, "futile")
         effects += [
             effect_of(
                 metric,
                 treatment.name,
                 tallies,
-                level=look.guard_level if guard else look.level if metric.priority == "primary" else 0.95,
+                level=look.guard_level if guard else look.level if primary else 0.95,
                 guard=guard,
-                margin=_margin(metric.margin, value_of(tallies["control"])) if guard else None,
+                margin=_margin(metric.margin, value_of(tallies["control"])) if guard or by_margin else None,
+                mde=_margin(metric.mde, value_of(tallies["control"])) if by_mde else None,
                 limit=metric.limit,
             )
             for treatment in experiment.treatments

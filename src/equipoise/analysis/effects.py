@@ -63,9 +63,21 @@ def difference(
     the clusters carry the variance; where they are few, with the correction for few clusters. A judge's metric for
     which labels were planned is corrected by them, and not estimable before they are there.
     """
+    return _deciding(
+        metric, control, treatment, level, null, _adjusted(metric, control, treatment, level, null)
+    )
+
+
+def _deciding(
+    metric: Metric,
+    control: Tally,
+    treatment: Tally,
+    level: float,
+    null: float,
+    adjusted: Adjusted | NotEstimable | None,
+) -> Estimate | NotEstimable:
     if (c := decided_by_labels(control)) is not None and (t := decided_by_labels(treatment)) is not None:
         return corrected(metric, c, t, level=level, null=null)
-    adjusted = _adjusted(metric, control, treatment, level, null)
     if isinstance(adjusted, Adjusted):
         return adjusted.estimate
     return _plain(metric, control, treatment, level, null)
@@ -133,16 +145,14 @@ def _plain(
     return difference_of_means(control.moments, treatment.moments, level=level, null=null)
 
 
-def _relative(metric: Metric, control: Tally, treatment: Tally, level: float) -> Estimate | NotEstimable:
+def _relative(
+    metric: Metric, control: Tally, treatment: Tally, level: float, *, adjusted: bool
+) -> Estimate | NotEstimable:
     if (c := decided_by_labels(control)) is not None and (t := decided_by_labels(treatment)) is not None:
         return corrected_relative(metric, c, t, level=level)
     if control.totals is not None:
         return NotEstimable("with so few clusters a relative change has no interval that can be trusted")
-    if (
-        isinstance(_adjusted(metric, control, treatment, level, 0.0), Adjusted)
-        and control.covariates is not None
-        and treatment.covariates is not None
-    ):
+    if adjusted and control.covariates is not None and treatment.covariates is not None:
         method = cuped_ratios_relative if control.pairs is not None else cuped_means_relative
         relative = method(control.covariates, treatment.covariates, level=level)
         return relative.estimate if isinstance(relative, Adjusted) else relative
@@ -165,6 +175,7 @@ def effect_of(
     margin: float | None = None,
     segment: str | None = None,
     limit: float | None = None,
+    mde: float | None = None,
 ) -> Effect:
     """The effect of one treatment; as a guard, also whether the margin is held.
 
@@ -176,6 +187,8 @@ def effect_of(
     because = None
     if guard:
         held, because = _held(metric, control, treatment, level, margin, limit)
+    adjusted = _adjusted(metric, control, treatment, level, 0.0)
+    estimate = _deciding(metric, control, treatment, level, 0.0, adjusted)
     return Effect(
         metric=metric.name,
         variant=variant,
@@ -186,26 +199,25 @@ def effect_of(
         treatment=value_of(treatment),
         units={"control": control.units, variant: treatment.units},
         missing={"control": control.missing, variant: treatment.missing},
-        estimate=difference(metric, control, treatment, level=level),
-        relative=_relative(metric, control, treatment, level),
+        estimate=estimate,
+        relative=_relative(metric, control, treatment, level, adjusted=isinstance(adjusted, Adjusted)),
         segment=segment,
         margin=margin,
         held=held,
         because=because,
-        adjustment=_adjustment(metric, control, treatment, level),
+        adjustment=None if adjusted is None else _adjustment(metric, adjusted, estimate),
         immature={"control": control.immature, variant: treatment.immature} if metric.window else {},
         in_words=in_words(metric),
         by_labels=by_labels(metric, variant, control, treatment, level=level),
+        mde=mde,
     )
 
 
-def _adjustment(metric: Metric, control: Tally, treatment: Tally, level: float) -> Adjustment | None:
-    adjusted = _adjusted(metric, control, treatment, level, 0.0)
-    if adjusted is None:
-        return None
+def _adjustment(
+    metric: Metric, adjusted: Adjusted | NotEstimable, estimate: Estimate | NotEstimable
+) -> Adjustment:
     if isinstance(adjusted, NotEstimable):
-        plain = _plain(metric, control, treatment, level, 0.0)
-        return Adjustment(covariates=metric.covariates, plain=plain, because=adjusted.reason)
+        return Adjustment(covariates=metric.covariates, plain=estimate, because=adjusted.reason)
     return Adjustment(covariates=metric.covariates, plain=adjusted.plain, gain=adjusted.gain)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from equipoise.analysis.looks import LookState, PastLook
 from equipoise.experiment.metric import Kind, Priority
+from equipoise.experiment.verdict_rule import USUAL, Branch
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.estimate import Estimate, NotEstimable
 
@@ -67,6 +68,7 @@ class Effect:
     `held` is the three-valued answer of a guardrail or critical segment against `margin`; None for others.
     `adjustment` is there where covariates are declared, and `estimate` is then the adjusted one. `immature`
     units have not been in for the whole of the metric's window and are not among `units`.
+    `margin` and `mde`, in the metric's unit, are there for the primary where the verdict rule asks for them.
     `adjusted_p` is Holm's over the family named in `Findings.family`; None outside it. `in_words` says what the
     values are, where the kind does not. `by_labels` is there where people labelled what a judge scored, or are to.
     """
@@ -91,6 +93,7 @@ class Effect:
     immature: Mapping[str, int] = field(default_factory=dict)
     in_words: str | None = None
     by_labels: ByLabels | None = None
+    mde: float | None = None
 
     @property
     def name(self) -> str:
@@ -170,6 +173,7 @@ class Findings:
     stopping: tuple[Stopping, ...] = ()
     immature: int = 0
     by_turn: tuple[ByTurn, ...] = ()
+    rule: tuple[Branch, ...] = USUAL
 
     @property
     def healthy(self) -> bool:
@@ -207,6 +211,7 @@ class Findings:
             "so_far": [asdict(each) for each in self.so_far],
             "declared": dict(self.declared),
             "stopping": [asdict(rule) for rule in self.stopping],
+            "rule": [line.to_dict() for line in self.rule],
             "enrolment": asdict(measured.enrolment),
             "clocks": [asdict(clock) for clock in measured.aside.clocks],
             "winsorised": {name: asdict(cap) for name, cap in measured.caps.items()},
@@ -246,6 +251,7 @@ def _effect(effect: Effect) -> dict[str, Any]:
         "difference": describe(effect.estimate),
         "relative": describe(effect.relative),
         "margin": effect.margin,
+        "mde": effect.mde,
         "held": effect.held,
         "because": effect.because,
         "adjusted_p": effect.adjusted_p,

@@ -19,6 +19,9 @@ from equipoise.verdict.analysis import Analysis
 
 __all__ = ["look"]
 
+_ENDS = ("roll back", "hold")
+"""What a rule may answer even at a peek, where a guardrail is breached: it ends the experiment, and so is recorded."""
+
 
 def look(
     log: EventLog,
@@ -57,7 +60,7 @@ def look(
     analysis = computed(log, pin, variable)
     if state.finished and state.looks and experiment.source is not None:
         _refuse_changed_table(experiment, analysis, state)
-    if (analysis.findings.look.due or analysis.verdict.word == "roll back") and not state.finished:
+    if (analysis.findings.look.due or analysis.verdict.word in _ENDS) and not state.finished:
         _record(log, analysis, pin, clock or SystemClock())
     return analysis
 

@@ -13,6 +13,7 @@ from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.experiment.variant import Difference
+from equipoise.experiment.verdict_rule import asks
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.looks.sequential import information_for
 from equipoise.stats.sizes.power import (
@@ -251,7 +252,10 @@ def _size(experiment: Experiment, metric: Metric, alpha: float) -> MetricSize | 
         return NotEstimable(
             f"how a {metric.kind} varies is not told by one spread; watch its interval in the first read-outs"
         )
-    exclude = metric.priority == "guardrail"
+    # A primary that ships by not being worse is sized by what it must not be worse by.
+    exclude = metric.priority == "guardrail" or (
+        metric.priority == "primary" and asks(experiment.verdict, "non_inferior", then="ship")
+    )
     effect = _effect(metric, metric.margin if exclude else metric.mde, "margin" if exclude else "mde")
     if isinstance(effect, NotEstimable):
         return effect

@@ -61,6 +61,8 @@ from equipoise.experiment.form import (
 )
 from equipoise.experiment.metric import PRIORITIES, TURN_COUNT, Metric, PerUnit, Tier
 from equipoise.experiment.variant import Prompt, Variant, freeze
+from equipoise.experiment.verdict_checks import rule
+from equipoise.experiment.verdict_rule import USUAL
 
 __all__ = ["build"]
 
@@ -175,6 +177,7 @@ def build(
             columns=freeze(form.source.columns),
             connection=form.source.connection,
         ),
+        verdict=USUAL if form.verdict is None else rule(form.verdict),
         digest="",
         folder=str(folder) if folder else ".",
     )

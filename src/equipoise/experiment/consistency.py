@@ -22,6 +22,7 @@ from equipoise.experiment.metric import PER_TURN
 from equipoise.experiment.metric_checks import metric_faults
 from equipoise.experiment.offline_checks import offline_faults
 from equipoise.experiment.variant import CHANGEABLE, Variant, differences
+from equipoise.experiment.verdict_checks import verdict_faults
 
 __all__ = ["cautions", "inconsistencies"]
 
@@ -47,6 +48,7 @@ def inconsistencies(
         audience_faults,
         capture_faults,
         conversation_faults,
+        verdict_faults,
     )
     return [
         *(found for check in checks for found in check(form, document)),

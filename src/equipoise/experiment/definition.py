@@ -13,6 +13,7 @@ from equipoise.experiment.audience import Attribute, Condition, Layer
 from equipoise.experiment.metric import Metric
 from equipoise.experiment.prices import Price
 from equipoise.experiment.variant import Difference, Prompt, Variant, differences
+from equipoise.experiment.verdict_rule import USUAL, Branch
 
 __all__ = [
     "Capture",
@@ -395,6 +396,7 @@ class Experiment:
     pins: Literal["none", "required"] = "none"
     prices: Mapping[str, Price] = field(default_factory=lambda: MappingProxyType({}))
     source: TableSource | None = None
+    verdict: tuple[Branch, ...] = USUAL
     digest: str
     folder: str = field(default=".", compare=False)
 

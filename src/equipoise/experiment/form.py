@@ -42,6 +42,16 @@ from equipoise.experiment.definition import (
 )
 from equipoise.experiment.metric import Better, Kind, PerUnit, Priority, Quantity, Tier
 from equipoise.experiment.variant import PromptMode
+from equipoise.experiment.verdict_rule import (
+    GUARD_STATES,
+    STATES,
+    Arms,
+    GuardsState,
+    HealthState,
+    LookState,
+    PrimaryState,
+    Word,
+)
 
 __all__ = ["Form"]
 
@@ -80,6 +90,12 @@ def _tests(value: object) -> tuple[Condition, ...]:
     return parse_conditions(value)
 
 
+def _guard_state(value: object) -> str:
+    if not isinstance(value, str) or value not in GUARD_STATES:
+        raise ValueError
+    return value
+
+
 _amount, _amount_schema = _reads(
     parse_amount, "a number, '10%' (relative) or '1pp' (percentage points)", type=["number", "string"]
 )
@@ -109,12 +125,19 @@ _conditions, _conditions_schema = _reads(
     type="object",
 )
 
+_held, _held_schema = _reads(
+    _guard_state,
+    f"of one guardrail {', '.join(GUARD_STATES)}; other conditions are about {', '.join(STATES)}",
+    enum=list(GUARD_STATES),
+)
+
 AmountField = Annotated[Amount, _amount, _amount_schema]
 ShareField = Annotated[Fraction, _share, _share_schema]
 DurationField = Annotated[float, _duration, _duration_schema]
 BoundField = Annotated[Bound, _bound, _bound_schema]
 SourceField = Annotated[Source, _source, _source_schema]
 ConditionsField = Annotated[tuple[Condition, ...], _conditions, _conditions_schema]
+GuardStateField = Annotated[str, _held, _held_schema]
 QuantityField = Annotated[Quantity, _of, _of_schema]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -429,6 +452,30 @@ class SourceForm(Section):
     connection: Words | None = None
 
 
+class WhenForm(Section):
+    """States that must all be met; any other key is a guardrail, or a critical segment, by its name."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, GuardStateField]
+
+    health: HealthState | None = None
+    look: LookState | None = None
+    primary: PrimaryState | None = None
+    guardrails: GuardsState | None = None
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """What was written, by subject."""
+        return {subject: state for subject, state in self if state is not None}
+
+
+class BranchForm(Section):
+    when: WhenForm = WhenForm()
+    arms: Arms | None = None
+    then: Word
+    because: Words | None = None
+
+
 class Form(Section):
     """An Equipoise experiment."""
 
@@ -461,3 +508,4 @@ class Form(Section):
     pins: Literal["none", "required"] = "none"
     prices: dict[Words, PriceForm] = {}
     source: SourceForm | None = None
+    verdict: Annotated[list[BranchForm], Field(min_length=1, max_length=50)] | None = None

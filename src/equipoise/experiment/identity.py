@@ -20,6 +20,7 @@ from equipoise.experiment.audience import Attribute, Condition, Layer
 from equipoise.experiment.definition import Experiment, Gate, Judge, PlanSettings, Recording, Rollout
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.experiment.variant import thaw
+from equipoise.experiment.verdict_rule import USUAL
 
 __all__ = ["FORMAT", "canonical", "digest"]
 
@@ -79,6 +80,7 @@ def canonical(experiment: Experiment) -> dict[str, Any]:
             "pins": (experiment.pins, "none"),
             "prices": ({model: _section(price) for model, price in experiment.prices.items()}, {}),
             "source": (_section(experiment.source), {}),
+            "verdict": ([line.to_dict() for line in experiment.verdict], [line.to_dict() for line in USUAL]),
         }
     )
     return form

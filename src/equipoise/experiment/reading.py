@@ -138,6 +138,8 @@ _PLACEHOLDERS: dict[str, Any] = {
 """What stands in for a section that must be there and cannot be read, so that the others can be."""
 _LEANING = {"variants": ("allocation",), "metrics": ("watches", "critical_segments", "source")}
 """Sections that speak of the parts of another by name: unheard once a part of that was set aside."""
+_RULED = ("verdict", "metrics", "critical_segments")
+"""What the verdict rule is judged by as a whole: without a condition or a guardrail it would be another rule."""
 
 
 class _Aside:
@@ -179,6 +181,7 @@ def _form(document: Document) -> tuple[Form | None, list[Fault], list[FieldPath]
         else:
             _keep_places(document, marked, ())
             touched += [(each,) for path in aside if len(path) < 3 for each in _LEANING.get(str(path[0]), ())]
+            touched += [("verdict",)] if any(path[0] in _RULED for path in aside) else []
             return form, faults, touched
     return None, faults, touched
 

@@ -17,10 +17,14 @@ from equipoise.verdict.text import (
     BY_TURN,
     BY_TURN_HEADERS,
     HEADERS,
+    RULE,
+    RULE_HEADERS,
     STOPPING,
     STOPPING_HEADERS,
     by_turn,
     cells,
+    decided_by,
+    rule,
     sentences,
     stopping,
 )
@@ -31,6 +35,7 @@ _BODY = """
 <h1>{{ name }}</h1>
 <p class="lead">{{ findings.hypothesis }}</p>
 {{ banner }}
+<p class="soft">{{ decided_by }}</p>
 {% if verdict.would_change %}<p><strong>What would change it:</strong> {{ verdict.would_change }}.</p>{% endif %}
 <p>{{ look }}.</p>
 {% if later %}<p><strong>Since then:</strong> {{ later }}</p>{% endif %}
@@ -82,6 +87,10 @@ _BODY = """
 
 {% if findings.declared %}<h2>What was declared before launch</h2>
 {{ declared }}{% endif %}
+
+<h2>The verdict rule</h2>
+<p>{{ rule_says }}.</p>
+{{ rule }}
 """
 # The mark stays beside its word on a narrow screen.
 _HEALTH = {"ok": "✔\u00a0well", "note": "·\u00a0note", "invalid": "✖\u00a0invalid"}
@@ -124,6 +133,9 @@ def html(
         stopping_says=STOPPING,
         stopping=table(STOPPING_HEADERS, stopping(findings)),
         sentences=sentences(findings),
+        decided_by=decided_by(findings, verdict),
+        rule_says=RULE,
+        rule=table(RULE_HEADERS, rule(findings, verdict)),
         later=later,
         conversations=conversations,
         spoken=_spoken,

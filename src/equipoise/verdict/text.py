@@ -15,12 +15,16 @@ __all__ = [
     "BY_TURN",
     "BY_TURN_HEADERS",
     "HEADERS",
+    "RULE",
+    "RULE_HEADERS",
     "STOPPING",
     "STOPPING_HEADERS",
     "answer",
     "by_turn",
     "cells",
+    "decided_by",
     "markdown",
+    "rule",
     "sentences",
     "stopping",
     "summary",
@@ -40,6 +44,7 @@ def summary(findings: Findings, verdict: Verdict, screen: Screen | None) -> str:
     """The read-out for a terminal: verdict first, then what it rests on."""
     lines = [
         f"{MARKS[verdict.word]} {headline(verdict).upper()}: {verdict.because}",
+        decided_by(findings, verdict),
         "",
         f"{findings.experiment}, from {findings.measurement.source}",
         findings.hypothesis,
@@ -71,6 +76,8 @@ def markdown(findings: Findings, verdict: Verdict, screen: Screen | None) -> str
         "",
         f"**{_escape(verdict.because)}**",
         "",
+        _escape(decided_by(findings, verdict)),
+        "",
         f"{_escape(findings.hypothesis)} (`{findings.experiment}`, from {_escape(findings.measurement.source)})",
         "",
         *(
@@ -93,6 +100,7 @@ def markdown(findings: Findings, verdict: Verdict, screen: Screen | None) -> str
     elif not findings.healthy:
         lines += ["Effects are withheld: on these data none could be trusted.", ""]
     lines += [_escape(line) for line in _closing(findings, verdict, screen)]
+    lines += ["", f"{RULE}:", "", *_piped(RULE_HEADERS, rule(findings, verdict))]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -143,6 +151,26 @@ def by_turn(findings: Findings) -> list[list[str]]:
             values = [value(effect, number) for number in (effect.control, effect.treatment)]
             rows.append([each.metric, each.variant, per, *values, interval(effect)])
     return rows
+
+
+RULE = "The verdict rule, as declared before launch; the first line that applies decides"
+RULE_HEADERS = ("line", "where", "verdict", "")
+
+
+def rule(findings: Findings, verdict: Verdict) -> list[list[str]]:
+    """The rule's lines as rows under RULE_HEADERS, the one that decided marked."""
+    return [
+        [str(place), line.says, line.then, "decided" if place == verdict.branch else ""]
+        for place, line in enumerate(findings.rule, 1)
+    ]
+
+
+def decided_by(findings: Findings, verdict: Verdict) -> str:
+    """Which line of the rule the verdict is by."""
+    said = (
+        findings.rule[verdict.branch - 1].says if verdict.branch <= len(findings.rule) else "no line applies"
+    )
+    return f"By line {verdict.branch} of {len(findings.rule)} of the verdict rule: {said}."
 
 
 def answer(effect: Effect) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from equipoise.analysis.findings import Adjustment, ByLabels, Effect
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["adjusted", "change", "interval", "is_rate", "labelled", "tested", "unit", "value"]
+__all__ = ["adjusted", "change", "interval", "is_rate", "labelled", "size", "tested", "unit", "value"]
 
 NONE = "–"
 
@@ -44,8 +44,12 @@ def change(effect: Effect, number: float) -> str:
     """
     if number in (float("inf"), float("-inf")):
         return "∞" if number > 0 else "−∞"
-    text = f"{abs(number) * 100:.3f} pp" if is_rate(effect) else value(effect, abs(number))
-    return f"{'−' if number < 0 else '+'}{text}"
+    return f"{'−' if number < 0 else '+'}{size(effect, abs(number))}"
+
+
+def size(effect: Effect, number: float) -> str:
+    """How large a difference is, without its sign, such as a margin."""
+    return f"{number * 100:.3f} pp" if is_rate(effect) else value(effect, number)
 
 
 def interval(effect: Effect) -> str:
