@@ -5,22 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import sys
 import threading
 from fractions import Fraction
-from pathlib import Path
 
 import openai
 import pytest
 from aiohttp import web
+from gateways import Ahead, chunk, definition, gateway, streamed, until, upstream, whole
 
 from equipoise.conduct.move import kill, pause, ramp, resume, roll_back
 from equipoise.events.ids import new_id
 from equipoise.events.log import MemoryLog
 from equipoise.gateway.http1 import Limits
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from gateways import Ahead, chunk, definition, gateway, streamed, until, upstream, whole
 
 ASK = {"model": "experiment/bot", "messages": [{"role": "user", "content": "Where is it?"}]}
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import httpx2 as httpx
 import openai
 import pytest
+from gateways import definition, gateway, until, upstream
 from prometheus_client.parser import text_string_to_metric_families
 
 from equipoise.conduct.move import pause
@@ -15,9 +13,6 @@ from equipoise.conduct.register import register
 from equipoise.events.ids import new_id
 from equipoise.events.log import MemoryLog
 from equipoise.experiment.reading import read_canonical
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from gateways import definition, gateway, until, upstream
 
 ASK = {"model": "experiment/bot", "messages": [{"role": "user", "content": "Where is it?"}]}
 KEY = "sk-gateway"

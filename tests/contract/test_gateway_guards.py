@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from pathlib import Path
 
 import httpx2 as httpx
 import openai
 import pytest
 from aiohttp import web
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from attacking import ASK, Process
 from gateways import chunk, definition, gateway, streamed, upstream, usual, whole
 

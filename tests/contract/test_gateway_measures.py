@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from pathlib import Path
 
 import openai
 import pytest
 from aiohttp import web
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from gateways import chunk, definition, gateway, upstream, whole
 
 ASK = {"model": "experiment/bot", "messages": [{"role": "user", "content": "Where is it?"}]}

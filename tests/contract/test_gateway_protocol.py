@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from pathlib import Path
 
 import httpx2 as httpx
 import openai
 import pytest
 from aiohttp import web
-from pydantic import BaseModel
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from attacking import ASK
 from gateways import chunk, definition, gateway, upstream, usual, whole
+from pydantic import BaseModel
 
 CLIENTS: list[openai.OpenAI] = []
 UNIT = {"x-conversation-id": "c1"}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from attacking import ASK, Process, facts, registered, serving
+from gateways import Ahead, definition, gateway, until, upstream
 
 from equipoise.conduct.move import kill, pause, ramp, resume
 from equipoise.errors import RecordError
@@ -19,10 +19,6 @@ from equipoise.events.ids import new_id
 from equipoise.events.log import MemoryLog
 from equipoise.events.opening import open_log
 from equipoise.events.writer import LogWriter
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from attacking import ASK, Process, facts, registered, serving
-from gateways import Ahead, definition, gateway, until, upstream
 
 
 class Broken(MemoryLog):

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
-from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 from aiohttp import web
+from attacking import ASK, Process
+from gateways import definition, gateway, until, upstream, usual, whole
 
 from equipoise.conduct.move import kill, pause
 from equipoise.events.ids import new_id
 from equipoise.events.log import MemoryLog
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from attacking import ASK, Process
-from gateways import definition, gateway, until, upstream, usual, whole
 
 
 def shadowed(port: int, share: str = "100%", **more):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -13,16 +12,14 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from aiohttp import web
-
-from equipoise.events.log import MemoryLog
-from equipoise.events.opening import open_texts
-from equipoise.events.texts import Said, ToolCall, unit_digest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from attacking import Process, registered, serving
 from failing_disk import failing_disk
 from gateways import Ahead, chunk, definition, gateway, streamed, until, upstream, whole
 from processes import ASK, client
+
+from equipoise.events.log import MemoryLog
+from equipoise.events.opening import open_texts
+from equipoise.events.texts import Said, ToolCall, unit_digest
 
 ALL = {"text": "all"}
 SECRETS = ("jo@example.org", "4111 1111 1111 1111", "sk-proj-abcdefghijklmnop1234567890")

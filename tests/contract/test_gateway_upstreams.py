@@ -5,13 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-import sys
 import time
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from gateways import PATIENCE, definition, gateway
 from raw_client import answers, line_to, over, request, rest_of
 from raw_upstream import BODY, FINE, SSE, always, in_chunks, once, raw_upstream, said

@@ -6,21 +6,17 @@ import json
 import random
 import socket
 import struct
-import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import openai
 import pytest
-
-from equipoise.gateway.http1 import Limits
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from gateways import PATIENCE, definition, gateway, until, upstream
 from raw_client import ASK, POST, answers, line_to, over, request, rest_of, rest_until
 from raw_upstream import FINE, SSE, in_chunks, raw_upstream, said
+
+from equipoise.gateway.http1 import Limits
 
 SMUGGLED = [
     b"content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",

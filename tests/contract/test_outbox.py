@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from collecting import Said, attributes, collecting, partial, plain
 
 from equipoise.errors import RecordError, UpstreamError, UsageError

@@ -9,11 +9,8 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from collecting import Said, collecting
 from processes import COMMAND, QUIET
 

@@ -6,11 +6,11 @@ import random
 import shutil
 import signal
 import sqlite3
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sealed import dies_at_a_step, exposure, outcome, run_python
 
 from equipoise.clock import ManualClock
 from equipoise.errors import RecordError
@@ -25,9 +25,6 @@ from equipoise.events.facts import Exposure, Fact, Gate, Outcome, Purge, Turn
 from equipoise.events.log import Receipt
 from equipoise.events.manifest import segments
 from equipoise.events.sqlite import SQLiteLog
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sealed import dies_at_a_step, exposure, outcome, run_python
 
 UNIT = "zoë@example.org"
 SEED = 20_240_612

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sealed import outcome, traffic
 
 from equipoise import load_experiment
 from equipoise.conduct.look import look
@@ -20,9 +21,6 @@ from equipoise.events.cold.sealing import seal
 from equipoise.events.facts import Exposure, Outcome
 from equipoise.events.log import LogGoneError
 from equipoise.events.sqlite import SQLiteLog
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sealed import outcome, traffic
 
 PAST = Path(__file__).parents[1] / "history" / "0.1.0" / "log.sql"
 UNSHARE = shutil.which("unshare")

@@ -13,7 +13,6 @@ import json
 import random
 import signal
 import sqlite3
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,12 +21,10 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from attacking import ASK, Process, facts, registered, serving
 from failing_disk import failing_disk
 from gateways import definition, until, upstream
+from prometheus_client.parser import text_string_to_metric_families
 
 SLOW = 2.0
 """Seconds after which a gateway gives up on an exposure that may be written all the same."""

@@ -15,18 +15,14 @@ import json
 import random
 import signal
 import sqlite3
-import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from attacking import ASK, facts, registered, serving
 from gateways import definition, upstream
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sealed import exposure, outcome, run_python, traffic
 
 from equipoise.clock import ManualClock
 from equipoise.errors import MissingExtraError, RecordError, UsageError
@@ -25,9 +26,6 @@ from equipoise.events.facts import Decision, Fact, Gate, Registration
 from equipoise.events.log import Receipt, StaleHeadError
 from equipoise.events.manifest import SEALED
 from equipoise.events.sqlite import SQLiteLog
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sealed import exposure, outcome, run_python, traffic
 
 
 @pytest.fixture

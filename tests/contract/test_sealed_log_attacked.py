@@ -8,10 +8,10 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import pytest
+from sealed import dies_at_a_step, outcome, run_python, traffic
 
 from equipoise.errors import RecordError
 from equipoise.events.cold.sealing import seal
@@ -21,9 +21,6 @@ from equipoise.events.facts import Gate
 from equipoise.events.log import Receipt
 from equipoise.events.opening import open_cursors
 from equipoise.events.sqlite import SQLiteLog
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sealed import dies_at_a_step, outcome, run_python, traffic
 
 SEED = 20_240_611
 SEAL = dies_at_a_step(

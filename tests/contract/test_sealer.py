@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from gateways import until
+from sealed import traffic
 
 from equipoise.clock import ManualClock
 from equipoise.errors import MissingExtraError, UsageError
@@ -16,10 +18,6 @@ from equipoise.events.cold.verifying import verify
 from equipoise.events.sqlite import SQLiteLog
 from equipoise.gateway import companion as companions
 from equipoise.gateway.companion import companion, told_by
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from gateways import until
-from sealed import traffic
 
 
 @pytest.fixture

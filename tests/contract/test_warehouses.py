@@ -6,7 +6,6 @@ import dataclasses
 import gc
 import math
 import random
-import sys
 import warnings
 from collections.abc import Mapping
 from decimal import Decimal
@@ -15,15 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from warehouses import ENGINES, connected, loaded, tables
 
 from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import load_experiment
 from equipoise.measurement.measuring import measure_table
 from equipoise.stats.moments import Moments
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from warehouses import ENGINES, connected, loaded, tables
 
 # Ibis and Spark call DuckDB and pandas as they were before their latest versions.
 pytestmark = [

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from gateways import until, usual
+from wrapped import ASK, CONTROL, TREATMENT, Down, broken, experiment, facts, run, wrapped
 
 from equipoise.errors import UsageError
 from equipoise.events.facts import Exposure, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.sdk.router import Router
 from equipoise.sdk.wrapping import WrappedAsyncClient, WrappedClient, wrap
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from gateways import until, usual
-from wrapped import ASK, CONTROL, TREATMENT, Down, broken, experiment, facts, run, wrapped
 
 
 def test_the_unit_comes_from_the_declared_header_and_its_variant_goes_into_the_call():

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from aiohttp import web
+from gateways import chunk, streamed, whole
 from pydantic import BaseModel
+from wrapped import ASK, TREATMENT, facts, responses, run, wrapped
 
 from equipoise.events.facts import Exposure, Turn
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from gateways import chunk, streamed, whole
-from wrapped import ASK, TREATMENT, facts, responses, run, wrapped
 
 
 def test_a_stream_is_passed_on_piece_by_piece_and_its_usage_is_hidden_if_not_asked_for():

@@ -8,13 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from sealed import exposure, outcome
 
 from equipoise.events.cold.shelf import shelf_of
 from equipoise.events.facts import Gate
 from equipoise.events.sqlite import SQLiteLog
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from sealed import exposure, outcome
 
 
 def equipoise(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -7,21 +7,18 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import httpx2 as httpx
 import openai
 import pytest
+from gateways import streamed, until, upstream
+from processes import ASK, COMMAND, QUIET, client, registered, serving
 
 from equipoise.conduct.move import kill
 from equipoise.events.cold.verifying import verify
 from equipoise.events.opening import open_log
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from gateways import streamed, until, upstream
-from processes import ASK, COMMAND, QUIET, client, registered, serving
 
 
 def test_whoever_got_a_byte_is_in_the_record_whenever_the_process_is_killed(tmp_path):

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -15,13 +14,10 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
-
-from equipoise.conduct.move import kill
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from attacking import ASK, COMMAND, QUIET, facts, registered, serving
 from gateways import definition, streamed, until, upstream
 
+from equipoise.conduct.move import kill
 from equipoise.events.ids import new_id
 from equipoise.events.opening import open_log
 

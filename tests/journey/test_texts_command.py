@@ -12,16 +12,14 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from gateways import definition, gateway, until, upstream, whole
+from processes import ASK, QUIET, client
 
 from equipoise.conduct.register import register
 from equipoise.events.facts import Exposure, Outcome, Score, Turn
 from equipoise.events.opening import open_log, open_texts
 from equipoise.events.texts import Said, Text, ToolCall, unit_digest
 from equipoise.experiment.reading import read_canonical
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from gateways import definition, gateway, until, upstream, whole
-from processes import ASK, QUIET, client
 
 ALL = {"text": "all"}
 

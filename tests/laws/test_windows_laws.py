@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from watched import START, exposure, recorded, traffic, turn, watched
 
 from equipoise.events.log import Recorded

@@ -5,13 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 import math
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from watched import START, exposure, recorded, turn, watched
 
 from equipoise.events.log import MemoryLog

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from equipoise.analysis.declared import span
 from equipoise.analysis.findings import Check
 from equipoise.measurement.tally import Measurement, SourceClock
 
@@ -15,7 +16,6 @@ CLOCKS = "clocks"
 _AHEAD = 5.0
 """Seconds: clocks that are set by the network are closer together."""
 _SHOWN = 6
-_SPANS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"))
 
 
 def check_clocks(measured: Measurement) -> list[Check]:
@@ -24,8 +24,8 @@ def check_clocks(measured: Measurement) -> list[Check]:
     ahead = [each for each in aside.clocks if each.least_s < -_AHEAD]
     named = [each for each in aside.clocks if each.source is not None and each not in ahead]
     said = [
-        f"{_told(each)} {each.ahead:,} of {each.events:,} happened up to {_span(-each.least_s)} after they were received: "
-        "that clock is ahead"
+        f"{_told(each)} {each.ahead:,} of {each.events:,} happened up to {span(-each.least_s, digits=3)} after they "
+        "were received: that clock is ahead"
         for each in ahead[:_SHOWN]
     ]
     if aside.redated:
@@ -69,19 +69,8 @@ def _told(clock: SourceClock) -> str:
 
 def _delay(clock: SourceClock) -> str:
     late = f", {clock.late:,} after more than a day" if clock.late else ""
-    middle = f"{_span(abs(clock.median_s))} {'before' if clock.median_s < 0 else 'after'} they happened"
-    most = f"{_span(abs(clock.most_s))}{' before' if clock.most_s < 0 else ''} at most"
+    middle = (
+        f"{span(abs(clock.median_s), digits=3)} {'before' if clock.median_s < 0 else 'after'} they happened"
+    )
+    most = f"{span(abs(clock.most_s), digits=3)}{' before' if clock.most_s < 0 else ''} at most"
     return f"{_told(clock)} {clock.events:,}, received {middle} (median; {most}{late})"
-
-
-def _span(seconds: float) -> str:
-    """A length of time in the largest unit that it fills.
-
-    >>> _span(0.25), _span(90.0), _span(86_400.0 * 27_000)
-    ('0.25 seconds', '1.5 minutes', '27,000 days')
-    """
-    for length, unit in _SPANS:
-        if seconds >= length:
-            number = f"{seconds / length:,.3g}" if seconds < 1000 * length else f"{seconds / length:,.0f}"
-            return f"{number} {unit}{'' if number == '1' else 's'}"
-    return f"{seconds:.3g} second{'' if seconds == 1 else 's'}"

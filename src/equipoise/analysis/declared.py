@@ -7,6 +7,8 @@ from equipoise.experiment.metric import RETURNED, Metric
 
 __all__ = ["declared", "in_words", "span"]
 
+_UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"), (1.0, "second"))
+
 
 def declared(experiment: Experiment) -> dict[str, str]:
     """Each metric, the arms and the plan by name, each in one line."""
@@ -78,13 +80,13 @@ def _metric(metric: Metric, labels: int | None) -> str:
     return ", ".join(said)
 
 
-def span(seconds: float) -> str:
-    """A length of time in the largest unit that fits.
+def span(seconds: float, *, digits: int = 6) -> str:
+    """A length of time in the largest unit that it fills, to so many significant digits.
 
-    >>> span(5400.0), span(86400.0)
-    ('1.5 hours', '1 day')
+    >>> span(5_400.0), span(86_400.0), span(1.0), span(100_000.0, digits=3), span(86_400.0 * 27_000, digits=3)
+    ('1.5 hours', '1 day', '1 second', '1.16 days', '27,000 days')
     """
-    for size, name in ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute")):
-        if seconds >= size:
-            return f"{seconds / size:g} {name}{'' if seconds == size else 's'}"
-    return f"{seconds:g} seconds"
+    length, unit = next((each for each in _UNITS if seconds >= each[0]), _UNITS[-1])
+    count = seconds / length
+    number = f"{count:,.{digits}g}" if count < 10**digits else f"{count:,.0f}"
+    return f"{number} {unit}{'' if number == '1' else 's'}"

@@ -180,11 +180,11 @@ def _enrolment(experiment: Experiment, measured: Measurement) -> list[Check]:
     said = []
     if plan.burn_in:
         said.append(
-            f"{_units(cut.burn_in)} first exposed in the burn-in of {_days(plan.burn_in)} "
+            f"{_units(cut.burn_in)} first exposed in the burn-in of {span(plan.burn_in)} "
             f"{'does' if cut.burn_in == 1 else 'do'} not count"
         )
     if cut.whole_cycles is not None:
-        over = f"{cut.whole_cycles} cycle{'' if cut.whole_cycles == 1 else 's'} of {_days(plan.cycle)}"
+        over = f"{cut.whole_cycles} cycle{'' if cut.whole_cycles == 1 else 's'} of {span(plan.cycle)}"
         said.append(
             f"{over} {'is' if cut.whole_cycles == 1 else 'are'} over, and {_units(cut.unfinished)} of the "
             f"unfinished one {'waits' if cut.unfinished == 1 else 'wait'}"
@@ -207,7 +207,7 @@ def _maturing(experiment: Experiment, measured: Measurement) -> list[Check]:
             Check(
                 f"window of {metric.name}",
                 "ok",
-                f"{_units(ripe)} had the whole window of {_days(metric.window)}; "
+                f"{_units(ripe)} had the whole window of {span(metric.window)}; "
                 f"{_units(waiting)} not yet, which {'does' if waiting == 1 else 'do'} not count for it",
             )
         )
@@ -242,11 +242,6 @@ def _winsorised(measured: Measurement) -> list[Check]:
 
 def _units(count: int) -> str:
     return f"{count:,} unit{'' if count == 1 else 's'}"
-
-
-def _days(seconds: float) -> str:
-    days = seconds / 86400.0
-    return f"{days:g} day{'' if days == 1 else 's'}" if days >= 1 else f"{seconds:g} seconds"
 
 
 def _sample_ratio(experiment: Experiment, measured: Measurement, *, repeated: bool) -> Check:
