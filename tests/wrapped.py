@@ -61,11 +61,11 @@ def plain(up: Upstream, kind: Any = openai.OpenAI, **more: Any) -> Any:
 
 @contextmanager
 def wrapped(
-    script: Any = None, *, log: Any = None, kind: Any = openai.OpenAI, **more: Any
+    script: Any = None, *, log: Any = None, kind: Any = openai.OpenAI, texts: Any = None, **more: Any
 ) -> Iterator[tuple[Any, Router, Upstream]]:
     """A wrapped client of a simulated endpoint, with its router."""
     log = MemoryLog() if log is None else log
-    with upstream(script) as up, Router(experiment(**more), log=log) as router:
+    with upstream(script) as up, Router(experiment(**more), log=log, texts=texts) as router:
         client = wrap(plain(up, kind), router)
         yield client, router, up
         if kind is openai.OpenAI:

@@ -27,7 +27,6 @@ from equipoise.events.text_writer import TextWriter
 from equipoise.events.texts import TextStore
 from equipoise.experiment.endpoint import Timeouts
 from equipoise.experiment.prices import cost_of
-from equipoise.gateway.capturing import Answered, Asked
 from equipoise.gateway.enrolling import Enrolling
 from equipoise.gateway.feedback import Feedback
 from equipoise.gateway.host import Swept
@@ -41,6 +40,7 @@ from equipoise.gateway.tracing import Trace, trace_of
 from equipoise.gateway.turn import Turn
 from equipoise.gateway.upstream import Address, Call, Pool, address
 from equipoise.providers.hearing import Heard
+from equipoise.scoring.capturing import Answered, Asked
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer

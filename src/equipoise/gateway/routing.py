@@ -16,8 +16,8 @@ from equipoise.clock import Clock
 from equipoise.experiment.audience import Attribute, Condition, Source, unit_name, unit_source
 from equipoise.experiment.endpoint import Endpoint, parse_endpoint
 from equipoise.experiment.prices import LIST_PRICES, Price
-from equipoise.gateway.capturing import Capturing, capturing
 from equipoise.gateway.http1 import Exchange
+from equipoise.scoring.capturing import Capturing, capturing
 from equipoise.scoring.inline import Inline, inline_checks
 
 __all__ = ["Part", "Route", "Routes", "found_at"]

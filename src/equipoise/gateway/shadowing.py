@@ -14,7 +14,6 @@ import orjson
 from equipoise.assignment.applying import API, Applied, apply
 from equipoise.errors import EquipoiseError
 from equipoise.experiment.prices import cost_of
-from equipoise.gateway.capturing import Answered, Asked
 from equipoise.gateway.host import Host
 from equipoise.gateway.http1 import Exchange
 from equipoise.gateway.routing import Part
@@ -23,6 +22,7 @@ from equipoise.providers.hearing import Heard
 from equipoise.providers.sse import DONE, Frames
 from equipoise.providers.structured import json_valid
 from equipoise.providers.timing import Timing
+from equipoise.scoring.capturing import Answered, Asked
 from equipoise.scoring.evaluating import Subject
 
 __all__ = ["Shadows"]

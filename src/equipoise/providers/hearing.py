@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-__all__ = ["Heard", "read_json"]
+__all__ = ["Heard", "Wire", "read_json"]
 
 Wire = Literal["chat", "responses", "embeddings"]
 _DELTAS = frozenset({"response.output_text.delta", "response.refusal.delta"})

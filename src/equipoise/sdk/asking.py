@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from equipoise.experiment.audience import Source, unit_name, unit_source
 
 if TYPE_CHECKING:
     from equipoise.experiment.definition import Experiment
 
-__all__ = ["Asked", "asked", "attributes_in", "unit_in"]
+__all__ = ["Asked", "Sent", "asked", "attributes_in", "unit_in"]
 
+_TEXTS = ("messages", "instructions", "input")
 _OPTIONS = frozenset({"extra_headers", "extra_query", "extra_body", "timeout"})
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -70,6 +71,45 @@ def asked(arguments: Mapping[str, Any]) -> Asked:
         options,
         frozenset(beside),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a model was sent that is text, copied so that nobody changes it; `size` is how many characters it has."""
+
+    body: Mapping[str, Any]
+    size: int
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Self:
+        """Of the body of a call.
+
+        >>> Sent.of({"model": "a", "messages": [{"role": "user", "content": "Hi"}]})
+        Sent(body={'messages': [{'role': 'user', 'content': 'Hi'}]}, size=2)
+        """
+        copied = {name: _copied(body[name]) for name in _TEXTS if name in body}
+        return cls(copied, sum(map(_length, copied.values())))
+
+
+def _copied(value: Any) -> Any:
+    """Plain data of what a client takes: its own messages are objects that know their JSON."""
+    if isinstance(value, Mapping):
+        return {name: _copied(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(each) for each in value]
+    to_dict = getattr(value, "to_dict", None)
+    if callable(to_dict):
+        return _copied(to_dict())
+    return value if isinstance(value, str | int | float | bool) else None
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, dict):
+        # What a message says, not how it is called who said it.
+        return sum(_length(each) for name, each in value.items() if name not in {"role", "type"})
+    if isinstance(value, list):
+        return sum(map(_length, value))
+    return len(value) if isinstance(value, str) else 0
 
 
 def unit_in(call: Asked, experiment: Experiment) -> str | None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from equipoise.assignment.assigning import Draw
 from equipoise.assignment.enrolled import Enrolled
@@ -18,6 +19,9 @@ from equipoise.events.facts import Exposure, Fact, Outcome, Turn
 from equipoise.events.log import EventLog
 from equipoise.events.writer import LogWriter
 from equipoise.sdk.assignment import Assignment
+
+if TYPE_CHECKING:
+    from equipoise.events.text_writer import TextWriter
 
 __all__ = ["Recording"]
 
@@ -38,7 +42,8 @@ _TYPES = {
 class Recording:
     """A router's side of the record. The log belongs to the caller, unless it is opened here.
 
-    `source` is the name under which it tells what it tells, or None.
+    `source` is the name under which it tells what it tells, or None. `texts` is the place of the log beside which texts
+    of turns are kept, or None for nowhere.
     """
 
     def __init__(
@@ -47,9 +52,11 @@ class Recording:
         clock: Clock,
         enrolled: Enrolled,
         source: str | None = None,
+        texts: str | Path | None = None,
     ) -> None:
         self.source = source
         self.writer = LogWriter(log)
+        self.texts = None if texts is None else _text_writer(texts, clock)
         self.exposed = Exposed()
         self._clock, self._enrolled = clock, enrolled
 
@@ -130,6 +137,14 @@ class Recording:
         )
         if wait:
             done.result()
+
+
+def _text_writer(place: str | Path, clock: Clock) -> TextWriter:
+    from equipoise.events.opening import open_texts
+    from equipoise.events.text_writer import TextWriter
+
+    # Nobody else may be there to remove what has expired.
+    return TextWriter(lambda create: open_texts(place, create=create), expires=True, clock=clock)
 
 
 def _number(value: object) -> float | bool | None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Router"]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
+_PARTING = 5.0
+"""Seconds that a router which is closed waits for the texts that are left."""
 
 
 class Router:
@@ -42,7 +44,8 @@ class Router:
     units of testers to variants: they are served and never counted. `secret` signs tokens (see
     `Assignment.token`), and those signed with `former_secrets` are still read; `pins` keeps the epochs of units for
     definitions with `pins: required`. `source` is the name of the application, kept with what the router records: a
-    read-out tells the clocks of sources apart.
+    read-out tells the clocks of sources apart. `texts` is the place of the log (a path, or `postgresql://…`) beside
+    which a wrapped client keeps what was asked and answered, where the definition's `capture` says so; None keeps none.
 
     `Router.follow` serves what is registered in a log instead, and hears of every ramp, pause and rollback.
 
@@ -61,6 +64,7 @@ class Router:
         former_secrets: Sequence[str] = (),
         pins: PinStore | None = None,
         source: str | None = None,
+        texts: str | Path | None = None,
         clock: Clock | None = None,
     ) -> None:
         if isinstance(experiment, str | Path):
@@ -81,6 +85,7 @@ class Router:
             log,
             pins,
             checked_source(source),
+            texts,
         )
 
     def _start(
@@ -89,6 +94,7 @@ class Router:
         log: EventLog | Callable[[], EventLog] | None,
         pins: PinStore | None,
         source: str | None,
+        texts: str | Path | None,
     ) -> None:
         experiment = assigner.experiment
         if experiment.pins == "required" and pins is None:
@@ -107,7 +113,7 @@ class Router:
             # Who only assigns does not wait for what records to be loaded.
             from equipoise.sdk.recording import Recording
 
-            self._record = Recording(log, self._clock, self._enrolled, source)
+            self._record = Recording(log, self._clock, self._enrolled, source, texts)
         self._following: Following | None = None
         self._direct = self._pins is None
         self._closed = False
@@ -124,6 +130,7 @@ class Router:
         former_secrets: Sequence[str] = (),
         pins: PinStore | None = None,
         source: str | None = None,
+        texts: str | Path | None = None,
         clock: Clock | None = None,
     ) -> Self:
         """A router for the experiment registered under a name, as it stands at any moment.
@@ -158,7 +165,7 @@ class Router:
                 + (f". The log said: {following.trouble}" if following.trouble else "")
             )
         assigner = running.assigner(router._clock, forced, router._enrolled)
-        router._start(assigner, log, pins, source)
+        router._start(assigner, log, pins, source, texts)
         router._following, router._forced, router._served = following, forced, following.configuration
         router._direct = False
         return router
@@ -283,13 +290,23 @@ class Router:
             self._record.writer.flush()
 
     def close(self) -> None:
-        """Write what is left and stop; warns of facts that could not be written, if there were any."""
+        """Write what is left and stop; warns of facts and texts that could not be written, if there were any."""
         if self._following is not None:
             self._following.close()
         if self._record is not None and not self._closed:
             self._closed = True
-            writer = self._record.writer
+            writer, texts = self._record.writer, self._record.texts
             writer.close()
+            if texts is not None:
+                # A store that hangs must not keep the process from ending.
+                texts.close(_PARTING)
+                if gone := texts.lost + texts.waiting:
+                    why = texts.trouble or "too many waited to be written"
+                    warnings.warn(
+                        f"{gone} text{' was' if gone == 1 else 's were'} not kept: {why}",
+                        RuntimeWarning,
+                        stacklevel=2,
+                    )
             if writer.failed:
                 warnings.warn(
                     f"{writer.failed} facts could not be written and are lost: {writer.error}",

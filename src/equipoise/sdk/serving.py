@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # ruff: noqa: SLF001 - a wrapped client is a part of its router.
 import logging
+import secrets
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -22,13 +23,15 @@ from equipoise.experiment.prices import LIST_PRICES, cost_of
 from equipoise.providers.hearing import Heard
 from equipoise.providers.structured import json_valid
 from equipoise.providers.timing import Timing
-from equipoise.sdk.asking import Asked, asked, attributes_in, unit_in
+from equipoise.sdk.asking import Asked, Sent, asked, attributes_in, unit_in
 from equipoise.sdk.assignment import Assignment
 from equipoise.sdk.router import Router
 
 if TYPE_CHECKING:
     from equipoise.events.facts import Turn
     from equipoise.experiment.definition import Experiment
+    from equipoise.scoring.capturing import Answered, Capturing
+    from equipoise.scoring.capturing import Asked as TextAsked
 
 __all__ = ["NAMED", "Call", "Named", "Served", "Serving", "unservable"]
 
@@ -84,6 +87,7 @@ class Serving:
         self.router = router
         self._record = router._recording()
         self.source = self._record.source
+        self._captures: tuple[str, Capturing | None] = ("", None)
 
     @property
     def waits(self) -> bool:
@@ -210,6 +214,24 @@ class Serving:
         outside = self.router._current().outside("unrecorded")
         return self._made(served.asked, api, served.attributes, outside, served.unit)
 
+    def drawn(self, served: Served) -> Capturing | None:
+        """How to keep the text of a call that was drawn to be kept; None for any other."""
+        if self._record.texts is None:
+            return None
+        experiment = served.draw.experiment
+        digest, capture = self._captures
+        if digest != experiment.digest:
+            from equipoise.scoring.capturing import capturing
+
+            capture = capturing(experiment)
+            self._captures = (experiment.digest, capture)
+        return capture if capture is not None and capture.draw() else None
+
+    def keep_text(self, capture: Capturing, asked: TextAsked, answered: Answered, size: int) -> None:
+        """Hand a text over. Nobody waits for it, and nobody's call fails for it."""
+        if (texts := self._record.texts) is not None:
+            capture.offer(texts, asked, answered, size)
+
     def keep(self, turn: Turn) -> None:
         """Put a turn on record. Nobody waits for it, and nobody's call fails for it."""
         try:
@@ -221,10 +243,16 @@ class Serving:
 class Call:
     """One call under way: listens to its answer, and leaves one turn when it is over."""
 
-    __slots__ = ("_heard", "_over", "_served", "_serving", "_start", "_timing")
+    __slots__ = ("_api", "_capture", "_heard", "_over", "_sent", "_served", "_serving", "_start", "_timing")
 
     def __init__(self, serving: Serving, served: Served, api: Wire) -> None:
-        self._serving, self._served = serving, served
+        self._serving, self._served, self._api = serving, served, api
+        self._capture: Capturing | None = None
+        self._sent: Sent | None = None
+        with _in_any_case():
+            self._capture = serving.drawn(served)
+            # Taken now: by the end of a stream the caller may have written the answer into the same list.
+            self._sent = None if self._capture is None else Sent.of(served.body)
         self._start = monotonic()
         self._heard, self._timing = Heard(api), Timing(self._start)
         self._over = False
@@ -272,41 +300,64 @@ class Call:
         gaps = timing.gaps() or (None, None, None)
         status = getattr(error, "status_code", None)
         answered = not failed and not cancelled
-        self._serving.keep(
-            Turn(
-                experiment=draw.experiment.name,
-                happened=self._serving.router._clock.now(),
-                unit=served.unit,
-                digest=draw.experiment.digest,
-                variant=draw.variant,
-                epoch=draw.epoch if draw.variant is not None else None,
-                reason=draw.reason,
-                redirected=draw.reason in ("redirected", "removed") or None,
-                latency_s=now - self._start,
-                ttft_s=timing.ttft,
-                tpot_s=timing.per_token(heard.output_tokens),
-                itl_s=timing.mean_gap(),
-                itl_p50_s=gaps[0],
-                itl_p95_s=gaps[1],
-                itl_max_s=gaps[2],
-                input_tokens=heard.input_tokens,
-                output_tokens=heard.output_tokens,
-                cached_tokens=heard.cached_tokens,
-                cost_usd=self._cost(),
-                error=None if cancelled else failed,
-                empty=(not heard.text and not heard.tool_calls) if answered else None,
-                json_valid=self._valid() if answered else None,
-                cancelled=cancelled or None,
-                stream=served.body.get("stream") is True or None,
-                status=status if isinstance(status, int) else None,
-                finish_reason=heard.finish_reason,
-                tool_calls=heard.tool_calls or None,
-                model=heard.model,
-                fingerprint=heard.fingerprint,
-                sent_digest=served.sent_digest,
-                source=self._serving.source,
-            )
+        capture, sent = self._capture, self._sent
+        turn = Turn(
+            experiment=draw.experiment.name,
+            happened=self._serving.router._clock.now(),
+            unit=served.unit,
+            digest=draw.experiment.digest,
+            variant=draw.variant,
+            epoch=draw.epoch if draw.variant is not None else None,
+            reason=draw.reason,
+            redirected=draw.reason in ("redirected", "removed") or None,
+            latency_s=now - self._start,
+            ttft_s=timing.ttft,
+            tpot_s=timing.per_token(heard.output_tokens),
+            itl_s=timing.mean_gap(),
+            itl_p50_s=gaps[0],
+            itl_p95_s=gaps[1],
+            itl_max_s=gaps[2],
+            input_tokens=heard.input_tokens,
+            output_tokens=heard.output_tokens,
+            cached_tokens=heard.cached_tokens,
+            cost_usd=self._cost(),
+            error=None if cancelled else failed,
+            empty=(not heard.text and not heard.tool_calls) if answered else None,
+            json_valid=self._valid() if answered else None,
+            cancelled=cancelled or None,
+            stream=served.body.get("stream") is True or None,
+            status=status if isinstance(status, int) else None,
+            finish_reason=heard.finish_reason,
+            tool_calls=heard.tool_calls or None,
+            model=heard.model,
+            fingerprint=heard.fingerprint,
+            sent_digest=served.sent_digest,
+            source=self._serving.source,
+            trace=None if sent is None else secrets.token_hex(16),
+            sampled=None if capture is None or sent is None else capture.probability,
         )
+        self._serving.keep(turn)
+        if capture is not None and sent is not None:
+            with _in_any_case():
+                self._keep_text(capture, sent, turn, whole=answered)
+
+    def _keep_text(self, capture: Capturing, sent: Sent, turn: Turn, *, whole: bool) -> None:
+        from equipoise.scoring.capturing import Answered
+        from equipoise.scoring.capturing import Asked as TextAsked
+
+        asked = TextAsked(
+            event_id=turn.event_id,
+            kind=turn.kind,
+            variant=turn.variant,
+            trace=turn.trace or "",
+            unit=turn.unit,
+            happened=turn.happened,
+            api=self._api,
+            body=sent.body,
+        )
+        heard = self._heard
+        answered = Answered.of(heard, heard.text, whole=whole, blocked=False)
+        self._serving.keep_text(capture, asked, answered, sent.size)
 
     def _valid(self) -> bool | None:
         body = self._served.body

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
-from equipoise.assignment.applying import API
 from equipoise.events.text_writer import TextWriter
 from equipoise.events.texts import Said, Text, ToolCall, unit_digest
 from equipoise.experiment.definition import Experiment
-from equipoise.providers.hearing import Heard
+from equipoise.providers.hearing import Heard, Wire
 from equipoise.scoring.redacting import Redactor, kinds_of
 
 __all__ = ["Answered", "Asked", "Capturing", "capturing"]
@@ -42,7 +41,7 @@ class Asked:
     trace: str
     unit: str | None
     happened: float
-    api: API
+    api: Wire
     body: Mapping[str, Any]
     probability: float
 
@@ -171,7 +170,7 @@ def capturing(experiment: Experiment) -> Capturing | None:
     )
 
 
-def _messages(body: Mapping[str, Any], api: API) -> list[tuple[str, str]]:
+def _messages(body: Mapping[str, Any], api: Wire) -> list[tuple[str, str]]:
     """What the model was sent, as who said what; context that was retrieved has a role of its own.
 
     Messages of tools are context, and so is a message that is named so: `{"role": "system", "name": "context", …}`.
