@@ -10,8 +10,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from judged import grades, judged, served
 from processes import QUIET
 

@@ -16,8 +16,6 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from labelling import LONG, a_run, kept, live, page, written
 from processes import QUIET
 

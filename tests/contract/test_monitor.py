@@ -7,11 +7,8 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from processes import QUIET
 from watched import START, exposure, kept, served, turn, watched, worked
 

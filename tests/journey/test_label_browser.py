@@ -8,17 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-
-from equipoise.events.labels import standing
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from labelling import LONG, a_run, kept, page, written
 from processes import QUIET
+
+from equipoise.events.labels import standing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -14,11 +14,10 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from equipoise.events.labels import standing
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from labelling import LONG, a_run, kept, written
 from processes import QUIET
+
+from equipoise.events.labels import standing
 
 COMMAND = (sys.executable, "-c", "from equipoise.cli.main import run; run()", "label")
 

@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from gateways import gateway, until
 from judged import connect, definition, grades
 from processes import ASK, QUIET, client

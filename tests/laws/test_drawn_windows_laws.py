@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from stable import START, WATCHED, Drawn, decide, guarded, limits
 
 from equipoise.events.facts import Exposure, Fact, Turn

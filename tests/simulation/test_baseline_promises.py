@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import math
 import random
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from stable import (
     ARRIVALS,
     LATENCIES,

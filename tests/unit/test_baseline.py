@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import csv
 import random
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from scipy.stats import binom
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from stable import ERRORS, START, guarded, replayed
 
 from equipoise.cli.baseline import _text

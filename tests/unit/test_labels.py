@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
+from labelling import LONG, a_run, definition, experiment, live
 
 from equipoise.arena.exporting import run_text
 from equipoise.clock import ManualClock
@@ -17,9 +15,6 @@ from equipoise.events.labels import standing
 from equipoise.events.log import MemoryLog
 from equipoise.events.opening import open_texts
 from equipoise.experiment.reading import read_canonical
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from labelling import LONG, a_run, definition, experiment, live
 
 
 def labels(log) -> list[Label]:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from equipoise.gateway.capturing import capturing
 from judged import connect, grades, judged, served, text, turn
 
 from equipoise.clock import ManualClock
@@ -20,7 +17,6 @@ from equipoise.events.cursors import StrayCursorError
 from equipoise.events.facts import Outcome, Score
 from equipoise.events.log import MemoryLog
 from equipoise.events.opening import open_cursors, open_texts
-from equipoise.gateway.capturing import capturing
 from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint
 
 NOW = 1_000_000.0

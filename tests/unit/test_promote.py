@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from judged import judged, text, turn
 
 from equipoise.arena.cases import read_cases

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
+from watched import START, exposure, watched
 
 from equipoise.cli.main import app
 from equipoise.cli.rollout_text import next_look_words, status_lines
@@ -25,9 +25,6 @@ from equipoise.events.opening import open_windows
 from equipoise.events.sqlite import SQLiteLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from watched import START, exposure, watched
 
 DAY = 86_400.0
 NOW = 1_700_000_000.0

@@ -214,8 +214,8 @@ class Serving:
         outside = self.router._current().outside("unrecorded")
         return self._made(served.asked, api, served.attributes, outside, served.unit)
 
-    def drawn(self, served: Served) -> Capturing | None:
-        """How to keep the text of a call that was drawn to be kept; None for any other."""
+    def drawn(self, served: Served) -> tuple[Capturing, float] | None:
+        """How to keep the text of a call that was drawn to be kept, and how likely that was; None for any other."""
         if self._record.texts is None:
             return None
         experiment = served.draw.experiment
@@ -225,7 +225,8 @@ class Serving:
 
             capture = capturing(experiment)
             self._captures = (experiment.digest, capture)
-        return capture if capture is not None and capture.draw() else None
+        probability = None if capture is None else capture.draw(served.attributes)
+        return None if capture is None or probability is None else (capture, probability)
 
     def keep_text(self, capture: Capturing, asked: TextAsked, answered: Answered, size: int) -> None:
         """Hand a text over. Nobody waits for it, and nobody's call fails for it."""
@@ -247,7 +248,7 @@ class Call:
 
     def __init__(self, serving: Serving, served: Served, api: Wire) -> None:
         self._serving, self._served, self._api = serving, served, api
-        self._capture: Capturing | None = None
+        self._capture: tuple[Capturing, float] | None = None
         self._sent: Sent | None = None
         with _in_any_case():
             self._capture = serving.drawn(served)
@@ -334,14 +335,16 @@ class Call:
             sent_digest=served.sent_digest,
             source=self._serving.source,
             trace=None if sent is None else secrets.token_hex(16),
-            sampled=None if capture is None or sent is None else capture.probability,
+            sampled=None if capture is None or sent is None else capture[1],
         )
         self._serving.keep(turn)
         if capture is not None and sent is not None:
             with _in_any_case():
-                self._keep_text(capture, sent, turn, whole=answered)
+                self._keep_text(*capture, sent, turn, whole=answered)
 
-    def _keep_text(self, capture: Capturing, sent: Sent, turn: Turn, *, whole: bool) -> None:
+    def _keep_text(
+        self, capture: Capturing, probability: float, sent: Sent, turn: Turn, *, whole: bool
+    ) -> None:
         from equipoise.scoring.capturing import Answered
         from equipoise.scoring.capturing import Asked as TextAsked
 
@@ -354,6 +357,7 @@ class Call:
             happened=turn.happened,
             api=self._api,
             body=sent.body,
+            probability=probability,
         )
         heard = self._heard
         answered = Answered.of(heard, heard.text, whole=whole, blocked=False)
