@@ -140,7 +140,7 @@ def kept(place: str, clock: ManualClock) -> EventLog:
 
 def served(log: EventLog, experiment: Experiment, clock: ManualClock, stage: str = "ab") -> None:
     """Register an experiment, and serve it."""
-    from equipoise.conduct.move import enter
+    from equipoise.conduct.enter import enter
     from equipoise.conduct.register import register
 
     register(log, experiment, by="ana", reason="a test", clock=clock)

@@ -231,17 +231,13 @@ def test_before_the_planned_labels_nothing_decides(tmp_path):
 
 
 def test_a_last_look_without_the_labels_says_what_is_missing(tmp_path):
-    """No more units will come: nothing is shown as decided, and labels are what would change it."""
+    """No more units will come, but labels may: nothing is decided, no alpha is spent, and they are what would change it."""
     world = World(units=60)
     analysis = look(logged(experiment(tmp_path, metric=", labels: 200"), world.facts), "judged", closing=True)
-    effect = analysis.effect("polite")
-    assert isinstance(effect.estimate, NotEstimable)
-    assert (effect.control, effect.treatment) == (None, None)
-    assert analysis.verdict.word == "invalid"
-    assert analysis.verdict.because == f"the primary, polite, cannot be estimated: {effect.estimate.reason}"
-    assert analysis.verdict.would_change == "labels of people, drawn at random"
-    assert (
-        "by the judge alone, which decides nothing: polite is a judge's opinion until" in analysis.summary()
+    assert analysis.findings.effects == ()
+    assert analysis.verdict.word == "keep running"
+    assert analysis.verdict.because.startswith(
+        "a peek: how far along the experiment is cannot be told (polite is a judge's opinion until people have labelled 200 turns"
     )
 
 

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 
 import pytest
-from equipoise.gateway.capturing import capturing
 from judged import connect, grades, judged, served, text, turn
 
 from equipoise.clock import ManualClock
@@ -18,6 +17,7 @@ from equipoise.events.facts import Outcome, Score
 from equipoise.events.log import MemoryLog
 from equipoise.events.opening import open_cursors, open_texts
 from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint
+from equipoise.scoring.capturing import capturing
 
 NOW = 1_000_000.0
 

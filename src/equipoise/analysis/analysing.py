@@ -12,7 +12,7 @@ from equipoise.analysis.declared import declared
 from equipoise.analysis.effects import difference, effect_of, value_of
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.analysis.health import check_health
-from equipoise.analysis.judged import judges, opinions, trend_withheld
+from equipoise.analysis.judged import judges, opinions, trend_withheld, unlabelled
 from equipoise.analysis.looks import LookState, PastLook, look_now, planned_looks
 from equipoise.analysis.novelty import novelty
 from equipoise.analysis.segments import directions, mixes, segment_effects
@@ -53,7 +53,7 @@ def analyse(
         information=_information(experiment, measured),
         maximum=maximum,
         past=past,
-        closing=closing,
+        closing=closing and not unlabelled(experiment, measured),
     )
     healthy = all(check.status != "invalid" for check in health)
     effects = _effects(experiment, measured, look) if healthy else ()

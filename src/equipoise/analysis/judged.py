@@ -26,6 +26,7 @@ __all__ = [
     "judges",
     "opinions",
     "trend_withheld",
+    "unlabelled",
 ]
 
 
@@ -89,6 +90,12 @@ def _waits(metric: Metric, control: Judged, treatment: Judged) -> NotEstimable |
             f"labelled {c:,} of control and {t:,} of the treatment"
         )
     return None
+
+
+def unlabelled(experiment: Experiment, measured: Measurement) -> bool:
+    """Whether the primary waits for labels in an arm: they may still come when no more units do."""
+    found = (decided_by_labels(tally) for tally in measured.tallies[experiment.primary.name].values())
+    return any(each is not None and each.totals.labels < (each.planned or 0) for each in found)
 
 
 def opinions(experiment: Experiment, measured: Measurement) -> list[Check]:

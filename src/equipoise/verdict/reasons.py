@@ -90,7 +90,9 @@ def _of_primary(state: str | None, arms: tuple[str, ...], findings: Findings) ->
         lacking = [e.estimate.reason for e in found if isinstance(e.estimate, NotEstimable)]
         return Reason(
             f"the primary, {metric}, cannot be estimated: {lacking[0]}",
-            "outcomes that vary and reach the record",
+            "outcomes that vary and reach the record"
+            if all(effect.by_labels is None for effect in found)
+            else "labels that vary, drawn at random",
         )
     named = ", ".join(effect.variant for effect in found)
     if state == "worse":
