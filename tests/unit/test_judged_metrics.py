@@ -252,6 +252,8 @@ def test_an_audit_plans_for_fifty_labels_in_each_arm(tmp_path):
         )
     ]
     assert experiment(tmp_path).labels_planned(design.primary) is None
+    worst = experiment(tmp_path, metric=", per_unit: min", audit="{labels_per_week: 25}")
+    assert worst.labels_planned(worst.primary) is None
     named = experiment(tmp_path, metric=", labels: 80", audit="{labels_per_week: 25}")
     assert named.labels_planned(named.primary) == 80
 

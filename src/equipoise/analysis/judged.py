@@ -108,19 +108,18 @@ def opinions(experiment: Experiment, measured: Measurement) -> list[Check]:
         if any(decided_by_labels(tally) for tally in tallies):
             continue
         labels = sum(tally.judged.totals.labels for tally in tallies if tally.judged is not None)
-        said = (
-            f"{labels:,} of its turns are labelled, and no number of labels was planned for it to wait for"
-            if labels
-            else "nobody labelled what it is made of"
-        )
-        checks.append(
-            Check(
-                f"judge of {metric.name}",
-                "note",
-                f"{metric.name} is the judge's opinion: {said}. With `labels` on the metric its effect is corrected by what "
-                "people say, and waits for them",
+        said = f"{metric.name} is the judge's opinion: "
+        if measured.read is None:
+            said += "a table does not tell what people say of it"
+        elif labels:
+            said += f"{labels:,} of its turns are labelled, and no number of labels was planned for it to wait for"
+        else:
+            said += "nobody labelled what it is made of"
+        if measured.read is not None and metric.correctable:
+            said += (
+                ". With `labels` on the metric its effect is corrected by what people say, and waits for them"
             )
-        )
+        checks.append(Check(f"judge of {metric.name}", "note", said))
     return checks
 
 

@@ -408,10 +408,12 @@ class Experiment:
     def labels_planned(self, metric: Metric) -> int | None:
         """How many labelled turns in each arm a judge's metric waits for; None where the judge alone decides.
 
-        Where an audit is declared and the metric says nothing, `LABELS`.
+        Where an audit is declared and a mean over a unit's turns says nothing, `LABELS`.
         """
-        if metric.labels is not None or self.source is not None or not metric.correctable:
+        if metric.labels is not None or self.source is not None:
             return metric.labels
+        if not metric.correctable or metric.per_unit != "mean":
+            return None
         return LABELS if self.online_judge is not None and self.online_judge.audited else None
 
     @property

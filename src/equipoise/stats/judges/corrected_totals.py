@@ -70,9 +70,7 @@ class JudgedTotals:
         >>> JudgedTotals(CrossMoments.of(v, v, v, v, v), 4, 2).effective_labels
         2.0
         """
-        moments, at = self.moments, _SAID_WEIGHT
-        squares = moments.products[at][at] + moments.n * moments.means[at] ** 2
-        return (moments.n * moments.means[at]) ** 2 / squares if squares > 0.0 else 0.0
+        return _effective(self.moments, _SAID_WEIGHT)
 
 
 def corrected_mean_of_totals(
@@ -85,7 +83,8 @@ def corrected_mean_of_totals(
     the judge's. λ is `judge_weight`, or the slope −Σab / Σb² that makes it least from labels in 50 units on, and 1 below.
     The variance is Σ(a + λb)² · G / (G − 1 − tuned), and t has G − 1 − tuned degrees of freedom, with G the effective
     number of labelled units (`JudgedTotals.effective_labels`). Where everything judged is labelled it is the mean of
-    the labels. With yes-or-no labels near 0 or 1 it falls short: at a rate of 0.95 and 100 labels it covers 93 per cent.
+    the labels. With yes-or-no labels near 0 or 1 it falls short: at a rate of 0.95 a difference with 108 labels an
+    arm covers 93.4 per cent, with 315 it covers 94.4.
 
     Degenerate cases: not estimable with labels worth fewer than 20 units, where the judge's means on the labelled and
     on all turns lie further apart than chance would put them (five standard errors: the labels are then no random
@@ -137,7 +136,7 @@ def corrected_difference_of_totals(
     >>> arm = JudgedTotals(CrossMoments.of(judge, [1] * 200, said, asked, where), judged=200, labels=60)
     >>> e = corrected_difference_of_totals(arm, arm)
     >>> e.value, round(e.standard_error, 3), round(e.p_value, 2)
-    (0.0, 0.129, 1.0)
+    (0.0, 0.127, 1.0)
     """
     level, null = inside("level", level), finite("null", null)
     arms = _both(control, treatment, judge_weight)
@@ -225,7 +224,12 @@ def _fitted(arm: JudgedTotals, weight: float | None) -> _Fitted | NotEstimable:
     aa, ab, bb = _form(moments, a, a), _form(moments, a, b), _form(moments, b, b)
     error = math.sqrt(max(0.0, bb))
     apart = abs(judged - where_said)
-    if apart > STRANGE * error + 1e-9 * (abs(judged) + abs(where_said)):
+    # Were the labels drawn at random, the labelled turns would spread as all do; by their own they spread too little just
+    # when they lie far off.
+    own = (1.0 / all_turns, -judged / all_turns, 0.0, 0.0, 0.0)
+    spread = _form(moments, own, own) * _effective(moments, _JUDGED_WEIGHT) / effective
+    chance = math.sqrt(max(0.0, bb, spread))
+    if apart > STRANGE * chance + 1e-9 * (abs(judged) + abs(where_said)):
         return NotEstimable(
             f"the judge gives the labelled turns {where_said:.3g} and all turns {judged:.3g} on average: "
             "the labels are not a random sample"
@@ -244,6 +248,12 @@ def _fitted(arm: JudgedTotals, weight: float | None) -> _Fitted | NotEstimable:
         )
     kind = "labels alone" if factor == 0.0 else f"prediction-powered ({'PPI++' if tuned else 'PPI'})"
     return _Fitted(said + factor * (judged - where_said), variance, df, kind)
+
+
+def _effective(moments: CrossMoments, at: int) -> float:
+    """(Σx)² / Σx² of a column."""
+    squares = moments.products[at][at] + moments.n * moments.means[at] ** 2
+    return (moments.n * moments.means[at]) ** 2 / squares if squares > 0.0 else 0.0
 
 
 def _form(moments: CrossMoments, left: tuple[float, ...], right: tuple[float, ...]) -> float:
