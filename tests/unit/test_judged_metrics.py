@@ -13,12 +13,15 @@ import pytest
 
 from equipoise.clock import ManualClock
 from equipoise.conduct.look import look
+from equipoise.conduct.overrun import over_run
 from equipoise.conduct.register import register
 from equipoise.conduct.verify import verify
 from equipoise.design.plan import plan
 from equipoise.errors import DefinitionError
+from equipoise.events.cold.sealing import seal
 from equipoise.events.facts import Exposure, Fact, Label, Score, Turn
 from equipoise.events.log import MemoryLog
+from equipoise.events.opening import open_log
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.identity import canonical
 from equipoise.experiment.reading import load_experiment
@@ -308,6 +311,53 @@ def test_a_look_with_labels_is_computed_again_to_the_byte(tmp_path):
     log.append([Label(**{**vars_of(later), "value": 1.0 - later.value, "replaces": later.event_id})])
     assert verify(log, "judged").looks[0].answer == "same"
     assert look(log, "judged").to_json() == taken.to_json()
+
+
+def test_labels_that_come_after_a_verdict_are_told_as_an_over_run(tmp_path):
+    """The verdict stands, and what late labels would have made of it is said apart."""
+    world = World()
+    log = logged(experiment(tmp_path, metric=", labels: 60"), world.facts)
+    look(log, "judged", closing=True)
+    late = next(fact for fact in world.facts if isinstance(fact, Label))
+    assert over_run(log, "judged") is None
+    log.append([Label(**{**vars_of(late), "value": late.value, "rater": "bob"})])
+    told = over_run(log, "judged")
+    assert told is not None
+    assert dict(told.facts) == {"label": 1}
+
+
+def test_sealed_labels_and_scores_give_the_same_read_out(tmp_path):
+    """Whether facts lie in the hot file or in segments, the bytes of the read-out are the same."""
+    design, world = experiment(tmp_path, metric=", labels: 60", audit="{minimum_agreement: 0.9}"), World()
+    place = tmp_path / "record.db"
+    log = open_log(str(place))
+    register(log, design, by="ann")
+    log.append(
+        [replace(fact, digest=design.digest) if isinstance(fact, Exposure) else fact for fact in world.facts]
+    )
+    hot = look(log, "judged", closing=True).to_dict()
+    log.close()
+    assert seal(place, hot_s=0, segment_facts=100).facts > 500
+    log = open_log(str(place))
+    assert verify(log, "judged").looks[0].answer == "same"
+    cold = look(log, "judged").to_dict()
+    log.close()
+    assert cold["effects"] == hot["effects"]
+    assert cold["health"][-1] == hot["health"][-1]
+
+
+def test_two_judges_of_one_metric_are_said_to_be_two(tmp_path):
+    """A judge that was changed in the middle is part of the metric's health."""
+    world = World()
+    facts = [
+        replace(fact, evaluator="judge 2") if isinstance(fact, Score) and n % 3 == 0 else fact
+        for n, fact in enumerate(world.facts)
+    ]
+    found = look(logged(experiment(tmp_path), facts), "judged").findings.health
+    assert [check.says for check in found if check.name == "judge of polite"][-1] == (
+        "2 judges gave polite its scores: one that was changed starts a new series, and means over both compare two "
+        "instruments wherever they did not read both arms alike"
+    )
 
 
 def vars_of(label: Label) -> dict[str, object]:

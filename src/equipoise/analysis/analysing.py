@@ -46,7 +46,7 @@ def analyse(
     health = (
         *check_health(experiment, measured, repeated=repeated),
         *mixes(measured),
-        *judges(experiment, calibrations),
+        *judges(experiment, measured, calibrations),
     )
     look = look_now(
         experiment,

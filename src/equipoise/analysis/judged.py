@@ -123,14 +123,29 @@ def opinions(experiment: Experiment, measured: Measurement) -> list[Check]:
     return checks
 
 
-def judges(experiment: Experiment, calibrations: Sequence[Calibration]) -> list[Check]:
-    """How good the judges behind the metrics are, a check for each series of scores."""
-    return [
-        Check(f"judge of {metric.name}", "ok" if each.advice == "none" else "note", each.says)
-        for metric in experiment.metrics
-        for each in calibrations
-        if metric.of.stream == "score" and metric.of.name == each.series.score
-    ]
+def judges(experiment: Experiment, measured: Measurement, calibrations: Sequence[Calibration]) -> list[Check]:
+    """How good the judges behind the metrics are, a check for each series of scores; and whether they are several."""
+    checks = []
+    for metric in experiment.metrics:
+        if metric.of.stream != "score":
+            continue
+        name = f"judge of {metric.name}"
+        checks += [
+            Check(name, "ok" if each.advice == "none" else "note", each.says)
+            for each in calibrations
+            if each.series.score == metric.of.name
+        ]
+        several = measured.aside.judges.get(metric.of.name, 0)
+        if metric.correctable and several:
+            checks.append(
+                Check(
+                    name,
+                    "note",
+                    f"{several:,} judges gave {metric.name} its scores: one that was changed starts a new series, and means "
+                    "over both compare two instruments wherever they did not read both arms alike",
+                )
+            )
+    return checks
 
 
 def trend_withheld(

@@ -9,7 +9,7 @@ from equipoise.verdict.analysis import OverRun
 
 __all__ = ["over_run"]
 
-_COUNTED = ("exposure", "turn", "outcome", "score", "loss")
+_COUNTED = ("exposure", "turn", "outcome", "score", "label", "loss")
 
 
 def over_run(log: EventLog, name: str) -> OverRun | None:
@@ -23,14 +23,16 @@ def over_run(log: EventLog, name: str) -> OverRun | None:
         return None
     *past, last = state.looks
     position = last.evidence.get("position")
-    if position is None or next(log.read_since(position, experiment=name, kinds=_COUNTED), None) is None:
+    labelled = any(experiment.labels_planned(metric) is not None for metric in experiment.metrics)
+    counted = tuple(kind for kind in _COUNTED if kind != "label" or labelled)
+    if position is None or next(log.read_since(position, experiment=name, kinds=counted), None) is None:
         return None
     whole = computed(log, Pin(experiment, registration, past, log.head(), closing=True))
     arrived: dict[str, int] = {}
-    for record in log.read_since(position, experiment=name, kinds=_COUNTED):
+    for record in log.read_since(position, experiment=name, kinds=counted):
         arrived[record.fact.kind] = arrived.get(record.fact.kind, 0) + 1
     return OverRun(
-        facts={kind: arrived[kind] for kind in _COUNTED if kind in arrived},
+        facts={kind: arrived[kind] for kind in counted if kind in arrived},
         verdict=state.decision.verdict,
         analysis=whole,
     )

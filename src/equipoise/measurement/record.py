@@ -82,6 +82,7 @@ def log_facts(
         warmth_by_arm(connection),
         conflicts,
         early_by,
+        _judges(connection) if correctable else {},
         reading.clocks.told(),
         reading.redated,
         ahead,
@@ -199,11 +200,12 @@ class _Reading:
         }
         shape = {"unit": "VARCHAR", "name": "VARCHAR", "value": "JSON"}
         if drawn:
-            shape |= {"trace": "VARCHAR", "probability": "DOUBLE"}
+            shape |= {"trace": "VARCHAR", "probability": "DOUBLE", "evaluator": "VARCHAR"}
             columns |= {
                 "item": "coalesce(told.trace, told.unit)",
                 "of_a_turn": "told.trace IS NOT NULL",
                 "probability": "coalesce(told.probability, 1.0)",
+                "evaluator": "told.evaluator",
             }
         self._fill(f"{stream}s", stream, shape, columns, given=("unit", "name"))
 
@@ -412,6 +414,16 @@ def _apart(
                 }
             )
     return orphans, early, counted, dict(early_by)
+
+
+def _judges(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """How many evaluators gave the scores of a name, where there is more than one."""
+    return dict(
+        connection.execute(
+            """SELECT name, count(DISTINCT evaluator) AS n FROM scores JOIN firsts USING (unit)
+               GROUP BY name HAVING n > 1 ORDER BY name"""
+        ).fetchall()
+    )
 
 
 def _of_turns(connection: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], dict[str, int]]:

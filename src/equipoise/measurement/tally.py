@@ -119,7 +119,8 @@ class Aside:
     kept while the record was away, by kind. `conflicts` are events that came
     under the id of another one. `marked` turns count in their arm: cancelled ones without their
     latency, those that a fallback model answered, or that were redirected to control, or blocked. `warmth` has,
-    by arm, the turns whose model was warm or cold. `early_by` has those of the early that name their source, by it.
+    by arm, the turns whose model was warm or cold. `early_by` has those of the early that name their source, by it,
+    `judges` how many judges gave a score, where it is several.
 
     `clocks` compares the clocks of each source with the record's. `redated` exposures were so far off that they count
     from when they were received, and `ahead` events so far ahead that they do not say when the data end. A copy of
@@ -134,6 +135,7 @@ class Aside:
     warmth: Mapping[str, ArmWarmth] = field(default_factory=dict)
     conflicts: int = 0
     early_by: Mapping[str, int] = field(default_factory=dict)
+    judges: Mapping[str, int] = field(default_factory=dict)
     clocks: tuple[SourceClock, ...] = field(default=(), compare=False)
     redated: int = field(default=0, compare=False)
     ahead: int = field(default=0, compare=False)
