@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
+from equipoise import analyze
 from equipoise.clock import ManualClock
 from equipoise.conduct.look import look
 from equipoise.conduct.overrun import over_run
@@ -358,6 +360,59 @@ def test_two_judges_of_one_metric_are_said_to_be_two(tmp_path):
         "2 judges gave polite its scores: one that was changed starts a new series, and means over both compare two "
         "instruments wherever they did not read both arms alike"
     )
+
+
+def rows_of(world: World) -> pl.DataFrame:
+    return pl.DataFrame(
+        [
+            {"unit": unit, "variant": arm, "team": team, "score.polite": score, "label.polite": said}
+            for arm, unit, team, _, score, said in world.turns
+        ]
+    )
+
+
+def test_labels_in_a_column_correct_as_those_of_the_log_do(tmp_path):
+    """Where every turn is judged a frame says what a log says: the same sums, and the same effect."""
+    world = World(drawn=1.0)
+    design = experiment(tmp_path, metric=", labels: 60")
+    frame = analyze(design, rows_of(world), closing=True).effect("polite")
+    log = look(logged(design, world.facts), "judged", closing=True).effect("polite")
+    assert frame.by_labels is not None
+    assert log.by_labels is not None
+    assert frame.by_labels.labels == log.by_labels.labels
+    for mine, other in ((frame.estimate, log.estimate), (frame.by_labels.judge, log.by_labels.judge)):
+        # Everybody was asked alike: the probability that a frame does not know takes nothing from its answer.
+        assert estimated(mine).value == pytest.approx(estimated(other).value, rel=1e-9)
+        assert estimated(mine).standard_error == pytest.approx(estimated(other).standard_error, rel=1e-9)
+
+
+def test_a_frame_without_the_labels_it_waits_for_says_so(tmp_path):
+    """No effect, and the name of the column that would hold them."""
+    found = analyze(
+        experiment(tmp_path, metric=", labels: 60"), rows_of(World()).drop("label.polite"), closing=True
+    )
+    assert found.effect("polite").estimate == NotEstimable(
+        "polite waits for people's labels of score.polite, and these data have none; a frame has them in a column "
+        "'label.polite'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("", "judged.yaml:11: source.columns: 'polite' is corrected by labels, and no column is named for them; accepted: label.polite: COLUMN"),
+        ("connection: env:PLACE, ", "judged.yaml:9: metrics.polite.labels: labels in a warehouse's table are not read; leave out `labels`, or read a file"),
+    ],
+)  # fmt: skip
+def test_a_table_names_the_column_of_its_labels(tmp_path, more, says):
+    """A definition that waits for labels says where its table has them."""
+    path = tmp_path / "judged.yaml"
+    text = TEXT.replace("METRIC", ", labels: 60").replace("CLUSTER", "").replace("AUDIT", "")
+    table = f"source: {{table: t.csv, unit: u, variant: v, {more}columns: {{score.polite: s}}}}\n"
+    path.write_text(text.rstrip() + "\n\n" + table, encoding="utf-8")
+    with pytest.raises(DefinitionError) as refused:
+        load_experiment(path)
+    assert says in str(refused.value)
 
 
 def vars_of(label: Label) -> dict[str, object]:

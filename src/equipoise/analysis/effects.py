@@ -78,6 +78,11 @@ def _deciding(
 ) -> Estimate | NotEstimable:
     if (c := decided_by_labels(control)) is not None and (t := decided_by_labels(treatment)) is not None:
         return corrected(metric, c, t, level=level, null=null)
+    if metric.labels is not None:
+        return NotEstimable(
+            f"{metric.name} waits for people's labels of {metric.of}, and these data have none; a frame has them in a "
+            f"column 'label.{metric.of.name}'"
+        )
     if isinstance(adjusted, Adjusted):
         return adjusted.estimate
     return _plain(metric, control, treatment, level, null)

@@ -105,17 +105,15 @@ def opinions(experiment: Experiment, measured: Measurement) -> list[Check]:
         tallies = measured.tallies[metric.name].values()
         if metric.tier != "judge" or metric.of.stream != "score":
             continue
-        if any(decided_by_labels(tally) for tally in tallies):
+        if metric.labels is not None or any(decided_by_labels(tally) for tally in tallies):
             continue
         labels = sum(tally.judged.totals.labels for tally in tallies if tally.judged is not None)
         said = f"{metric.name} is the judge's opinion: "
-        if measured.read is None:
-            said += "a table does not tell what people say of it"
-        elif labels:
+        if labels:
             said += f"{labels:,} of its turns are labelled, and no number of labels was planned for it to wait for"
         else:
             said += "nobody labelled what it is made of"
-        if measured.read is not None and metric.correctable:
+        if metric.correctable:
             said += (
                 ". With `labels` on the metric its effect is corrected by what people say, and waits for them"
             )
@@ -153,7 +151,9 @@ def trend_withheld(
 ) -> bool:
     """Whether the primary is a judge's and its course over time is not to be shown: labels decide, or the judge is poor."""
     primary = experiment.primary
-    if any(decided_by_labels(tally) for tally in measured.tallies[primary.name].values()):
+    if primary.labels is not None or any(
+        decided_by_labels(tally) for tally in measured.tallies[primary.name].values()
+    ):
         return True
     return primary.of.stream == "score" and any(
         each.trend_withheld for each in calibrations if each.series.score == primary.of.name

@@ -8,7 +8,8 @@ from equipoise.errors import Fault, nearest
 from equipoise.experiment.catalogue import CATALOGUE, BuiltIn
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
-from equipoise.experiment.form import Form, MetricForm
+from equipoise.experiment.form import Form, MetricForm, SourceForm
+from equipoise.experiment.metric import Quantity
 
 __all__ = ["metric_faults"]
 
@@ -19,16 +20,9 @@ def metric_faults(form: Form, document: Document) -> Found:
     """Every contradiction within a metric, and of metrics with each other, with the path it belongs to."""
     for name, metric in form.metrics.items():
         yield from _metric(name, metric, document)
-        if metric.labels is not None and form.source is not None:
-            here: FieldPath = ("metrics", name, "labels")
-            yield (
-                here,
-                document.fault(
-                    here,
-                    "labels are kept in the log, and this definition reads a table",
-                    next="leave out `labels`",
-                ),
-            )
+        of = metric.of or (CATALOGUE[name].of if name in CATALOGUE else None)
+        if metric.labels is not None and form.source is not None and of is not None:
+            yield from _labels_of_table(name, of, form.source, document)
     primaries = [name for name, metric in form.metrics.items() if metric.priority == "primary"]
     path: FieldPath = ("metrics",)
     if not primaries:
@@ -145,6 +139,28 @@ def _labels(
                 f"an effect is corrected by labels or changed by {key}, not both",
                 next=f"leave out {key} or `labels`",
             )
+
+
+def _labels_of_table(name: str, of: Quantity, source: SourceForm, document: Document) -> Found:
+    column = f"label.{of.name}"
+    if source.connection is not None:
+        path: FieldPath = ("metrics", name, "labels")
+        yield (
+            path,
+            document.fault(
+                path, "labels in a warehouse's table are not read", next="leave out `labels`, or read a file"
+            ),
+        )
+    elif column not in source.columns:
+        path = ("source", "columns")
+        yield (
+            path,
+            document.fault(
+                path,
+                f"'{name}' is corrected by labels, and no column is named for them",
+                accepted=f"{column}: COLUMN",
+            ),
+        )
 
 
 def _time_to_event(metric: MetricForm, fault: Callable[..., tuple[FieldPath, Fault]]) -> Found:

@@ -16,7 +16,7 @@ from equipoise.stats.judges.corrected_totals import JudgedTotals
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["JudgedTable", "make_judged"]
+__all__ = ["JudgedTable", "judged_of_log", "judged_of_table"]
 
 _SUMS = ("j_judged", "j_weight", "j_said", "j_asked", "j_where")
 
@@ -65,7 +65,7 @@ class JudgedTable:
         return found
 
 
-def make_judged(
+def judged_of_log(
     connection: duckdb.DuckDBPyConnection,
     table: str,
     metric: Metric,
@@ -74,55 +74,101 @@ def make_judged(
     planned: int | None,
     ripe: str,
 ) -> JudgedTable | None:
-    """Make `table`: for each unit with scores the five sums of `JudgedTotals`, and how many turns were scored and labelled.
+    """Make `table` out of `scores`, of which `column` is the metric's, `labels`, `turns` and `all_units`.
 
-    `column` is the metric's in `scores`. None where there is nothing to correct: no label, and none planned. Needs
-    `scores`, `turns`, `labels` and `all_units`.
-
-    A turn counts by one over the probability that it was scored (and labelled), and by one over the number of its unit's
-    turns, so that units count alike however long they are. Where scores are a sample of turns, that is the number of
-    turns without error; where every turn that there is a score for was scored, the number of those.
+    None where there is nothing to correct: no label, and none planned. A turn counts by one over the probability that it
+    was scored (and labelled), and by one over the number of its unit's turns, so that units count alike however
+    long they are. Where scores are a sample of turns, that is the number of turns without error; where every turn that
+    there is a score for was scored, the number of those.
     """
     name = metric.of.name.replace("'", "''")
     if planned is None and not one(connection, f"SELECT count(*) FROM labels WHERE name = '{name}'")[0]:
         return None
-    within = "" if metric.window is None else f" AND {{0}}.happened < u.since + {metric.window!r}"
     connection.execute(
         f"""
         CREATE TEMP TABLE {table}_turns AS
-        SELECT s.unit, s.item, avg(s.{column}) AS score, max(s.probability) AS drawn, bool_or(s.of_a_turn) AS of_a_turn
-        FROM scores AS s JOIN all_units AS u ON u.unit = s.unit AND s.happened >= u.since{within.format("s")}
-        WHERE s.{column} IS NOT NULL AND s.probability > 0 AND s.probability <= 1
-        GROUP BY s.unit, s.item
+        SELECT own.*, said, asked FROM (
+            SELECT s.unit, s.item, avg(s.{column}) AS score, max(s.probability) AS drawn, bool_or(s.of_a_turn) AS of_a_turn
+            FROM scores AS s JOIN all_units AS u ON u.unit = s.unit AND s.happened >= u.since{_within(metric, "s")}
+            WHERE s.{column} IS NOT NULL AND s.probability > 0 AND s.probability <= 1
+            GROUP BY s.unit, s.item
+        ) AS own LEFT JOIN (SELECT * FROM labels WHERE name = '{name}') AS told USING (item)
         """
     )
-    sampled, several = one(
-        connection,
-        f"""SELECT coalesce(bool_or(drawn < 1 AND of_a_turn), false), coalesce(max(n), 0) > 1 FROM {table}_turns
-            JOIN (SELECT unit, count(*) AS n FROM {table}_turns GROUP BY unit) USING (unit)""",
+    (sampled,) = one(
+        connection, f"SELECT coalesce(bool_or(drawn < 1 AND of_a_turn), false) FROM {table}_turns"
     )
+    turns = f"""(SELECT u.unit, count(*) AS turns FROM turns AS t
+                 JOIN all_units AS u ON u.unit = t.unit AND t.happened >= u.since{_within(metric, "t")}
+                 WHERE {ENROLLED.replace("variant", "t.variant")} AND NOT failed GROUP BY u.unit)"""
+    return _summed(connection, table, metric, planned=planned, ripe=ripe, turns=turns if sampled else None)
+
+
+def judged_of_table(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    metric: Metric,
+    column: str,
+    said: str,
+    *,
+    planned: int | None,
+    ripe: str,
+) -> JudgedTable:
+    """Make `table` out of `facts` that have people's labels in a column, `said`, beside the judge's scores in `column`.
+
+    A row is a turn, labelled ones are taken for a simple random sample of those that were scored.
+    """
+    connection.execute(
+        f"""
+        CREATE TEMP TABLE {table}_turns AS
+        SELECT f.unit, row_number() OVER () AS item, f.{column} AS score, 1.0 AS drawn, f.{said} AS said, 1.0 AS asked
+        FROM facts AS f JOIN all_units AS u ON u.unit = f.unit{_within(metric, "f")}
+        WHERE f.{column} IS NOT NULL
+        """
+    )
+    return _summed(connection, table, metric, planned=planned, ripe=ripe, turns=None)
+
+
+def _within(metric: Metric, alias: str) -> str:
+    """The condition that something happened within the metric's window, for one more table of a join."""
+    return "" if metric.window is None else f" AND {alias}.happened < u.since + {metric.window!r}"
+
+
+def _summed(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    metric: Metric,
+    *,
+    planned: int | None,
+    ripe: str,
+    turns: str | None,
+) -> JudgedTable:
+    """The five sums of `JudgedTotals` of each unit with scores, and how many turns were scored and labelled.
+
+    `turns` has the number of turns of each unit, where those that were scored are a sample of them.
+    """
     mean = metric.per_unit == "mean"
-    long = "1"
-    if mean:
-        long = "n" if not sampled else "greatest(n, coalesce(turns_of.turns, 0))"
-    turns = f"""LEFT JOIN (SELECT u.unit, count(*) AS turns FROM turns AS t
-                JOIN all_units AS u ON u.unit = t.unit AND t.happened >= u.since{within.format("t")}
-                WHERE {ENROLLED.replace("variant", "t.variant")} AND NOT failed GROUP BY u.unit) AS turns_of USING (unit)"""
+    length, beside = "n" if mean else "1", ""
+    if mean and turns is not None:
+        length, beside = (
+            "greatest(n, coalesce(turns_of.turns, 0))",
+            f"LEFT JOIN {turns} AS turns_of USING (unit)",
+        )
     connection.execute(
         f"""
         CREATE TEMP TABLE {table} AS
         SELECT unit, sum(w * score) AS j_judged, sum(w) AS j_weight, coalesce(sum(v * said), 0) AS j_said,
                coalesce(sum(v), 0) AS j_asked, coalesce(sum(v * score), 0) AS j_where,
                count(*) AS j_turns, count(said) AS j_labels
-        FROM (SELECT own.*, said, 1.0 / (drawn * {long}) AS w, 1.0 / (drawn * asked * {long}) AS v
+        FROM (SELECT own.*, 1.0 / (drawn * {length}) AS w,
+                     CASE WHEN said IS NOT NULL THEN 1.0 / (drawn * asked * {length}) END AS v
               FROM {table}_turns AS own
-              JOIN (SELECT unit, count(*) AS n FROM {table}_turns GROUP BY unit) AS lengths USING (unit)
-              {turns if mean and sampled else ""}
-              LEFT JOIN (SELECT * FROM labels WHERE name = '{name}') AS told USING (item)
+              JOIN (SELECT unit, count(*) AS n FROM {table}_turns GROUP BY unit) AS lengths USING (unit) {beside}
               ORDER BY own.unit, own.item)
         GROUP BY unit ORDER BY unit
         """
     )
+    (several,) = one(connection, f"SELECT coalesce(max(j_turns), 0) > 1 FROM {table}")
     return JudgedTable(
         table=table, metric=metric, ripe=ripe, planned=planned, mixed=bool(several) and not mean
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from equipoise.errors import DataError
@@ -15,7 +16,7 @@ from equipoise.measurement.by_turn import others
 from equipoise.measurement.counting import ALWAYS, WHOLE, Counted, capped, complete, one, tallies_by
 from equipoise.measurement.daily import daily
 from equipoise.measurement.entry_days import entry_days
-from equipoise.measurement.judged import JudgedTable, make_judged
+from equipoise.measurement.judged import JudgedTable, judged_of_log, judged_of_table
 from equipoise.measurement.parts import among_values, enrol, most_frequent
 from equipoise.measurement.quantiles import make_readings, quantile_tallies
 from equipoise.measurement.record import log_facts
@@ -24,6 +25,7 @@ from equipoise.measurement.tables import (
     connect,
     covariate_names,
     frame_source,
+    label_columns,
     open_table,
     table_facts,
     unreadable,
@@ -72,7 +74,10 @@ def measure_table(
         except duckdb.Error as error:
             # A Parquet file is read here, column by column, and not before.
             raise unreadable(described, error) from None
-        return _measure(connection, experiment, names, described, timed=source.time is not None)
+        labels = {name: f"l{index}" for index, name in enumerate(label_columns(experiment, source))}
+        return _measure(
+            connection, experiment, names, described, timed=source.time is not None, labels=labels
+        )
     finally:
         connection.close()
 
@@ -100,6 +105,7 @@ def _measure(
     timed: bool,
     aside: Aside | None = None,
     read: Read | None = None,
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> Measurement:
     latest = "'inf'::DOUBLE" if read is None or read.latest is None else repr(read.latest)
     rows, first, last = one(
@@ -170,18 +176,17 @@ def _measure(
             caps[metric.name] = cap
     came = {metric.name: columns[metric.name][0] for metric in times}
     judged: dict[str, JudgedTable] = {}
-    for metric in metrics if read is not None else ():
-        if metric.correctable:
-            made = make_judged(
-                connection,
-                f"judged_{len(judged)}",
-                metric,
-                names[metric.of],
-                planned=experiment.labels_planned(metric),
-                ripe=_ripe(metric, ends),
-            )
-            if made is not None:
-                judged[metric.name] = made
+    for metric in metrics:
+        table, ripe, score = f"judged_{len(judged)}", _ripe(metric, ends), names[metric.of]
+        made: JudgedTable | None = None
+        if metric.correctable and read is not None:
+            planned = experiment.labels_planned(metric)
+            made = judged_of_log(connection, table, metric, score, planned=planned, ripe=ripe)
+        elif metric.correctable and metric.of.name in labels:
+            said = labels[metric.of.name]
+            made = judged_of_table(connection, table, metric, score, said, planned=metric.labels, ripe=ripe)
+        if made is not None:
+            judged[metric.name] = made
     reader = _Reader(connection, experiment, names, counted, came, arms, segments, clusters, ends, judged)
     whole = reader.tallies(experiment.metrics)
     primary = experiment.primary

@@ -182,13 +182,21 @@ def implied_source(experiment: Experiment, columns: list[str]) -> TableSource:
         for quantity in quantities(experiment)
         if (column := next((c for c in (str(quantity), quantity.name) if c in columns), None))
     }
+    said = {f"label.{metric.of.name}" for metric in experiment.metrics if metric.correctable}
+    labels = {column: column for column in columns if column in said}
     return TableSource(
         table="frame",
         unit="unit",
         variant="variant",
         time="time" if "time" in columns else None,
-        columns=found | {segment: segment for segment in experiment.segments if segment in columns},
+        columns=found | labels | {segment: segment for segment in experiment.segments if segment in columns},
     )
+
+
+def label_columns(experiment: Experiment, source: TableSource) -> dict[str, str]:
+    """The columns of people's labels that the definition names (`label.NAME`), by the score that they grade."""
+    graded = sorted({metric.of.name for metric in experiment.metrics if metric.correctable})
+    return {name: source.columns[f"label.{name}"] for name in graded if f"label.{name}" in source.columns}
 
 
 def quantities(experiment: Experiment) -> list[Quantity]:
@@ -209,6 +217,7 @@ class NamedColumns:
     segments: Mapping[str, str]
     covariates: Mapping[str, str]
     cluster: str | None
+    labels: Mapping[str, str]
 
 
 def named_columns(experiment: Experiment, source: TableSource, present: list[str]) -> NamedColumns:
@@ -227,6 +236,7 @@ def named_columns(experiment: Experiment, source: TableSource, present: list[str
         segments={name: source.columns.get(name, name) for name in experiment.segments},
         covariates={name: source.columns.get(name, name) for name in covariate_names(experiment)},
         cluster=source.columns.get(experiment.cluster, experiment.cluster) if experiment.cluster else None,
+        labels=label_columns(experiment, source),
     )
     wanted = {"unit": source.unit, "variant": source.variant}
     wanted |= {"time": source.time} if source.time else {}
@@ -234,6 +244,7 @@ def named_columns(experiment: Experiment, source: TableSource, present: list[str
     wanted |= {f"segment {segment}": name for segment, name in named.segments.items()}
     wanted |= {f"covariate {covariate}": name for covariate, name in named.covariates.items()}
     wanted |= {"cluster": named.cluster} if named.cluster else {}
+    wanted |= {f"label.{name}": column for name, column in named.labels.items()}
     for what, name in wanted.items():
         if name not in present:
             offer = nearest(name, present)
@@ -264,10 +275,12 @@ def table_facts(
         *(f"{_numeric(column, types[column])} AS {names[each]}" for each, column in columns.items()),
         *(f"CAST({quoted(column)} AS VARCHAR) AS s{i}" for i, column in enumerate(named.segments.values())),
         *(f"{_numeric(column, types[column])} AS z{i}" for i, column in enumerate(settled.values())),
+        *(f"{_numeric(column, types[column])} AS l{i}" for i, column in enumerate(named.labels.values())),
     ]
     counted = {
         **{name: str(each) for each, name in columns.items()},
         **{n: f"covariate {c}" for c, n in settled.items()},
+        **{column: f"label.{name}" for name, column in named.labels.items()},
     }
     texts = [name for name in counted if not _TYPED.match(types[name])]
     kept = connection.execute("SELECT 1 FROM duckdb_views() WHERE view_name = 'source_rows'").fetchone()
