@@ -110,6 +110,12 @@ def metrics(draw: st.DrawFn) -> dict[str, Any]:
         metric |= draw(st.fixed_dictionaries({}, optional={
             "tier": st.sampled_from(["human", "judge", "code"]),
         }))  # fmt: skip
+        if (
+            kind in ("proportion", "mean")
+            and metric["of"] == "score.C"
+            and metric.get("tier", "judge") == "judge"
+        ):
+            metric |= draw(st.fixed_dictionaries({}, optional={"labels": st.integers(20, 500)}))
         if kind != "time_to_event":
             metric |= draw(st.fixed_dictionaries({}, optional={
                 "limit": finite,
@@ -216,7 +222,7 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
         "inline": st.lists(st.sampled_from(["pii", "toxicity", "length", "empty"]) | st.builds(lambda schema: {"json_schema": schema}, plain), max_size=3),
         "watches": st.lists(watch, max_size=3),
         "capture": st.fixed_dictionaries({}, optional={"text": st.sampled_from(["none", "sampled", "all"]), "redact": st.lists(st.sampled_from(["pii", "secrets", "email", "card"]), max_size=2), "keep": st.sampled_from(["12h", "30d", "90d"])}),
-        "online_judge": st.fixed_dictionaries({"sample": shares}, optional={"budget_usd_per_day": positive, "turns_per_minute": positive, "backlog": st.integers(1, 99_999), "within": st.sampled_from(["1h", "1d", "2d"]), "audit": st.fixed_dictionaries({}, optional={"labels_per_week": st.integers(1, 99), "minimum_agreement": rates})}),
+        "online_judge": st.fixed_dictionaries({"sample": shares}, optional={"budget_usd_per_day": positive, "turns_per_minute": positive, "backlog": st.integers(1, 99_999), "within": st.sampled_from(["1h", "1d", "2d"]), "audit": st.fixed_dictionaries({}, optional={"labels_per_week": st.integers(1, 99), "minimum_agreement": rates, "threshold": finite})}),
         "rollout": st.fixed_dictionaries({}, optional={
             "stages": st.lists(st.sampled_from(["shadow", "canary", "ab"]), unique=True),
             "shadow": st.fixed_dictionaries({}, optional={"share": shares, "budget_usd_per_day": positive}),

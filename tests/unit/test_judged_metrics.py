@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-import random
-from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
+from judged_and_labelled import World, estimated, experiment, logged
 
-from equipoise import analyze
-from equipoise.clock import ManualClock
 from equipoise.conduct.look import look
 from equipoise.conduct.overrun import over_run
 from equipoise.conduct.register import register
@@ -22,14 +17,11 @@ from equipoise.design.plan import plan
 from equipoise.errors import DefinitionError
 from equipoise.events.cold.sealing import seal
 from equipoise.events.facts import Exposure, Fact, Label, Score, Turn
-from equipoise.events.log import MemoryLog
 from equipoise.events.opening import open_log
-from equipoise.experiment.definition import Experiment
 from equipoise.experiment.identity import canonical
-from equipoise.experiment.reading import load_experiment
 from equipoise.measurement.measuring import measure_log
 from equipoise.stats.covariates.cross_moments import CrossMoments
-from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.judges.corrected_cases import corrected_mean_over_cases
 from equipoise.stats.judges.corrected_totals import (
     JudgedTotals,
@@ -38,137 +30,12 @@ from equipoise.stats.judges.corrected_totals import (
     judged_difference_of_totals,
 )
 
-TEXT = """
-name: judged
-hypothesis: People say whether the judge is right.
-changes: [config]
-unit: {type: conversation}
-CLUSTER
-variants: {control: {config: {x: 1}}, b: {config: {x: 2}}}
-metrics:
-  polite: {priority: primary, kind: mean, of: score.polite, better: higher, spread: 0.5, mde: 0.1METRIC}
-AUDIT
-"""
 
-
-def experiment(folder: Path, *, metric: str = "", cluster: str = "", audit: str = "") -> Experiment:
-    path = folder / "judged.yaml"
-    online = f"online_judge: {{sample: 20%, audit: {audit}}}" if audit else ""
-    path.write_text(
-        TEXT.replace("METRIC", metric).replace("CLUSTER", cluster).replace("AUDIT", online), encoding="utf-8"
-    )
-    return load_experiment(path)
-
-
-class World:
-    """Conversations of a few turns; a judge reads some turns and is kind to b, people label some of those."""
-
-    def __init__(self, *, units: int = 300, drawn: float = 0.5, asked: float = 0.5, seed: int = 5) -> None:
-        rng = random.Random(seed)
-        self.facts: list[Fact] = []
-        self.turns: list[tuple[str, str, str, int, float | None, float | None]] = []
-        for n in range(units):
-            arm, unit, team = ("control", "b")[n % 2], f"c{n}", f"team {n // 6}"
-            self.facts.append(
-                Exposure(
-                    experiment="judged",
-                    happened=float(n),
-                    digest="",
-                    unit=unit,
-                    unit_type="conversation",
-                    variant=arm,
-                    probability=0.5,
-                    reason="assigned",
-                    attributes={"team": team},
-                )
-            )
-            mood, length = rng.random(), rng.randint(1, 4)
-            for k in range(length):
-                trace = f"{unit}-{k}"
-                self.facts.append(
-                    Turn(
-                        experiment="judged",
-                        happened=n + 0.1,
-                        unit=unit,
-                        variant=arm,
-                        reason="assigned",
-                        trace=trace,
-                    )
-                )
-                good = float(rng.random() < 0.4 + 0.4 * mood)
-                kind = float(good or rng.random() < (0.6 if arm == "b" else 0.1))
-                scored, labelled = rng.random() < drawn, rng.random() < asked
-                if scored:
-                    self.facts.append(
-                        Score(
-                            experiment="judged",
-                            happened=n + 0.2,
-                            unit=unit,
-                            name="polite",
-                            value=kind,
-                            evaluator="judge 1",
-                            trace=trace,
-                            probability=drawn,
-                        )
-                    )
-                if scored and labelled:
-                    self.facts.append(
-                        Label(
-                            experiment="judged",
-                            happened=n + 500.0,
-                            name="polite",
-                            rater="ann",
-                            item=trace,
-                            trace=trace,
-                            unit=unit,
-                            value=good,
-                            probability=asked,
-                        )
-                    )
-                self.turns.append(
-                    (
-                        arm,
-                        unit,
-                        team,
-                        length,
-                        kind if scored else None,
-                        good if scored and labelled else None,
-                    )
-                )
-        self.drawn, self.asked = drawn, asked
-
-    def totals(self, arm: str, *, by_team: bool = False) -> JudgedTotals:
-        """The five sums of each unit (or team) of an arm, added up turn by turn."""
-        sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(5))
-        for of, unit, team, length, score, said in self.turns:
-            if of != arm or score is None:
-                continue
-            w = 1.0 / (self.drawn * length)
-            v = w / self.asked
-            own = [w * score, w, 0.0, 0.0, 0.0]
-            if said is not None:
-                own[2:] = [v * said, v, v * score]
-            sums[team if by_team else unit] += own
-        mine = [turn for turn in self.turns if turn[0] == arm]
-        return JudgedTotals(
-            CrossMoments.of(*np.array(list(sums.values())).T),
-            sum(turn[4] is not None for turn in mine),
-            sum(turn[5] is not None for turn in mine),
-        )
-
-
-def logged(design: Experiment, facts: list[Fact]) -> MemoryLog:
-    log = MemoryLog(ManualClock(2000.0))
-    register(log, design, by="ann")
-    log.append(
-        [replace(fact, digest=design.digest) if isinstance(fact, Exposure) else fact for fact in facts]
-    )
-    return log
-
-
-def estimated(result: object) -> Estimate:
-    assert isinstance(result, Estimate)
-    return result
+def vars_of(label: Label) -> dict[str, object]:
+    return {
+        name: getattr(label, name)
+        for name in ("experiment", "happened", "name", "rater", "item", "trace", "unit", "probability")
+    }
 
 
 @pytest.mark.parametrize("cluster", ["", "cluster: team"])
@@ -360,66 +227,6 @@ def test_two_judges_of_one_metric_are_said_to_be_two(tmp_path):
         "2 judges gave polite its scores: one that was changed starts a new series, and means over both compare two "
         "instruments wherever they did not read both arms alike"
     )
-
-
-def rows_of(world: World) -> pl.DataFrame:
-    return pl.DataFrame(
-        [
-            {"unit": unit, "variant": arm, "team": team, "score.polite": score, "label.polite": said}
-            for arm, unit, team, _, score, said in world.turns
-        ]
-    )
-
-
-def test_labels_in_a_column_correct_as_those_of_the_log_do(tmp_path):
-    """Where every turn is judged a frame says what a log says: the same sums, and the same effect."""
-    world = World(drawn=1.0)
-    design = experiment(tmp_path, metric=", labels: 60")
-    frame = analyze(design, rows_of(world), closing=True).effect("polite")
-    log = look(logged(design, world.facts), "judged", closing=True).effect("polite")
-    assert frame.by_labels is not None
-    assert log.by_labels is not None
-    assert frame.by_labels.labels == log.by_labels.labels
-    for mine, other in ((frame.estimate, log.estimate), (frame.by_labels.judge, log.by_labels.judge)):
-        # Everybody was asked alike: the probability that a frame does not know takes nothing from its answer.
-        assert estimated(mine).value == pytest.approx(estimated(other).value, rel=1e-9)
-        assert estimated(mine).standard_error == pytest.approx(estimated(other).standard_error, rel=1e-9)
-
-
-def test_a_frame_without_the_labels_it_waits_for_says_so(tmp_path):
-    """No effect, and the name of the column that would hold them."""
-    found = analyze(
-        experiment(tmp_path, metric=", labels: 60"), rows_of(World()).drop("label.polite"), closing=True
-    )
-    assert found.effect("polite").estimate == NotEstimable(
-        "polite waits for people's labels of score.polite, and these data have none; a frame has them in a column "
-        "'label.polite'"
-    )
-
-
-@pytest.mark.parametrize(
-    ("more", "says"),
-    [
-        ("", "judged.yaml:11: source.columns: 'polite' is corrected by labels, and no column is named for them; accepted: label.polite: COLUMN"),
-        ("connection: env:PLACE, ", "judged.yaml:9: metrics.polite.labels: labels in a warehouse's table are not read; leave out `labels`, or read a file"),
-    ],
-)  # fmt: skip
-def test_a_table_names_the_column_of_its_labels(tmp_path, more, says):
-    """A definition that waits for labels says where its table has them."""
-    path = tmp_path / "judged.yaml"
-    text = TEXT.replace("METRIC", ", labels: 60").replace("CLUSTER", "").replace("AUDIT", "")
-    table = f"source: {{table: t.csv, unit: u, variant: v, {more}columns: {{score.polite: s}}}}\n"
-    path.write_text(text.rstrip() + "\n\n" + table, encoding="utf-8")
-    with pytest.raises(DefinitionError) as refused:
-        load_experiment(path)
-    assert says in str(refused.value)
-
-
-def vars_of(label: Label) -> dict[str, object]:
-    return {
-        name: getattr(label, name)
-        for name in ("experiment", "happened", "name", "rater", "item", "trace", "unit", "probability")
-    }
 
 
 def test_a_conversation_counts_once_however_long_it_is(tmp_path):

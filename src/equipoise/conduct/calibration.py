@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
@@ -97,9 +98,8 @@ class _Scored(NamedTuple):
     happened: float
 
 
-def _scores(log: EventLog, name: str, until: int) -> list[_Scored]:
+def _scores(log: EventLog, name: str, until: int) -> Iterator[_Scored]:
     """The scores that are numbers: read as they are kept, since there may be a great many and few are labelled."""
-    found = []
     for page in bodies_of(log, name, "score", until=until):
         for _, happened, _, body in page:
             try:
@@ -108,9 +108,6 @@ def _scores(log: EventLog, name: str, until: int) -> list[_Scored]:
                 if value is None or drawn is None or not 0.0 < drawn <= 1.0:
                     continue
                 item = told.get("trace") or told["unit"]
-                found.append(
-                    _Scored(told["name"], told["evaluator"], item, told["unit"], value, drawn, happened)
-                )
+                yield _Scored(told["name"], told["evaluator"], item, told["unit"], value, drawn, happened)
             except (orjson.JSONDecodeError, KeyError, AttributeError) as error:
                 raise RecordError(f"a score of {name} in the log is damaged: {error}") from None
-    return found
