@@ -19,7 +19,7 @@ from equipoise.conduct.look import look
 from equipoise.conduct.register import register
 from equipoise.conduct.verify import verify
 from equipoise.events.cold.sealing import seal
-from equipoise.events.facts import Exposure, Fact, Look, Outcome, Turn
+from equipoise.events.facts import Exposure, Fact, Look, Outcome, Score, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.events.postgres import PostgresLog
 from equipoise.events.sqlite import SQLiteLog
@@ -145,6 +145,59 @@ def test_a_wild_clock_matures_nobody(measure: Measure, wildly: bool) -> None:
     assert (measured.aside.redated, measured.aside.ahead) == ((2, 3) if wildly else (0, 0))
 
 
+LAST = read_canonical(
+    {
+        "name": "clocks",
+        "hypothesis": "No clock decides alone.",
+        "changes": ["config"],
+        "unit": {"type": "user"},
+        "variants": {"control": {"config": {"x": 1}}, "treatment": {"config": {"x": 2}}},
+        "metrics": {
+            "won": {
+                "priority": "primary", "kind": "proportion", "of": "outcome.won", "better": "higher", "per_unit": "last"
+            },
+            "mood": {"kind": "mean", "of": "score.mood", "better": "higher", "per_unit": "last"},
+        },
+    }
+)  # fmt: skip
+
+
+def test_what_was_said_of_the_next_century_is_not_the_last_word(measure: Measure) -> None:
+    """An outcome dated 2100 and received on the tenth day is later than one of the ninth and earlier than one of the eleventh."""
+    told = twenty_days(LAST)
+
+    def lost(unit: int, happened: float) -> Outcome:
+        return Outcome(experiment="clocks", happened=happened, unit=f"u{unit}", name="won", value=False)
+
+    for unit, day in ((0, 9), (2, 11)):
+        told.append((START + day * DAY, outcome(unit, START + day * DAY)))
+        told.append((START + 10 * DAY, lost(unit, YEAR_2100)))
+    measured = measure(LAST, told)
+    moments = measured.tallies["won"]["control"].moments
+    assert moments is not None
+    assert (moments.n, moments.mean) == (20, 19 / 20)
+    assert measured.last == START + 19.5 * DAY + 3600
+
+
+def test_a_score_counts_when_its_turn_did_however_long_the_judge_took(measure: Measure) -> None:
+    """The second turn's score came first, and the first turn's last: the last mood is the second turn's."""
+    told: list[tuple[float, Fact]] = twenty_days(LAST)
+    for unit in range(40):
+        at = START + unit * DAY / 2
+        common = {"experiment": "clocks", "unit": f"u{unit}"}
+        told += [
+            (at + 1 + k, Turn(**common, happened=at + k, variant="control", trace=f"t{unit} {k}"))
+            for k in (0, 1)
+        ]
+        told += [
+            (at + 60 - k, Score(**common, happened=at + 50 - k, name="mood", value=float(k), evaluator="e", trace=f"t{unit} {k}"))
+            for k in (0, 1)
+        ]  # fmt: skip
+    for tally in measure(LAST, told).tallies["mood"].values():
+        assert tally.moments is not None
+        assert (tally.moments.n, tally.moments.mean) == (20, 1.0)
+
+
 def test_wild_clocks_in_what_was_imported_long_after_decide_nothing_either() -> None:
     """All received 100 days later in one go: the spread of the delays is no fault of anybody's, and 2100 does not end it."""
     log = MemoryLog(ManualClock(START + 100 * DAY))
@@ -260,7 +313,7 @@ def test_health_says_what_was_dated_anew(measure: Measure) -> None:
         "outcomes of kiosk: 1 of 1 happened up to 27,472 days after they were received: that clock is ahead; "
         "turns without a source: 1 of 1 happened up to 27,472 days after they were received: that clock is ahead; "
         "2 exposures are dated so far from when they were received that they count from then; "
-        "3 events are dated so long after they were received that they do not say when the data end; "
+        "3 events are dated so long after they were received that they count from then, and do not say when the data end; "
         "outcomes of shop: 40, received 0.5 seconds after they happened (median; 0.5 seconds at most)",
     )
 

@@ -83,8 +83,8 @@ def _says(
     fewer = control is not None and treated is not None and treated < control
     if _RANK[first] > _RANK[second] and gathers and fewer:
         advice = (
-            "with fewer turns there are fewer occasions, and an answer that ends a conversation early "
-            "makes them fewer, too"
+            "with fewer turns there are fewer occasions, and an answer that ends a conversation early makes them fewer, "
+            "too"
         )
     return (
         f"{per_unit.metric} in {per_unit.variant} is {first} per {unit} and {second} per turn{many}; {advice}"

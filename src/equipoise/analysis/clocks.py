@@ -38,7 +38,8 @@ def check_clocks(measured: Measurement) -> list[Check]:
         one = aside.ahead == 1
         said.append(
             f"{'1 event is' if one else f'{aside.ahead:,} events are'} dated so long after "
-            f"{'it was' if one else 'they were'} received that {'it does' if one else 'they do'} not say when the data end"
+            f"{'it was' if one else 'they were'} received that {'it counts' if one else 'they count'} from then, and "
+            f"{'does' if one else 'do'} not say when the data end"
         )
     amiss = bool(said)
     said += [_delay(each) for each in named[:_SHOWN]]

@@ -16,9 +16,11 @@ from equipoise.measurement.tally import SourceClock
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Clocks", "Fence", "fence_of"]
+__all__ = ["NOT_AHEAD", "Clocks", "Fence", "fence_of"]
 
 _DAY = 86_400.0
+NOT_AHEAD = -_DAY
+"""No fence is nearer: with a delay of so many seconds or more no clock is wildly ahead."""
 _LATEST = 90 * _DAY
 _FAR_OUT = 3.0
 _MOST = 50
@@ -60,7 +62,7 @@ def fence_of(low_quartile: float, high_quartile: float) -> Fence:
     """
     spread = _FAR_OUT * (high_quartile - low_quartile)
     return Fence(
-        min(-_DAY, low_quartile - max(_DAY, spread)), max(_LATEST, high_quartile + max(_LATEST, spread))
+        min(NOT_AHEAD, low_quartile - max(_DAY, spread)), max(_LATEST, high_quartile + max(_LATEST, spread))
     )
 
 

@@ -10,7 +10,7 @@ import json
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
@@ -21,9 +21,10 @@ from equipoise.events.facts import Label
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import RETURNED, Quantity
-from equipoise.measurement.clocks import Clocks
+from equipoise.measurement.clocks import NOT_AHEAD, Clocks
 from equipoise.measurement.conversations import begin
 from equipoise.measurement.counted import ENROLLED, turn_value
+from equipoise.measurement.joining import apart, join
 from equipoise.measurement.labels import answered
 from equipoise.measurement.tables import covariate_names, quantities
 from equipoise.measurement.tally import Aside, Read
@@ -54,13 +55,14 @@ def log_facts(
     }
     reading = _Reading(connection, experiment, log, log.head() if until is None else until)
     reading.exposures()
-    reading.turns(called["turn"])
     correctable = [metric for metric in experiment.metrics if metric.correctable]
+    reading.turns(called["turn"], traced=bool(called["score"]))
     for stream in ("outcome", "score"):
         if called[stream]:
             reading.values(stream, called[stream], drawn=stream == "score" and bool(correctable))
     if correctable:
         reading.labels()
+    reading.settle()
     lost, conflicts = reading.losses(), reading.conflicts()
     told = {f"{stream}s": list(of) for stream, of in called.items()}
     connection.execute(
@@ -68,8 +70,8 @@ def log_facts(
     )
     begun = begin(connection, experiment, names)
     also = {"returns": [names[RETURNED]]} if RETURNED in names else {}
-    _join(connection, experiment, told | also, begun)
-    orphans, early, counted, early_by = _apart(connection, told, reading.sourced)
+    join(connection, experiment, told | also, begun)
+    orphans, early, counted, early_by = apart(connection, told, reading.sourced)
     (exposed,) = connection.execute("SELECT count(*) FROM exposures").fetchone() or (0,)
     unenrolled, marked = _of_turns(connection)
     latest, ahead = reading.clocks.latest()
@@ -111,6 +113,8 @@ class _Reading:
         self.clocks, self.redated = Clocks(connection), 0
         # Tables with a `source`: most logs name none, and a column of nothing is not free.
         self.sourced: set[str] = set()
+        # Tables with a `received`, since something in them may be wildly ahead.
+        self._ahead: set[str] = set()
         self._position = 0
 
     @property
@@ -171,8 +175,8 @@ class _Reading:
             (self.redated,) = run(f"SELECT count(*) FILTER ({fence.beyond}) {told}").fetchone() or (0,)
         run(f"CREATE TEMP VIEW exposures AS SELECT * EXCLUDE (digest, happened, received), {happened} {told}")
 
-    def turns(self, names: Mapping[str, str]) -> None:
-        """`turns`: whose, when, arm, marks, warmth, and for each of `names` the number of a turn so called."""
+    def turns(self, names: Mapping[str, str], *, traced: bool) -> None:
+        """`turns`: whose, when, arm, marks, warmth, `traced` its trace, and for each of `names` the number so called."""
         wanted = {name: turn_value(quantity) for name, quantity in names.items()}
         numbers = {part for parts, _ in wanted.values() for part in parts}
         shape = dict.fromkeys(("unit", "variant", "reason"), "VARCHAR") | dict.fromkeys(
@@ -187,6 +191,8 @@ class _Reading:
             "THEN NULL ELSE told.latency_s END"
         }
         columns |= {name: f"CAST({value} AS DOUBLE)" for name, (_, value) in wanted.items()}
+        if traced:
+            shape, columns = shape | {"trace": "VARCHAR"}, columns | {"trace": "told.trace"}
         self._fill("turns", "turn", shape, columns)
 
     def values(self, stream: str, names: Mapping[str, str], *, drawn: bool) -> None:
@@ -200,13 +206,15 @@ class _Reading:
         }
         shape = {"unit": "VARCHAR", "name": "VARCHAR", "value": "JSON"}
         if drawn:
-            shape |= {"trace": "VARCHAR", "probability": "DOUBLE", "evaluator": "VARCHAR"}
+            shape |= {"probability": "DOUBLE", "evaluator": "VARCHAR"}
             columns |= {
                 "item": "coalesce(told.trace, told.unit)",
                 "of_a_turn": "told.trace IS NOT NULL",
                 "probability": "coalesce(told.probability, 1.0)",
                 "evaluator": "told.evaluator",
             }
+        if stream == "score":
+            shape, columns = shape | {"trace": "VARCHAR"}, columns | {"trace": "told.trace"}
         self._fill(f"{stream}s", stream, shape, columns, given=("unit", "name"))
 
     def labels(self) -> None:
@@ -231,6 +239,18 @@ class _Reading:
         )
         self._connection.register("told_labels", table)
         self._connection.execute("CREATE TEMP TABLE labels AS SELECT * FROM told_labels")
+
+    def settle(self) -> None:
+        """What is dated wildly ahead happened when it was received, and a score when the turn did that it is of."""
+        run, fence = self._connection.execute, self.clocks.fence()
+        for table in sorted(self._ahead):
+            run(f"UPDATE {table} SET happened = received WHERE received - happened < {fence.low!r}")
+        if "score" in self.read and run("SELECT 1 FROM scores WHERE trace IS NOT NULL LIMIT 1").fetchone():
+            run(
+                """UPDATE scores SET happened = told.happened
+                   FROM (SELECT unit, trace, min(happened) AS happened FROM turns GROUP BY unit, trace) AS told
+                   WHERE scores.unit = told.unit AND scores.trace = told.trace"""
+            )
 
     def losses(self) -> dict[str, int]:
         """What could not be kept while the record was away, by kind."""
@@ -286,9 +306,15 @@ class _Reading:
                 rows, also = "page", ""
                 if page.named:
                     rows, also = "(SELECT *, body->>'$.source' AS source FROM page)", ", source"
-                    if table not in self.sourced:
-                        run(f"ALTER TABLE {table} ADD COLUMN source VARCHAR")
-                        self.sourced.add(table)
+                    self._widen(table, self.sourced, "source VARCHAR")
+                if (
+                    "received" not in columns
+                    and run(
+                        f"SELECT 1 FROM page WHERE received - happened < {NOT_AHEAD!r} LIMIT 1"
+                    ).fetchone()
+                ):
+                    also += ", received"
+                    self._widen(table, self._ahead, "received DOUBLE")
                 run(f"INSERT INTO {table} BY NAME {selected}{also} FROM (SELECT *, {told} FROM {rows})")
                 self.clocks.count(kind, rows, named=page.named)
             except (pa.ArrowInvalid, duckdb.Error) as error:
@@ -296,6 +322,12 @@ class _Reading:
         lacking = " OR ".join(f"{name} IS NULL" for name in given)
         if lacking and run(f"SELECT 1 FROM {table} WHERE {lacking} LIMIT 1").fetchone():
             raise self._damaged(kind, ValueError(f"it lacks {' or '.join(given)}"))
+
+    def _widen(self, table: str, widened: set[str], column: str) -> None:
+        """A column of what few logs have, from the first page that has it on."""
+        if table not in widened:
+            self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+            widened.add(table)
 
     def _pages(self, kind: str) -> Iterator[_Page]:
         self.read[kind] = 0
@@ -348,72 +380,6 @@ def _word(attribute: str | None) -> str:
         return "CAST(NULL AS VARCHAR)"
     value = _attribute(attribute)
     return f"CASE json_type({value}) WHEN 'NULL' THEN NULL ELSE {value}->>'$' END"
-
-
-def _join(
-    connection: duckdb.DuckDBPyConnection,
-    experiment: Experiment,
-    told: Mapping[str, Sequence[str]],
-    begun: Mapping[str, str],
-) -> None:
-    """`facts`: the exposures, with the values that columns begin with, and what happened to the exposed from then on."""
-    # What is settled at the first exposure, and no later value moves.
-    settled = [f"s{index}" for index in range(len(experiment.segments))]
-    settled += [f"z{index}" for index in range(len(covariate_names(experiment)))]
-    columns = [column for of in told.values() for column in of]
-    blank = "".join(f", ({begun.get(column, 'NULL')})::DOUBLE AS {column}" for column in columns)
-    parts = [
-        f"SELECT unit, variant, happened, cluster{blank}{''.join(f', {each}' for each in settled)} FROM exposures"
-    ]
-    for table, own in told.items():
-        if own:
-            listed = "".join(f", {column if column in own else 'NULL'} AS {column}" for column in columns)
-            listed += "".join(f", NULL AS {each}" for each in settled)
-            parts.append(
-                f"SELECT h.unit, NULL, h.happened, NULL{listed} FROM {table} AS h "
-                f"JOIN firsts ON firsts.unit = h.unit AND h.happened >= firsts.since WHERE {_valued(table, own)}"
-            )
-    # Joined as written, so that the events of a unit keep the order of the log: the last digit of a sum depends on it.
-    connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-    connection.execute(f"CREATE TEMP TABLE facts AS {' UNION ALL '.join(parts)}")
-    connection.execute("RESET disabled_optimizers")
-
-
-def _valued(table: str, columns: Sequence[str]) -> str:
-    """Which rows of a table count, once their unit is known to be exposed: those that hold a value."""
-    some = " OR ".join(f"{column} IS NOT NULL" for column in columns)
-    return f"({some})" + (f" AND {ENROLLED}" if table == "turns" else "")
-
-
-def _apart(
-    connection: duckdb.DuckDBPyConnection, told: Mapping[str, Sequence[str]], sourced: Collection[str]
-) -> tuple[int, int, int, dict[str, int]]:
-    """Values of nobody exposed, values from before a unit's exposure, and values that count; the early ones by source."""
-    orphans = early = counted = 0
-    early_by = Counter[str]()
-    for table, own in told.items():
-        if not own:
-            continue
-        values = " + ".join(f"({column} IS NOT NULL)::INTEGER" for column in own)
-        valued = f"""(SELECT h.*, firsts.since, {values} AS n FROM {table} AS h
-                      LEFT JOIN firsts ON firsts.unit = h.unit WHERE {_valued(table, own)})"""
-        row = connection.execute(
-            f"""SELECT sum(n) FILTER (since IS NULL AND unit IS NOT NULL), sum(n) FILTER (happened < since),
-                       sum(n) FILTER (happened >= since) FROM {valued}"""
-        ).fetchone()
-        found = [int(number or 0) for number in row or (0, 0, 0)]
-        orphans, early, counted = orphans + found[0], early + found[1], counted + found[2]
-        if found[1] and table in sourced:
-            early_by.update(
-                {
-                    source: int(count)
-                    for source, count in connection.execute(
-                        f"""SELECT source, sum(n) FROM {valued} WHERE happened < since AND source IS NOT NULL
-                            GROUP BY source"""
-                    ).fetchall()
-                }
-            )
-    return orphans, early, counted, dict(early_by)
 
 
 def _judges(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:

@@ -123,7 +123,7 @@ class Aside:
     `judges` how many judges gave a score, where it is several.
 
     `clocks` compares the clocks of each source with the record's. `redated` exposures were so far off that they count
-    from when they were received, and `ahead` events so far ahead that they do not say when the data end. A copy of
+    from when they were received, and so do `ahead` events that are far ahead; those do not say when the data end. A copy of
     the log may have received all of them at other times, and holds the same.
     """
 
