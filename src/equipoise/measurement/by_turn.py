@@ -10,6 +10,10 @@ from equipoise.experiment.metric import PER_TURN, TURN_COUNT, Metric
 __all__ = ["beside", "others", "reads_each"]
 
 
+_OF_ALL = ("any", "all", "mean", "sum")
+"""What takes every turn of a unit; the first, the last or the largest is another question than that of turns."""
+
+
 def others(experiment: Experiment) -> tuple[Metric, ...]:
     """The other figures that can be shown beside an experiment's metrics, under the names of these.
 
@@ -42,7 +46,7 @@ def beside(metric: Metric) -> Metric | None:
         metric.kind not in ("proportion", "mean", "count")
         or metric.of.stream not in ("turn", "score")
         or metric.of == TURN_COUNT
-        or metric.per_unit == "slope"
+        or metric.per_unit not in _OF_ALL
         or metric.above is not None
     ):
         return None
