@@ -113,6 +113,7 @@ metrics:
   ok: {{priority: {ok}, kind: proportion, of: outcome.ok, better: higher, per_unit: any{window}, covariates: [before]}}
   ok_all: {{priority: guardrail, kind: proportion, of: outcome.ok, better: higher, per_unit: all, margin: 1pp}}
   times: {{kind: count, of: outcome.v, better: higher}}
+  any_tries: {{kind: mean, of: outcome.v, better: higher, per_unit: max, absent: 2{window}}}
   often: {{kind: proportion, of: outcome.tries, better: higher, per_unit: sum, above: 2{window}}}
   per_try: {{kind: ratio, of: outcome.v, per: outcome.tries, better: lower, covariates: [before]}}
   half: {{priority: {half}, kind: quantile, q: 0.5, of: outcome.v, better: lower{window}}}

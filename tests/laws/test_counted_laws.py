@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from equipoise.events.facts import Turn, encode
 from equipoise.measurement.counted import ENROLLED, enrolled, turn_number, turn_value
 
-NAMES = ("latency_s", "tpot_s", "ttft_s", "cost_usd", "error", "safe", "tool_calls", "tokens", "kilotokens", "answered", "happened", "unheard_of", "model")  # fmt: skip
+NAMES = ("latency_s", "tpot_s", "ttft_s", "cost_usd", "error", "safe", "tool_calls", "tokens", "kilotokens", "answered", "count", "happened", "unheard_of", "model")  # fmt: skip
 seconds = st.none() | st.floats(0, 1e6)
 whole = st.none() | st.integers(0, 10**9)
 flags = st.none() | st.booleans()

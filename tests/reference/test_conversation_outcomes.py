@@ -38,6 +38,8 @@ metrics:
   rising: {kind: proportion, of: score.sentiment, per_unit: slope, above: 0, better: higher}
   back: {kind: proportion, of: conversation.returned, better: higher, window: 2d}
   back_after: {kind: time_to_event, of: conversation.returned, better: lower, window: 2d}
+  sold: {kind: count, of: outcome.sold, better: higher, window: 1d, absent: 0}
+  handed: {kind: proportion, of: outcome.handed, better: lower, window: 1d, absent: 0}
   cost: {kind: ratio, of: turn.cost_usd, per: turn.count, better: lower}
 """
 
@@ -70,6 +72,12 @@ def talks(of: Experiment, *, seed: int, units: int) -> list[Fact]:
                 facts.append(
                     Score(**common, happened=at, name="sentiment", value=rng.gauss(0, 1), evaluator="e")
                 )
+        if rng.random() < 0.3:
+            late = since + rng.uniform(0, 2 * DAY)
+            facts += [
+                Outcome(**common, happened=late, name="sold", value=rng.randrange(9)),
+                Outcome(**common, happened=late, name="handed", value=True),
+            ]
     rng.shuffle(facts)
     return facts
 
@@ -102,6 +110,11 @@ def told(facts: Sequence[Fact]) -> dict[str, dict[str, dict[str, float]]]:
             found["end"][arm][unit] = ordered[-1][1]
         if len(ordered) > 1:
             found["rising"][arm][unit] = np.polyfit(range(len(ordered)), [y for _, y in ordered], 1)[0] > 0
+        if since + DAY <= end:
+            sold = [fact for fact in facts if isinstance(fact, Outcome) and fact.unit == unit]
+            within = [fact for fact in sold if fact.happened < since + DAY]
+            found["sold"][arm][unit] = sum(fact.value for fact in within if fact.name == "sold")
+            found["handed"][arm][unit] = any(fact.name == "handed" for fact in within)
         early = [y for at, y in ordered if at < 2 * HOUR]
         if len(early) > 1 and since + 2 * HOUR <= end:
             found["trend"][arm][unit] = np.polyfit(range(len(early)), early, 1)[0]
@@ -127,7 +140,7 @@ def test_what_became_of_a_conversation_is_what_plain_python_says(tmp_path: Path,
     facts = talks(of, seed=seed, units=240)
     measured = measure_log(of, filled(facts))
     expected = told(facts)
-    for name in ("turns", "stays", "end", "trend", "rising", "back"):
+    for name in ("turns", "stays", "end", "trend", "rising", "back", "sold", "handed"):
         for arm, values in expected[name].items():
             tally = measured.tallies[name][arm]
             assert tally.units == len(values), (name, arm)

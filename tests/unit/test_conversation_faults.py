@@ -60,6 +60,15 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
     "a threshold of a return": ("kind: proportion, of: conversation.returned, window: 1d, above: 0", [
         "10: metrics.it.above: conversation.returned is true or false, and needs no threshold",
     ]),
+    "silence that is half a yes": ("kind: proportion, of: outcome.sold, absent: 0.5", [
+        "10: metrics.it.absent: 0.5 is neither yes nor no; accepted: 0 or 1",
+    ]),
+    "silence in a quantile": ("kind: quantile, q: 0.5, of: turn.latency_s, absent: 0", [
+        "10: metrics.it.absent: a unit of which nothing was said has no value to add to a quantile",
+    ]),
+    "silence of a slope": ("kind: mean, of: score.mood, per_unit: slope, absent: 0", [
+        "10: metrics.it.absent: what is not known here is not nothing; leave it out",
+    ]),
 }  # fmt: skip
 
 
@@ -111,6 +120,7 @@ def test_a_built_in_metric_takes_no_threshold(tmp_path: Path) -> None:
     [
         ("kind: count, of: turn.count", "the number of a unit's turns"),
         ("kind: proportion, of: turn.latency_s, above: 9", "the share of units above a number"),
+        ("kind: proportion, of: outcome.sold, absent: 0", "of units of which nothing was said, too"),
         ("kind: mean, of: score.mood, per_unit: slope", "a slope over a unit's readings"),
         (
             "kind: proportion, of: conversation.returned, window: 1d",
@@ -160,10 +170,11 @@ def test_a_threshold_and_a_slope_are_part_of_the_identity(tmp_path: Path) -> Non
         "kind: proportion, of: turn.tokens, per_unit: sum, above: 3",
         "kind: proportion, of: turn.tokens, per_unit: sum, above: 4",
         "kind: mean, of: turn.tokens, per_unit: slope",
+        "kind: mean, of: turn.tokens, per_unit: sum, absent: 0",
     ):
         path = tmp_path / "demo.yaml"
         path.write_text(BASE.format(unit="user", metric=metric), encoding="utf-8")
         experiment = load_experiment(path)
         assert read_canonical(canonical(experiment)) == experiment
         digests.add(experiment.digest)
-    assert len(digests) == 4
+    assert len(digests) == 5

@@ -71,6 +71,8 @@ def _metric(metric: Metric, labels: int | None) -> str:
         said.append(f"limit {metric.limit:g}")
     if metric.window is not None and metric.kind != "time_to_event":
         said.append(f"within {span(metric.window)} of the first exposure")
+    if metric.absent is not None:
+        said.append(f"{metric.absent:g} where nothing was said")
     if metric.winsorise is not None:
         said.append(f"winsorised at the {metric.winsorise:g} quantile")
     if metric.covariates:

@@ -259,6 +259,7 @@ def _metric(name: str, form: MetricForm) -> Metric:
         covariates=tuple(sorted(set(form.covariates))),
         labels=form.labels,
         above=form.above,
+        absent=form.absent,
     )
 
 

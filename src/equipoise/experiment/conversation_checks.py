@@ -1,4 +1,4 @@
-"""What must fit together where a metric is of a whole conversation: turns counted, slopes, returns, thresholds."""
+"""What must fit together where a metric is of a whole conversation: turns counted, slopes, returns, thresholds, silence."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def conversation_faults(form: Form, document: Document) -> Found:
     for name, metric in form.metrics.items():
         for key, problem, accepted, way in (
             *_threshold(name, metric),
+            *_absence(name, metric),
             *_slope(metric),
             *_turns(metric),
             *_returns(form, metric),
@@ -58,6 +59,19 @@ def _threshold(name: str, metric: MetricForm) -> Iterator[_Wrong]:
         )
     if metric.above is not None and metric.kind not in (None, "proportion"):
         yield _Wrong("above", f"`above` makes a proportion of units, and this is a {metric.kind}")
+
+
+def _absence(name: str, metric: MetricForm) -> Iterator[_Wrong]:
+    if metric.absent is None:
+        return
+    fixed = CATALOGUE.get(name)
+    kind, of = (fixed.kind, fixed.of) if fixed else (metric.kind, metric.of)
+    if kind not in (None, "proportion", "mean", "count"):
+        yield _Wrong("absent", f"a unit of which nothing was said has no value to add to a {kind}")
+    elif of == RETURNED or metric.per_unit == "slope":
+        yield _Wrong("absent", "what is not known here is not nothing", next="leave it out")
+    elif kind == "proportion" and metric.above is None and metric.absent not in (0, 1):
+        yield _Wrong("absent", f"{metric.absent:g} is neither yes nor no", accepted="0 or 1")
 
 
 def _slope(metric: MetricForm) -> Iterator[_Wrong]:
@@ -136,6 +150,8 @@ def _unwatchable(metric: MetricForm) -> str | None:
         return "known of a unit only when its window is over"
     if metric.above is not None:
         return "the share of units above a number"
+    if metric.absent is not None and metric.kind != "count":
+        return "of units of which nothing was said, too"
     if metric.per_unit == "slope":
         return "a slope over a unit's readings"
     if metric.of == TURN_COUNT:

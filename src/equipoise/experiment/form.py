@@ -240,6 +240,7 @@ class MetricForm(Section):
     covariates: list[Name] = []
     labels: Annotated[int, Field(ge=20)] | None = None
     above: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    absent: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
 class SpendingForm(Section):

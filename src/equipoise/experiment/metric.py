@@ -64,9 +64,10 @@ class Metric:
     the unit's first exposure count, and only units seen for that long; a time to an event is the mean number of
     seconds from the first exposure until `of` is first true, `window` at most. Units' values above the quantile
     `winsorise` of all units together count as that quantile. With `above` a proportion is the share of units whose
-    value, made of theirs as `per_unit` says, is above that number. `covariates` are numbers known of a unit before
-    treatment, by which the effect is adjusted (CUPED). `labels` is in how many turns of each arm people must have
-    labelled what a judge scored before its effect, corrected by them, decides.
+    value, made of theirs as `per_unit` says, is above that number. A unit of which nothing was said counts as `absent`;
+    where that is None, it is missing. `covariates` are numbers known of a unit before treatment, by which the effect is
+    adjusted (CUPED). `labels` is in how many turns of each arm people must have labelled what a judge scored before its
+    effect, corrected by them, decides.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Metric:
     covariates: tuple[str, ...] = ()
     labels: int | None = None
     above: float | None = None
+    absent: float | None = None
 
     @property
     def sign(self) -> int:

@@ -38,7 +38,7 @@ def beside(metric: Metric) -> Metric | None:
     >>> beside(errors).kind, reads_each(beside(errors))
     ('ratio', True)
     """
-    plain = replace(metric, covariates=(), winsorise=None, above=None)
+    plain = replace(metric, covariates=(), winsorise=None, above=None, absent=None)
     if metric.kind == "ratio":
         summed = metric.per in PER_TURN and metric.per_unit == "sum"
         return replace(plain, kind="mean", per=None) if summed else None

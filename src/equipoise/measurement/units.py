@@ -148,7 +148,8 @@ def _as_they_are(
             FROM facts {"" if known == rows else "WHERE unit IS NOT NULL"}"""
     )
     return {
-        metric.name: [_above(metric, names[quantity]) for quantity in metric.quantities] for metric in metrics
+        metric.name: [_finished(metric, names[quantity]) for quantity in metric.quantities]
+        for metric in metrics
     }
 
 
@@ -185,8 +186,8 @@ def _aggregate(metric: Metric, column: str, timed: bool) -> str:
     how = metric.per_unit if timed or metric.per_unit not in ("first", "last") else "max"
     if how == "slope":
         within = "" if metric.window is None else f"happened < entered + {metric.window!r}"
-        return _above(metric, _slope(column, within))
-    return _above(metric, _PER_UNIT[how].format(v=column) + _filter(metric))
+        return _finished(metric, _slope(column, within))
+    return _finished(metric, _PER_UNIT[how].format(v=column) + _filter(metric))
 
 
 def _slope(column: str, within: str) -> str:
@@ -199,8 +200,10 @@ def _slope(column: str, within: str) -> str:
     return f"CASE WHEN {n} > 1 THEN {total} * 12 / ({n} * ({n} * {n} - 1)) END"
 
 
-def _above(metric: Metric, value: str) -> str:
-    """Whether a unit's value is above the metric's number, 1 or 0, where there is such a number."""
+def _finished(metric: Metric, value: str) -> str:
+    """A unit's value: what stands for silence filled in, and compared with the metric's number, 1 or 0."""
+    if metric.absent is not None:
+        value = f"coalesce({value}, '{metric.absent!r}'::DOUBLE)"
     if metric.above is None:
         return value
     limit = f"'{metric.above!r}'::DOUBLE"

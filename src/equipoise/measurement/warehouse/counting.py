@@ -89,12 +89,17 @@ def valued(units: Table, counted: Sequence[Counted], last: float | None) -> Tabl
     for each in counted:
         known = ripe(units, each.metric, last)
         columns[each.ripe] = known
-        parts = [units[f"m{each.index}_{part}"] for part in ("xy" if each.y else "x")]
+        parts = [_filled(each.metric, units[f"m{each.index}_{part}"]) for part in ("xy" if each.y else "x")]
         for part in parts:
             known = known & part.notnull()
         for part, name in zip(parts, (each.x, each.y), strict=False):
             columns[str(name)] = known.ifelse(_above(each.metric, part), None)
     return units.mutate(**columns)
+
+
+def _filled(metric: Metric, value: Value) -> Value:
+    """A unit's value with what stands for silence, where that is declared."""
+    return value if metric.absent is None else value.coalesce(number(metric.absent))
 
 
 def _above(metric: Metric, value: Value) -> Value:
