@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 
 import httpx2 as httpx
 import pytest
@@ -177,3 +178,61 @@ def test_whom_the_treatment_is_not_for_is_not_shadowed():
             (shadow,) = at.facts("shadow", at_least=1)
             assert shadow.unit == "c4"
             assert asked(up, "model-b") == 1
+
+
+def test_a_shadow_names_its_turn_where_a_trace_has_several():
+    """An agent asks twice within one trace: each shadow belongs to the turn it was made of."""
+    with upstream() as up, gateway(shadowed(up.port)) as at:
+        served = Process(None, at.url)
+        parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        for n in range(3):
+            served.ask(f"c{n}", traceparent=parent)
+        shadows, turns = at.facts("shadow", at_least=3), at.facts("turn", at_least=3)
+        assert {each.trace for each in (*shadows, *turns)} == {"4bf92f3577b34da6a3ce929d0e0e4736"}
+        units = {each.event_id: each.unit for each in turns}
+        assert {each.of: each.unit for each in shadows} == units
+
+
+def test_of_several_treatments_each_is_shadowed():
+    """One is drawn for each turn: of 60 each of two has between 12 and 48, which misses once in 100,000."""
+    with upstream() as up:
+        bot = shadowed(up.port)
+        bot["variants"]["other"] = bot["variants"]["treatment"] | {"model": "model-c"}
+        with gateway(bot) as at:
+            at.gateway._shadows._random.seed(20261121)
+            served = Process(None, at.url)
+            for n in range(60):
+                served.ask(f"c{n}")
+            until(lambda: not at.gateway.busy, "the last shadow")
+            shadows = at.facts("shadow", at_least=60)
+            by_arm = Counter(each.variant for each in shadows)
+            assert set(by_arm) == {"treatment", "other"}
+            assert all(12 <= count <= 48 for count in by_arm.values())
+            assert (asked(up, "model-b"), asked(up, "model-c")) == (by_arm["treatment"], by_arm["other"])
+
+
+def test_what_control_failed_or_was_stopped_at_is_shadowed_and_what_was_never_asked_is_not():
+    """Beside control's good answers alone a treatment could only be worse; a request that was refused goes to nobody."""
+
+    async def moody(request, body):
+        said = str(body["messages"])
+        if body["model"] == "model-a" and "fail" in said:
+            return web.Response(status=400)
+        return web.json_response(whole("Write to jo@example.org." if "stop" in said else "Fine."))
+
+    with upstream(moody) as up, gateway(shadowed(up.port, inline=[{"check": "pii", "on": "both"}])) as at:
+        served = Process(None, at.url)
+
+        def ask(unit: str, text: str):
+            return served.ask(unit, ASK | {"messages": [{"role": "user", "content": text}]})
+
+        assert ask("c1", "fail").status_code == 400
+        ask("c2", "stop")
+        ask("c3", "my address is jo@example.org")
+        ask("c4", "well")
+        turns = {each.unit: each for each in at.facts("turn", at_least=4)}
+        until(lambda: not at.gateway.busy, "the last shadow")
+        shadows = {each.unit: each for each in at.facts("shadow", at_least=3)}
+        assert (turns["c1"].error, turns["c2"].blocked, turns["c3"].blocked) == (True, True, True)
+        assert set(shadows) == {"c1", "c2", "c4"}
+        assert (shadows["c1"].error, shadows["c2"].safe) == (False, False)

@@ -214,6 +214,7 @@ LIMIT = "error_rate of treatment was beyond its limit for 2 windows (0.0312 agai
         ({"alerts": (alert(streak=1, sustained=False),)}, None),
         ({"alerts": (alert(), alert(streak=3))}, Blocked(LIMIT.replace("2 windows", "3 windows"), True)),
         ({"alerts": (alert(action="pause"),), "service": "paused"}, Blocked(f"{LIMIT}, and was paused for it; `resume` opens it again", False)),
+        ({"alerts": (alert(action="pause"), alert(streak=5)), "service": "paused"}, Blocked(f"{LIMIT}, and was paused for it; `resume` opens it again", False)),
         ({"service": "redirected"}, Blocked("everyone is served control; `resume` opens it again", False)),
         ({"service": "paused"}, None),
         ({"cold": ("treatment",)}, Blocked("treatment had too little traffic to stay warm, so its latency says little", True)),

@@ -230,12 +230,15 @@ def _shadow(evidence: Evidence) -> list[Blocked]:
 
 
 def _alerts(evidence: Evidence) -> list[Blocked]:
-    blocks = {}
+    blocks: dict[tuple[int, str], Blocked] = {}
     for alert in evidence.alerts:
         if not alert.sustained:
             continue
-        # The last of each watch and arm is what there is to say of it.
         paused = alert.action in ("pause", "rollback") and evidence.service != "open"
+        known = blocks.get((alert.watch, alert.variant))
+        if known is not None and not known.reason_suffices and not paused:
+            # What paused it stands until it is resumed, whatever the watch said since.
+            continue
         windows = f"{alert.streak} window{'' if alert.streak == 1 else 's'}"
         limit = f"{alert.value:.4g} against {alert.limit:.4g}"
         said = f"{alert.metric} of {alert.variant} was beyond its limit for {windows} ({limit})"
