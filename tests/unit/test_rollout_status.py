@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from watched import START, exposure, watched
 
 from equipoise.cli.main import app
-from equipoise.cli.rollout_text import next_look_words, status_lines
+from equipoise.cli.rollout_text import look_words, status_lines
 from equipoise.clock import ManualClock
 from equipoise.conduct.ledger import state_of
 from equipoise.conduct.move import kill, pause, reweight, roll_back, ship
@@ -253,4 +253,37 @@ def test_the_words_for_no_look() -> None:
     """After the last there is none."""
     log, clock = running()
     log.append([look(1.0, final=True)])
-    assert next_look_words(standing(log, "demo", clock=clock)) == "none"
+    assert look_words(standing(log, "demo", clock=clock).next_look) == "none"
+
+
+def test_list_and_show_speak_the_same_words(tmp_path: Path) -> None:
+    """Stage with a service that is not open, the next look with its day; the ledger with what a verb went past and did."""
+    place = tmp_path / "log.db"
+    clock = ManualClock(NOW)
+    log = SQLiteLog(place, clock=clock)
+    register(log, DEMO, by="ann", reason="a test", stage="ab", clock=clock)
+    log.append([exposed(n, NOW + n) for n in range(30)])
+    kill(log, "demo", by="bob", reason="an outage", clock=clock)
+    log.close()
+
+    def said(*words: str) -> str:
+        result = CliRunner().invoke(app, [*words, "--log", str(place)])
+        assert result.exception is None, result.exception
+        return result.stdout
+
+    head, line = said("list").splitlines()
+    assert head.split("  ")[-1] == "next look"
+    assert line.split() == [DEMO.identity, "ab,", "redirected", "30", "0", "of", "2", "–", "at", "50%"]
+    (listed,) = json.loads(said("list", "--json"))
+    assert (listed["service"], listed["next_look"]["number"]) == ("redirected", 1)
+    lines = said("show", "demo").splitlines()
+    assert lines[0] == f"{DEMO.identity}  (stage ab, service redirected)"
+    assert [each.split("  ", 1)[1] for each in lines[-4:]] == [
+        "offline -> ab by ann; reason: a test; with a reason, although the stage canary comes before ab",
+        "epoch 0: control 1/2, treatment 1/2 of 1 by ann; reason: a test",
+        "ab, service redirected by bob; reason: an outage",
+        (
+            "ab by bob; reason: an outage; 15 exposed units (treatment 15) are served control from now on, and stay in their "
+            "arm; 0 of them had a turn in the last 30 minutes and are in the middle of something"
+        ),
+    ]

@@ -8,8 +8,9 @@ __all__ = ["list_experiments"]
 
 
 def list_experiments(log: LogPlace = None, as_json: AsJson = False) -> None:
-    """List the registered experiments: stage, exposed units, looks taken, verdict."""
+    """List the registered experiments: stage, exposed units, looks taken and to come, verdict."""
     from equipoise import settings
+    from equipoise.cli.rollout_text import look_words
     from equipoise.conduct.survey import survey
     from equipoise.events.opening import open_log
 
@@ -26,14 +27,15 @@ def list_experiments(log: LogPlace = None, as_json: AsJson = False) -> None:
         return
     print(
         rows(
-            ["experiment", "stage", "exposed", "looks", "verdict"],
+            ["experiment", "stage", "exposed", "looks", "verdict", "next look"],
             [
                 [
                     each.identity,
-                    each.stage,
+                    each.stage if each.service == "open" else f"{each.stage}, {each.service}",
                     f"{each.exposed:,}",
                     f"{each.looks} of {each.planned_looks}",
                     each.verdict or "–",
+                    look_words(each.next_look, long=False),
                 ]
                 for each in found
             ],

@@ -11,12 +11,13 @@ from equipoise.stats.estimate import NotEstimable
 
 if TYPE_CHECKING:
     from equipoise.analysis.shadowed import PairedEffect
+    from equipoise.conduct.progress import NextLook
     from equipoise.conduct.shadow import Shadowing
     from equipoise.conduct.shadow_judging import Asked
     from equipoise.conduct.standing import Standing, WatchLine
     from equipoise.stats.estimate import Estimate
 
-__all__ = ["did", "judged_lines", "next_look_words", "shadow_lines", "status_lines"]
+__all__ = ["did", "judged_lines", "look_words", "shadow_lines", "status_lines"]
 
 
 def did(evidence: Mapping[str, Any]) -> Iterator[str]:
@@ -41,7 +42,7 @@ def status_lines(found: Standing) -> Iterator[str]:
     if found.verdict is not None:
         yield f"verdict: {found.verdict}"
     if found.next_look is not None:
-        yield f"next look: {next_look_words(found)}"
+        yield f"next look: {look_words(found.next_look)}"
     yield ""
     yield rows(
         ["epoch", "starts", "coverage", "shares", "exposed"],
@@ -86,11 +87,13 @@ def _of_plan(found: Standing) -> str:
     return f" ({total / found.planned:.0%} of the {found.planned:,} planned{pace})"
 
 
-def next_look_words(found: Standing) -> str:
-    """The look that comes next, in a line; that there is none, where there is none."""
-    look = found.next_look
+def look_words(look: NextLook | None, *, long: bool = True) -> str:
+    """The look that comes next, in a line, without its reasons where it is to be short; that there is none."""
     if look is None:
-        return "none"
+        return "none" if long else "–"
+    if not long:
+        at = f"at {look.fraction:.0%}"
+        return at if look.expected is None else f"{at}, {moment(look.expected)[:10]}"
     at = f"{look.number} of {look.of}, at {look.fraction:.0%} of the planned information"
     if look.units is not None:
         at += f", about {look.units:,} units"

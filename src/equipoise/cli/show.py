@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from equipoise.cli.output import AsJson, LogPlace, emit, moment
+from equipoise.cli.rollout_text import did
 from equipoise.figures.lettering import clean
 
 __all__ = ["show"]
@@ -30,7 +31,7 @@ def show(
     if as_json:
         emit(told)
         return
-    print(f"{told['experiment']}  (stage {told['stage']}, {sum(told['exposed'].values()):,} units exposed)")
+    print(f"{told['experiment']}  (stage {told['stage']}, service {told['service']})")
     print(told["definition"]["hypothesis"])
     print(
         f"exposed: {', '.join(f'{arm} {count:,}' for arm, count in told['exposed'].items()) or 'nobody yet'}"
@@ -81,8 +82,7 @@ def _line(entry: dict[str, Any]) -> str:
     if kind == "registration":
         return f"registered {entry['digest'][:12]} by {entry['by']}{reason}"
     if kind == "transition":
-        service = f", service {entry['service']}" if entry.get("service") not in (None, "open") else ""
-        return f"{entry['origin']} -> {entry['stage']}{service} by {entry['by']}{reason}"
+        return "; ".join([f"{_move(entry)} by {entry['by']}{reason}", *did(entry.get("evidence", {}))])
     if kind == "allocation":
         shares = ", ".join(f"{arm} {share}" for arm, share in entry["shares"].items())
         return f"epoch {entry['epoch']}: {shares} of {entry['coverage']} by {entry['by']}{reason}"
@@ -94,3 +94,15 @@ def _line(entry: dict[str, Any]) -> str:
         return f"look {entry['number']} at {entry['fraction']:.0%}: statistic {z}, boundary {entry['boundary']:.3f}"
     arm = f" {entry['arm']}" if entry.get("arm") else ""
     return f"verdict: {entry['verdict']}{arm}; {entry['because']}"
+
+
+def _move(entry: dict[str, Any]) -> str:
+    service, evidence = entry.get("service"), entry.get("evidence", {})
+    move = entry["stage"] if entry["origin"] == entry["stage"] else f"{entry['origin']} -> {entry['stage']}"
+    if service is not None and not (service == "open" and evidence.get("service", "open") == "open"):
+        move += f", service {service}"
+    if entry.get("variant"):
+        move += f": {entry['variant']}"
+    if "removed" in evidence:
+        move += f": {evidence['removed']} removed"
+    return move

@@ -6,9 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from equipoise.conduct.redirecting import FirstExposures
 from equipoise.events.facts import Look
+from equipoise.experiment.definition import Experiment
+from equipoise.rollout.stages import STAGES, State
 
-__all__ = ["NextLook", "Pace", "next_look", "pace_of"]
+__all__ = ["NextLook", "Pace", "next_look", "pace_of", "pace_so_far", "upcoming"]
 
 _FEWEST = 10
 _SHORTEST_S = 3600.0
@@ -99,4 +102,24 @@ def next_look(
         units=units,
         expected=expected,
         because=because,
+    )
+
+
+def pace_so_far(state: State, found: FirstExposures, now: float) -> Pace:
+    """The pace of an experiment since its shares last changed."""
+    since = max((each.starts for each in state.allocations if each.starts <= now), default=0.0)
+    return pace_of((each.happened for each in found.by_unit.values()), since=since, now=now)
+
+
+def upcoming(experiment: Experiment, state: State, found: FirstExposures, now: float) -> NextLook | None:
+    """The registered look that comes next; None after the last, after a verdict that ends it, and where it is over."""
+    if state.registration is None or state.finished or state.stage not in STAGES:
+        return None
+    return next_look(
+        state.registration.plan.get("looks", ()),
+        state.looks,
+        exposed=len(found.by_unit),
+        pace=pace_so_far(state, found, now),
+        window=experiment.primary.window,
+        now=now,
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.enter import Known, known
 from equipoise.conduct.ledger import registered
-from equipoise.conduct.progress import NextLook, next_look, pace_of
+from equipoise.conduct.progress import NextLook, pace_so_far, upcoming
 from equipoise.conduct.redirecting import FirstExposures, first_exposures
 from equipoise.events.facts import Alert, Loss
 from equipoise.events.log import EventLog
@@ -143,8 +143,6 @@ def standing(
     evidence = known(log, experiment, state)
     counts = Counter((each.arm, each.epoch) for each in found.by_unit.values())
     exposed = {arm: sum(n for (of, _), n in counts.items() if of == arm) for arm in _arms(experiment, counts)}
-    since = max((each.starts for each in state.allocations if each.starts <= now), default=0.0)
-    pace = pace_of((each.happened for each in found.by_unit.values()), since=since, now=now)
     alerts = [record.fact for record in log.read_since(0, experiment=name, kinds=("alert",))]
     return Standing(
         experiment=experiment.identity,
@@ -154,17 +152,8 @@ def standing(
         verdict=None if state.decision is None else state.decision.verdict,
         exposed=exposed,
         planned=registration.plan.get("total"),
-        units_per_day=pace.per_day,
-        next_look=None
-        if state.finished or state.stage not in STAGES
-        else next_look(
-            registration.plan.get("looks", ()),
-            state.looks,
-            exposed=sum(exposed.values()),
-            pace=pace,
-            window=experiment.primary.window,
-            now=now,
-        ),
+        units_per_day=pace_so_far(state, found, now).per_day,
+        next_look=upcoming(experiment, state, found, now),
         epochs=tuple(
             EpochLine(
                 each.epoch,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.calibration import calibrations
 from equipoise.conduct.ledger import names, registered
-from equipoise.events.facts import Exposure
+from equipoise.conduct.progress import NextLook, upcoming
+from equipoise.conduct.redirecting import FirstExposures, first_exposures
 from equipoise.events.log import EventLog
 from equipoise.rollout.stages import LEDGER
 
@@ -16,12 +19,14 @@ __all__ = ["Overview", "history", "survey"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """One line about an experiment."""
+    """One line about an experiment; `next_look` is None where none is to come."""
 
     identity: str
     name: str
     stage: str
+    service: str
     exposed: int
+    next_look: NextLook | None
     looks: int
     planned_looks: int
     verdict: str | None
@@ -30,32 +35,31 @@ class Overview:
         return asdict(self)
 
 
-def survey(log: EventLog) -> list[Overview]:
-    """Every registered experiment, by name."""
-    return [_overview(log, name) for name in names(log)]
+def survey(log: EventLog, *, clock: Clock | None = None) -> list[Overview]:
+    """Every registered experiment, by name. Of traffic the exposures are read."""
+    now = (clock or SystemClock()).now()
+    return [_overview(log, name, now) for name in names(log)]
 
 
-def _overview(log: EventLog, name: str) -> Overview:
+def _overview(log: EventLog, name: str, now: float) -> Overview:
     experiment, _, state = registered(log, name)
+    found = first_exposures(log, experiment)
     return Overview(
         identity=experiment.identity,
         name=name,
         stage=state.stage or "offline",
-        exposed=sum(_exposed(log, name, experiment.digest).values()),
+        service=state.service,
+        exposed=len(found.by_unit),
+        next_look=upcoming(experiment, state, found, now),
         looks=len(state.looks),
         planned_looks=len(experiment.plan.looks),
         verdict=state.decision.verdict if state.decision else None,
     )
 
 
-def _exposed(log: EventLog, name: str, digest: str) -> dict[str, int]:
-    seen: dict[str, str] = {}
-    for record in log.read_since(0, experiment=name, kinds=("exposure",)):
-        fact = record.fact
-        if isinstance(fact, Exposure) and fact.digest == digest:
-            seen.setdefault(fact.unit, fact.variant)
-    arms = sorted(set(seen.values()), key=lambda arm: (arm != "control", arm))
-    return {arm: sum(variant == arm for variant in seen.values()) for arm in arms}
+def _exposed(found: FirstExposures) -> dict[str, int]:
+    counts = Counter(each.arm for each in found.by_unit.values())
+    return {arm: counts[arm] for arm in sorted(counts, key=lambda arm: (arm != "control", arm))}
 
 
 def history(log: EventLog, name: str) -> dict[str, Any]:
@@ -64,7 +68,8 @@ def history(log: EventLog, name: str) -> dict[str, Any]:
     return {
         "experiment": experiment.identity,
         "stage": state.stage,
-        "exposed": _exposed(log, name, experiment.digest),
+        "service": state.service,
+        "exposed": _exposed(first_exposures(log, experiment)),
         "definition": dict(registration.definition),
         "plan": dict(registration.plan),
         "calibration": [each.to_dict() for each in calibrations(log, experiment)],
