@@ -218,6 +218,17 @@ def test_what_cannot_be_told_is_refused_with_a_way_on(told):
         with pytest.raises(kind) as refused:
             baseline(log, "bot", **asked)
         assert str(refused.value) == message
+    other = guarded(WATCHES[:1])
+    astray = MemoryLog()
+    register(astray, other, by="me", reason="a rehearsal")
+    astray.append([*replayed(other, random.Random(3), evenly(2), seconds(), starts=60.0), *replayed(other, random.Random(4), evenly(2), seconds())])  # fmt: skip
+    with pytest.raises(DataError) as refused:
+        baseline(astray, "bot")
+    assert str(refused.value) == (
+        "what was recorded is said to have happened within 19,676 days, and some clock was wrong. Say --since and --until, "
+        "400 days apart at most"
+    )
+    assert baseline(astray, "bot", since=START).turns == 24
     with pytest.raises(DataError) as refused:
         baseline_of_table(experiment)
     assert str(refused.value) == (

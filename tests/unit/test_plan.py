@@ -311,11 +311,25 @@ def test_a_plan_says_how_often_each_watch_acts_for_nothing(tmp_path):
         "too often. A wider limit, a longer window or more windows in a row (`for`) make it rarer; `equipoise baseline` "
         "finds a limit"
     )
+    assert near.breached == pytest.approx(p, rel=0.01)
     assert made.to_dict()["watches"][0] == {
-        "watch": 0, "metric": "error_rate", "action": "rollback", "alarms_per_week": near.alarms,
+        "watch": 0, "metric": "error_rate", "action": "rollback", "breached": near.breached, "alarms_per_week": near.alarms,
         "actions_per_week": near.actions, "too_often": True,
         "says": "{metric: error_rate, max: 0.01, window: 5m, for: 2, then: rollback}",
     }  # fmt: skip
+
+
+def test_a_plan_warns_of_a_limit_that_is_always_passed(tmp_path):
+    """One streak that never ends acts once, and then never again; that is no quiet watch."""
+    watch = "watches: [{metric: error_rate, max: 0.0005, window: 5m, for: 2, then: alert}]\n"
+    made = drawn(tmp_path, ("plan:", watch + "plan:"), turns_per_day=2 * 1_000 * 288)
+    assert made.watches[0].actions < 0.5
+    assert made.watches[0].too_often
+    (said,) = [note for note in made.notes if "nothing" in note]
+    assert said == (
+        "the watch of error_rate would find 100% of windows breached where nothing is wrong. A wider limit, a longer window "
+        "or more windows in a row (`for`) make it rarer; `equipoise baseline` finds a limit"
+    )
 
 
 def test_without_traffic_a_plan_says_what_is_missing_of_a_watch(tmp_path):

@@ -145,9 +145,10 @@ def _watch(each: WatchBaseline, found: Baseline) -> list[str]:
 
     alarms, actions = (sum(counts) for counts in zip(*each.seen.values(), strict=True))
     by_arm = ", ".join(f"{arm} {streaks.actions:.3g}" for arm, streaks in each.expected.items())
+    wrong = f"{each.breached:.3%} of windows breached, {each.alarms:.3g} alarms and {each.actions:.3g} actions a week"
     lines = [
         each.says,
-        f"  where nothing is wrong: {each.alarms:.3g} alarms and {each.actions:.3g} actions a week ({by_arm})",
+        f"  where nothing is wrong: {wrong} ({by_arm})",
         f"  in the {found.weeks:.3g} weeks as they were: {alarms:,} alarms, {actions:,} actions",
         f"  acts in its window {each.persist} where things are {_chances(each.caught)}",
     ]

@@ -9,8 +9,9 @@ from equipoise.conduct.ledger import registered
 from equipoise.events.log import EventLog
 from equipoise.events.windows import CellKey, Member
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.baseline import Baseline, measure_baseline
+from equipoise.measurement.baseline import Baseline
 from equipoise.measurement.cells import KINDS, Cell, Counting
+from equipoise.measurement.learning import measure_baseline
 from equipoise.measurement.past import Past
 from equipoise.measurement.table_cells import table_cells
 

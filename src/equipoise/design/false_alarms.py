@@ -44,20 +44,22 @@ Values = Sequence[WindowValue | None]
 class WatchForecast:
     """What is expected of one watch of a definition where nothing is wrong; `watch` is its number (from 0).
 
-    `alarms` are streaks that begin and `actions` those that last, both a week, all watched arms together.
+    `alarms` are streaks that begin and `actions` those that last, both a week, all watched arms together; `breached` is
+    the share of their windows that are. Where that is nearly all, one streak never ends, and few begin.
     """
 
     watch: int
     metric: str
     says: str
+    breached: float
     alarms: float
     actions: float
     action: str
 
     @property
     def too_often(self) -> bool:
-        """Whether the watch does more than tell somebody, more than about once a year, for nothing."""
-        return self.action != "alert" and self.actions > ONCE_A_YEAR
+        """Whether the watch does more than tell somebody, more than about once a year, or finds most windows breached."""
+        return self.breached > 0.5 or (self.action != "alert" and self.actions > ONCE_A_YEAR)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -66,6 +68,7 @@ class WatchForecast:
             "metric": self.metric,
             "says": self.says,
             "action": self.action,
+            "breached": self.breached,
             "alarms_per_week": self.alarms,
             "actions_per_week": self.actions,
             "too_often": self.too_often,
@@ -231,7 +234,7 @@ def _declared(experiment: Experiment, number: int, turns: float | None) -> Watch
     if missing is not None or metric.baseline is None or turns is None:
         return NotEstimable(f"{watch.metric}: {missing}")
     each_window = turns * watch.window / DAY_S * float(experiment.rollout.ab_coverage)
-    total = Streaks(0.0, 0.0)
+    total, breached = Streaks(0.0, 0.0), []
     for arm in watched_arms(experiment, bound):
         shares = experiment.allocation
         own, control = (each_window * float(shares[name]) for name in (arm, experiment.control.name))
@@ -246,13 +249,15 @@ def _declared(experiment: Experiment, number: int, turns: float | None) -> Watch
             return NotEstimable(
                 f"{watch.metric}: a window of {arm} has about {own:,.0f} turns, and {watch.at_least:,} are asked for"
             )
-        found = streaks_a_week([math.fsum(known) / len(known)] * 64, watch)
+        breached.append(math.fsum(known) / len(known))
+        found = streaks_a_week([breached[-1]] * 64, watch)
         share = len(known) / len(chances)
         total = Streaks(total.alarms + share * found.alarms, total.actions + share * found.actions)
     return WatchForecast(
         watch=number,
         metric=watch.metric,
         says=words(watch),
+        breached=math.fsum(breached) / len(breached),
         alarms=total.alarms,
         actions=total.actions,
         action=watch.then,
@@ -286,14 +291,20 @@ def _counts(expected: float) -> list[int]:
 
 
 def too_often(forecasts: Sequence[WatchForecast | NotEstimable]) -> tuple[str, ...]:
-    """A sentence for each watch that acts for nothing more than about once a year."""
+    """A sentence for each watch that acts for nothing more than about once a year, or finds most windows breached."""
     return tuple(
-        f"the watch of {each.metric} would {_DOES[each.action]} {_often(each.actions)} for nothing, and more than once a "
-        "year is too often. A wider limit, a longer window or more windows in a row (`for`) make it rarer; `equipoise "
-        "baseline` finds a limit"
+        f"the watch of {each.metric} {_does(each)}. A wider limit, a longer window or more windows in a row (`for`) make it "
+        "rarer; `equipoise baseline` finds a limit"
         for each in forecasts
         if isinstance(each, WatchForecast) and each.too_often
     )
+
+
+def _does(forecast: WatchForecast) -> str:
+    if forecast.breached > 0.5:
+        return f"would find {forecast.breached:.0%} of windows breached where nothing is wrong"
+    does, often = _DOES[forecast.action], _often(forecast.actions)
+    return f"would {does} {often} for nothing, and more than once a year is too often"
 
 
 _DOES = {"pause": "pause", "rollback": "roll back", "review": "ask for a review"}

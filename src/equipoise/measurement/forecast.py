@@ -39,14 +39,15 @@ class Caught:
 class Forecast:
     """A watch of some arms over windows with the `counts` of every arm, control first.
 
-    `window` makes a window of its counts and of a factor on its readings, or None where they are too few; `alike` is the
-    autocorrelation of windows that follow each other.
+    `own` makes a window of a watched arm, from its counts and a factor on its readings, and `control` one of control; None
+    where the readings are too few. `alike` is the autocorrelation of windows that follow each other.
     """
 
     watch: Watch
     metric: Metric
     arms: tuple[str, ...]
-    window: Callable[[Counts, float], WindowValue | None]
+    own: Callable[[Counts, float], WindowValue | None]
+    control: Callable[[Counts, float], WindowValue | None]
     counts: Mapping[str, Sequence[Counts]]
     alike: float
 
@@ -58,11 +59,16 @@ class Forecast:
     @property
     def known(self) -> bool:
         """Whether any window of a watched arm has readings enough."""
-        return any(self.window(each, 1.0) is not None for arm in self.arms for each in self.counts[arm])
+        return any(self.own(each, 1.0) is not None for arm in self.arms for each in self.counts[arm])
 
     def streaks(self, bound: Bound, arm: str) -> Streaks:
         """False alarms and actions a week in an arm, were this the limit."""
         return streaks_a_week(self._chances(bound, arm, 1.0), self.watch, autocorrelation=self.alike)
+
+    def breached(self, bound: Bound) -> float:
+        """The share of the watched arms' windows that are breached, of those that say something; 0 of none."""
+        told = [each for arm in self.arms for each in self._chances(bound, arm, 1.0) if each is not None]
+        return sum(told) / len(told) if told else 0.0
 
     def actions(self, bound: Bound) -> float:
         """False actions a week, all watched arms together."""
@@ -80,6 +86,6 @@ class Forecast:
         )
 
     def _chances(self, bound: Bound, arm: str, factor: float) -> list[float | None]:
-        own = [self.window(each, factor) for each in self.counts[arm]]
-        control = [self.window(each, 1.0) for each in self.counts[next(iter(self.counts))]]
+        own = [self.own(each, factor) for each in self.counts[arm]]
+        control = [self.control(each, 1.0) for each in self.counts[next(iter(self.counts))]]
         return breach_chances(bound, own, control, above=self.above, baseline=self.metric.baseline)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
@@ -19,7 +19,6 @@ from equipoise.measurement.cells import MINUTE_S, ONE, TURNS, Cell
 from equipoise.measurement.windows import Window, spans, window_of
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.guardrails.sums import Term
-from equipoise.stats.guardrails.window_series import Dispersion, dispersion
 from equipoise.stats.guardrails.window_values import QuantileOf, Quotient, RateOf, WindowValue
 
 __all__ = ["Counts", "Past", "Readings"]
@@ -28,7 +27,8 @@ Counts: TypeAlias = tuple[int, int]
 """How many readings of a metric's quantity a window has, and how many of what it is divided by (0 where of nothing)."""
 _Numbers: TypeAlias = NDArray[np.float64]
 _EXACT = 60
-_STEP = 0.02
+_STEP = 0.05
+_LONGEST_DAYS = 400
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,15 @@ class Past:
     cells: Mapping[CellKey, Cell]
     since: int
     until: int
+    _windows: dict[tuple[str, str, float, int], list[Window]] = field(default_factory=dict, repr=False)
+    _counts: dict[tuple[str, str, float], list[Counts]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, cells: Mapping[CellKey, Cell], since: float | None, until: float | None) -> Past:
         """The minutes within a period, or of all there is. DataError where there are none.
 
-        A minute that begins before `since`, or ends after `until`, is no part of it.
+        A minute that begins before `since`, or ends after `until`, is no part of it. DataError, too, for what cannot be a
+        period: more than four hundred days.
         """
         first = -math.inf if since is None else math.ceil(since / MINUTE_S)
         last = math.inf if until is None else math.floor(until / MINUTE_S)
@@ -54,7 +57,13 @@ class Past:
                 "leave them out"
             )
         minutes = [key.minute for key in kept]
-        return cls(kept, min(minutes) * MINUTE_S, (max(minutes) + 1) * MINUTE_S)
+        past = cls(kept, min(minutes) * MINUTE_S, (max(minutes) + 1) * MINUTE_S)
+        if past.days > _LONGEST_DAYS:
+            raise DataError(
+                f"what was recorded is said to have happened within {past.days:,.0f} days, and some clock was wrong. Say "
+                f"--since and --until, {_LONGEST_DAYS} days apart at most"
+            )
+        return past
 
     @property
     def days(self) -> float:
@@ -72,13 +81,22 @@ class Past:
 
     def windows(self, metric: Metric, arm: str, length: float, *, at_least: int = 1) -> list[Window]:
         """A metric of an arm in each window, in order; without a value where the window has too few readings."""
-        return [
-            window_of(self.cells, metric, arm, starts, ends, at_least=at_least)
-            for starts, ends in self.spans(length)
-        ]
+        asked = (metric.name, arm, length, at_least)
+        if asked not in self._windows:
+            self._windows[asked] = [
+                window_of(self.cells, metric, arm, starts, ends, at_least=at_least)
+                for starts, ends in self.spans(length)
+            ]
+        return self._windows[asked]
 
     def counts(self, metric: Metric, arm: str, length: float) -> list[Counts]:
         """How many readings each window of an arm has."""
+        asked = (metric.name, arm, length)
+        if asked not in self._counts:
+            self._counts[asked] = self._counted(metric, arm, length)
+        return self._counts[asked]
+
+    def _counted(self, metric: Metric, arm: str, length: float) -> list[Counts]:
         by = _by(metric)
         found: list[Counts] = []
         for starts, ends in self.spans(length):
@@ -185,20 +203,30 @@ class Readings:
     def _beyond(self, number: int) -> bool:
         return middle(number) > self.value
 
-    def dispersion(self, past: Past, arm: str, length: float) -> Dispersion | NotEstimable:
-        """Whether the windows of an arm vary more than their readings do."""
-        counts = past.counts(self.metric, arm, length)
-        told: list[tuple[float, float]] = []
-        for span, count, window in zip(
-            past.spans(length), counts, past.windows(self.metric, arm, length), strict=True
+    def levels(self, past: Past, arm: str, length: float) -> list[tuple[float, float] | None]:
+        """Each window of an arm as a level and the variance that its readings alone give it; None where it has no value.
+
+        The level is the value, of a quantile the share of readings beyond that of all of them.
+        """
+        found: list[tuple[float, float] | None] = []
+        for span, counts, window in zip(
+            past.spans(length),
+            past.counts(self.metric, arm, length),
+            past.windows(self.metric, arm, length),
+            strict=True,
         ):
-            if isinstance(window.value, NotEstimable):
-                continue
-            value = self._share_of(past, arm, *span) if self.metric.kind == "quantile" else window.value
-            if (variance := self.variance(count)) > 0.0:
-                told.append((value, 1.0 / variance))
-        centre = self._share if self.metric.kind == "quantile" else self.value
-        return dispersion([value for value, _ in told], [weight for _, weight in told], centre, 1.0)
+            if isinstance(window.value, NotEstimable) or (variance := self.variance(counts)) <= 0.0:
+                found.append(None)
+            elif self.metric.kind == "quantile":
+                found.append((self._share_of(past, arm, *span), variance))
+            else:
+                found.append((window.value, variance))
+        return found
+
+    @property
+    def level(self) -> float:
+        """The level of all readings at once."""
+        return self._share if self.metric.kind == "quantile" else self.value
 
     def _share_of(self, past: Past, arm: str, starts: int, ends: int) -> float:
         found = (
@@ -228,10 +256,13 @@ class Readings:
         own = Term(*self._of, n, factor)
         return Quotient(own, float(n) if self.by is None else Term(*self._by, by), between)
 
-    def windows(self, *, at_least: int, excess: float = 0.0) -> Callable[[Counts, float], WindowValue | None]:
+    def windows(
+        self, *, at_least: int, excess: float = 0.0, exact: bool = True
+    ) -> Callable[[Counts, float], WindowValue | None]:
         """How windows are made of counts and a factor: each kind once, None where the watch would ask for more readings.
 
-        Beyond sixty, counts that differ by less than two per cent are taken as one, so that weeks are quickly done.
+        Unless they are to be `exact`, counts beyond sixty that differ by less than five per cent are taken as one. That is
+        quick for many windows, where it comes out even; of few it would move the whole numbers that a rate can have.
         """
         made: dict[tuple[Counts, float], WindowValue] = {}
 
@@ -239,7 +270,7 @@ class Readings:
             sample = counts[1] if self.metric.kind == "count" else counts[0]
             if sample < max(1, at_least) or (self.by is not None and counts[1] == 0):
                 return None
-            key = ((_about(counts[0]), _about(counts[1])), factor)
+            key = (counts if exact else (_about(counts[0]), _about(counts[1])), factor)
             if key not in made:
                 made[key] = self.window(key[0], factor=factor, excess=excess)
             return made[key]

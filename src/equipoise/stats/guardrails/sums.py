@@ -19,6 +19,7 @@ from equipoise.stats.roots import brentq
 __all__ = ["Term", "above_zero"]
 
 _NEAR = 1e-4
+_STEPS = 12
 _LARGEST = 600.0
 
 
@@ -101,7 +102,7 @@ def above_zero(terms: Sequence[Term], constant: float, *, spread: float = 0.0) -
     if variance <= 0.0:
         return 1.0 if mean > 0.0 else 0.0
     unit = 1.0 / math.sqrt(variance)
-    saddle = _saddle(lambda at: cumulants(at)[1], unit)
+    saddle = _saddle(lambda at: cumulants(at)[1:], unit)
     if saddle is None:
         return 0.0 if mean < 0.0 else 1.0
     if abs(saddle) < _NEAR * unit:
@@ -120,14 +121,24 @@ def _beyond(at: float, value: float, first: float, second: float) -> float:
     return tail(w) + math.exp(-w * w / 2.0) / math.sqrt(2.0 * math.pi) * (1.0 / u - 1.0 / w)
 
 
-def _saddle(slope: Callable[[float], float], unit: float) -> float | None:
-    """Where the slope, which grows, is 0; None where that lies so far out that the chance is nothing."""
-    start = slope(0.0)
+def _saddle(slopes: Callable[[float], tuple[float, float]], unit: float) -> float | None:
+    """Where the slope, which grows, is 0; None where that lies so far out that the chance is nothing.
+
+    `slopes` are the slope and its own. Newton's steps arrive in a few where the sum is nearly normal; a bracket always does.
+    """
+    start, at = slopes(0.0)[0], 0.0
     if start == 0.0:
         return 0.0
+    for _ in range(_STEPS):
+        slope, bend = slopes(at)
+        if abs(slope) <= 1e-10 * abs(start):
+            return at
+        if not (bend > 0.0 and abs(slope) <= abs(start)):
+            break
+        at -= slope / bend
     step = -math.copysign(unit, start)
     for _ in range(60):
-        if (slope(step) > 0.0) != (start > 0.0):
-            return brentq(slope, *sorted((0.0, step)), xtol=1e-12 * abs(step))
+        if (slopes(step)[0] > 0.0) != (start > 0.0):
+            return brentq(lambda point: slopes(point)[0], *sorted((0.0, step)), xtol=1e-12 * abs(step))
         step *= 2.0
     return None

@@ -14,7 +14,7 @@ from scipy.special import chdtrc
 from equipoise.errors import UsageError
 from equipoise.stats.domain import inside
 from equipoise.stats.estimate import NotEstimable
-from equipoise.stats.normal import critical
+from equipoise.stats.normal import critical, tail
 
 __all__ = ["Dispersion", "Series", "describe", "dispersion"]
 
@@ -144,10 +144,13 @@ def dispersion(
         return NotEstimable("fewer than three windows do not tell how windows vary")
     if variance <= 0.0:
         return NotEstimable("the readings do not vary")
-    squares = math.fsum(count * (mean - centre) ** 2 for mean, count in kept) / variance
+    each = [count * (mean - centre) ** 2 / variance for mean, count in kept]
+    squares = math.fsum(each)
     free = len(kept) - 1
     total = math.fsum(count for _, count in kept)
     typical = (total - math.fsum(count * count for _, count in kept) / total) / free
-    p_value = float(chdtrc(free, squares))
+    spread = float(np.std(each, ddof=1)) / math.sqrt(len(kept))
+    own = tail((squares / len(kept) - 1.0) / spread) if spread > 0.0 else 0.0
+    p_value = max(float(chdtrc(free, squares)), own)
     excess = max(squares / free - 1.0, 0.0) * variance / typical if p_value < _SUSPICIOUS else 0.0
     return Dispersion(ratio=squares / free, p_value=p_value, excess=excess)

@@ -118,7 +118,12 @@ def _at_least(counts: Numbers, n: int, rate: Numbers | float, intraclass: float)
         inner = np.clip(counts, 1.0, float(n))
         found = betainc(inner, n - inner + 1.0, rate)
         return np.where(counts <= 0.0, 1.0, np.where(counts > n, 0.0, found))
-    rates = np.broadcast_to(np.asarray(rate, dtype=float), counts.shape)
+    if isinstance(rate, float):
+        # From the far end, where the chances are small: little is lost when they are added.
+        tails = np.append(np.cumsum(_counted(n, rate, intraclass)[::-1])[::-1], 0.0)
+        reached: Numbers = np.minimum(tails[np.clip(counts, 0, n + 1).astype(int)], 1.0)
+        return reached
+    rates = np.broadcast_to(rate, counts.shape)
     found = np.empty(counts.shape)
     for place, (k, each) in enumerate(zip(counts.tolist(), rates.tolist(), strict=True)):
         found[place] = math.fsum(_counted(n, each, intraclass)[max(int(k), 0) :].tolist())
