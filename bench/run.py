@@ -17,6 +17,7 @@ ALL = (
     "readout_warehouse",
     "outbox",
     "windows",
+    "judge",
     "readout_log",
     "safety",
     "arena",
