@@ -71,7 +71,7 @@ log.append, texts.named = dying(log.append), dying(texts.named)
 judge = OnlineJudge(judged(url), log, texts, cursors, connect=connect, clock=ManualClock(4e9 + 30), at_once=3, turn_s=0.3)
 while True:
     told = judge.advance(5)
-    if told.trouble is not None:
+    if told.trouble is not None or told.elsewhere is not None:
         time.sleep(0.02)
     elif not told.waiting:
         break

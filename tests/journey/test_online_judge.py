@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 from gateways import gateway, until
-from judged import connect, definition, grades
+from judged import definition, grades
 from processes import ASK, QUIET, client
 
-from equipoise.conduct.judge import OnlineJudge
-from equipoise.events.opening import open_cursors, open_log, open_texts
+from equipoise.events.opening import open_log, open_texts
 from equipoise.experiment.reading import read_canonical
 from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint
 
@@ -49,11 +48,14 @@ def world(tmp_path: Path):
                 )
             at.facts("turn", at_least=12)
             until(lambda: at.gateway.texts.kept == 12, "the texts")
-        texts, cursors = open_texts(tmp_path / "l.db"), open_cursors(tmp_path / "l.db")
-        judge = OnlineJudge(read_canonical(said), log, texts, cursors, connect=connect)
-        assert judge.advance().scored == 12
-        for each in (judge, texts, cursors, log):
-            each.close()
+        log.close()
+        judged = equipoise("monitor", "--only", "judge", "--once", cwd=tmp_path)
+        assert judged.returncode == 0, judged.stderr
+        identity = read_canonical(said).identity
+        assert re.fullmatch(
+            rf"{identity}: 12 turns judged, 0 not, 0 wait; today \$0\.\d{{4}}\n", judged.stdout
+        )
+        assert judged.stderr.endswith(f" {identity}: 12 turns judged\n")
         (tmp_path / "bot.yaml").write_text(json.dumps(said))
         yield tmp_path
 

@@ -10,7 +10,7 @@ from judged import judged, turn
 from equipoise.conduct.drift import drift
 from equipoise.conduct.register import register
 from equipoise.errors import UsageError
-from equipoise.events.facts import Decision, Exposure, Gate, Look, Score
+from equipoise.events.facts import Decision, Exposure, Gate, Label, Look, Score
 from equipoise.events.log import MemoryLog
 from equipoise.stats.cases.case_means import mean_over_cases
 from equipoise.stats.estimate import Estimate, NotEstimable
@@ -166,6 +166,24 @@ def test_golden_cases_stand_beside_live_turns_where_the_instrument_is_the_same()
     )
     assert (gap.golden, gap.live) == (Estimate(**golden), live)
     assert gap.difference == difference_of_estimates(live, Estimate(**golden))
+
+
+def test_a_judge_that_people_disagree_with_has_no_trend():
+    """8 labelled turns of which 6 agree are 75 %, below a minimum of 80 %."""
+    world = World(online_judge={"audit": {"minimum_agreement": 0.8}})
+    for number in range(8):
+        world.scored(1.0 + number % 2, number % 2)
+        said = number % 2 if number < 6 else 1 - number % 2
+        world.log.append([Label(experiment="bot", happened=4 * DAY, name="policy", rater="ana", item=f"{world.number:032x}",
+                                value=said, unit=f"u{world.number}", trace=f"{world.number:032x}")])  # fmt: skip
+    world.scored(1.0, 3, evaluator="rubric@b")
+    first, second = drift(world.log, "bot").series
+    assert (first.periods, isinstance(first.change, NotEstimable)) == ((), True)
+    assert first.change.reason.startswith(
+        "policy by rubric@a agrees with people on 75.0% of 8 labelled turns ("
+    )
+    assert first.change.reason.endswith("below the minimum of 80%: recalibrate; its trend is withheld")
+    assert len(second.periods) == 1
 
 
 def test_a_period_has_a_length():

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from judged import connect, grades, judged, served
 
 from equipoise.clock import ManualClock
@@ -25,7 +20,7 @@ def world():
     """A clock, a log, texts, all judges of the log, and the judge's address."""
     clock = ManualClock(NOW)
     log, texts, cursors = MemoryLog(clock), open_texts("memory:"), open_cursors("memory:")
-    judges = OnlineJudges(log, lambda: texts, cursors, connect=connect, clock=clock)
+    judges = OnlineJudges(log, lambda: texts, lambda: cursors, connect=connect, clock=clock)
     with SimulatedEndpoint(grades, models=("judge",)) as url:
         yield clock, log, texts, judges, url
         judges.close()

@@ -147,12 +147,14 @@ class _Sightings:
 class Drifting:
     """Facts as they come, in the order of the log, and what they add up to (`found`).
 
-    Of turns that were not drawn only counts are kept, so that a long log needs little room.
+    `withheld` says of a score and its instrument why its numbers are not told: people disagree with it too often. Of
+    turns that were not drawn only counts are kept, so that a long log needs little room.
     """
 
     experiment: Experiment
     every: float = 86_400.0
     arms: tuple[str, ...] = ()
+    withheld: Mapping[tuple[str, str], str] = field(default_factory=dict)
     _arm_of: dict[str, str] = field(default_factory=dict)
     _readings: dict[tuple[str, str, str], list[_Reading]] = field(default_factory=lambda: defaultdict(list))
     _unscored: dict[tuple[str, str, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -245,6 +247,18 @@ class Drifting:
 
     def _series(self, key: tuple[str, str, str], readings: Sequence[_Reading]) -> Series:
         label = _labels(readings)
+        name, evaluator, variant = key
+        if (why := self.withheld.get((name, evaluator))) is not None:
+            nothing = NotEstimable(why)
+            return Series(
+                name=name,
+                evaluator=evaluator,
+                variant=variant,
+                periods=(),
+                unscored=dict(self._unscored.get(key, {})),
+                change=nothing,
+                stability=nothing,
+            )
         periods = []
         for number in sorted({each.period for each in readings}):
             here = [each for each in readings if each.period == number]
@@ -257,7 +271,6 @@ class Drifting:
                     shares=Counter(label(each.value) for each in here),
                 )
             )
-        name, evaluator, variant = key
         last = periods[-1].starts if periods else 0.0
         before = [each for each in readings if each.period * self.every < last]
         none = NotEstimable("there is one period, and nothing before it")
@@ -297,7 +310,9 @@ class Drifting:
                 readings = self._readings.get(key)
                 if not readings:
                     continue
-                golden, live = _read(said.get("mean") or {}), _mean(readings)
+                why = self.withheld.get((name, key[1]))
+                golden = _read(said.get("mean") or {})
+                live = _mean(readings) if why is None else NotEstimable(why)
                 yield Gap(
                     name=name,
                     evaluator=key[1],

@@ -84,13 +84,14 @@ def _lines(found: Drift) -> Iterator[str]:
 def _series(each: Series) -> Iterator[str]:
     yield ""
     yield f"{each.name} by {each.evaluator}, {each.variant}"
-    yield rows(
-        ["from", "turns", "mean", "values"],
-        (
-            [moment(period.starts), f"{period.turns:,}", _estimate(period.mean), _shares(period.shares)]
-            for period in each.periods
-        ),
-    )
+    if each.periods:
+        yield rows(
+            ["from", "turns", "mean", "values"],
+            (
+                [moment(period.starts), f"{period.turns:,}", _estimate(period.mean), _shares(period.shares)]
+                for period in each.periods
+            ),
+        )
     for why, count in each.unscored.items():
         yield f"  not scored: {count:,} ({why})"
     yield f"  the last period less those before: {_estimate(each.change)}; {_stability(each.stability)}"

@@ -1,4 +1,4 @@
-"""`equipoise monitor`: the watches of all experiments, followed and acted on."""
+"""`equipoise monitor`: the watches of all experiments, followed and acted on; live turns, judged."""
 
 from __future__ import annotations
 
@@ -17,32 +17,43 @@ from equipoise.errors import UsageError
 from equipoise.figures.lettering import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from equipoise.monitor.loop import News
 
 __all__ = ["monitor"]
+
+_CHORES = ("watches", "judge")
 
 
 def monitor(
     once: Annotated[
         bool, typer.Option("--once", help="Take in what is in the log now, act on it, and end.")
     ] = False,
+    only: Annotated[
+        str | None, typer.Option(help="Do one thing alone: watches or judge.", show_default=False)
+    ] = None,
     log: LogPlace = None,
     as_json: AsJson = False,
     tell: Annotated[Path | None, typer.Option(hidden=True)] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Watch every experiment that is served, and do what its watches say: alert, review, pause, roll back.
+    """Watch every experiment that is served, and do what its watches say; judge the live turns that were drawn.
 
     It goes on until it is stopped; with --json each thing it does is a line. Any number may run: each thing is done once.
     """
     from equipoise import settings
     from equipoise.cli.stopping import until_told
-    from equipoise.events.opening import open_log, open_windows
+    from equipoise.conduct.judges import OnlineJudges
+    from equipoise.events.opening import open_cursors, open_log, open_texts, open_windows
     from equipoise.events.patient import PatientLog
     from equipoise.files import write_whole
     from equipoise.monitor import loop
+    from equipoise.monitor.judging import Judging
     from equipoise.monitor.watches import Watches
 
+    if only is not None and only not in _CHORES:
+        raise UsageError(f"the monitor has no chore '{only}'; accepted: {', '.join(_CHORES)}")
     where = log or settings.default_log()
     if where == "memory:":
         raise UsageError("a log in memory is seen by nobody else; name a file or postgresql://… with --log")
@@ -51,6 +62,11 @@ def monitor(
         open_log(where, create=False).close()
     record = PatientLog(lambda: open_log(where, create=False))
     watches = Watches(record, lambda: open_windows(where))
+    judges = OnlineJudges(
+        record, lambda: open_texts(where), lambda: open_cursors(where), connect=settings.connect
+    )
+    judging = Judging(judges)
+    chores = [each for each in (watches, judging) if only in (None, each.name)]
     news: list[dict[str, Any]] = []
 
     def told(chore: str, said: News) -> None:
@@ -73,21 +89,34 @@ def monitor(
 
     try:
         if once:
-            stands = loop.once([watches], told=told)
+            stands = loop.once(chores, told=told)
             if as_json:
                 emit({"news": news, "chores": stands})
             else:
-                print(_summary(stands["watches"]))
+                print("\n".join(_summary(stands)))
         else:
             if not as_json:
                 note(f"watching the log {where} (Ctrl-C stops it)")
-            loop.keep_going([watches], stop=until_told(parent), told=told, state=state)
+            loop.keep_going(chores, stop=until_told(parent), told=told, state=state)
     finally:
         watches.close()
+        judging.close()
         record.close()
 
 
-def _summary(stands: dict[str, Any]) -> str:
+def _summary(stands: dict[str, Any]) -> Iterator[str]:
+    if "watches" in stands:
+        yield _watched(stands["watches"])
+    for identity, each in stands.get("judge", {}).get("experiments", {}).items():
+        aside = sum(each["unscored"].values())
+        said = f"{identity}: {each['scored']:,} turns judged, {aside:,} not, {each['waiting']:,} wait"
+        said += f"; today ${each['spent_usd']:.4f}"
+        if each["elsewhere"]:
+            said = f"{identity}: judged by {each['elsewhere']}"
+        yield clean(said + (f"; {each['trouble']}" if each["trouble"] else ""))
+
+
+def _watched(stands: dict[str, Any]) -> str:
     watched, acted = len(stands["watched"]), stands["acted"]
     said = f"{watched} {'experiment' if watched == 1 else 'experiments'} watched; "
     said += f"{acted} {'alert' if acted == 1 else 'alerts'}"

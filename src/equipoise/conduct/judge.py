@@ -7,7 +7,7 @@ import os
 import random
 import socket
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,8 @@ _TRIES = 3
 _LONGEST_WAIT_S = 300.0
 _TIMEOUT_S = 60.0
 _RETRIES = 2
+_GRACE_S = 5.0
+_GLANCE_S = 0.1
 
 
 def reader_of(experiment: Experiment) -> str:
@@ -52,7 +54,8 @@ class Judged:
     """What was done, and what is left: turns `scored`, turns that will not be, by reason, and those that wait.
 
     `spent_usd` is what the day (UTC) has cost so far; `trouble` says why nothing goes on now, and `resumes` when it will
-    (seconds since 1970 UTC), where that is known.
+    (seconds since 1970 UTC), where that is known. `elsewhere` is who judges in this one's place;
+    then nothing else is said.
     """
 
     scored: int = 0
@@ -61,6 +64,7 @@ class Judged:
     spent_usd: float = 0.0
     trouble: str | None = None
     resumes: float | None = None
+    elsewhere: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -71,6 +75,7 @@ class Judged:
             "spent_usd": self.spent_usd,
             "trouble": self.trouble,
             "resumes": self.resumes,
+            "elsewhere": self.elsewhere,
         }
 
 
@@ -149,11 +154,12 @@ class OnlineJudge:
         online = online_evaluators(self._experiment, tools)
         self._evaluators, self.left_out = online.evaluators, online.left_out
 
-    def advance(self, limit: int = BATCH) -> Judged:
+    def advance(self, limit: int = BATCH, *, stopping: Callable[[], bool] = lambda: False) -> Judged:
         """Judge up to `limit` turns of those that wait; what is done is durable when this returns.
 
         Harmless to call again at once: while the judge cannot be reached, the budget of the day is spent or another
-        process judges, nothing is asked, and `trouble` says so.
+        process judges, nothing is asked, and that is said. Once `stopping` is true no more is asked; what is under
+        way has a few seconds to come.
         """
         if limit < 1:
             raise UsageError(f"{limit} turns are no batch; judge at least one at a time")
@@ -162,9 +168,7 @@ class OnlineJudge:
             cursor = self._cursors.take(self._name, self._holder, self._who, self._turn_s)
         except HeldError as error:
             self._cursor = None
-            return self._told(
-                0, Counter(), f"{error.who} judges {self._experiment.identity}; one does at a time"
-            )
+            return Judged(elsewhere=error.who)
         if self._cursor is None or cursor.position != self._cursor.position:
             self._backlog.begin(self._log, cursor)
             self._known = {
@@ -184,22 +188,19 @@ class OnlineJudge:
                 self._drop(each, why, now, aside)
             if now >= self._resumes and (allowed := self._allowed(limit, now)):
                 chosen = self._chosen(allowed, now, aside)
-                scored = self._runner.run(self._batch(chosen, aside)) if chosen else 0
+                scored = self._runner.run(self._batch(chosen, aside, stopping)) if chosen else 0
             self._pass()
             if chosen and self._trouble is not None:
                 self._cursors.hindered(self._name, self._trouble)
         except CursorLostError:
             self._cursor = None
-        return self._told(scored, aside, self._trouble)
-
-    def _told(self, scored: int, aside: Mapping[str, int], trouble: str | None) -> Judged:
         now = self._clock.now()
         return Judged(
             scored=scored,
             unscored=dict(aside),
             waiting=len(self._backlog),
             spent_usd=self._purse.spent(now),
-            trouble=trouble,
+            trouble=self._trouble,
             resumes=self._resumes if self._resumes > now else None,
         )
 
@@ -262,7 +263,12 @@ class OnlineJudge:
                     self._drop(each, "its text is not there: lost on its way, purged, or expired", now, aside)
         return chosen
 
-    async def _batch(self, chosen: Sequence[tuple[Waiting, Text]], aside: Counter[str]) -> int:
+    async def _batch(
+        self,
+        chosen: Sequence[tuple[Waiting, Text]],
+        aside: Counter[str],
+        stopping: Callable[[], bool],
+    ) -> int:
         """Judge some turns, a few at a time; how many were scored."""
         jobs = iter(chosen)
         scored, failed, spent = 0, list[tuple[Waiting, _FailedError]](), list[BudgetError]()
@@ -270,7 +276,7 @@ class OnlineJudge:
         async def work() -> None:
             nonlocal scored
             for each, text in jobs:
-                if spent or (not scored and len(failed) >= self._at_once):
+                if spent or stopping() or (not scored and len(failed) >= self._at_once):
                     return
                 try:
                     facts = await self._judge(each, text)
@@ -284,11 +290,13 @@ class OnlineJudge:
                     scored += 1
 
         held = asyncio.ensure_future(self._hold())
+        workers = [asyncio.ensure_future(work()) for _ in range(self._at_once)]
         try:
-            await asyncio.gather(*(work() for _ in range(self._at_once)))
+            await _all(workers, stopping)
         finally:
-            held.cancel()
-            await asyncio.gather(held, return_exceptions=True)
+            for each in (held, *workers):
+                each.cancel()
+            await asyncio.gather(held, *workers, return_exceptions=True)
             for provider in self._metered:
                 provider.replied.clear()
         self._after(scored, failed, spent, aside)
@@ -382,3 +390,13 @@ class OnlineJudge:
         while self._metered:
             self._runner.run(self._metered.pop().aclose())
         self._runner.close()
+
+
+async def _all(workers: Sequence[asyncio.Future[None]], stopping: Callable[[], bool]) -> None:
+    """Wait until all have ended, and a little while from when it is time to stop; what went wrong in one is raised."""
+    left, until = _GRACE_S, set(workers)
+    while until and left > 0.0:
+        ended, until = await asyncio.wait(until, timeout=_GLANCE_S, return_when=asyncio.FIRST_EXCEPTION)
+        for each in ended:
+            each.result()
+        left -= _GLANCE_S if stopping() else 0.0

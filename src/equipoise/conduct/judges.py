@@ -29,11 +29,11 @@ class OnlineJudges:
 
     One that cannot work (a price or a key is missing, its cursor is another log's) says so in its `trouble` and is tried
     again a minute later; the others go on. The judge of a revision that was replaced judges what waits and is let go.
-    `texts` is called when the first judge is opened. For one thread.
+    `texts` and `cursors` are called when the first judge is opened. For one thread.
 
     >>> from equipoise.events.log import MemoryLog
     >>> from equipoise.events.opening import open_cursors, open_texts
-    >>> judges = OnlineJudges(MemoryLog(), lambda: open_texts("memory:"), open_cursors("memory:"),
+    >>> judges = OnlineJudges(MemoryLog(), lambda: open_texts("memory:"), lambda: open_cursors("memory:"),
     ...                       connect=lambda url, key: (url or "http://127.0.0.1:9/v1", None))
     >>> judges.advance()
     {}
@@ -43,27 +43,35 @@ class OnlineJudges:
         self,
         log: EventLog,
         texts: Callable[[], TextStore],
-        cursors: Cursors,
+        cursors: Callable[[], Cursors],
         *,
         connect: Connect,
         clock: Clock | None = None,
         folder: str = ".",
     ) -> None:
-        self._log, self._open_texts, self._cursors = log, texts, cursors
+        self._log, self._open_texts, self._open_cursors = log, texts, cursors
         self._connect, self._clock, self._folder = connect, clock or SystemClock(), folder
         self._texts: TextStore | None = None
+        self._cursors: Cursors | None = None
         self._read_to = 0
         self._wanted: dict[str, Experiment] = {}
         self._replaced: dict[str, float] = {}
         self._judges: dict[str, OnlineJudge] = {}
         self._refused: dict[str, tuple[float, str]] = {}
 
-    def advance(self, limit: int = BATCH) -> Mapping[str, Judged]:
-        """Judge up to `limit` turns of each revision that has any, and say what was done, by `name@digest`."""
+    def advance(
+        self, limit: int = BATCH, *, stopping: Callable[[], bool] = lambda: False
+    ) -> Mapping[str, Judged]:
+        """Judge up to `limit` turns of each revision that has any, and say what was done, by `name@digest`.
+
+        Once `stopping` is true no more is asked.
+        """
         self._follow()
         done: dict[str, Judged] = {}
         for digest, experiment in list(self._wanted.items()):
-            done[experiment.identity] = told = self._one(digest, experiment, limit)
+            if stopping():
+                break
+            done[experiment.identity] = told = self._one(digest, experiment, limit, stopping)
             since = self._replaced.get(digest)
             over = since is not None and self._clock.now() - since > _LINGER_S
             if over and not told.waiting and told.trouble is None:
@@ -72,6 +80,13 @@ class OnlineJudges:
         return done
 
     def _follow(self) -> None:
+        if self._log.head() < self._read_to:
+            # Another log stands in its place: what was known of the one before says nothing of this one.
+            for digest in list(self._judges):
+                self._let_go(digest)
+            self._read_to = 0
+            self._wanted.clear()
+            self._replaced.clear()
         for record in self._log.read_since(self._read_to, kinds=("registration",)):
             self._read_to = record.position
             fact = record.fact
@@ -85,13 +100,14 @@ class OnlineJudges:
             if experiment.online_judge is not None:
                 self._wanted[fact.digest] = experiment
 
-    def _one(self, digest: str, experiment: Experiment, limit: int) -> Judged:
+    def _one(self, digest: str, experiment: Experiment, limit: int, stopping: Callable[[], bool]) -> Judged:
         again, why = self._refused.get(digest, (0.0, ""))
         if self._clock.now() < again:
             return Judged(trouble=why, resumes=again)
         try:
             if digest not in self._judges:
                 self._texts = self._texts or self._open_texts()
+                self._cursors = self._cursors or self._open_cursors()
                 self._judges[digest] = OnlineJudge(
                     experiment,
                     self._log,
@@ -100,7 +116,7 @@ class OnlineJudges:
                     connect=self._connect,
                     clock=self._clock,
                 )
-            return self._judges[digest].advance(limit)
+            return self._judges[digest].advance(limit, stopping=stopping)
         except EquipoiseError as error:
             self._let_go(digest)
             again = self._clock.now() + _AGAIN_S
@@ -112,10 +128,11 @@ class OnlineJudges:
             judge.close()
 
     def close(self) -> None:
-        """Let others judge; the log and the cursors stay open, and the texts that were opened are closed."""
+        """Let others judge; texts and cursors are closed, the log is the caller's."""
         for digest in list(self._judges):
             self._let_go(digest)
-        if self._texts is not None:
-            with suppress(EquipoiseError):
-                self._texts.close()
-            self._texts = None
+        for each in (self._texts, self._cursors):
+            if each is not None:
+                with suppress(EquipoiseError):
+                    each.close()
+        self._texts = self._cursors = None
