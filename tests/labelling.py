@@ -21,6 +21,8 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
 
 LONG = "careful-and-thorough-with-a-name-that-goes-on-and-on"
+SAYS = {"control": "Alpha", "brief": "Beta", LONG: "Gamma"}
+"""How answers begin: no variant's name is in its answer, so that finding one on a page is finding a leak."""
 AXES = {"clarity": "It is easy to follow.", "policy": "It names the rule that applies."}
 
 
@@ -51,8 +53,7 @@ def experiment(**more: Any) -> Experiment:
 
 def a_run(folder: Path, cases: int = 6, *, answers: dict[str, str] | None = None) -> Path:
     """A run of the arena as it is kept, with an answer of each variant to each case; `{n}` is the case's number."""
-    said = answers or {name: f"{name[0].upper()} says this to {{n}}." for name in ("control", "brief", LONG)}
-    # No variant's name is in its answer, so that finding one on a page is finding a leak.
+    said = answers or {name: f"{voice} says this to {{n}}." for name, voice in SAYS.items()}
     path = folder / "run.arena.json"
     path.write_text(
         json.dumps(

@@ -14,7 +14,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from labelling import LONG, a_run, kept, written
+from labelling import LONG, SAYS, a_run, kept, written
 from processes import QUIET
 
 from equipoise.events.labels import standing
@@ -75,12 +75,12 @@ def test_a_rater_labels_by_keys(tmp_path):
         shown = at.until(ASKED)
         assert "── 0 answered, 12 left · Jo ──" in shown
         assert re.search(r"user: Where is parcel \d\?", shown)
-        first = re.search(r"FIRST\r\n  (\w)", shown).group(1)
+        first = re.search(r"FIRST\r\n  (\w+)", shown).group(1)
         shown = at.press("1", ASKED)
         assert "kept" in shown
         assert "1 answered, 11 left" in shown
         (one,) = kept(tmp_path / "l.db")
-        assert (one.rater, one.first[0]) == ("Jo", first.lower())
+        assert (one.rater, SAYS[one.first]) == ("Jo", first)
         assert one.seconds >= 0.0
         assert "2 answered" in at.press("x2", ASKED)
         assert "skipped" in at.press("s", ASKED)

@@ -182,6 +182,7 @@ def test_nobody_has_said_anything():
         "items": 0,
         "disputed": 0,
         "overlapping": 0,
+        "done": [],
         "preferences": [],
         "lean": None,
         "strengths": None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from labelling import LONG, a_run, definition, experiment, live
+from labelling import LONG, SAYS, a_run, definition, experiment, live
 
 from equipoise.arena.exporting import run_text
 from equipoise.clock import ManualClock
@@ -58,8 +58,7 @@ def test_an_answer_is_kept_as_the_log_says_it(tmp_path):
         100.0,
     )
     assert label.variant in ("brief", LONG)
-    # Answers begin with the letter that their variant begins with.
-    assert shown.answers[0][0].lower() == label.first[0]
+    assert shown.answers[0].startswith(SAYS[label.first])
     assert label.value == (1.0 if label.first == label.variant else 0.0)
     assert (label.draw, label.probability, label.seconds, label.replaces) == ("audit", 1.0, 2.0, None)
     assert (label.trace, label.unit, label.digest) == (None, None, experiment().digest)
@@ -353,8 +352,8 @@ def test_a_task_that_cannot_be_is_refused(tmp_path):
     with pytest.raises(UsageError) as refused:
         Labelling(MemoryLog(), experiment(), empty, Settings(ask="preference"))
     assert str(refused.value) == (
-        "there is nothing to label of support-bot: no item with the texts that preference needs was drawn. Draw a larger "
-        "--share, or see what is kept: equipoise log show"
+        "there is nothing to label of support-bot: no item with the texts that preference needs was drawn. Of live turns a "
+        "preference needs shadows; thumbs and grades need an answer whose text was kept. Or draw a larger --share"
     )
     with pytest.raises(UsageError) as refused:
         cases(tmp_path, overlap=1.5)

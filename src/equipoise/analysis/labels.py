@@ -19,7 +19,7 @@ from equipoise.stats.preference.bradley_terry import bradley_terry
 from equipoise.stats.preference.elo import on_elo_scale
 from equipoise.stats.student import t_estimate
 
-__all__ = ["Agreement", "Graded", "LabelReadout", "Preferred", "RaterAt", "Strength", "label_readout"]
+__all__ = ["Agreement", "Done", "Graded", "LabelReadout", "Preferred", "RaterAt", "Strength", "label_readout"]
 
 Found = Estimate | NotEstimable
 _PREFERENCE, _THUMBS = "preference", "thumbs"
@@ -86,6 +86,15 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """How far one question is: the `items` that somebody answered, and how many there are (None: not known)."""
+
+    name: str
+    items: int
+    of: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RaterAt:
     """What one rater did: items answered and passed, and the seconds each took (None: not known)."""
 
@@ -106,6 +115,7 @@ class LabelReadout:
     items: int
     disputed: int
     overlapping: int
+    done: tuple[Done, ...]
     preferences: tuple[Preferred, ...]
     lean: Found | None
     strengths: tuple[Strength, ...] | NotEstimable | None
@@ -121,6 +131,7 @@ class LabelReadout:
             "items": self.items,
             "disputed": self.disputed,
             "overlapping": self.overlapping,
+            "done": [_plain(each) for each in self.done],
             "preferences": [_plain(each) for each in self.preferences],
             "lean": _said(self.lean),
             "strengths": _said(self.strengths)
@@ -151,16 +162,17 @@ def label_readout(
     control: str,
     clusters: Mapping[str, str] | None = None,
     tops: Mapping[str, int] | None = None,
+    drawn: Mapping[str, int] | None = None,
     level: float = 0.95,
 ) -> LabelReadout:
     """What the labels of an experiment show; those that were replaced or taken back do not count.
 
     `clusters` names what an item belongs to, where items are not independent (those of one unit never are); `tops` the
-    best grade of each axis. Rates and means are over items drawn at random, each the mean of its raters, weighted by one
-    over the probability with which it was drawn: `share_over_cases` and `mean_over_cases`. The difference of two
-    variants is that of the same cases where cases are labelled; of turns, which are another's in each variant, that of
-    two independent means. The lean takes each item once, as its first rater saw it. Bradley and Terry weigh every label
-    alike.
+    best grade of each axis; `drawn` how many items there are of a question. Rates and means are over items drawn at
+    random, each the mean of its raters, weighted by one over the probability with which it was drawn:
+    `share_over_cases` and `mean_over_cases`. The difference of two variants is that of the same cases where cases are
+    labelled; of turns, which are another's in each variant, that of two independent means. The lean takes each item
+    once, as its first rater saw it. Bradley and Terry weigh every label alike.
 
     Degenerate cases: without labels nothing is estimable, and there are no rows. Errors: UsageError for a level
     outside (0, 1). Source: those of the functions named.
@@ -184,6 +196,20 @@ def label_readout(
         items=len({(label.item, label.variant) for label in audit if label.value is not None}),
         disputed=len({label.item for label in stands if label.draw != "audit" and label.value is not None}),
         overlapping=_overlapping(stands),
+        done=tuple(
+            Done(
+                name=name,
+                items=len(
+                    {
+                        (each.item, each.variant)
+                        for each in audit
+                        if each.name == name and each.value is not None
+                    }
+                ),
+                of=(drawn or {}).get(name),
+            )
+            for name in names
+        ),
         preferences=tuple(
             _preferred(variant, groups.of(_PREFERENCE, variant), groups)
             for variant in groups.variants(_PREFERENCE)

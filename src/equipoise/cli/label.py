@@ -16,7 +16,7 @@ from equipoise.cli.output import AsJson, LogPlace, caution, emit, note, working
 from equipoise.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from equipoise.conduct.label_items import Ask, CaseSource, Disagreement, Source
+    from equipoise.conduct.label_items import Ask, Disagreement, Source
     from equipoise.events.log import EventLog
     from equipoise.events.texts import TextStore
     from equipoise.experiment.definition import Experiment
@@ -45,6 +45,10 @@ def label(
         ),
     ] = None,
     results: Annotated[bool, typer.Option("--results", help="Say what people said, and ask nobody.")] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="With --results: where to write preferences, as `offline.labels` takes them."),
+    ] = None,
     rater: Annotated[
         str | None,
         typer.Option(help="Who labels (default: asked on the page; in the terminal, $EQUIPOISE_USER)."),
@@ -87,6 +91,8 @@ def label(
         raise UsageError(
             f"'{ask}' is nothing that is asked; accepted: {', '.join(ASKS)}" + (f"; {offer}" if offer else "")
         )
+    if csv is not None and not results:
+        raise UsageError("--csv writes what people said; say --results with it")
     if terminal and not results:
         if as_json:
             raise UsageError("--terminal talks with a person and not in JSON; leave out one of them")
@@ -105,7 +111,8 @@ def label(
     try:
         if results:
             experiment = _definition(what) if is_definition else _registered(record, what)
-            _tell(record, experiment, _run_of(experiment, run) if is_definition else run, as_json=as_json)
+            at = _run_of(experiment, run) if is_definition else run
+            _tell(record, experiment, at, csv=csv, as_json=as_json)
             return
         with ExitStack() as stack:
             if not is_definition:
@@ -238,21 +245,24 @@ def _turns(
         )  # fmt: skip
 
 
-def _tell(record: EventLog, experiment: Experiment, run: Path | None, *, as_json: bool) -> None:
+def _tell(
+    record: EventLog, experiment: Experiment, run: Path | None, *, csv: Path | None, as_json: bool
+) -> None:
     from equipoise.cli.label_text import results_text
-    from equipoise.conduct.label_items import cases_of_run
-    from equipoise.conduct.label_results import label_results
+    from equipoise.conduct.label_results import label_results, labels_given, preferences_csv
+    from equipoise.files import write_whole
 
-    runs: list[CaseSource] = []
-    if run is not None:
-        # A preference is of two texts, a grade of one: both kinds of items of a run have labels.
-        runs = [cases_of_run(run, experiment, "preference"), cases_of_run(run, experiment, "thumbs")]
     with working("reading"):
-        found = label_results(record, experiment, runs=runs)
+        found = label_results(record, experiment, run)
+    written = {}
+    if csv is not None:
+        written["csv"] = str(write_whole(csv, preferences_csv(labels_given(record, experiment, run))))
     if as_json:
-        emit(found.to_dict())
-    else:
-        print(results_text(found))
+        emit(found.to_dict() | ({"written": written} if written else {}))
+        return
+    print(results_text(found))
+    if csv is not None:
+        print(f"\nPreferences: {csv}")
 
 
 def _share(text: str) -> float:

@@ -19,6 +19,9 @@ def results_text(found: LabelReadout) -> str:
 def _lines(found: LabelReadout) -> Iterator[str]:
     disputed = f", {found.disputed} more where judge and outcome disagree" * bool(found.disputed)
     yield f"{found.experiment}: {found.items} items labelled, {found.overlapping} of them by several{disputed}"
+    for done in found.done:
+        if done.of is not None:
+            yield f"  {done.name}: {done.items} of {done.of}"
     if not found.raters:
         yield "nobody has labelled anything of it yet"
         return

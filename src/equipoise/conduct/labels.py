@@ -167,7 +167,8 @@ class Labelling:
         if not source.items:
             raise UsageError(
                 f"there is nothing to label of {experiment.name}: no item with the texts that {settings.ask} needs "
-                "was drawn. Draw a larger --share, or see what is kept: equipoise log show"
+                "was drawn. Of live turns a preference needs shadows; thumbs and grades need an answer whose text was kept. "
+                "Or draw a larger --share"
             )
         self.experiment, self.settings = experiment, settings
         self.questions = questions_of(experiment, settings.ask)
