@@ -428,13 +428,15 @@ def test_what_a_model_wrote_is_text_and_no_variant_is_in_the_source(tmp_path):
         assert "case-" not in text
 
 
-def test_live_turns_are_labelled_with_their_trace_and_unit(tmp_path):
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_live_turns_are_labelled_with_their_trace_and_unit(tmp_path, request, store):
     """A registered experiment with kept texts, graded; the system's message is nowhere."""
-    log, texts = open_log(tmp_path / "l.db"), open_texts(tmp_path / "l.db")
+    place = str(tmp_path / "l.db") if store == "sqlite" else request.getfixturevalue("database")
+    log, texts = open_log(place), open_texts(place)
     live(log, texts, 9, expires=4e9)
     log.close()
     texts.close()
-    with page(tmp_path, "support-bot", "--ask", "grades", "--rater", "jo") as (_, url):
+    with page(tmp_path, "support-bot", "--ask", "grades", "--rater", "jo", log=place) as (_, url):
         client = Browser(url)
         text = client.get()
         assert "PROMPT OF A VARIANT" not in text
@@ -444,7 +446,7 @@ def test_live_turns_are_labelled_with_their_trace_and_unit(tmp_path):
         )
         text = client.get()
         client.post(item(text), fields(text, item(text)) | {"pass": "1"})
-    one, two, *passed = kept(tmp_path / "l.db")
+    one, two, *passed = kept(place)
     assert [(each.name, each.value, each.seconds, each.probability) for each in (one, two)] == [
         ("clarity", 4.0, 12.5, 0.5),
         ("policy", 2.0, 12.5, 0.5),

@@ -15,7 +15,7 @@ from equipoise.experiment.definition import Labels, Recording
 from equipoise.scoring.recorded import read_labels
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from labelling import LONG, SAYS, experiment, live, written
+from labelling import LONG, SAYS, experiment, kept, live, written
 from processes import QUIET
 
 
@@ -151,8 +151,26 @@ def test_what_cannot_be_labelled_says_what_would_be(tmp_path):
         == "--disagreements needs to know what disagrees: say --score NAME[>=LEVEL]"
     )
     assert refused("--disagreements", "5", "--score", "policy>=good") == (
-        "'policy>=good' is no score and level; write it as NAME>=LEVEL, such as policy>=4"
+        "'policy>=good' is no score and level; write it as NAME>=LEVEL, such as 'policy>=4'"
     )
     assert refused("--disagreements", "5", "--run", "r.json") == (
         "--disagreements is of live turns, and cases have no outcome; leave it out"
     )
+
+
+def test_a_purge_of_a_unit_takes_what_people_said_of_it(tmp_path):
+    """Its labels go with its turns and texts; those of others stay."""
+    log, texts = open_log(tmp_path / "l.db"), open_texts(tmp_path / "l.db")
+    clock = ManualClock(2_000.0)
+    found = live(log, texts, 6)
+    task = Labelling(
+        log, found, live_turns(log, texts, found, "thumbs", clock=clock), Settings(ask="thumbs"), clock=clock
+    )
+    while (key := task.next("Jo")) is not None:
+        task.answer("Jo", key, {"thumbs": 1})
+    log.close()
+    texts.close()
+    units = [label.unit for label in kept(tmp_path / "l.db")]
+    assert sorted(units) == ["unit-0", "unit-0", "unit-1", "unit-1", "unit-2", "unit-2"]
+    assert equipoise("log", "purge", "unit-1", cwd=tmp_path).returncode == 0
+    assert sorted(label.unit for label in kept(tmp_path / "l.db")) == ["unit-0", "unit-0", "unit-2", "unit-2"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, Literal
 
 from equipoise.events.facts import Label
 from equipoise.events.labels import standing
@@ -223,7 +223,9 @@ def label_readout(
             for variant in sorted(groups.variants(name), key=lambda each: (each != control, each))
         ),
         agreement=tuple(
-            _agreement(name, [label for label in stands if label.name == name], (tops or {}).get(name), level)
+            _agreement(
+                name, [label for label in stands if label.name == name], groups, (tops or {}).get(name)
+            )
             for name in dict.fromkeys(label.name for label in stands)
         ),
         raters=tuple(_rater(rater, stands, times) for rater in sorted({label.rater for label in stands})),
@@ -265,7 +267,7 @@ class _Groups:
         if not rows:
             return NotEstimable("nobody has labelled an item of it")
         values, weights, clusters = (list(column) for column in zip(*rows, strict=True))
-        together = clusters if len(set(clusters)) < len(clusters) else None
+        together = _together(clusters)
         apart = weights if len(set(weights)) > 1 else None
         if share:
             return share_over_cases(values, together, weights=apart, level=self.level, null=0.5)
@@ -356,49 +358,72 @@ def _difference(name: str, variant: str, groups: _Groups, control: str) -> Found
     )
 
 
-def _agreement(name: str, labels: Sequence[Label], top: int | None, level: float) -> Agreement:
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """An item that several raters answered: what each said, and what the item belongs to."""
+
+    given: Mapping[str, float]
+    cluster: str
+
+
+def _agreement(name: str, labels: Sequence[Label], groups: _Groups, top: int | None) -> Agreement:
     said: dict[tuple[str, str | None], dict[str, float]] = {}
+    clusters: dict[tuple[str, str | None], str] = {}
     for label in labels:
         if label.value is not None:
             said.setdefault((label.item, label.variant), {})[label.rater] = label.value
-    shared = [given for given in said.values() if len(given) > 1]
+            clusters[label.item, label.variant] = groups.cluster(label)
+    shared = [_Shared(given, clusters[about]) for about, given in said.items() if len(given) > 1]
     raters = sorted({rater for given in said.values() for rater in given})
     kappa: dict[tuple[str, str], Found] = {}
     if len(raters) <= _MOST_RATERS:
         for one, other in combinations(raters, 2):
-            pairs = [(given[one], given[other]) for given in shared if one in given and other in given]
-            if pairs:
-                kappa[one, other] = _kappa(name, pairs, top, level)
+            both = [each for each in shared if one in each.given and other in each.given]
+            if both:
+                kappa[one, other] = _kappa(name, one, other, both, top, groups.level)
     return Agreement(
         name=name,
         raters=len(raters),
         items=len(shared),
-        alpha=_alpha(name, shared, raters, level),
+        alpha=_alpha(name, shared, raters, groups.level),
         kappa=kappa,
     )
 
 
-def _kappa(name: str, pairs: Sequence[tuple[float, float]], top: int | None, level: float) -> Found:
-    first, second = [one for one, _ in pairs], [other for _, other in pairs]
+def _kappa(
+    name: str, one: str, other: str, shared: Sequence[_Shared], top: int | None, level: float
+) -> Found:
+    first, second = [each.given[one] for each in shared], [each.given[other] for each in shared]
+    clusters = _together([each.cluster for each in shared])
     if name in (_PREFERENCE, _THUMBS):
-        return cohens_kappa(first, second, level=level)
+        return cohens_kappa(first, second, clusters=clusters, level=level)
     best = top or int(max(*first, *second))
     return cohens_kappa(
         first,
         second,
         weights="quadratic",
         categories=[float(grade) for grade in range(1, best + 1)],
+        clusters=clusters,
         level=level,
     )
 
 
-def _alpha(name: str, shared: Sequence[Mapping[str, float]], raters: Sequence[str], level: float) -> Found:
+def _alpha(name: str, shared: Sequence[_Shared], raters: Sequence[str], level: float) -> Found:
     if len(raters) < 2 or not shared:
         return NotEstimable("no item was labelled by two raters; let some overlap with --overlap")
-    rows = [[given.get(rater) for given in shared] for rater in raters]
+    rows = [[each.given.get(rater) for each in shared] for rater in raters]
+    clusters = _together([each.cluster for each in shared])
     if name == _PREFERENCE:
-        return krippendorffs_alpha(rows, scale="ordinal", categories=[0.0, 0.5, 1.0], level=level)
-    return krippendorffs_alpha(rows, scale="nominal" if name == _THUMBS else "interval", level=level)
+        return krippendorffs_alpha(
+            rows, scale="ordinal", categories=[0.0, 0.5, 1.0], clusters=clusters, level=level
+        )
+    scale: Literal["nominal", "interval"] = "nominal" if name == _THUMBS else "interval"
+    return krippendorffs_alpha(rows, scale=scale, clusters=clusters, level=level)
+
+
+def _together(clusters: list[str]) -> list[str] | None:
+    """The clusters, where any has two items; None where all stand alone."""
+    return clusters if len(set(clusters)) < len(clusters) else None
 
 
 Answered = tuple[str, str, str | None]

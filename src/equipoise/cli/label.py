@@ -295,7 +295,7 @@ def _disagreement(
             bar = float(level)
         except ValueError:
             raise UsageError(
-                f"'{score}' is no score and level; write it as NAME>=LEVEL, such as policy>=4"
+                f"'{score}' is no score and level; write it as NAME>=LEVEL, such as 'policy>=4'"
             ) from None
     else:
         # The middle of the scale: of an axis from 1 to its top, else from 0 to 1.

@@ -7,7 +7,7 @@ a process.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from equipoise.clock import Clock, SystemClock
@@ -183,6 +183,8 @@ class Labelling:
         self._lock = threading.RLock()
         self._position = 0
         self._answers: dict[str, dict[str, _Answer]] = {key: {} for key in self._items}
+        self._complete: set[str] = set()
+        self._mine: dict[str, dict[str, int]] = {}
         self._gone: set[str] = set()
         self._digests: dict[str, str] = {}
         self._turns: dict[str, list[str]] = {}
@@ -193,7 +195,7 @@ class Labelling:
         """The key of the item that a rater is asked next; None where nothing is left for them."""
         with self._lock:
             self._catch_up()
-            return next(iter(self._open(rater)), None)
+            return next(self._open(rater), None)
 
     def show(self, rater: str, key: str) -> Shown | None:
         """An item as the rater sees it; None where there is no such item, or its text is there no more."""
@@ -224,13 +226,13 @@ class Labelling:
         """How far the rater is, and all of them together."""
         with self._lock:
             self._catch_up()
-            mine = self._mine(rater)
+            last = self._last(rater)
             return Progress(
-                answered=len(mine),
-                left=len(self._open(rater)),
-                complete=sum(self._complete(key) for key in self._items),
+                answered=len(self._mine.get(rater, ())),
+                left=sum(1 for _ in self._open(rater)),
+                complete=len(self._complete - self._gone),
                 items=len(self._items) - len(self._gone),
-                last=self._answers[mine[-1]][rater].seen if mine else None,
+                last=None if last is None else self._answers[last][rater].seen,
             )
 
     # What is said.
@@ -304,10 +306,9 @@ class Labelling:
         for _ in range(_TRIES):
             with self._lock:
                 self._catch_up()
-                mine = self._mine(rater)
-                if not mine:
+                key = self._last(rater)
+                if key is None:
                     return None
-                key = mine[-1]
                 answer = self._answers[key][rater]
                 if answer.seen != last:
                     return None
@@ -369,6 +370,25 @@ class Labelling:
             answers.position = position
         if not answers.labels:
             del self._answers[key][label.rater]
+        self._settle(key, label.rater)
+
+    def _settle(self, key: str, rater: str) -> None:
+        """What follows for a rater, and for the item: who passed leaves it to another."""
+        answers = self._answers[key]
+        mine = self._mine.setdefault(rater, {})
+        if rater in answers and len(answers[rater].labels) == len(self.questions):
+            mine[key] = answers[rater].position
+        else:
+            mine.pop(key, None)
+        said = sum(
+            len(each.labels) == len(self.questions)
+            and any(label.value is not None for label in each.labels.values())
+            for each in answers.values()
+        )
+        if said >= self._wanted[key]:
+            self._complete.add(key)
+        else:
+            self._complete.discard(key)
 
     def _shown_digest(self, key: str) -> str | None:
         if key not in self._digests:
@@ -378,26 +398,11 @@ class Labelling:
             self._digests[key] = material.digest
         return self._digests[key]
 
-    def _mine(self, rater: str) -> list[str]:
-        """What the rater answered, in that order."""
-        mine = [key for key in self._items if self._answered(key, rater)]
-        return sorted(mine, key=lambda key: self._answers[key][rater].position)
+    def _last(self, rater: str) -> str | None:
+        mine = self._mine.get(rater, {})
+        return max(mine, key=mine.__getitem__, default=None)
 
-    def _answered(self, key: str, rater: str) -> bool:
-        answer = self._answers[key].get(rater)
-        return answer is not None and len(answer.labels) == len(self.questions)
-
-    def _complete(self, key: str) -> bool:
-        return self._raters(key) >= self._wanted[key]
-
-    def _raters(self, key: str) -> int:
-        """How many raters said something of an item: who passed leaves it to another."""
-        return sum(
-            self._answered(key, rater) and any(label.value is not None for label in answer.labels.values())
-            for rater, answer in self._answers[key].items()
-        )
-
-    def _open(self, rater: str) -> list[str]:
+    def _open(self, rater: str) -> Iterator[str]:
         """What is left for a rater, in an order of their own: two who start together seldom meet."""
         if rater not in self._turns:
             if len(self._turns) >= _REMEMBERED:
@@ -405,14 +410,13 @@ class Labelling:
             self._turns[rater] = sorted(
                 self._items, key=lambda key: fraction_of(self._salt, "turn", rater, key)
             )
-        return [
-            key
-            for key in self._turns[rater]
-            if key not in self._gone and not self._answered(key, rater) and not self._complete(key)
-        ]
+        over = self._gone | self._complete | self._mine.get(rater, {}).keys()
+        return (key for key in self._turns[rater] if key not in over)
 
     def _path(self, rater: str) -> list[str]:
-        return [*self._mine(rater), *self._open(rater)]
+        """What the rater answered, in that order, and what is left."""
+        mine = self._mine.get(rater, {})
+        return [*sorted(mine, key=mine.__getitem__), *self._open(rater)]
 
     def _material(self, item: Item) -> Material | None:
         material = self._source.read(item)

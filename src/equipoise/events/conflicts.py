@@ -18,6 +18,7 @@ _IDENTITY: Mapping[str, Sequence[str]] = {
     "shadow": ("unit", "trace", "variant"),
     "outcome": ("unit", "name", "trace"),
     "score": ("unit", "name", "evaluator"),
+    "label": ("unit", "name", "rater", "item"),
 }
 """What makes an event this one and no other, beside its kind and its experiment. All else may be told anew: an
 exposure that is logged again, a value that a client rounds otherwise."""

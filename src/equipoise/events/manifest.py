@@ -14,9 +14,10 @@ from typing import Any
 
 __all__ = ["HEAD", "SCHEMA", "SEALED", "Segment", "enter", "holding", "replace_segment", "segments", "sought"]
 
-SEALED = ("exposure", "turn", "shadow", "outcome", "score")
-"""The kinds that are sealed: those that come with traffic. What an experiment's state is folded from stays in the
-hot table, where it is few, needed by everybody, and read without a library."""
+SEALED = ("exposure", "turn", "shadow", "outcome", "score", "label")
+"""The kinds that are sealed: those that come with traffic, or with people who label it, and may be about a unit. What
+an experiment's state is folded from stays in the hot table, where it is few, needed by everybody, and read without a
+library."""
 
 SCHEMA = """
 CREATE TABLE segments (
