@@ -386,6 +386,10 @@ def test_beyond_this_machine_a_key_is_asked_for(tmp_path):
         2,
         "error: the page would be open to the network at 0.0.0.0 without a key. Set EQUIPOISE_KEY, or listen on 127.0.0.1",
     )
+    with page(tmp_path, *words, env={"EQUIPOISE_KEY": "here"}) as (_, url):
+        # On this machine others may work, too.
+        assert Browser(url).ask("GET", "/")[0] == 401
+        assert Browser(url).ask("GET", "/", Host="evil.example")[0] == 421
     with page(tmp_path, *words, "--host", "0.0.0.0", env={"EQUIPOISE_KEY": "sesame ü"}) as (_, url):
         client = Browser(url.replace("0.0.0.0", "127.0.0.1"))
         for path in ("/", "/item/" + "0" * 32, "/none"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +18,8 @@ from equipoise.cli.output import AsJson, LogPlace, caution, emit, note, working
 from equipoise.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from equipoise.conduct.label_items import Ask, Disagreement, Source
+    from equipoise.conduct.label_items import Disagreement, Source
+    from equipoise.conduct.labels import Settings
     from equipoise.events.log import EventLog
     from equipoise.events.texts import TextStore
     from equipoise.experiment.definition import Experiment
@@ -80,102 +83,92 @@ def label(
 ) -> None:
     """Ask people: a page on this machine that shows answers blind, in an order drawn for each; --results reads it out.
 
-    Beyond this machine (--host) the page wants a key, EQUIPOISE_KEY.
+    The page wants the key in EQUIPOISE_KEY where one is set, and beyond this machine (--host) one must be.
     """
     from equipoise import settings
     from equipoise.conduct.label_items import ASKS
-    from equipoise.events.opening import open_log
+    from equipoise.conduct.labels import Labelling, Settings, rater_name
 
+    place = log or settings.default_log()
+    if results:
+        _tell(place, what, run, csv=csv, as_json=as_json)
+        return
     if ask not in ASKS:
         offer = nearest(ask, list(ASKS))
         raise UsageError(
             f"'{ask}' is nothing that is asked; accepted: {', '.join(ASKS)}" + (f"; {offer}" if offer else "")
         )
-    if csv is not None and not results:
+    if csv is not None:
         raise UsageError("--csv writes what people said; say --results with it")
-    if terminal and not results:
-        if as_json:
-            raise UsageError("--terminal talks with a person and not in JSON; leave out one of them")
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise UsageError("--terminal reads keys, and this is no terminal; leave it out to serve a page")
-    place = log or settings.default_log()
-    is_definition = what.endswith((".yaml", ".yml")) or os.path.isfile(what)
-    drawn, several = _share(share), _share(overlap)
-    if is_definition and not results:
-        experiment = _definition(what)
-        # What is wrong with a task is said before a log is made for it.
-        source = _cases(experiment, ask, run, drawn, seed, disagreements)
-        record = open_log(place)
-    else:
-        record = open_log(place, create=False)
-    try:
-        if results:
-            experiment = _definition(what) if is_definition else _registered(record, what)
-            at = _run_of(experiment, run) if is_definition else run
-            _tell(record, experiment, at, csv=csv, as_json=as_json)
+    if terminal and as_json:
+        raise UsageError("--terminal talks with a person and not in JSON; leave out one of them")
+    if terminal and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("--terminal reads keys, and this is no terminal; leave it out to serve a page")
+    task = Settings(ask=ask, overlap=_share(overlap), raters=raters, seed=seed)
+    drawing = _Drawing(_share(share), disagreements, score, outcome)
+    with _drawn(place, what, run, task, drawing) as (record, experiment, source):
+        labelling = Labelling(record, experiment, source, task)
+        if terminal:
+            from equipoise.cli.label_terminal import label_here
+
+            label_here(labelling, rater_name(rater or settings.user()))
             return
-        with ExitStack() as stack:
-            if not is_definition:
-                experiment = _registered(record, what)
-                if run is not None:
-                    source = _cases(experiment, ask, run, drawn, seed, disagreements)
-                else:
-                    texts = stack.enter_context(_texts(place))
-                    disputed = _disagreement(experiment, disagreements, score, outcome)
-                    source = _turns(record, texts, experiment, ask, drawn, seed, disputed)
-            _ask(
-                record, experiment, source, ask,
-                overlap=several, raters=raters, seed=seed, rater=rater, terminal=terminal, host=host, port=port,
-                as_json=as_json,
-            )  # fmt: skip
-    finally:
-        record.close()
+        from equipoise.dashboard.serving import serve_labelling
+
+        def ready(found: int) -> None:
+            url = f"http://{f'[{host}]' if ':' in host else host}:{found}/"
+            if as_json:
+                sys.stdout.write(json.dumps({"url": url, "items": len(source.items)}) + "\n")
+            else:
+                note(f"{len(source.items)} items to label at {url} (Ctrl-C stops it)")
+            sys.stdout.flush()
+
+        serve_labelling(
+            labelling,
+            host=host,
+            port=port,
+            key=settings.variable("EQUIPOISE_KEY"),
+            rater=None if rater is None else rater_name(rater),
+            ready=ready,
+        )
 
 
-def _ask(
-    record: EventLog,
-    experiment: Experiment,
-    source: Source,
-    ask: Ask,
-    *,
-    overlap: float,
-    raters: int,
-    seed: int,
-    rater: str | None,
-    terminal: bool,
-    host: str,
-    port: int,
-    as_json: bool,
-) -> None:
-    from equipoise import settings
-    from equipoise.conduct.labels import Labelling, Settings, rater_name
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What is drawn, as it was said."""
 
-    labelling = Labelling(
-        record, experiment, source, Settings(ask=ask, overlap=overlap, raters=raters, seed=seed)
-    )
-    if terminal:
-        from equipoise.cli.label_terminal import label_here
+    share: float
+    disagreements: int
+    score: str | None
+    outcome: str | None
 
-        label_here(labelling, rater_name(rater or settings.user()))
+
+@contextmanager
+def _drawn(
+    place: str, what: str, run: Path | None, task: Settings, drawing: _Drawing
+) -> Iterator[tuple[EventLog, Experiment, Source]]:
+    """The log, the experiment and its items, while they are labelled."""
+    from equipoise.events.opening import open_log
+
+    if _is_definition(what):
+        experiment = _definition(what)
+        # What is wrong is said before a log is made: the labels of a run are the first that some logs hear of.
+        source = _cases(experiment, run, task, drawing)
+        with closing(open_log(place)) as record:
+            yield record, experiment, source
         return
-    from equipoise.dashboard.serving import serve_labelling
+    with closing(open_log(place, create=False)) as record:
+        experiment = _registered(record, what)
+        if run is not None:
+            yield record, experiment, _cases(experiment, run, task, drawing)
+            return
+        disputed = _disagreement(experiment, drawing)
+        with _texts(place) as texts:
+            yield record, experiment, _turns(record, texts, experiment, task, drawing, disputed)
 
-    def ready(found: int) -> None:
-        url = f"http://{f'[{host}]' if ':' in host else host}:{found}/"
-        if as_json:
-            sys.stdout.write(json.dumps({"url": url, "items": len(source.items)}) + "\n")
-        else:
-            note(f"{len(source.items)} items to label at {url} (Ctrl-C stops it)")
-        sys.stdout.flush()
 
-    serve_labelling(
-        labelling,
-        host=host,
-        port=port,
-        key=settings.variable("EQUIPOISE_KEY"),
-        rater=None if rater is None else rater_name(rater),
-        ready=ready,
-    )
+def _is_definition(what: str) -> bool:
+    return what.endswith((".yaml", ".yml")) or os.path.isfile(what)
 
 
 def _definition(what: str) -> Experiment:
@@ -211,16 +204,13 @@ def _texts(place: str) -> Iterator[TextStore]:
         texts.close()
 
 
-def _cases(
-    experiment: Experiment, ask: Ask, run: Path | None, share: float, seed: int, disagreements: int
-) -> Source:
+def _cases(experiment: Experiment, run: Path | None, task: Settings, drawing: _Drawing) -> Source:
     from equipoise.conduct.label_items import cases_of_run
 
-    if disagreements:
+    if drawing.disagreements:
         raise UsageError("--disagreements is of live turns, and cases have no outcome; leave it out")
-    return cases_of_run(
-        _run_of(experiment, run), experiment, ask, share=share, salt=f"{experiment.digest}:{seed}"
-    )
+    salt = f"{experiment.digest}:{task.seed}"
+    return cases_of_run(_run_of(experiment, run), experiment, task.ask, share=drawing.share, salt=salt)
 
 
 def _run_of(experiment: Experiment, run: Path | None) -> Path:
@@ -231,32 +221,36 @@ def _turns(
     record: EventLog,
     texts: TextStore,
     experiment: Experiment,
-    ask: Ask,
-    share: float,
-    seed: int,
+    task: Settings,
+    drawing: _Drawing,
     disputed: Disagreement | None,
 ) -> Source:
     from equipoise.conduct.label_items import live_turns
 
+    salt = f"{experiment.digest}:{task.seed}"
     with working("drawing"):
         return live_turns(
-            record, texts, experiment, ask,
-            share=share, salt=f"{experiment.digest}:{seed}", disagreement=disputed,
-        )  # fmt: skip
+            record, texts, experiment, task.ask, share=drawing.share, salt=salt, disagreement=disputed
+        )
 
 
-def _tell(
-    record: EventLog, experiment: Experiment, run: Path | None, *, csv: Path | None, as_json: bool
-) -> None:
+def _tell(place: str, what: str, run: Path | None, *, csv: Path | None, as_json: bool) -> None:
     from equipoise.cli.label_text import results_text
     from equipoise.conduct.label_results import label_results, labels_given, preferences_csv
+    from equipoise.events.opening import open_log
     from equipoise.files import write_whole
 
-    with working("reading"):
-        found = label_results(record, experiment, run)
     written = {}
-    if csv is not None:
-        written["csv"] = str(write_whole(csv, preferences_csv(labels_given(record, experiment, run))))
+    with closing(open_log(place, create=False)) as record:
+        if _is_definition(what):
+            experiment = _definition(what)
+            run = _run_of(experiment, run)
+        else:
+            experiment = _registered(record, what)
+        with working("reading"):
+            found = label_results(record, experiment, run)
+        if csv is not None:
+            written["csv"] = str(write_whole(csv, preferences_csv(labels_given(record, experiment, run))))
     if as_json:
         emit(found.to_dict() | ({"written": written} if written else {}))
         return
@@ -276,12 +270,11 @@ def _share(text: str) -> float:
         ) from None
 
 
-def _disagreement(
-    experiment: Experiment, most: int, score: str | None, outcome: str | None
-) -> Disagreement | None:
+def _disagreement(experiment: Experiment, drawing: _Drawing) -> Disagreement | None:
     from equipoise.conduct.label_items import Disagreement
 
-    if not most:
+    score, outcome = drawing.score, drawing.outcome
+    if not drawing.disagreements:
         return None
     primary = experiment.primary.of
     named = outcome or (primary.name if primary.stream == "outcome" else None)
@@ -294,9 +287,9 @@ def _disagreement(
         try:
             bar = float(level)
         except ValueError:
-            raise UsageError(
-                f"'{score}' is no score and level; write it as NAME>=LEVEL, such as 'policy>=4'"
-            ) from None
+            bar = math.nan
+        if not math.isfinite(bar):
+            raise UsageError(f"'{score}' is no score and level; write it as NAME>=LEVEL, such as 'policy>=4'")
     else:
         # The middle of the scale: of an axis from 1 to its top, else from 0 to 1.
         bar = (1.0 + rubric.top) / 2.0 if rubric is not None and name in rubric.axes else 0.5
@@ -304,4 +297,4 @@ def _disagreement(
         metric.of.stream == "outcome" and metric.of.name == named and metric.better == "lower"
         for metric in experiment.metrics
     )
-    return Disagreement(most=most, score=name, bar=bar, outcome=named, lower_is_better=lower)
+    return Disagreement(most=drawing.disagreements, score=name, bar=bar, outcome=named, lower_is_better=lower)

@@ -1,7 +1,8 @@
 """Who may ask, and from where: a page on this machine is within reach of every page that a browser here opens.
 
 A request must name a host that is this machine (no name that an attacker points here), one that changes something must
-come from this very page (its origin, and a token that only the page knows), and beyond this machine a key is needed.
+come from this very page (its origin, and a token that only the page knows), and beyond this machine a key is needed. Where
+one is set it is asked for on this machine, too: others may work on it.
 """
 
 from __future__ import annotations
@@ -101,8 +102,7 @@ class Guard:
             raise UsageError(
                 f"the page would be open to the network at {host} without a key. Set EQUIPOISE_KEY, or listen on 127.0.0.1"
             )
-        # On this machine nobody else asks, and a key that is set for the gateway is not asked for.
-        self._key = None if self._local else key
+        self._key = key
         self._secret = secrets.token_bytes(32)
 
     def token(self, rater: str) -> str:
