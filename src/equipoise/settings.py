@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from equipoise.errors import UsageError
 
 __all__ = [
+    "alerts",
     "base_url",
     "connect",
     "default_log",
@@ -30,6 +31,11 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 def default_log() -> str:
     """Where the log is: EQUIPOISE_LOG, a path or an address, or `equipoise.db` in the working folder."""
     return os.environ.get("EQUIPOISE_LOG") or DEFAULT_LOG
+
+
+def alerts() -> str | None:
+    """The file that says where alerts go: EQUIPOISE_ALERTS; None where nobody is told."""
+    return os.environ.get("EQUIPOISE_ALERTS") or None
 
 
 def base_url() -> str:

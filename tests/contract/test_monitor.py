@@ -240,7 +240,10 @@ def test_a_log_that_is_away_is_waited_for(tmp_path):
         PatientLog(lambda: open_log(place, create=False)), lambda: open_windows(place), every=0.01
     )
     thread = threading.Thread(
-        target=keep_going, args=([watches],), kwargs={"stop": stop, "told": lambda *each: told.append(each)}
+        daemon=True,
+        target=keep_going,
+        args=([watches],),
+        kwargs={"stop": stop, "told": lambda *each: told.append(each)},
     )
     thread.start()
     waited(lambda: len(told) == 1)
@@ -287,6 +290,9 @@ class Ticking:
     def state(self):
         return {"runs": self.runs}
 
+    def close(self):
+        """Nothing to let go of."""
+
 
 def test_no_chore_holds_another_up():
     """One fails every time and one hangs; the third goes on, and how each stands is told."""
@@ -304,6 +310,7 @@ def test_no_chore_holds_another_up():
     failing.name = "failing"
     told, states = [], []
     thread = threading.Thread(
+        daemon=True,
         target=keep_going,
         args=([failing, hanging, going],),
         kwargs={"stop": stop, "told": lambda name, news: told.append((name, news.says, news.trouble)), "state": states.append, "state_every": 0.01},

@@ -1,8 +1,9 @@
-"""`equipoise monitor`: the watches of all experiments, followed and acted on; live turns, judged."""
+"""`equipoise monitor`: the watches of all experiments, followed and acted on; live turns, judged; alerts, told."""
 
 from __future__ import annotations
 
 import json
+import random
 import sys
 import time
 from contextlib import suppress
@@ -19,11 +20,21 @@ from equipoise.figures.lettering import clean
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from equipoise.integrations.collectors import Receiver
     from equipoise.monitor.loop import News
 
-__all__ = ["monitor"]
+__all__ = ["AlertsPlace", "destinations", "monitor"]
 
-_CHORES = ("watches", "judge")
+_CHORES = ("watches", "judge", "alerts")
+
+AlertsPlace = Annotated[
+    Path | None,
+    typer.Option(
+        "--alerts",
+        help="A YAML file that says where alerts go (default: $EQUIPOISE_ALERTS, or nowhere).",
+        show_default=False,
+    ),
+]
 
 
 def monitor(
@@ -31,8 +42,9 @@ def monitor(
         bool, typer.Option("--once", help="Take in what is in the log now, act on it, and end.")
     ] = False,
     only: Annotated[
-        str | None, typer.Option(help="Do one thing alone: watches or judge.", show_default=False)
+        str | None, typer.Option(help="Do one thing alone: watches, judge or alerts.", show_default=False)
     ] = None,
+    alerts: AlertsPlace = None,
     log: LogPlace = None,
     as_json: AsJson = False,
     tell: Annotated[Path | None, typer.Option(hidden=True)] = None,
@@ -48,6 +60,7 @@ def monitor(
     from equipoise.events.opening import open_cursors, open_log, open_texts, open_windows
     from equipoise.events.patient import PatientLog
     from equipoise.files import write_whole
+    from equipoise.integrations.alerting import Alerting
     from equipoise.monitor import loop
     from equipoise.monitor.judging import Judging
     from equipoise.monitor.watches import Watches
@@ -57,6 +70,7 @@ def monitor(
     where = log or settings.default_log()
     if where == "memory:":
         raise UsageError("a log in memory is seen by nobody else; name a file or postgresql://… with --log")
+    told_to = destinations(alerts)
     if once:
         # Whoever waits for the end is told at once that there is nothing to wait for.
         open_log(where, create=False).close()
@@ -65,16 +79,24 @@ def monitor(
     judges = OnlineJudges(
         record, lambda: open_texts(where), lambda: open_cursors(where), connect=settings.connect
     )
-    judging = Judging(judges)
-    chores = [each for each in (watches, judging) if only in (None, each.name)]
+    # In this order, so that of what is done once it is also told.
+    every: dict[str, list[loop.Chore]] = {
+        "watches": [watches],
+        "judge": [Judging(judges)],
+        "alerts": [
+            Alerting(record, lambda: open_cursors(where), each, rng=random.SystemRandom(), once=once)
+            for each in told_to
+        ],
+    }
+    chores = [each for name, some in every.items() if only in (None, name) for each in some]
     news: list[dict[str, Any]] = []
 
     def told(chore: str, said: News) -> None:
         line = {"at": time.time(), "chore": chore, **asdict(said)}
         if not as_json:
-            note(
-                f"{moment(line['at'])} {f'{said.experiment}: ' if said.experiment else ''}{clean(said.says)}"
-            )
+            # Of which experiment it speaks, or else of which destination.
+            of = said.experiment or ("" if chore in every else chore)
+            note(f"{moment(line['at'])} {f'{of}: ' if of else ''}{clean(said.says)}")
         elif once:
             news.append(line)
         else:
@@ -99,9 +121,22 @@ def monitor(
                 note(f"watching the log {where} (Ctrl-C stops it)")
             loop.keep_going(chores, stop=until_told(parent), told=told, state=state)
     finally:
-        watches.close()
-        judging.close()
+        for some in every.values():
+            for each in some:
+                each.close()
         record.close()
+
+
+def destinations(alerts: Path | None) -> tuple[Receiver, ...]:
+    """Where alerts go, by the file that is named or by the environment's; none without either."""
+    from equipoise import settings
+
+    place = alerts or settings.alerts()
+    if place is None:
+        return ()
+    from equipoise.integrations.destinations import read_destinations
+
+    return read_destinations(Path(place), settings.variable)
 
 
 def _summary(stands: dict[str, Any]) -> Iterator[str]:

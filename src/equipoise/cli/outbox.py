@@ -22,6 +22,8 @@ __all__ = ["outbox"]
 _VERBS = ("deliver", "status", "quarantine", "replay")
 _SENDING = ("deliver", "replay")
 _REFUSED_AGAIN = 3
+_ALERTS = "alerts "
+"""What the names of the monitor's destinations begin with: they are told of alerts alone."""
 
 
 def outbox(
@@ -68,7 +70,7 @@ def outbox(
                 case "quarantine":
                     _quarantine(_wanted(cursors, collector), cursors, as_json=as_json)
                 case _:
-                    _status(record.head(), _wanted(cursors, collector), as_json=as_json)
+                    _status(record, _wanted(cursors, collector), as_json=as_json)
         finally:
             cursors.close()
     finally:
@@ -158,14 +160,16 @@ def _replay(log: EventLog, cursors: Cursors, collector: Collector, *, as_json: b
         raise typer.Exit(_REFUSED_AGAIN)
 
 
-def _status(head: int, found: list[Cursor], *, as_json: bool) -> None:
+def _status(log: EventLog, found: list[Cursor], *, as_json: bool) -> None:
+    head = log.head()
+
+    def behind(cursor: Cursor) -> int:
+        if cursor.collector.startswith(_ALERTS):
+            return sum(1 for _ in log.read_since(cursor.position, kinds=("alert",)))
+        return max(0, head - cursor.position)
+
     if as_json:
-        emit(
-            [
-                asdict(each) | {"behind": max(0, head - each.position), "quarantined": each.quarantined}
-                for each in found
-            ]
-        )
+        emit([asdict(each) | {"behind": behind(each), "quarantined": each.quarantined} for each in found])
         return
     if not found:
         print("nothing of this log was ever delivered there; see `equipoise outbox deliver --help`")
@@ -185,7 +189,7 @@ def _status(head: int, found: list[Cursor], *, as_json: bool) -> None:
             [
                 [
                     each.collector,
-                    f"{max(0, head - each.position):,}",
+                    f"{behind(each):,}",
                     "never" if each.acknowledged is None else f"{moment(each.acknowledged)} UTC",
                     f"{each.delivered:,}",
                     f"{each.quarantined:,}",

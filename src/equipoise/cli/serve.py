@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from equipoise.cli.monitor import AlertsPlace, destinations
 from equipoise.cli.output import LogPlace, is_file, note
 from equipoise.errors import MissingExtraError, UsageError
 
@@ -37,6 +38,7 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 for any.")] = 8080,
     log: LogPlace = None,
+    alerts: AlertsPlace = None,
     state: Annotated[
         Path, typer.Option(help="A folder for the last good configuration, pins and the secret.")
     ] = Path("equipoise-state"),
@@ -72,7 +74,9 @@ def serve(
         said = {"--every": seal_every, "--hot": seal_hot, "--facts": seal_facts}
         beside["sealing"] = ["log", "seal", *(str(word) for pair in said.items() for word in pair)]
     if only != "gateway" and place != "memory:":
-        beside["monitor"] = ["monitor"]
+        # What is wrong with the file is said at once, and not by a process beside this one.
+        destinations(alerts)
+        beside["monitor"] = ["monitor", *([] if alerts is None else ["--alerts", str(alerts)])]
     companions = {name: state / f"{name}.json" for name in beside}
     if only == "monitor":
         _without_gateway(beside, companions, place)

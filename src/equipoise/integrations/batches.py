@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from equipoise.errors import RecordError, UpstreamError
 from equipoise.events.cursors import Cursor, Quarantined, StrayCursorError
 from equipoise.events.log import EventLog, Recorded
-from equipoise.integrations.collectors import Acknowledged, Away, Collector, Refused
+from equipoise.integrations.collectors import MOST, Acknowledged, Away, Receiver, Refused
 from equipoise.integrations.parcels import Parcel, parcel
 
 __all__ = ["MOST", "PATIENCE", "Patience", "Sieve", "batches", "belongs", "found", "unavailable"]
 
-MOST = 500
-"""How many facts are posted together, at most."""
 _LARGEST = 1024 * 1024
 _NEAR = 2_000
 
@@ -69,16 +67,23 @@ def belongs(log: EventLog, cursor: Cursor) -> None:
         )
 
 
-def batches(log: EventLog, position: int, until: int | None) -> Iterator[list[Parcel]]:
-    """What is in the log after a position, in batches that a collector may be expected to take."""
+def batches(
+    log: EventLog,
+    position: int,
+    until: int | None,
+    *,
+    most: int = MOST,
+    kinds: Sequence[str] | None = None,
+) -> Iterator[list[Parcel]]:
+    """What is in the log after a position, of some kinds, in batches that a collector may be expected to take."""
     batch: list[Parcel] = []
     size = 0
     try:
-        for record in log.read_since(position):
+        for record in log.read_since(position, kinds=kinds):
             if until is not None and record.position > until:
                 break
             each = parcel(record)
-            if batch and (len(batch) == MOST or size + len(each.row.body) > _LARGEST):
+            if batch and (len(batch) == most or size + len(each.row.body) > _LARGEST):
                 yield batch
                 batch, size = [], 0
             batch.append(each)
@@ -98,7 +103,7 @@ class Sieve:
     It remembers how far the doubt reaches, so that a failure in the middle of a search costs one post.
     """
 
-    def __init__(self, runner: asyncio.Runner, collector: Collector) -> None:
+    def __init__(self, runner: asyncio.Runner, collector: Receiver) -> None:
         self._runner, self._collector = runner, collector
         self._doubtful = 0
         """The position up to which a fact is known to be at fault, where that is still ahead."""

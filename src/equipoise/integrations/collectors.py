@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from yarl import URL
 
@@ -23,15 +23,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
+    "MOST",
     "Acknowledged",
     "Answer",
     "Away",
     "Collector",
+    "Receiver",
     "Refused",
+    "Sign",
+    "address",
     "collector",
+    "of_otlp",
 ]
 
 KINDS = ("http", "otlp")
+MOST = 500
+"""How many facts are posted together, at most."""
 _OF_THE_SENDER = frozenset({401, 403, 404, 405, 407, 408, 409, 415, 421, 425, 426, 429})
 """Of the answers 4xx those that speak of a key, an address or a moment: every fact would meet them."""
 _LONGEST_ANSWER = 64 * 1024
@@ -62,43 +69,89 @@ class Away:
 Answer: TypeAlias = Acknowledged | Refused | Away
 
 
+class Receiver(Protocol):
+    """Whoever takes facts. `name` is what a cursor is kept by, and what is shown; `most` facts are posted together."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def most(self) -> int: ...
+
+    async def post(self, parcels: Sequence[Parcel]) -> Answer:
+        """Send facts, at least one, as one batch, and say what became of it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of what is held open."""
+        ...
+
+
+Sign: TypeAlias = Callable[[str, bytes], Mapping[str, str]]
+"""The headers by which a receiver knows who sent a body, of the key of its facts and the body itself."""
+
+
 class Collector:
-    """`POST` to one address. `name` is its kind and address: what a cursor is kept by, and what is shown.
+    """`POST` to one address. `name` is its kind and address, unless it is given another.
 
     An answer with status 2xx acknowledges; a redirect is not followed. For use within one event loop; an answer is
-    waited for `timeout_s` seconds at most.
+    waited for `timeout_s` seconds at most. With `public` no private address is called, whatever a name stands for at
+    the moment it is asked. A body is packed by gzip unless told otherwise.
     """
 
     def __init__(
-        self, to: URL, kind: str, form: Form, *, headers: Mapping[str, str], timeout_s: float
+        self,
+        to: URL,
+        kind: str,
+        form: Form,
+        *,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        name: str | None = None,
+        most: int = MOST,
+        packed: bool = True,
+        sign: Sign | None = None,
+        public: bool = False,
     ) -> None:
-        self.name = f"{kind} {to}"
+        self.name = name or f"{kind} {to}"
+        self.most = most
+        self._packed, self._sign, self._public = packed, sign, public
         self._to = to
         self._form = form
         self._timeout_s = timeout_s
         self._headers = dict(headers) | {
             "content-type": form.content_type,
-            "content-encoding": "gzip",
             "accept-encoding": "identity",
         }
+        if packed:
+            self._headers["content-encoding"] = "gzip"
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, parcels: Sequence[Parcel]) -> Answer:
         """Send facts, at least one, as one batch, and say what became of it."""
         import aiohttp
 
+        from equipoise.integrations.addresses import PrivateAddressError
+
         # The same facts have the same key, whoever sends them again.
         key = hashlib.sha256("\0".join(each.row.event_id for each in parcels).encode()).hexdigest()
-        body = gzip.compress(self._form.body(parcels), 6, mtime=0)
+        body = self._form.body(parcels)
+        if self._packed:
+            body = gzip.compress(body, 6, mtime=0)
+        headers = self._headers | {"idempotency-key": key}
+        if self._sign is not None:
+            headers |= self._sign(key, body)
         try:
             async with self._open().post(
-                self._to, data=body, headers=self._headers | {"idempotency-key": key}, allow_redirects=False
+                self._to, data=body, headers=headers, allow_redirects=False
             ) as response:
                 said = await _beginning(response.content)
                 return self._meaning(response.status, response.headers, said)
         except TimeoutError:
             return Away(f"did not answer within {self._timeout_s:g} s")
         except aiohttp.ClientError as error:
+            if isinstance(error.__cause__, PrivateAddressError):
+                return Away("stands for a private address, which is called only where that is allowed")
             return Away(f"could not be reached ({type(error).__name__})")
 
     def _meaning(self, status: int, headers: Mapping[str, str], said: bytes) -> Answer:
@@ -118,7 +171,10 @@ class Collector:
         if self._session is None:
             import aiohttp
 
+            from equipoise.integrations.addresses import PublicResolver
+
             self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=PublicResolver()) if self._public else None,
                 timeout=aiohttp.ClientTimeout(
                     total=self._timeout_s, sock_connect=min(self._timeout_s, _CONNECTING_S)
                 ),
@@ -158,21 +214,25 @@ def collector(
     >>> collector("http://127.0.0.1:4318", "otlp").name
     'otlp http://127.0.0.1:4318/v1/logs'
     """
-    address = _address(to)
+    there = address(to)
     if kind == "http":
-        return Collector(address, kind, JsonLines(), headers=headers or {}, timeout_s=timeout_s)
+        return Collector(there, kind, JsonLines(), headers=headers or {}, timeout_s=timeout_s)
     if kind != "otlp":
         raise UsageError(f"'{kind}' is no kind of collector; accepted: {' or '.join(KINDS)}")
     try:
         from equipoise.integrations.otlp_logs import LogRecords
     except ModuleNotFoundError:
         raise MissingExtraError("a collector of the kind otlp", "telemetry") from None
-    if address.path == "/":
-        address = address.with_path("/v1/logs", keep_query=True)
-    return Collector(address, kind, LogRecords(), headers=headers or {}, timeout_s=timeout_s)
+    return Collector(of_otlp(there), kind, LogRecords(), headers=headers or {}, timeout_s=timeout_s)
 
 
-def _address(to: str) -> URL:
+def of_otlp(there: URL) -> URL:
+    """Where a collector of OpenTelemetry takes log records."""
+    return there.with_path("/v1/logs", keep_query=True) if there.path == "/" else there
+
+
+def address(to: str) -> URL:
+    """The address of a collector; UsageError for what cannot be one, or holds a secret."""
     try:
         url = URL(to)
         # Asked for here, where a port or a name that is none shows itself.

@@ -16,8 +16,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import SEVERITY_NUMBER_INFO, LogRecord
+from opentelemetry.proto.logs.v1.logs_pb2 import SEVERITY_NUMBER_INFO, SEVERITY_NUMBER_WARN, LogRecord
 
+from equipoise.events.facts import Alert
 from equipoise.integrations.parcels import Parcel
 from equipoise.telemetry import INSTRUMENTATION, of_fact
 
@@ -33,7 +34,7 @@ _LAST = 2**64 - 1
 
 class LogRecords:
     """One record a fact: `event_name` is `equipoise.` and its kind, the body is the fact, attributes say where it
-    belongs, and the trace is that of its turn.
+    belongs, and the trace is that of its turn. An alert is a warning, everything else information.
     """
 
     content_type = "application/x-protobuf"
@@ -63,7 +64,7 @@ def _write(record: LogRecord, parcel: Parcel) -> None:
     fact: dict[str, Any] = orjson.loads(row.body)
     record.time_unix_nano = _nano(row.happened)
     record.observed_time_unix_nano = _nano(parcel.received)
-    record.severity_number = SEVERITY_NUMBER_INFO
+    record.severity_number = SEVERITY_NUMBER_WARN if row.kind == Alert.kind else SEVERITY_NUMBER_INFO
     record.event_name = f"{INSTRUMENTATION}.{row.kind}"
     _put(record.body, fact, 0)
     _fill(record.attributes, of_fact(row.kind, row.event_id, row.experiment, fact))

@@ -32,7 +32,7 @@ from equipoise.events.cursors import (
 from equipoise.events.ids import new_id
 from equipoise.events.log import EventLog, LogGoneError
 from equipoise.integrations.batches import PATIENCE, Patience, Sieve, batches, belongs, unavailable
-from equipoise.integrations.collectors import Away, Collector, Refused
+from equipoise.integrations.collectors import Away, Receiver, Refused
 from equipoise.integrations.parcels import Parcel
 
 __all__ = ["Delivered", "Patience", "deliver"]
@@ -55,14 +55,15 @@ class Delivered:
 def deliver(
     log: EventLog,
     cursors: Cursors,
-    collector: Collector,
+    collector: Receiver,
     *,
     rng: random.Random,
     once: bool = False,
     patience: Patience = PATIENCE,
     stopping: Callable[[], bool] = lambda: False,
+    kinds: Sequence[str] | None = None,
 ) -> Delivered:
-    """Deliver what is in the log and whatever comes, until `stopping`; with `once`, what is in it now.
+    """Deliver what is in the log and whatever comes, until `stopping`; with `once`, what is in it now; of `kinds` alone.
 
     Of several processes one delivers to a collector and the others wait for their turn. With `once` nobody waits:
     HeldError where another delivers, UpstreamError where the collector took nothing in `patience.tries` tries. In
@@ -71,7 +72,7 @@ def deliver(
     taken away. `stopping` is asked between posts, so that what is acknowledged is also noted; an interruption
     anywhere is as harmless as a crash: what was under way is sent again.
     """
-    return _Delivery(log, cursors, collector, rng, patience, stopping).run(once=once)
+    return _Delivery(log, cursors, collector, rng, patience, stopping, kinds).run(once=once)
 
 
 class _Delivery:
@@ -79,11 +80,13 @@ class _Delivery:
         self,
         log: EventLog,
         cursors: Cursors,
-        collector: Collector,
+        collector: Receiver,
         rng: random.Random,
         patience: Patience,
         stopping: Callable[[], bool],
+        kinds: Sequence[str] | None,
     ) -> None:
+        self._kinds = kinds
         self._log, self._cursors, self._collector = log, cursors, collector
         self._rng, self._patience, self._stopping = rng, patience, stopping
         self._done = Delivered()
@@ -107,15 +110,20 @@ class _Delivery:
             with _Turn(self._cursors, self._collector.name, self._patience.turn_s) as turn:
                 cursor = turn.cursor
                 belongs(self._log, cursor)
-                position = cursor.position
+                # Of some kinds alone the log is looked through once, and no alert is far from the end for long.
+                looked = position = cursor.position
                 while (until is None or position < until) and not self._stopping():
-                    position, away = self._drain(sieve, turn, position, until)
+                    head = self._log.head()
+                    position, away = self._drain(sieve, turn, max(position, looked), until)
                     if away is not None:
                         self._wait(away, waited_for=until is not None)
                     elif until is not None:
                         break
-                    else:
+                    elif self._kinds is None:
                         self._log.wait(position, _NEWS_S)
+                    else:
+                        looked = max(looked, head)
+                        self._pause(_NEWS_S)
                 return True
         except HeldError as error:
             if until is not None:
@@ -134,7 +142,7 @@ class _Delivery:
 
     def _drain(self, sieve: Sieve, turn: _Turn, position: int, until: int | None) -> tuple[int, Away | None]:
         """Deliver what is there: how far it went, and what ended it before its time."""
-        for batch in batches(self._log, position, until):
+        for batch in batches(self._log, position, until, most=self._collector.most, kinds=self._kinds):
             turn.check()
             for part, answer in sieve.through(batch):
                 if isinstance(answer, Away):

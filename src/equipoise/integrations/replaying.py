@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from equipoise.events.cursors import Cursors
 from equipoise.events.log import EventLog
 from equipoise.integrations.batches import MOST, PATIENCE, Patience, Sieve, belongs, found, unavailable
-from equipoise.integrations.collectors import Away, Collector, Refused
+from equipoise.integrations.collectors import Away, Receiver, Refused
 from equipoise.integrations.parcels import Parcel
 
 __all__ = ["Replayed", "replay"]
@@ -28,7 +28,7 @@ class Replayed:
 def replay(
     log: EventLog,
     cursors: Cursors,
-    collector: Collector,
+    collector: Receiver,
     *,
     rng: random.Random,
     patience: Patience = PATIENCE,
@@ -63,7 +63,7 @@ def replay(
 def _replay_batch(
     sieve: Sieve,
     cursors: Cursors,
-    collector: Collector,
+    collector: Receiver,
     batch: list[Parcel],
     done: Replayed,
     rng: random.Random,

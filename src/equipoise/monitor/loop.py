@@ -55,6 +55,10 @@ class Chore(Protocol):
         """How it stands, as plain JSON; asked from any thread."""
         ...
 
+    def close(self) -> None:
+        """Let go of what it opened, after its last run; for whoever made it."""
+        ...
+
 
 class _Kept:
     """A chore, and how it fares."""
