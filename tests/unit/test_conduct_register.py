@@ -18,6 +18,7 @@ from equipoise.events.facts import Allocation, Decision, Exposure, Gate, Look, R
 from equipoise.events.log import EventLog, MemoryLog, StaleHeadError
 from equipoise.events.opening import open_log
 from equipoise.experiment.definition import Experiment
+from equipoise.experiment.identity import canonical
 from equipoise.experiment.reading import read_canonical, read_definition
 from equipoise.rollout.stages import LEDGER
 
@@ -209,6 +210,17 @@ def test_only_an_ab_test_can_be_registered(log: EventLog) -> None:
     assert log.head() == 0
 
 
+def test_what_cannot_be_watched_cannot_be_registered(log: EventLog) -> None:
+    """Whoever registers relies on the watches; one that nobody would follow is refused before anything is written."""
+    drawn = experiment(watches=[{"metric": next(iter(BASE["metrics"])), "min": 0.1, "window": "90s"}])
+    with pytest.raises(UsageError) as refused:
+        register(log, drawn, by="ann")
+    assert str(refused.value) == (
+        "a window of 90 s cannot be watched: what happens is counted by the minute. Declare whole minutes, such as 5m"
+    )
+    assert log.head() == 0
+
+
 class Meddled(MemoryLog):
     """A log in memory into which somebody writes between reading and deciding."""
 
@@ -285,6 +297,9 @@ def test_of_two_operators_one_registers(log: EventLog) -> None:
 def test_every_kind_of_definition_can_be_kept(name: str, log: EventLog) -> None:
     """What the log gives back is the definition that went in, with its digest."""
     drawn = read_definition(Path(__file__).parents[1] / "vectors" / "definitions" / f"{name}.yaml").experiment
+    # Two of the windows that stand there cannot be watched, and are refused.
+    of = canonical(drawn)
+    drawn = read_canonical(of | {"watches": [each | {"window": "5m"} for each in of.get("watches", ())]})
     register(log, drawn, by="ann", reason="for the record")
     registration = next(log.read_since(kinds=["registration"])).fact
     assert isinstance(registration, Registration)

@@ -278,6 +278,20 @@ def test_requests_inside_a_conversation_give_pause(said: str, present: str, tmp_
     assert caught[0].filename == __file__
 
 
+@pytest.mark.parametrize("window, seconds", [("90s", "90"), ("500ms", "0.5"), ("30s", "30")])
+def test_a_window_that_cannot_be_watched_gives_pause(window: str, seconds: str, tmp_path: Path) -> None:
+    """It is said where it stands, with what is accepted; whole minutes, however they are written, give none."""
+    watches = "watches: [{{metric: resolution_rate, min: 0.1, window: {}}}]\n"
+    path = write(tmp_path, SMALL + watches.format(window))
+    place = SMALL.count("\n") + 1
+    [warning] = read_definition(path).warnings
+    assert str(warning) == (
+        f"{path}:{place}: watches[0].window: a window of {seconds} s cannot be watched: what happens is counted by the minute; "
+        "accepted: whole minutes, such as 5m"
+    )
+    assert read_definition(write(tmp_path, SMALL + watches.format("120s"))).warnings == ()
+
+
 @pytest.mark.parametrize(
     "said",
     [

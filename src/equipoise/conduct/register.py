@@ -15,6 +15,7 @@ from equipoise.events.facts import Allocation, Registration, Transition
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.identity import canonical
+from equipoise.measurement.windows import whole_minutes
 from equipoise.rollout.stages import LEDGER, Evidence, State, coverage_of, may_enter
 
 __all__ = ["Registered", "register"]
@@ -45,12 +46,16 @@ def register(
     Registering the same definition again changes nothing. What stands in the way and a person may
     decide (a gate not run or inconclusive, a stage skipped) needs `reason`, which is recorded. Raises
     GateError where no reason suffices or none is given, RecordError where the name belongs to a
-    finished experiment, StaleHeadError where somebody else wrote to the log meanwhile.
+    finished experiment, UsageError where a watch's window is not of whole minutes, StaleHeadError where
+    somebody else wrote to the log meanwhile.
     """
     if experiment.method != "ab":
         raise UsageError(
             f"only `method: ab` can be registered, and {experiment.identity} is a {experiment.method}"
         )
+    for watch in experiment.watches:
+        # Whoever registers believes that it is watched from now on.
+        whole_minutes(watch.window)
     clock = clock or SystemClock()
     head = log.head()
     state = state_of(log, experiment.name)

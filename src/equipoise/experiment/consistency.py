@@ -27,6 +27,7 @@ from equipoise.experiment.verdict_checks import verdict_faults
 __all__ = ["cautions", "inconsistencies"]
 
 Found = Iterator[tuple[FieldPath, Fault]]
+_MINUTE_S = 60
 
 
 def inconsistencies(
@@ -89,6 +90,13 @@ def cautions(experiment: Experiment, document: Document, folder: Path | None) ->
             f"the primary is taken per turn, and how many turns a {experiment.unit.type} has is the arm's own doing",
             next=f"decide by what is per {experiment.unit.type}; the figure per turn stands beside it",
         )
+    for index, watch in enumerate(experiment.watches):
+        if watch.window < _MINUTE_S or watch.window % _MINUTE_S:
+            yield document.fault(
+                ("watches", index, "window"),
+                f"a window of {watch.window:g} s cannot be watched: what happens is counted by the minute",
+                accepted="whole minutes, such as 5m",
+            )
     if experiment.offline is not None and folder is not None:
         offline = experiment.offline
         judge = offline.judge
