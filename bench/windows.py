@@ -46,7 +46,7 @@ def _experiment() -> Experiment:
     )
 
 
-def _facts(experiment: Experiment, now: float, number: int, rng: random.Random) -> list[Fact]:
+def facts_of(experiment: Experiment, now: float, number: int, rng: random.Random) -> list[Fact]:
     """A conversation: an exposure, three turns and what became of it."""
     unit, arm = f"conversation-{number}", rng.choice(["control", "treatment"])
     entered = Exposure(
@@ -80,7 +80,7 @@ def main() -> None:
                     [
                         fact
                         for number in range(start, start + 100)
-                        for fact in _facts(experiment, clock.now(), number, rng)
+                        for fact in facts_of(experiment, clock.now(), number, rng)
                     ]
                 )
                 clock.advance(500.0 / rate)

@@ -135,6 +135,31 @@ def test_once_says_what_it_did(tmp_path):
     assert (second.returncode, second.stdout, second.stderr) == (0, "0 experiments watched; 0 alerts\n", "")
 
 
+def test_it_goes_on_until_it_is_told_to_stop(tmp_path):
+    """Each thing that it does is a line of JSON, as it does it; what is registered meanwhile is watched; then it ends."""
+    place, clock = str(tmp_path / "log.db"), ManualClock(START + 0.0)
+    log = kept(place, clock)
+    served(log, watched(HARSH), clock)
+    with subprocess.Popen([*MONITOR, "--json", "--log", place], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET) as process:  # fmt: skip
+        first = json.loads(process.stdout.readline())
+        assert (first["chore"], first["experiment"], first["says"], first["trouble"]) == (
+            "watches", "bot", f"watching {watched(HARSH).identity}: 1 watch", False
+        )  # fmt: skip
+        other = watched(HARSH, name="another")
+        served(log, other, clock)
+        assert json.loads(process.stdout.readline())["says"] == f"watching {other.identity}: 1 watch"
+        log.append([exposure(watched(HARSH), "u", "treatment", clock.now()), turn("u", "treatment", clock.now(), error=True)])  # fmt: skip
+        acted = json.loads(process.stdout.readline())
+        assert (acted["experiment"], acted["facts"]["action"], acted["facts"]["value"]) == (
+            "bot",
+            "alert",
+            1.0,
+        )
+        process.terminate()
+        assert (process.wait(30), process.stderr.read()) == (0, "")
+    log.close()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -14,8 +14,14 @@ _LOOK_S = 0.5
 def until_told(parent: int | None) -> threading.Event:
     """An event that is set by SIGTERM or SIGINT, and where the process `parent` (None: whoever) is the parent no more."""
     stop = threading.Event()
+
+    def told(number: int, _: object) -> None:
+        stop.set()
+        # What is under way is finished first; whoever asks twice is in a hurry.
+        signal.signal(number, signal.SIG_DFL)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, told)
     if parent is not None:
         threading.Thread(target=_until_orphaned, args=(parent, stop), daemon=True).start()
     return stop
