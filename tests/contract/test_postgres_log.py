@@ -20,7 +20,7 @@ from equipoise.events import postgres as module
 from equipoise.events.facts import Outcome
 from equipoise.events.log import EventLog, Receipt, StaleHeadError
 from equipoise.events.opening import open_log
-from equipoise.events.postgres import FORMAT, PostgresLog
+from equipoise.events.postgres import PostgresLog
 
 
 def outcome(unit: str = "u", value: float = 1.0, **more: Any) -> Outcome:
@@ -378,10 +378,10 @@ def test_the_table_of_another_program_is_refused(table: str, database: str, post
 def test_the_log_of_a_later_version_is_refused(log: PostgresLog, database: str, postgres) -> None:
     """The message names both formats and what to do."""
     schema = database.rpartition("=")[2]
-    assert postgres.ask(f"SELECT format FROM {schema}.equipoise_events_head")[0]["format"] == FORMAT == 1
+    assert postgres.ask(f"SELECT format FROM {schema}.equipoise_events_head")[0]["format"] == 1
     postgres.ask(f"UPDATE {schema}.equipoise_events_head SET format = 7")
     assert refused(database) == (
-        f"{shown(postgres)} was written by a later version (format 7, this one reads 1). Upgrade equipoise"
+        f"{shown(postgres)} was written by a later version (format 7, this one reads 2). Upgrade equipoise"
     )
 
 

@@ -216,31 +216,23 @@ def purge(
 ) -> None:
     """Take every fact and every text of a unit out for good; that so many facts are gone is recorded."""
     from equipoise import settings
-    from equipoise.events.cold import purging
-    from equipoise.events.opening import open_texts
-    from equipoise.events.texts import NoTextsError
+    from equipoise.conduct.purge import purge_unit
+    from equipoise.events.postgres_connections import shown
 
-    where = _file(log, "purge")
+    where = log or settings.default_log()
     with working("purging"):
-        try:
-            texts = open_texts(where, create=False)
-        except NoTextsError:
-            gone = 0
-        else:
-            try:
-                gone = texts.purge(unit)
-            finally:
-                texts.close()
-        done = purging.purge(where, unit, by=settings.user(), reason=reason)
+        purged = purge_unit(where, unit, by=settings.user(), reason=reason)
+    done, gone = purged.facts, purged.texts
+    place = where if is_file(where) else shown(where)
     if as_json:
         emit(asdict(done) | {"texts": gone})
     else:
         if done.facts:
             print(
-                f"{done.facts:,} facts purged from {', '.join(done.experiments)}; {where} keeps how many, and no more"
+                f"{done.facts:,} facts purged from {', '.join(done.experiments)}; {place} keeps how many, and no more"
             )
         else:
-            print(f"nothing to purge: {where} holds no fact of this unit")
+            print(f"nothing to purge: {place} holds no fact of this unit")
         if gone:
             print(f"{gone:,} texts purged")
     if done.unclean:

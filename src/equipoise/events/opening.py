@@ -11,7 +11,7 @@ from equipoise.events.log import EventLog, MemoryLog
 from equipoise.events.texts import TextStore
 from equipoise.events.windows import WINDOWS, Windows
 
-__all__ = ["BESIDE", "open_cursors", "open_log", "open_texts", "open_windows"]
+__all__ = ["BESIDE", "in_database", "open_cursors", "open_log", "open_texts", "open_windows"]
 
 BESIDE = ("outbox", "windows", "texts")
 """What the names of the files beside a log in a file end in: cursors, windows of guardrails, prompts and answers."""
@@ -29,7 +29,7 @@ def open_log(where: str | Path, *, create: bool = True) -> EventLog:
     """
     if where == "memory:":
         return MemoryLog()
-    if _in_database(where):
+    if in_database(where):
         from equipoise.events.postgres import PostgresLog
 
         return PostgresLog(where, create=create)
@@ -48,7 +48,7 @@ def open_cursors(where: str | Path, *, create: bool = True) -> Cursors:
     >>> open_cursors("memory:").all()
     ()
     """
-    if not create and not _in_database(where) and not Path(_called(where, "outbox")).exists():
+    if not create and not in_database(where) and not Path(_called(where, "outbox")).exists():
         # To ask what was delivered makes nothing: nothing was.
         where = "memory:"
     return Cursors(_beside(where, CURSORS, "outbox"))
@@ -70,7 +70,7 @@ def open_windows(where: str | Path, *, create: bool = True) -> Windows:
 
 
 def _beside(where: str | Path, tables: Tables, ending: str) -> Database:
-    if _in_database(where):
+    if in_database(where):
         from equipoise.events.postgres_beside import PostgresBeside
 
         return PostgresBeside(where, tables)
@@ -79,7 +79,8 @@ def _beside(where: str | Path, tables: Tables, ending: str) -> Database:
     return SQLiteBeside(":memory:" if where == "memory:" else _called(where, ending), tables)
 
 
-def _in_database(where: str | Path) -> TypeGuard[str]:
+def in_database(where: str | Path) -> TypeGuard[str]:
+    """Whether this is the address of a PostgreSQL database."""
     return isinstance(where, str) and where.startswith(("postgresql://", "postgres://"))
 
 
@@ -99,7 +100,7 @@ def open_texts(where: str | Path, *, create: bool = True) -> TextStore:
     >>> open_texts("memory:").of_traces(["4bf92f3577b34da6a3ce929d0e0e4736"], now=0.0)
     ()
     """
-    if _in_database(where):
+    if in_database(where):
         from equipoise.events.postgres_texts import PostgresTexts
 
         return PostgresTexts(where, create=create)

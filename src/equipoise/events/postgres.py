@@ -15,6 +15,8 @@ from equipoise.events.conflicts import Kept, conflicts
 from equipoise.events.facts import Encoded, Fact, decode, encoded
 from equipoise.events.log import Receipt, Recorded, StaleHeadError
 from equipoise.events.postgres_connections import Connections
+from equipoise.events.postgres_purging import PURGED_FORMAT, not_purged, purge
+from equipoise.events.purged import Purged
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "PostgresLog"]
 
-FORMAT = 1
+FORMAT = PURGED_FORMAT
+"""The newest format that is read. A log that nothing was purged from is of the first, which every version reads."""
+_FIRST_FORMAT = 1
 _SCHEMA = """
 CREATE TABLE {events} (
     event_id   text COLLATE "C" PRIMARY KEY,
@@ -50,7 +54,7 @@ WITH given AS (
     WITH ORDINALITY AS row (event_id, kind, experiment, happened, body, place) ORDER BY event_id, place
 ), fresh AS (
     SELECT *, row_number() OVER (ORDER BY place) AS step FROM given
-    WHERE NOT EXISTS (SELECT FROM {events} AS kept WHERE kept.event_id = given.event_id)
+    WHERE NOT EXISTS (SELECT FROM {events} AS kept WHERE kept.event_id = given.event_id) {unless}
 ), kept AS (
     INSERT INTO {events} (event_id, position, kind, experiment, happened, received, body)
     SELECT event_id, $6::bigint + step, kind, experiment, happened,
@@ -98,7 +102,11 @@ class PostgresLog:
                 "with a schema and a point before them or without"
             )
         self._clock = clock
-        self._tables = {"events": _quoted(table), "head": _quoted(f"{table}_head")}
+        self._tables = {
+            "events": _quoted(table),
+            "head": _quoted(f"{table}_head"),
+            "gone": _quoted(f"{table}_gone"),
+        }
         # Without the schema: it need not be told apart, since idle news costs a look at the head, and a channel's
         # name may be no longer than a table's.
         self._channel = table.rpartition(".")[2]
@@ -134,7 +142,7 @@ class PostgresLog:
                 # Looked at again under the lock: another process may be creating the log this moment.
                 await connection.execute(f"SELECT pg_advisory_xact_lock({_CREATING})")
                 if not any((await columns(connection)).values()):
-                    await connection.execute(_SCHEMA.format(**self._tables, format=FORMAT))
+                    await connection.execute(_SCHEMA.format(**self._tables, format=_FIRST_FORMAT))
 
         found = self._connections.run(columns, unfit, again=True)
         if not any(found.values()):
@@ -177,14 +185,17 @@ class PostgresLog:
         rows = [encoded(fact) for fact in facts]
         received = None if self._clock is None else self._clock.now()
         events, head = self._tables["events"], self._tables["head"]
-        insert = _INSERT.format(events=events, head=head)
+        insert = _INSERT.format(events=events, head=head, unless="")
+        fresh = _INSERT.format(events=events, head=head, unless=not_purged(self._tables["gone"]))
 
         async def keep(connection: Talking) -> Receipt:
             async with connection.transaction():
                 # Writers stand in line at the one row of the head until they have committed. So positions
                 # become visible in their order and without gaps: a sequence would hand out 7 and 8 to two
                 # writers of whom 8 may commit first, and a reader that saw 8 would never look for 7 again.
-                start = await connection.fetchval(f"SELECT head FROM {head} FOR UPDATE")
+                (locked,) = await connection.fetch(f"SELECT head, format FROM {head} FOR UPDATE")
+                start = locked["head"]
+                keeping = fresh if locked["format"] >= PURGED_FORMAT else insert
                 if unless is not None:
                     condition, values = _matching(*unless)
                     newer = await connection.fetchval(
@@ -195,7 +206,7 @@ class PostgresLog:
                 after = start
                 for part in range(0, len(rows), _SLICE):
                     columns = list(zip(*rows[part : part + _SLICE], strict=True))
-                    after = await connection.fetchval(insert, *columns, after, received, self._channel)
+                    after = await connection.fetchval(keeping, *columns, after, received, self._channel)
                 accepted, end = after - start, after
                 if accepted < len(rows):
                     told = conflicts(await kept(connection), rows)
@@ -212,6 +223,24 @@ class PostgresLog:
             return {row[0]: Kept(row[1], row[2], row[3]) for row in found}
 
         return self._connections.run(keep, f"the log {self.name} could not be written", again=unless is None)
+
+    def purge(self, unit: str, *, by: str, reason: str | None = None) -> Purged:
+        """Take every fact whose unit is `unit` out of the log, and record how many they were, by whom and why.
+
+        Positions stay as they are, with gaps. What was purged is not accepted again: a digest of each event's id stays,
+        in a table of its own, and an earlier version is told to be upgraded. A fact of the unit that arrives after this
+        is a new one; a fact of another unit that mentions it stays. Done in one transaction; where the connection is
+        lost it may have been carried out, and can be repeated. `unclean` says what PostgreSQL keeps of the bytes.
+        """
+        return purge(
+            self._connections,
+            self._tables,
+            unit,
+            by=by,
+            reason=reason,
+            now=None if self._clock is None else self._clock.now(),
+            channel=self._channel,
+        )
 
     def read_since(
         self, position: int = 0, *, experiment: str | None = None, kinds: Sequence[str] | None = None

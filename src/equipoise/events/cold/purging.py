@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
 
 import orjson
@@ -26,6 +25,7 @@ from equipoise.events.cold.segments import Row, as_parquet, columns_of, rows_of
 from equipoise.events.cold.shelf import digest_of, keep, names_on, shelf_of
 from equipoise.events.facts import Conflict, Purge, encoded
 from equipoise.events.manifest import HEAD, Segment, replace_segment, segments
+from equipoise.events.purged import Gone, Purged, tombs
 from equipoise.events.sqlite_file import connect
 
 __all__ = ["Purged", "purge"]
@@ -35,31 +35,10 @@ _POLL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Purged:
-    """What a purge did: facts taken out, the experiments they were of, segments written anew.
-
-    `unclean` is None, or says why bytes of the unit may still be in the hot file or its journal.
-    """
-
-    facts: int
-    experiments: tuple[str, ...]
-    segments: int
-    unclean: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Gone:
-    position: int
-    experiment: str
-    kind: str
-    event_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Rewritten:
     old: Segment
     new: Segment
-    gone: Sequence[_Gone]
+    gone: Sequence[Gone]
 
 
 def purge(
@@ -88,31 +67,17 @@ def purge(
         ]
         gone = [fact for each in rewritten for fact in each.gone]
         told = _conflicts(connection, {fact.event_id for fact in gone})
-        gone = sorted((*gone, *told), key=attrgetter("position"))
-        now = clock.now()
-        tombs = []
-        for experiment in sorted({fact.experiment for fact in gone}):
-            own = [fact for fact in gone if fact.experiment == experiment]
-            tombs.append(
-                Purge(
-                    experiment=experiment,
-                    happened=now,
-                    facts=dict(sorted(Counter(fact.kind for fact in own).items())),
-                    by=by,
-                    reason=reason,
-                    first=own[0].position,
-                    last=own[-1].position,
-                )
-            )
+        gone += told
+        records = tombs(gone, by=by, reason=reason, now=clock.now())
         if rewritten:
-            _enter(connection, path, shelf, rewritten, told, tombs)
+            _enter(connection, path, shelf, rewritten, told, records)
         sweep(connection, shelf)
         unclean = _clean(connection)
     except sqlite3.Error as error:
         raise RecordError(f"the log {path} could not be purged: {error}") from None
     finally:
         connection.close()
-    return Purged(len(gone), tuple(tomb.experiment for tomb in tombs), len(rewritten), unclean)
+    return Purged(len(gone), tuple(tomb.experiment for tomb in records), len(rewritten), unclean)
 
 
 def _without(shelf: Path, segment: Segment, unit: str) -> _Rewritten | None:
@@ -120,10 +85,10 @@ def _without(shelf: Path, segment: Segment, unit: str) -> _Rewritten | None:
     # As every body was written; most rows are passed over without being parsed.
     needle = orjson.dumps(unit)
     kept: list[Row] = []
-    gone: list[_Gone] = []
+    gone: list[Gone] = []
     for row in rows_of(shelf, segment):
         if needle in row.body and orjson.loads(row.body).get("unit") == unit:
-            gone.append(_Gone(row.position, row.experiment, row.kind, row.event_id))
+            gone.append(Gone(row.position, row.experiment, row.kind, row.event_id))
         else:
             kept.append(row)
     if not gone:
@@ -140,13 +105,13 @@ def _without(shelf: Path, segment: Segment, unit: str) -> _Rewritten | None:
     return _Rewritten(segment, new, gone)
 
 
-def _conflicts(connection: sqlite3.Connection, ids: set[str]) -> list[_Gone]:
+def _conflicts(connection: sqlite3.Connection, ids: set[str]) -> list[Gone]:
     """What the log was told of conflicts under some ids."""
     rows = connection.execute(
         "SELECT position, experiment, kind, event_id, CAST(body AS BLOB) FROM events WHERE kind = ?",
         (Conflict.kind,),
     )
-    return [_Gone(*row) for *row, body in rows if orjson.loads(body).get("of") in ids]
+    return [Gone(*row) for *row, body in rows if orjson.loads(body).get("of") in ids]
 
 
 def _enter(
@@ -154,8 +119,8 @@ def _enter(
     path: Path,
     shelf: Path,
     rewritten: list[_Rewritten],
-    told: list[_Gone],
-    tombs: list[Purge],
+    told: list[Gone],
+    records: list[Purge],
 ) -> None:
     """Put the new segments in the place of the old, drop what was told of conflicts, and enter the record of it, at
     once or not at all.
@@ -169,7 +134,7 @@ def _enter(
             raise RecordError(f"another purge of {path} was faster; run this one again")
         (head,) = connection.execute(HEAD).fetchone()
         connection.executemany("DELETE FROM events WHERE position = ?", ((fact.position,) for fact in told))
-        for position, tomb in enumerate(tombs, head + 1):
+        for position, tomb in enumerate(records, head + 1):
             row = encoded(tomb)
             connection.execute(
                 "INSERT INTO events (event_id, position, kind, experiment, happened, received, body) "
