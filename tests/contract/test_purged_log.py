@@ -21,7 +21,7 @@ from equipoise.events.cold.sealing import seal
 from equipoise.events.cold.segments import rows_of
 from equipoise.events.cold.shelf import shelf_of
 from equipoise.events.cold.verifying import verify
-from equipoise.events.facts import Exposure, Fact, Gate, Outcome, Purge, Turn
+from equipoise.events.facts import Exposure, Fact, Gate, Label, Outcome, Purge, Turn
 from equipoise.events.log import Receipt
 from equipoise.events.manifest import segments
 from equipoise.events.sqlite import SQLiteLog
@@ -117,6 +117,28 @@ def test_a_conflict_under_the_id_of_a_purged_fact_goes_with_it(path: Path) -> No
     )
     assert verify(path).sound
     assert has_no_bytes(path)
+
+
+def test_what_people_said_of_a_unit_goes_with_it(path: Path) -> None:
+    """Labels are never sealed; they name their unit, and their comments quote it."""
+    log = SQLiteLog(path)
+
+    def label(unit: str | None) -> Label:
+        return Label(experiment="a", happened=1.0, name="thumbs", rater="r", item="t", value=1.0, unit=unit, comment=f"{unit}!")  # fmt: skip
+
+    log.append([label(UNIT), label("other"), label(None), label(UNIT)])
+    done = purge(path, UNIT, by="ann")
+    assert done.facts == sum(map(is_mine, STORY)) + 2
+    left = [record.fact for record in log.read_since(kinds=["label"])]
+    assert [isinstance(fact, Label) and fact.unit for fact in left] == ["other", None]
+    tomb = next(record.fact for record in log.read_since(kinds=["purge"], experiment="a"))
+    assert isinstance(tomb, Purge)
+    assert tomb.facts["label"] == 2
+    log.append([label("zoë alone")])
+    assert purge(path, "zoë alone", by="ann").facts == 1
+    assert has_no_bytes(path)
+    assert verify(path).faults == ()
+    log.close()
 
 
 def test_a_fact_from_the_future_is_purged_too(path: Path) -> None:

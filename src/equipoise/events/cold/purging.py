@@ -23,7 +23,7 @@ from equipoise.errors import RecordError
 from equipoise.events.cold.sealing import seal_until, sweep
 from equipoise.events.cold.segments import Row, as_parquet, columns_of, rows_of
 from equipoise.events.cold.shelf import digest_of, keep, names_on, shelf_of
-from equipoise.events.facts import Conflict, Purge, encoded
+from equipoise.events.facts import Conflict, Label, Purge, encoded
 from equipoise.events.manifest import HEAD, Segment, replace_segment, segments
 from equipoise.events.purged import Gone, Purged, tombs
 from equipoise.events.sqlite_file import connect
@@ -47,7 +47,8 @@ def purge(
     """Take every fact whose unit is `unit` out of the SQLite log at a path, and its bytes out of the files.
 
     Positions stay as they are, with gaps. What was purged is not accepted again: a digest of each event's id stays, and
-    nothing else, for what was told of conflicts under these ids goes with them. A fact of the unit that arrives while
+    nothing else, for what was told of conflicts under these ids goes with them; of labels, which are told by no gateway
+    again, none does. A fact of the unit that arrives while
     or after this runs is a new one; a fact of another unit that mentions it, in a comment or an attribute, stays.
     Killed on the way, it has purged all or nothing of what is read; run it again to be rid of the files. A seal that
     runs at the same time may fail, and can be repeated.
@@ -66,11 +67,11 @@ def purge(
             found for each in list(segments(connection)) if (found := _without(shelf, each, unit)) is not None
         ]
         gone = [fact for each in rewritten for fact in each.gone]
-        told = _conflicts(connection, {fact.event_id for fact in gone})
-        gone += told
+        hot = _hot(connection, unit, {fact.event_id for fact in gone})
+        gone += hot
         records = tombs(gone, by=by, reason=reason, now=clock.now())
-        if rewritten:
-            _enter(connection, path, shelf, rewritten, told, records)
+        if gone:
+            _enter(connection, path, shelf, rewritten, hot, records)
         sweep(connection, shelf)
         unclean = _clean(connection)
     except sqlite3.Error as error:
@@ -105,13 +106,16 @@ def _without(shelf: Path, segment: Segment, unit: str) -> _Rewritten | None:
     return _Rewritten(segment, new, gone)
 
 
-def _conflicts(connection: sqlite3.Connection, ids: set[str]) -> list[Gone]:
-    """What the log was told of conflicts under some ids."""
+def _hot(connection: sqlite3.Connection, unit: str, ids: set[str]) -> list[Gone]:
+    """What is never sealed and of the unit all the same: labels, and what was told of conflicts under its ids."""
     rows = connection.execute(
-        "SELECT position, experiment, kind, event_id, CAST(body AS BLOB) FROM events WHERE kind = ?",
-        (Conflict.kind,),
+        "SELECT position, experiment, kind, event_id, CAST(body AS BLOB) FROM events WHERE kind IN (?, ?)",
+        (Conflict.kind, Label.kind),
     )
-    return [Gone(*row) for *row, body in rows if orjson.loads(body).get("of") in ids]
+    told = [(Gone(*row), orjson.loads(body)) for *row, body in rows]
+    labels = [fact for fact, said in told if fact.kind == Label.kind and said.get("unit") == unit]
+    ids = ids | {fact.event_id for fact in labels}
+    return [*labels, *(fact for fact, said in told if fact.kind == Conflict.kind and said.get("of") in ids)]
 
 
 def _enter(
@@ -119,12 +123,10 @@ def _enter(
     path: Path,
     shelf: Path,
     rewritten: list[_Rewritten],
-    told: list[Gone],
+    hot: list[Gone],
     records: list[Purge],
 ) -> None:
-    """Put the new segments in the place of the old, drop what was told of conflicts, and enter the record of it, at
-    once or not at all.
-    """
+    """Put the new segments in the place of the old, drop what is hot, and enter the record of it, at once or not at all."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         if not {each.new.name for each in rewritten} <= set(names_on(shelf)):
@@ -133,7 +135,7 @@ def _enter(
         if not all(replace_segment(connection, each.old, each.new) for each in rewritten):
             raise RecordError(f"another purge of {path} was faster; run this one again")
         (head,) = connection.execute(HEAD).fetchone()
-        connection.executemany("DELETE FROM events WHERE position = ?", ((fact.position,) for fact in told))
+        connection.executemany("DELETE FROM events WHERE position = ?", ((fact.position,) for fact in hot))
         for position, tomb in enumerate(records, head + 1):
             row = encoded(tomb)
             connection.execute(
