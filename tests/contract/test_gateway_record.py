@@ -132,6 +132,32 @@ def test_without_a_log_a_gateway_starts_serves_and_finds_it_when_it_comes(tmp_pa
         assert [fact.unit for fact in facts(log, "exposure")] == ["c1"]
 
 
+def test_a_log_that_went_between_two_lives_is_not_replaced_by_an_empty_one(tmp_path):
+    """A gateway that has served knows of a log: it says that it is gone, lets nobody in, and takes it when it is back."""
+    log, aside = tmp_path / "log.db", tmp_path / "aside.db"
+    with upstream() as up:
+        registered(log, definition(up.port))
+        with serving(tmp_path) as at:
+            arm = at.arm("c1")
+            until(lambda: (tmp_path / "state" / "configuration.json").exists(), "the last good configuration")
+            at.process.send_signal(signal.SIGTERM)
+            assert at.process.wait(30) == 0
+        log.rename(aside)
+        with serving(tmp_path) as at:
+            assert at.reason("c2") in {"stale", "unrecorded"}
+            health = at.health()
+            assert health["status"] == "degraded"
+            assert health["trouble"]["configuration"] == (
+                f"there is no log at {log}. Register an experiment first, or name the log with --log"
+            )
+            assert not log.exists()
+            aside.rename(log)
+            until(lambda: at.reason(new_id()) == "split", "service")
+            until(lambda: at.health()["status"] == "ok", "health")
+            assert at.arm("c1") == arm
+        assert "c2" not in {fact.unit for fact in facts(log, "exposure")}
+
+
 def test_a_log_that_is_none_is_said_so_and_served_without(tmp_path):
     """Rubbish, a folder, somebody else's database: what needs no log is served, health says why, nothing is touched."""
     rubbish, folder, other = tmp_path / "rubbish", tmp_path / "folder", tmp_path / "other"

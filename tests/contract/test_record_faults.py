@@ -11,7 +11,9 @@ import http.client
 import itertools
 import json
 import random
+import resource
 import signal
+import socket
 import sqlite3
 import time
 from collections import Counter
@@ -233,3 +235,71 @@ def test_at_whatever_call_the_disk_fails_a_gateway_starts_and_serves_once_it_can
     whole(log)
     assert met >= 3
     print({"starts": faults, "met a fault": met})
+
+
+@pytest.mark.parametrize("calls", [1, 3, 6])
+def test_pins_that_were_read_only_for_a_moment_when_they_were_opened_are_written(tmp_path, calls):
+    """SQLite opens for reading what it cannot write and keeps to that: the file is opened again, and units get in."""
+    log, pins = tmp_path / "log.db", tmp_path / "state" / "pins.db"
+    disk = failing_disk(tmp_path, pins)
+    with upstream() as up:
+        registered(log, definition(up.port, pins="required"))
+        with serving(tmp_path) as at:
+            arm = at.arm("before")
+        disk.fail("EROFS", 1, calls)
+        with serving(tmp_path, **disk.env) as at:
+            until(lambda: at.reason(f"c{time.monotonic()}") == "split", "service")
+            assert disk.failed == calls
+            assert at.arm("before") == arm
+            at.process.send_signal(signal.SIGTERM)
+            assert at.process.wait(60) == 0
+            assert "Traceback" not in at.process.stderr.read()
+
+
+def test_too_many_connections_are_turned_away_and_the_gateway_serves_on(tmp_path):
+    """Out of files to open, a gateway accepts nobody new; who is connected is served, and so is everybody afterwards."""
+    log = tmp_path / "log.db"
+    with upstream() as up:
+        registered(log, definition(up.port))
+        with serving(tmp_path) as at:
+            line = line_to(at)
+            told = Told(line)
+            told.turn()
+            port = line.sock.getpeername()[1]
+            # Descriptors are given from the lowest free number up.
+            limit = 8 + max(int(each.name) for each in Path(f"/proc/{at.process.pid}/fd").iterdir())
+            before = resource.prlimit(at.process.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(at.process.pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+            crowd = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(4 * limit)]
+            for each in crowd:
+                each.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            for each in crowd:
+                each.settimeout(0.2)
+            served = [_first_byte(each) for each in crowd]
+            assert 0 < sum(served) < len(crowd)
+            for _ in range(3):
+                told.some_of_everything()
+            for each in crowd:
+                each.close()
+            until(lambda: _answers(at), "newcomers")
+            told.turn()
+            agrees(at, told, log)
+            line.close()
+            at.process.send_signal(signal.SIGTERM)
+            assert at.process.wait(60) == 0
+            assert "Traceback" not in at.process.stderr.read()
+    whole(log)
+
+
+def _first_byte(line: socket.socket) -> bool:
+    try:
+        return bool(line.recv(1))
+    except OSError:
+        return False
+
+
+def _answers(at: Process) -> bool:
+    try:
+        return at.health()["status"] == "ok"
+    except httpx.HTTPError:
+        return False

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from equipoise.assignment.pins import unit_key
 from equipoise.errors import RecordError
-from equipoise.events.sqlite_opening import make_if_empty, opened, recognised, write_ahead
+from equipoise.events.sqlite_opening import make_if_empty, opened, recognised, refuse_read_only, write_ahead
 
 __all__ = ["FORMAT", "SQLitePins"]
 
@@ -38,8 +39,11 @@ class SQLitePins:
             raise RecordError(f"{self.path} is a folder; name a file in it for the pins")
         if not self.path.absolute().parent.is_dir():
             raise RecordError(f"there is no folder {self.path.parent} to keep the pins in; make it first")
+        self._connection = self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
         try:
-            self._connection = opened(self.path, self._prepare, patience=_PATIENCE)
+            return opened(self.path, self._prepare, patience=_PATIENCE)
         except sqlite3.Error as error:
             raise RecordError(f"{self.path} cannot be used for pins: {error}") from None
 
@@ -48,6 +52,15 @@ class SQLitePins:
         recognised(connection, self.path, what="one of pins", application=_APPLICATION, reads=FORMAT)
         write_ahead(connection, patience=_PATIENCE)
         connection.execute("PRAGMA synchronous = FULL")
+        refuse_read_only(connection, "pins")
+
+    def _open_again(self) -> None:
+        # A file that was opened for reading stays so, whatever becomes of the disk. What cannot be opened anew is read
+        # on as it is.
+        with suppress(RecordError):
+            fresh = self._opened()
+            self._connection.close()
+            self._connection = fresh
 
     def pin(self, experiment_salt: str, unit: str, epoch: int) -> int:
         kept = self.find(experiment_salt, unit)
@@ -62,6 +75,8 @@ class SQLitePins:
                 )
                 kept = self._find(experiment_salt, key)
             except sqlite3.Error as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_READONLY:
+                    self._open_again()
                 raise RecordError(f"the pins {self.path} could not be written: {error}") from None
         # Pins are never taken out.
         assert kept is not None

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from equipoise.errors import RecordError
 from equipoise.events import manifest
-from equipoise.events.sqlite_opening import make_if_empty, number, opened, recognised, run_each, write_ahead
+from equipoise.events.sqlite_opening import (
+    make_if_empty,
+    number,
+    opened,
+    recognised,
+    refuse_read_only,
+    run_each,
+    write_ahead,
+)
 
 __all__ = ["FORMAT", "connect", "is_frozen"]
 
@@ -118,16 +126,4 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> Non
             run_each(connection, f"{manifest.SCHEMA}; PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
     if create:
-        _refuse_read_only(connection)
-
-
-def _refuse_read_only(connection: sqlite3.Connection) -> None:
-    # SQLite opens for reading what it cannot write, and keeps to that for as long as the process holds the file
-    # open, whatever becomes of the disk: who is going to write opens it again instead.
-    try:
-        # To begin is not enough: where nothing can be written, that is to begin to read.
-        connection.execute("INSERT INTO events SELECT * FROM events WHERE false")
-    except sqlite3.OperationalError as error:
-        # Somebody else is writing to it all the time, so it can be written.
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-            raise
+        refuse_read_only(connection, "events")

@@ -16,6 +16,7 @@ __all__ = [
     "opened",
     "recognised",
     "refuse_later",
+    "refuse_read_only",
     "run_each",
     "write_ahead",
 ]
@@ -84,6 +85,21 @@ def refuse_later(path: str | Path, version: int, reads: int) -> None:
             f"{path} was written by a later version (format {version}, this one reads {reads}). "
             "Upgrade equipoise"
         )
+
+
+def refuse_read_only(connection: sqlite3.Connection, table: str) -> None:
+    """Raise sqlite3.OperationalError where the file of this table cannot be written.
+
+    SQLite opens for reading what it cannot write, and keeps to that for as long as the process holds the file open,
+    whatever becomes of the disk: who is going to write opens it again instead.
+    """
+    try:
+        # To begin is not enough: where nothing can be written, that is to begin to read.
+        connection.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE false")
+    except sqlite3.OperationalError as error:
+        # Somebody else is writing to it all the time, so it can be written.
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
 
 
 def write_ahead(connection: sqlite3.Connection, *, patience: float = PATIENCE) -> None:

@@ -148,9 +148,14 @@ async def _serve(options: Serving) -> None:
     from equipoise.experiment.reading import read_canonical
 
     loop = asyncio.get_running_loop()
-    # A log that vanishes while it is served is not replaced by an empty one.
+    last_good = options.state / "configuration.json"
+    # A log that vanishes while it is served, or between two lives of who serves it, is not replaced by an empty one:
+    # that would pass for it.
+    served = last_good.exists()
     logs = [
-        PatientLog(lambda: open_log(options.log), lambda: open_log(options.log, create=False))
+        PatientLog(
+            lambda: open_log(options.log, create=not served), lambda: open_log(options.log, create=False)
+        )
         for _ in range(2)
     ]
     settings = GatewaySettings(
@@ -159,7 +164,7 @@ async def _serve(options: Serving) -> None:
         access_key=options.access_key,
         secret=options.secret or secret_of(options.state),
         keys=options.keys,
-        last_good=options.state / "configuration.json",
+        last_good=last_good,
         forced=options.forced,
         limits=options.limits,
         worker=options.worker,
