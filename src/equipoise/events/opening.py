@@ -64,7 +64,7 @@ def open_windows(where: str | Path, *, create: bool = True) -> Windows:
     >>> open_windows("memory:").read("0f3a").position
     0
     """
-    if not create and not _in_database(where) and not Path(_called(where, "windows")).exists():
+    if not create and not in_database(where) and not Path(_called(where, "windows")).exists():
         where = "memory:"
     return Windows(_beside(where, WINDOWS, "windows"))
 
