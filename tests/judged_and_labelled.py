@@ -118,10 +118,11 @@ class World:
                 )
         self.drawn, self.asked = drawn, asked
 
-    def totals(self, arm: str, *, by_team: bool = False) -> JudgedTotals:
-        """The five sums of each unit (or team) of an arm, added up turn by turn."""
+    def totals(self, arm: str, *, by_team: bool = False, last: int | None = None) -> JudgedTotals:
+        """The five sums of each unit (or team) of an arm, added up turn by turn; up to the unit of a number."""
+        told = [turn for turn in self.turns if last is None or int(turn[1][1:]) <= last]
         sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(5))
-        for of, unit, team, length, score, said in self.turns:
+        for of, unit, team, length, score, said in told:
             if of != arm or score is None:
                 continue
             w = 1.0 / (self.drawn * length)
@@ -130,7 +131,7 @@ class World:
             if said is not None:
                 own[2:] = [v * said, v, v * score]
             sums[team if by_team else unit] += own
-        mine = [turn for turn in self.turns if turn[0] == arm]
+        mine = [turn for turn in told if turn[0] == arm]
         return JudgedTotals(
             CrossMoments.of(*np.array(list(sums.values())).T),
             sum(turn[4] is not None for turn in mine),

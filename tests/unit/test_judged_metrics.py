@@ -68,6 +68,22 @@ def test_the_engine_adds_up_what_the_formula_wants(tmp_path, cluster):
     assert effect.control == pytest.approx(estimated(corrected_mean_of_totals(arms[0])).value)
 
 
+def test_only_units_that_were_in_for_the_whole_window_are_corrected(tmp_path):
+    """Scores of those whose window is open still count neither for the judge nor for the labels."""
+    world = World()
+    found = look(
+        logged(experiment(tmp_path, metric=", labels: 60, window: 10s"), world.facts), "judged", closing=True
+    )
+    # The last unit of which something was recorded came in at its number of seconds.
+    last = max(int(turn[1][1:]) for turn in world.turns if turn[4] is not None)
+    arms = [world.totals(arm, last=last - 10) for arm in ("control", "b")]
+    effect = found.effect("polite")
+    assert effect.by_labels is not None
+    assert list(effect.by_labels.judged.values()) == [arm.judged for arm in arms]
+    direct = estimated(corrected_difference_of_totals(*arms))
+    assert estimated(effect.estimate).value == pytest.approx(direct.value, rel=1e-9)
+
+
 def test_with_one_turn_a_unit_it_is_the_estimate_over_cases():
     """All weights alike and a tuned weight: the sums give what `corrected_cases` makes of the cases themselves.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.counted import ENROLLED
 from equipoise.measurement.counting import ALWAYS, WHOLE, Aggregates, Asked, one
+from equipoise.measurement.literals import text_literal
 from equipoise.measurement.tally import Judged
 from equipoise.stats.judges.corrected_totals import JudgedTotals
 
@@ -81,8 +82,8 @@ def judged_of_log(
     long they are. Where scores are a sample of turns, that is the number of turns without error; where every turn that
     there is a score for was scored, the number of those.
     """
-    name = metric.of.name.replace("'", "''")
-    if planned is None and not one(connection, f"SELECT count(*) FROM labels WHERE name = '{name}'")[0]:
+    name = text_literal(metric.of.name)
+    if planned is None and not one(connection, f"SELECT count(*) FROM labels WHERE name = {name}")[0]:
         return None
     connection.execute(
         f"""
@@ -92,7 +93,7 @@ def judged_of_log(
             FROM scores AS s JOIN all_units AS u ON u.unit = s.unit AND s.happened >= u.since{_within(metric, "s")}
             WHERE s.{column} IS NOT NULL AND s.probability > 0 AND s.probability <= 1
             GROUP BY s.unit, s.item
-        ) AS own LEFT JOIN (SELECT * FROM labels WHERE name = '{name}') AS told USING (item)
+        ) AS own LEFT JOIN (SELECT * FROM labels WHERE name = {name}) AS told USING (item)
         """
     )
     (sampled,) = one(
