@@ -212,7 +212,7 @@ def label_readout(
         ),
         preferences=tuple(
             _preferred(variant, groups.of(_PREFERENCE, variant), groups)
-            for variant in groups.variants(_PREFERENCE)
+            for variant in sorted(groups.variants(_PREFERENCE))
         ),
         lean=_lean(compared, level) if compared else None,
         strengths=_strengths(compared, control, groups, level) if compared else None,
