@@ -9,7 +9,8 @@ from pathlib import Path
 
 from equipoise.clock import ManualClock
 from equipoise.conduct.label_items import cases_of_run, live_turns
-from equipoise.conduct.labels import Labelling, Settings
+from equipoise.conduct.label_task import Settings
+from equipoise.conduct.labels import Labelling
 from equipoise.events.opening import open_log, open_texts
 from equipoise.experiment.definition import Labels, Recording
 from equipoise.scoring.recorded import read_labels

@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from equipoise.clock import ManualClock
 from equipoise.conduct.label_items import cases_of_run
-from equipoise.conduct.labels import AnsweredElsewhereError, Labelling, Settings, Shown
+from equipoise.conduct.label_task import Settings, Shown
+from equipoise.conduct.labels import AnsweredElsewhereError, Labelling
 from equipoise.events.labels import standing
 from equipoise.events.log import MemoryLog
 

@@ -8,7 +8,8 @@ from labelling import LONG, SAYS, a_run, definition, experiment, live
 from equipoise.arena.exporting import run_text
 from equipoise.clock import ManualClock
 from equipoise.conduct.label_items import Disagreement, cases_of_run, live_turns
-from equipoise.conduct.labels import AnsweredElsewhereError, Labelling, Settings, questions_of, rater_name
+from equipoise.conduct.label_task import Settings, questions_of, rater_name
+from equipoise.conduct.labels import AnsweredElsewhereError, Labelling
 from equipoise.errors import DataError, UsageError
 from equipoise.events.facts import Label
 from equipoise.events.labels import standing

@@ -19,7 +19,7 @@ from equipoise.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from equipoise.conduct.label_items import Disagreement, Source
-    from equipoise.conduct.labels import Settings
+    from equipoise.conduct.label_task import Settings
     from equipoise.events.log import EventLog
     from equipoise.events.texts import TextStore
     from equipoise.experiment.definition import Experiment
@@ -87,7 +87,8 @@ def label(
     """
     from equipoise import settings
     from equipoise.conduct.label_items import ASKS
-    from equipoise.conduct.labels import Labelling, Settings, rater_name
+    from equipoise.conduct.label_task import Settings, rater_name
+    from equipoise.conduct.labels import Labelling
 
     place = log or settings.default_log()
     if results:

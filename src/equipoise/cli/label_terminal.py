@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from equipoise.conduct.labels import AnsweredElsewhereError, Labelling, Progress, Question, Shown
+from equipoise.conduct.label_task import Progress, Question, Shown
+from equipoise.conduct.labels import AnsweredElsewhereError, Labelling
 from equipoise.errors import UsageError
 
 __all__ = ["label_here"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from equipoise.analysis.labels import LabelReadout
+from equipoise.analysis.label_findings import LabelReadout
 from equipoise.cli.output import rows
 from equipoise.stats.estimate import Estimate, NotEstimable
 
