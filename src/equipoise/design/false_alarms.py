@@ -180,8 +180,9 @@ def limit_for(
 ) -> Bound | NotEstimable:
     """The tightest limit of a shape (of the same reference and scale) with at most so many `actions` a week.
 
-    It is looked for from `start`, where about every second window is breached, outward, first by `step` (above 0), and
-    rounded outward to three digits. NotEstimable where none is found within `step` times a million.
+    Where most windows are breached `actions` has to be large, though few streaks begin. It is looked for from `start`
+    outward, first by `step` (above 0), and rounded outward to three digits. NotEstimable where none is found within
+    `step` times a million.
     """
 
     def at(distance: float) -> Bound:

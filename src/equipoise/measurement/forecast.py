@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,10 @@ class Forecast:
     def actions(self, bound: Bound) -> float:
         """False actions a week, all watched arms together."""
         return sum(self.streaks(bound, arm).actions for arm in self.arms)
+
+    def noise(self, bound: Bound) -> float:
+        """The same to look for a limit by: infinite where most windows are breached, of which few begin a streak."""
+        return math.inf if self.breached(bound) > 0.5 else self.actions(bound)
 
     def caught(self, bound: Bound) -> tuple[Caught, ...]:
         """How soon the watch acts on what goes wrong in the last arm, a treatment, whatever else is watched."""

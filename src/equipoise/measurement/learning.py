@@ -249,7 +249,7 @@ class _Measuring:
         step = 0.01 if bound.amount.scale == "relative" else abs(typical) / 100.0 or 1e-4
         if not forecast.known:
             return NotEstimable("no window has readings enough")
-        limit = limit_for(forecast.actions, bound, above=above, start=start, step=step, most=self._most)
+        limit = limit_for(forecast.noise, bound, above=above, start=start, step=step, most=self._most)
         if isinstance(limit, NotEstimable):
             return limit
         value = limit.amount.value

@@ -1,4 +1,4 @@
-"""Windows that vary more than their readings: a forecast knows it, for a number and beside control."""
+"""What a forecast knows of windows: that they vary more than their readings, and where a limit has to be looked for."""
 
 from __future__ import annotations
 
@@ -87,6 +87,30 @@ def test_arms_that_drift_apart_make_a_limit_beside_control_loud():
     # Two in a row of the share of windows that really are beyond: 0.02 of the rate and 0.0194 of the counts.
     truth = float(np.mean(rng.normal(0.0, np.hypot(0.02, 0.0194), 400_000) > 0.04))
     assert loud.breached == pytest.approx(truth, rel=0.25)
+
+
+def test_a_baseline_that_is_not_the_rate_any_more_is_not_taken_for_a_quiet_limit():
+    """Where the limit is passed in every window no streak begins; what is proposed lies beyond the rate all the same."""
+    watch = {"metric": "error_rate", "max": "baseline+20%", "window": "5m", "for": 2, "then": "rollback"}
+    found = forecast(guarded([watch]), np.full((WINDOWS, 2), 0.06), 3)
+    assert found.breached > 0.999
+    assert found.actions < 1.0
+    # The declared baseline is 0.01: the limit is more than 0.06, and so far that few windows pass it.
+    assert 0.01 * (1.0 + found.proposal.watch.max.amount.value) > 0.08
+    assert found.proposal.actions <= 0.1
+
+
+def test_a_lower_limit_is_looked_for_downward():
+    """A `min` is proposed below what is usual, and forecast to notice what becomes less."""
+    watch = {"metric": "error_rate", "min": 0.055, "window": "5m", "for": 2, "then": "review"}
+    found = forecast(guarded([watch]), np.full((WINDOWS, 2), 0.06), 3)
+    assert found.actions > 100.0
+    limit = found.proposal.watch.min.amount.value
+    assert 0.0 < limit < 0.045
+    assert found.proposal.watch.max is None
+    assert [each.factor for each in found.caught] == [0.7, 0.5]
+    assert found.caught[0].chance < found.caught[1].chance > 0.95
+    assert found.proposal.actions <= 0.1
 
 
 def test_numbers_that_are_made_larger_change_buckets_as_they_would():
