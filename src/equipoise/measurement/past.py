@@ -38,8 +38,12 @@ class Past:
     cells: Mapping[CellKey, Cell]
     since: int
     until: int
-    _windows: dict[tuple[str, str, float, int], list[Window]] = field(default_factory=dict, repr=False)
-    _counts: dict[tuple[str, str, float], list[Counts]] = field(default_factory=dict, repr=False)
+    _windows: dict[tuple[str, str, float, int], list[Window]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    _counts: dict[tuple[str, str, float], list[Counts]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, cells: Mapping[CellKey, Cell], since: float | None, until: float | None) -> Past:

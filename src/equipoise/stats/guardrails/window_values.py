@@ -71,8 +71,8 @@ class RateOf:
         return float(self._beyond(np.array([limit]), above=above)[0])
 
     def beyond_control(self, control: RateOf, limit: Limit, *, above: bool) -> float:
-        counts = np.arange(control.n + 1.0)
-        chances = _counted(control.n, control.rate, control.intraclass)
+        counts = _likely(control.n, control.rate, control.intraclass)
+        chances = _chances(counts, control.n, control.rate, control.intraclass)
         seen = chances > _NOTHING
         return _averaged(chances[seen], self._beyond(limit.of(counts[seen] / control.n), above=above))
 
@@ -94,9 +94,17 @@ def _next_above(limits: Numbers, n: int, *, shift: int = 0) -> Numbers:
     return least
 
 
-def _counted(n: int, rate: float, intraclass: float) -> Numbers:
-    """The chance of each count from 0 to n."""
-    k = np.arange(n + 1.0)
+def _likely(n: int, rate: float, intraclass: float) -> Numbers:
+    """The counts that are seen at all: where readings are independent, no more than forty deviations from the mean."""
+    reach = 40.0 * math.sqrt(n * rate * (1.0 - rate)) + 40.0
+    low, high = (
+        (0.0, float(n)) if intraclass else (max(0.0, n * rate - reach), min(float(n), n * rate + reach))
+    )
+    return np.arange(math.floor(low), math.ceil(high) + 1.0)
+
+
+def _chances(k: Numbers, n: int, rate: float, intraclass: float) -> Numbers:
+    """The chance of each of some counts."""
     if rate <= 0.0 or rate >= 1.0:
         certain: Numbers = (k == (0.0 if rate <= 0.0 else n)).astype(float)
         return certain
@@ -120,13 +128,14 @@ def _at_least(counts: Numbers, n: int, rate: Numbers | float, intraclass: float)
         return np.where(counts <= 0.0, 1.0, np.where(counts > n, 0.0, found))
     if isinstance(rate, float):
         # From the far end, where the chances are small: little is lost when they are added.
-        tails = np.append(np.cumsum(_counted(n, rate, intraclass)[::-1])[::-1], 0.0)
+        every = _chances(np.arange(n + 1.0), n, rate, intraclass)
+        tails = np.append(np.cumsum(every[::-1])[::-1], 0.0)
         reached: Numbers = np.minimum(tails[np.clip(counts, 0, n + 1).astype(int)], 1.0)
         return reached
     rates = np.broadcast_to(rate, counts.shape)
     found = np.empty(counts.shape)
     for place, (k, each) in enumerate(zip(counts.tolist(), rates.tolist(), strict=True)):
-        found[place] = math.fsum(_counted(n, each, intraclass)[max(int(k), 0) :].tolist())
+        found[place] = float(_chances(np.arange(max(k, 0.0), n + 1.0), n, each, intraclass).sum())
     return np.minimum(found, 1.0)
 
 
