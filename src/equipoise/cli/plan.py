@@ -23,7 +23,7 @@ def plan(
     turns_per_day: Annotated[
         float | None,
         typer.Option(
-            help="Turns per day of all arms together, for the false alarms of watches.", show_default=False
+            help="Turns per day at full coverage, for the false alarms of watches.", show_default=False
         ),
     ] = None,
     as_json: AsJson = False,
