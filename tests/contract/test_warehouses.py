@@ -125,7 +125,8 @@ metrics:
 plan: {plan}
 """
 
-WAIT = "  wait: {{priority: {}, kind: time_to_event, of: outcome.ok, better: lower, window: 5d}}"
+WAIT = "  wait: {{priority: {}, kind: time_to_event, of: outcome.ok, better: lower, window: 5d}}\n"
+WAIT += "  back: {{kind: time_to_event, of: conversation.returned, better: lower, window: 5d}}"
 
 
 def everything(
@@ -177,6 +178,7 @@ def rows(seed: int, *, timed: bool = True, number: int = 3_000, teams: int = 120
                 "v": None if rng.random() < 0.2 else rng.randrange(-400, 4000) / 7,
                 "w": math.exp(rng.gauss(0, 3)),
                 "count": 1,
+                "returned": None if of % 6 == 0 else rng.random() < 0.1,
                 "tries": None if rng.random() < 0.1 else rng.randrange(1, 5),
                 "before": None if of % 7 == 0 else of / 3 + (rng.random() < 0.05),
                 "visits": of * 31 % 17,

@@ -20,6 +20,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import load_experiment
 from equipoise.measurement.measuring import measure_log, measure_table
 from equipoise.measurement.tally import Measurement, Tally
+from equipoise.stats.comparison.restricted_means import RestrictedMean, restricted_mean_of
 
 HOUR, DAY = 3_600.0, 86_400.0
 
@@ -128,6 +129,24 @@ def told(facts: Sequence[Fact]) -> dict[str, dict[str, dict[str, float]]]:
     return found
 
 
+def waits(exposed: Sequence[Exposure], arm: str, end: float) -> tuple[list[float], list[bool]]:
+    """How long until the next conversation of the same user, two days and the end of the data at most, and whether it came."""
+    times, came = [], []
+    for one in exposed:
+        user = one.attributes.get("user")
+        if one.variant != arm or user is None:
+            continue
+        later = [
+            other.happened - one.happened
+            for other in exposed
+            if other.attributes.get("user") == user and other.happened > one.happened
+        ]
+        seen = min(end - one.happened, 2 * DAY)
+        times.append(min([*later, seen]))
+        came.append(bool(later) and min(later) < 2 * DAY)
+    return times, came
+
+
 def mean(tally: Tally) -> float:
     assert tally.moments is not None
     return tally.moments.mean
@@ -149,6 +168,15 @@ def test_what_became_of_a_conversation_is_what_plain_python_says(tmp_path: Path,
             assert tally.moments.variance == pytest.approx(
                 float(np.var(list(values.values()), ddof=1)), rel=1e-9
             )
+    exposed = {fact.unit: fact for fact in facts if isinstance(fact, Exposure)}
+    for arm in ("control", "b"):
+        back = waits(list(exposed.values()), arm, max(fact.happened for fact in facts))
+        curve = measured.tallies["back_after"][arm]
+        expected_mean = restricted_mean_of(*back, horizon=2 * DAY)
+        assert isinstance(curve.restricted, RestrictedMean)
+        assert isinstance(expected_mean, RestrictedMean)
+        assert (curve.units, curve.restricted.events) == (len(back[0]), expected_mean.events)
+        assert curve.restricted.value == pytest.approx(expected_mean.value, rel=1e-9)
     # Nobody's conversations have no one who could come back; of all others it is known, one way or the other.
     known = {
         arm: tally.units + tally.immature + tally.missing for arm, tally in measured.tallies["back"].items()

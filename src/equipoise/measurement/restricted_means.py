@@ -79,7 +79,7 @@ def restricted_tallies(
             SELECT {by} AS part, variant, {"cluster," if clustered else ""}
                    coalesce({came} < since + {horizon}, false) AS event,
                    least(coalesce({came}, {end}) - since, {horizon}) AS time
-            FROM {among} WHERE {by} IS NOT NULL
+            FROM {among} WHERE {by} IS NOT NULL AND coalesce({came}, since) >= since
         ), steps AS (
             SELECT part, variant, time, count(*) FILTER (event) AS came, count(*) AS leaving
             FROM seen GROUP BY part, variant, time

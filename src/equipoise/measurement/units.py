@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment
-from equipoise.experiment.metric import Metric, Quantity
+from equipoise.experiment.metric import RETURNED, Metric, Quantity
 from equipoise.measurement.by_turn import reads_each
 from equipoise.measurement.counting import one
 from equipoise.measurement.literals import quoted
@@ -53,7 +53,8 @@ def make_units(
     """Make `all_units` out of `facts`; returns each metric's columns, those of its other figure
     (`by_turn`), and how many units were seen in several arms.
 
-    The column of a time to an event is when the event first came, NULL where it did not. Metrics that make the same
+    The column of a time to an event is when the event first came, NULL where it did not, and before the unit's entry
+    where it cannot be known. Metrics that make the same
     of the same share a column. Raises DataError where a window or an order is asked for, and no time tells.
     """
     if not timed and (refused := window_without_times(experiment)):
@@ -181,7 +182,13 @@ def _filter(metric: Metric) -> str:
 
 def _aggregate(metric: Metric, column: str, timed: bool) -> str:
     if metric.kind == "time_to_event":
-        return f"min(happened) FILTER (WHERE {column} <> 0)"
+        came = f"min(happened) FILTER (WHERE {column} <> 0)"
+        # Of whom it is not known whether they came back, they did not: the moment before the first counts as unknown.
+        return (
+            f"CASE WHEN count({column}) > 0 THEN {came} ELSE min(happened) - 1 END"
+            if metric.of == RETURNED
+            else came
+        )
     # Without a time there is one row per unit wherever order would matter (checked), so any of them will do.
     how = metric.per_unit if timed or metric.per_unit not in ("first", "last") else "max"
     if how == "slope":

@@ -389,6 +389,12 @@ WITH "t1" AS (
       CAST('86400.0' AS DOUBLE PRECISION)
     ) AS "time"
   FROM "units" AS "t0"
+  WHERE
+    (
+      "t0"."m4_x" IS NULL
+    ) OR (
+      "t0"."m4_x" >= "t0"."since"
+    )
 ), "t11" AS (
   SELECT
     "t10"."part",

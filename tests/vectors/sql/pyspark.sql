@@ -398,6 +398,10 @@ WITH `t1` AS (
       CAST('86400.0' AS DOUBLE)
     ) AS `time`
   FROM `units` AS `t0`
+  WHERE
+    `t0`.`m4_x` IS NULL OR ISNAN(`t0`.`m4_x`) OR (
+      `t0`.`m4_x` >= `t0`.`since`
+    )
 ), `t11` AS (
   SELECT
     `t10`.`part`,

@@ -65,6 +65,8 @@ def restricted_rows(units: Table, metric: Metric, came: str, *, last: float, clu
 
     assert metric.window is not None
     horizon, end = number(metric.window), number(last)
+    # Before its entry nothing comes to a unit: it is one of which nothing can be known.
+    units = units.filter(units[came].isnull() | (units[came] >= units.since))
     event = (units[came] < units.since + horizon).fill_null(False)
     time = ibis.least(units[came].coalesce(end) - units.since, horizon)
     seen = units.select(*_GROUP, "cluster", event=event, time=time)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment, PlanSettings
-from equipoise.experiment.metric import Metric
+from equipoise.experiment.metric import RETURNED, Metric
 from equipoise.measurement.by_turn import reads_each
 from equipoise.measurement.refusals import several_rows, window_without_times
 from equipoise.measurement.tally import Enrolment
@@ -125,7 +125,10 @@ def per_unit(
         for part, quantity in zip("xy", metric.quantities, strict=False):
             value = rows[facts.names[quantity]]
             if metric.kind == "time_to_event":
-                columns[f"m{i}_{part}"] = rows.happened.min(where=value != 0)
+                came = rows.happened.min(where=value != 0)
+                known = value.count() > 0
+                unknown = rows.happened.min() - number(1.0)
+                columns[f"m{i}_{part}"] = known.ifelse(came, unknown) if metric.of == RETURNED else came
                 continue
             value = _within(rows, metric, value)
             columns[f"m{i}_{part}"] = _reduced(metric.per_unit, value)
