@@ -220,6 +220,7 @@ EDITS: list[tuple[Steps, Any]] = [
     (("rollout", "stages"), ["canary", "ab"]),
     (("rollout", "shadow", "share"), "3%"),
     (("rollout", "shadow", "budget_usd_per_day"), 11),
+    (("rollout", "shadow", "turns"), 200),
     (("rollout", "canary", "coverage"), "6%"),
     (("rollout", "ab"), {"coverage": "50%"}),
     (("rollout", "skip"), {"shadow": "no second endpoint"}),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from equipoise.events.bodies import bodies_of
-from equipoise.events.facts import Shadow, Turn
+from equipoise.events.facts import Fact, Shadow, Turn, decode
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.counted import turn_number
@@ -47,27 +47,20 @@ class Pairs:
 def pairs_of(log: EventLog, experiment: Experiment) -> Pairs:
     """Every pair that the log holds of a revision.
 
-    Shadows are few, and read as facts. Of the turns only the bodies are looked through, for the traces of shadows; those
-    that match are read. `aside` counts shadows whose turn is not there or not known (`unpaired`), and pairs whose turn was
-    `cancelled` or answered by another model (`fallback`).
+    Shadows are few, and read as facts. Of the turns the bodies are looked through for the traces of shadows. `aside` counts
+    shadows whose turn is not there or not known (`unpaired`), and pairs whose turn was `cancelled` or answered by another
+    model (`fallback`).
     """
     shadows = [
         record.fact
         for record in log.read_since(0, experiment=experiment.name, kinds=("shadow",))
         if isinstance(record.fact, Shadow) and record.fact.digest == experiment.digest
     ]
-    turns = _turns(log, experiment, {each.trace for each in shadows if each.trace is not None})
+    turns = _turns(log, experiment, shadows)
     by_arm: dict[str, list[Pair]] = {each.name: [] for each in experiment.treatments}
     aside = Counter[str]()
     for shadow in shadows:
-        found = turns.get(shadow.trace or "", [])
-        turn = (
-            next((each for each in found if each.event_id == shadow.of), None)
-            if shadow.of is not None
-            else found[0]
-            if len(found) == 1
-            else None
-        )
+        turn = _turn_of(shadow, turns.get(shadow.trace or "", ()))
         if turn is None or shadow.variant not in by_arm:
             aside["unpaired"] += 1
         elif turn.cancelled or turn.fallback:
@@ -77,23 +70,44 @@ def pairs_of(log: EventLog, experiment: Experiment) -> Pairs:
     return Pairs(by_arm=by_arm, aside=dict(aside))
 
 
-def _turns(log: EventLog, experiment: Experiment, traces: set[str]) -> dict[str, list[Turn]]:
-    """The turns of these traces, by trace."""
-    if not traces:
-        return {}
-    wanted = {trace.encode() for trace in traces}
-    places = [
-        position
-        for page in bodies_of(log, experiment.name, "turn", until=log.head())
-        for position, _, _, body in page
-        if (match := _TRACE.search(body)) is not None and match[1] in wanted
-    ]
+def _turn_of(shadow: Shadow, turns: Sequence[Turn]) -> Turn | None:
+    if shadow.of is None:
+        return turns[0] if len(turns) == 1 else None
+    return next((each for each in turns if each.event_id == shadow.of), None)
+
+
+def _turns(log: EventLog, experiment: Experiment, shadows: Sequence[Shadow]) -> dict[str, list[Turn]]:
+    """The turns of the traces of shadows, by trace."""
+    named: dict[bytes, list[str | None]] = {}
+    for shadow in shadows:
+        if shadow.trace is not None:
+            named.setdefault(shadow.trace.encode(), []).append(shadow.of)
+    found: dict[bytes, list[tuple[int, float, bytes]]] = {}
+    for page in bodies_of(log, experiment.name, "turn", until=log.head()) if named else ():
+        for position, happened, _, body in page:
+            if (match := _TRACE.search(body)) is not None and match[1] in named:
+                found.setdefault(match[1], []).append((position, happened, body))
     turns: dict[str, list[Turn]] = {}
-    for position in places:
-        record = next(log.read_since(position - 1, experiment=experiment.name, kinds=("turn",)), None)
-        if record is not None and isinstance(record.fact, Turn) and record.fact.digest == experiment.digest:
-            turns.setdefault(record.fact.trace or "", []).append(record.fact)
+    for trace, those in found.items():
+        of = named[trace]
+        for position, happened, body in those:
+            # A body does not say its fact's id. Where a trace has one turn and one shadow, the shadow does; others are few.
+            event_id = of[0] if len(those) == len(of) == 1 else None
+            turn = (
+                _fact_at(log, experiment.name, position)
+                if event_id is None
+                else decode(
+                    "turn", event_id=event_id, experiment=experiment.name, happened=happened, body=body
+                )
+            )
+            if isinstance(turn, Turn) and turn.digest == experiment.digest:
+                turns.setdefault(trace.decode(), []).append(turn)
     return turns
+
+
+def _fact_at(log: EventLog, name: str, position: int) -> Fact | None:
+    record = next(log.read_since(position - 1, experiment=name, kinds=("turn",)), None)
+    return None if record is None else record.fact
 
 
 def pair_number(name: str) -> Callable[[Turn], float | None]:
