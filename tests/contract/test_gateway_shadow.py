@@ -12,7 +12,9 @@ from aiohttp import web
 from attacking import ASK, Process
 from gateways import definition, gateway, until, upstream, usual, whole
 
+from equipoise.conduct.enter import enter
 from equipoise.conduct.move import kill, pause
+from equipoise.errors import GateError
 from equipoise.events.ids import new_id
 from equipoise.events.log import MemoryLog
 
@@ -236,3 +238,49 @@ def test_what_control_failed_or_was_stopped_at_is_shadowed_and_what_was_never_as
         assert (turns["c1"].error, turns["c2"].blocked, turns["c3"].blocked) == (True, True, True)
         assert set(shadows) == {"c1", "c2", "c4"}
         assert (shadows["c1"].error, shadows["c2"].safe) == (False, False)
+
+
+def test_what_a_gateway_shadowed_decides_whether_the_canary_may_be_entered():
+    """Pairs of a real gateway: a treatment that takes a fifth of a second longer is seen to, and its margin bars the canary."""
+
+    async def slow(request, body):
+        if body["model"] == "model-b":
+            await asyncio.sleep(0.2)
+        # Requests are of different lengths.
+        length = 10 + len(body["messages"][0]["content"])
+        usage = {"prompt_tokens": length, "completion_tokens": 4, "total_tokens": length + 4}
+        return web.json_response(whole(body["model"], model=body["model"], usage=usage))
+
+    metrics = {
+        "resolution_rate": {"priority": "primary"},
+        "latency_p50": {"priority": "guardrail", "margin": 60.0},
+        "cost_per_response": {"priority": "guardrail", "margin": "10%"},
+    }
+    prices = {"model-a": {"input": 1.0, "output": 2.0}, "model-b": {"input": 2.0, "output": 4.0}}
+    with upstream(slow) as up:
+        ruled = shadowed(up.port, shadow={"turns": 12}, metrics=metrics)
+        dear = shadowed(up.port, name="dear", shadow={"turns": 12}, metrics=metrics, prices=prices)
+        with gateway(ruled, dear) as at:
+            served = Process(None, at.url)
+            for n in range(11):
+                served.ask(f"c{n}")
+            at.facts("shadow", at_least=11)
+            with pytest.raises(GateError) as refused:
+                enter(at.log, "bot", "canary", by="op")
+            assert "treatment has 11 of the 12 turns in shadow that are asked for" in str(refused.value)
+            for n in range(11, 14):
+                served.ask(f"c{n}")
+            at.facts("shadow", at_least=14)
+            done = enter(at.log, "bot", "canary", by="op")
+            assert done.stage == "canary"
+            (latency,) = (each for each in done.evidence["shadow"]["effects"] if each["name"] == "latency_s")
+            assert latency["difference"]["value"] > 0.1
+            for n in range(14):
+                said = [{"role": "user", "content": "Where is it? " * (1 + n % 3)}]
+                served.ask(f"c{n}", ASK | {"model": "experiment/dear", "messages": said})
+            at.facts("shadow", at_least=28)
+            with pytest.raises(GateError) as refused:
+                enter(at.log, "dear", "canary", by="op", reason="never mind")
+            assert "in shadow cost_per_response of treatment is worse by more than its margin" in str(
+                refused.value
+            )

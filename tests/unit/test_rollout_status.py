@@ -287,3 +287,33 @@ def test_list_and_show_speak_the_same_words(tmp_path: Path) -> None:
             "arm; 0 of them had a turn in the last 30 minutes and are in the middle of something"
         ),
     ]
+
+
+def test_turns_that_were_redirected_are_counted_in_their_arm() -> None:
+    """While everyone is served control, or where an arm was removed: by the arm they belong to, of this revision alone."""
+    log, clock = running()
+
+    def turn(arm: str, digest: str = DEMO.digest, **more: Any) -> Turn:
+        return Turn(
+            experiment="demo", happened=NOW, digest=digest, unit="u", variant=arm, reason="redirected", **more
+        )
+
+    log.append(
+        [
+            turn("treatment", redirected=True),
+            turn("treatment", redirected=True),
+            turn("control", redirected=True),
+        ]
+    )
+    log.append(
+        [
+            turn("treatment"),
+            turn("treatment", "d" * 64, redirected=True),
+            turn("treatment", model='"redirected":true'),
+        ]
+    )
+    assert standing(log, "demo", clock=clock).redirects == {}
+    kill(log, "demo", by="ann", clock=clock)
+    found = standing(log, "demo", clock=clock)
+    assert found.redirects == {"control": 1, "treatment": 2}
+    assert "turns served control in place of their arm: control 1, treatment 2" in list(status_lines(found))

@@ -39,6 +39,9 @@ def status_lines(found: Standing) -> Iterator[str]:
     if found.shipped is not None:
         yield f"shipped: {found.shipped}"
     yield f"exposed: {', '.join(f'{arm} {count:,}' for arm, count in found.exposed.items())}{_of_plan(found)}"
+    if found.redirects:
+        turns = ", ".join(f"{arm} {count:,}" for arm, count in found.redirects.items())
+        yield f"turns served control in place of their arm: {turns}"
     if found.verdict is not None:
         yield f"verdict: {found.verdict}"
     if found.next_look is not None:

@@ -26,6 +26,7 @@ __all__ = [
     "first_exposures",
     "recent",
     "redirected",
+    "redirected_turns",
 ]
 
 IN_PROGRESS_S = 1800.0
@@ -106,6 +107,25 @@ def first_exposures(log: EventLog, experiment: Experiment) -> FirstExposures:
             if known.arm != arm:
                 crossed.add(unit)
     return FirstExposures(first, len(crossed))
+
+
+def redirected_turns(log: EventLog, experiment: Experiment) -> dict[str, int]:
+    """How many turns of each arm were served control in its place, after a kill, a rollback or a removed arm.
+
+    Looks through the bodies of all turns. RecordError for a damaged one.
+    """
+    turns = Counter[str]()
+    digest = experiment.digest.encode()
+    for page in bodies_of(log, experiment.name, "turn", until=log.head()):
+        for position, _, _, body in page:
+            if b'"redirected":true' in body and digest in body:
+                try:
+                    told = orjson.loads(body)
+                    if told["digest"] == experiment.digest and told.get("redirected") is True:
+                        turns[str(told["variant"])] += 1
+                except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                    raise RecordError(f"the turn at position {position} is damaged: {error}") from None
+    return {arm: turns[arm] for arm in sorted(turns, key=lambda arm: (arm != "control", arm))}
 
 
 def recent(log: EventLog, name: str, since: float) -> Iterator[Recorded]:

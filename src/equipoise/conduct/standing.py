@@ -16,7 +16,7 @@ from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.enter import Known, known
 from equipoise.conduct.ledger import registered
 from equipoise.conduct.progress import NextLook, pace_so_far, upcoming
-from equipoise.conduct.redirecting import FirstExposures, first_exposures
+from equipoise.conduct.redirecting import FirstExposures, first_exposures, redirected_turns
 from equipoise.events.facts import Alert, Loss
 from equipoise.events.log import EventLog
 from equipoise.events.windows import Windows
@@ -91,7 +91,8 @@ class Standing:
 
     `planned` is how many units the plan asks for (None: no size could be planned). `warmth` has the turns of a canary, by
     arm, and is empty in any other stage; `shadow` is the read-out of shadow, in that stage alone. `watches` is empty where
-    nothing was watched yet. `alerts` are the latest, the last one first.
+    nothing was watched yet. `alerts` are the latest, the last one first. `redirects` are the turns of each arm that were
+    served control in its place; they are counted where that may have been: everyone is redirected, or an arm was removed.
     """
 
     experiment: str
@@ -106,6 +107,7 @@ class Standing:
     epochs: tuple[EpochLine, ...]
     health: tuple[HealthLine, ...]
     warmth: Mapping[str, ArmWarmth]
+    redirects: Mapping[str, int]
     watches: tuple[WatchLine, ...]
     alerts: tuple[Alert, ...]
     shadow: Shadowing | None
@@ -166,6 +168,7 @@ def standing(
         ),
         health=_health(log, experiment, state, found, evidence),
         warmth=evidence.warmth,
+        redirects=redirected_turns(log, experiment) if _redirects(experiment, state) else {},
         watches=_watches(experiment, windows),
         alerts=tuple(
             each for each in reversed(alerts) if isinstance(each, Alert) and each.digest == experiment.digest
@@ -180,6 +183,11 @@ def _arms(experiment: Experiment, counts: Mapping[tuple[str, int], int]) -> list
         {variant.name for variant in experiment.variants} | {arm for arm, _ in counts},
         key=lambda arm: (arm != "control", arm),
     )
+
+
+def _redirects(experiment: Experiment, state: State) -> bool:
+    kept = state.allocations[-1].shares if state.allocations else experiment.allocation
+    return state.service == "redirected" or len(kept) < len(experiment.variants)
 
 
 def _health(
