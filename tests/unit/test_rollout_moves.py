@@ -181,7 +181,7 @@ def test_an_arm_is_removed_and_the_others_share_alike() -> None:
     done = remove(log, "demo", "c", by="ann", reason="it is dear", clock=clock)
     assert (done.stage, done.service, done.epoch) == ("ab", "open", 1)
     assert done.evidence == {
-        "removed": "c",
+        "removed": ["c"],
         "redirected": {"units": {"c": 3}, "in_progress": {"c": 2}, "minutes": 30.0},
     }
     state = state_of(log, "demo")
@@ -195,6 +195,19 @@ def test_an_arm_is_removed_and_the_others_share_alike() -> None:
     assert str(refused.value) == (
         f"b is the only treatment of {THREE.identity}, and nothing would be left to compare; `roll-back` ends the experiment"
     )
+
+
+def test_an_arm_that_a_reweighting_leaves_out_is_counted_too() -> None:
+    """The same evidence as where it is removed by name; where all arms stay there is none."""
+    from fractions import Fraction
+
+    log, clock = busy()
+    even = {arm: Fraction(1, 3) for arm in ("control", "b", "c")}
+    assert reweight(log, "demo", even, by="ann", clock=clock).evidence == {}
+    done = reweight(log, "demo", {"control": Fraction(1, 2), "b": Fraction(1, 2)}, by="ann", clock=clock)
+    assert done.evidence == {
+        "removed": ["c"], "redirected": {"units": {"c": 3}, "in_progress": {"c": 2}, "minutes": 30.0},
+    }  # fmt: skip
 
 
 def test_uneven_shares_stay_in_proportion() -> None:

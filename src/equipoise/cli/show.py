@@ -104,5 +104,5 @@ def _move(entry: dict[str, Any]) -> str:
     if entry.get("variant"):
         move += f": {entry['variant']}"
     if "removed" in evidence:
-        move += f": {evidence['removed']} removed"
+        move += f": {', '.join(evidence['removed'])} removed"
     return move

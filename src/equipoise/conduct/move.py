@@ -77,8 +77,8 @@ def reweight(
 ) -> Moved:
     """Give who enters from now on other shares, in a new epoch; an arm left out is removed.
 
-    Units of a removed arm are served control and stay in their arm. Raises GateError where it cannot be told
-    when a unit entered, for then other shares would move units that are exposed.
+    Units of a removed arm are served control and stay in their arm; they are counted, as by `remove`. Raises GateError
+    where it cannot be told when a unit entered, for then other shares would move units that are exposed.
     """
     at = moving(log, name, by, reason, clock)
     _running(at, "re-weight")
@@ -90,7 +90,16 @@ def reweight(
         raise UsageError(
             "shares are positive, add up to exactly 1 and include control, such as control=1/3 …"
         )
-    return at.append(at.allocation({name: str(share) for name, share in shares.items()}, at.coverage))
+    return _shared(at, shares)
+
+
+def _shared(at: Moving, shares: Mapping[str, Fraction]) -> Moved:
+    """Open an epoch with these shares; where an arm is left out, count whom that meets."""
+    epoch = at.allocation({arm: str(share) for arm, share in shares.items()}, at.coverage)
+    gone = sorted(set(at.shares) - set(shares))
+    if not gone:
+        return at.append(epoch)
+    return _counted(at, at.append(at.transition(evidence={"removed": gone}), epoch), gone)
 
 
 def remove(
@@ -123,9 +132,7 @@ def remove(
             "`roll-back` ends the experiment"
         )
     _remembering(at)
-    told = at.transition(evidence={"removed": variant})
-    done = at.append(told, at.allocation({arm: str(share) for arm, share in rest.items()}, at.coverage))
-    return _counted(at, done, [variant])
+    return _shared(at, rest)
 
 
 def pause(
