@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 from gateways import gateway, until
 from judged import definition, grades
-from processes import ASK, QUIET, client
+from processes import ASK, QUIET, client, serving
 
+from equipoise.conduct.register import register
 from equipoise.events.opening import open_log, open_texts
 from equipoise.experiment.reading import read_canonical
 from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint
@@ -145,3 +147,31 @@ def test_a_live_turn_that_fails_becomes_a_case_that_every_variant_is_asked(world
 def policy_by(scores) -> str:
     (instrument,) = {each.evaluator for each in scores if each.name == "policy"}
     return instrument
+
+
+def test_what_is_served_is_judged_without_anybody_asking(tmp_path):
+    """`equipoise serve` alone: conversations through its gateway have scores a little later, and its health says so."""
+    with SimulatedEndpoint(answers, models=("a", "b", "judge")) as url:
+        said = definition(url, variants={
+            "control": {"model": "a", "endpoint": {"base_url": url, "key_env": "NO_KEY"}},
+            "treatment": {"model": "b", "system": "Be brief.", "endpoint": {"base_url": url, "key_env": "NO_KEY"}},
+        })  # fmt: skip
+        log = open_log(tmp_path / "log.db")
+        experiment = read_canonical(said)
+        register(log, experiment, by="test", reason="a test")
+        with serving(tmp_path) as (_, base_url):
+            for number in range(4):
+                client(base_url).chat.completions.create(
+                    **ASK, extra_headers={"x-conversation-id": f"c{number}"}
+                )
+            health = base_url.removesuffix("/v1") + "/healthz"
+
+            def stands():
+                chores = httpx.get(health).json().get("monitor", {})
+                return chores.get("judge", {}).get("experiments", {}).get(experiment.identity, {})
+
+            until(lambda: stands().get("scored") == 4, "the judge")
+        scores = [record.fact for record in log.read_since(0, kinds=("score",))]
+        log.close()
+    assert {each.unit for each in scores} == {f"c{number}" for number in range(4)}
+    assert len(scores) == 12

@@ -426,3 +426,19 @@ def test_the_schema_is_one_document_of_its_draft() -> None:
 
     walk(schema)
     assert set(yaml.safe_load(MANUAL)) <= set(schema["properties"])
+
+
+def test_an_online_judge_that_has_nothing_to_do_gives_pause(tmp_path: Path) -> None:
+    """Without texts there is nothing to read, and without evaluators nothing to judge by."""
+    path = write(tmp_path, SMALL + "online_judge: {sample: 5%}\n")
+    line = len(SMALL.splitlines()) + 1
+    assert [str(warning) for warning in read_definition(path).warnings] == [
+        (
+            f"{path}:{line}: online_judge: the online judge has nothing to read: no texts are kept; add `capture: {{text: "
+            "sampled}`"
+        ),
+        (
+            f"{path}:{line}: online_judge: the online judge has nothing to judge by, as golden cases are judged by nothing; add "
+            "under `offline:` a rubric and a judge, or evaluators"
+        ),
+    ]

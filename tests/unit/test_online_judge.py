@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -12,12 +13,17 @@ from judged import connect, grades, judged, served, text, turn
 
 from equipoise.clock import ManualClock
 from equipoise.conduct.judge import Judged, OnlineJudge, reader_of
+from equipoise.conduct.metering import DayPurse, Metered
 from equipoise.conduct.sampled import drawn
 from equipoise.errors import UsageError
+from equipoise.events.cold.purging import purge
 from equipoise.events.cursors import StrayCursorError
 from equipoise.events.facts import Outcome, Score
 from equipoise.events.log import MemoryLog
 from equipoise.events.opening import open_cursors, open_texts
+from equipoise.events.sqlite import SQLiteLog
+from equipoise.experiment.prices import Price
+from equipoise.providers.messages import Reply, Request
 from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint
 from equipoise.scoring.capturing import capturing
 
@@ -267,7 +273,7 @@ def test_no_more_is_spent_a_day_than_the_budget_and_a_new_start_does_not_forget_
 
 
 def test_a_judge_that_cannot_be_reached_is_waited_for():
-    """Nothing is recorded, the reason is told, and the next try is later each time; then all is made up for."""
+    """What needs no judge is recorded, the reason is told, the next try is later each time; then all is made up for."""
     with Bench(lambda body: SimulatedAnswer(status=401)) as bench:
         bench.served(20)
         waits = []
@@ -281,7 +287,7 @@ def test_a_judge_that_cannot_be_reached_is_waited_for():
             assert len(bench.asked) == before
             bench.clock.advance(waits[-1])
         assert [low <= wait <= 2 * low for low, wait in zip((1, 2, 4), waits, strict=True)] == [True] * 3
-        assert (bench.scores, bench.cursor.retries) == ([], 3)
+        assert ({each.name for each in bench.scores}, bench.cursor.retries) == ({"max_words"}, 3)
         bench.answer = grades
         assert bench.judge.advance() == Judged(scored=20, spent_usd=pytest.approx(0.0, abs=0.1))
 
@@ -305,6 +311,61 @@ def test_a_turn_about_which_the_judge_cannot_be_asked_does_not_hold_up_the_other
         lost = [each for each in bench.scores if each.unit == "u0"]
         assert [(each.name, each.value is None) for each in lost] == [("max_words", False), ("policy", True), ("tone", True)]  # fmt: skip
         assert lost[1].why_not.startswith("the judge did not answer: ")
+
+
+def test_what_one_evaluator_said_is_kept_while_another_cannot_be_asked():
+    """The rubric is asked and paid for once, however often the other one fails."""
+
+    def answer(body):
+        return SimulatedAnswer(status=401) if "criterion" in body["messages"][1]["content"] else grades(body)
+
+    with Bench(answer, offline={"evaluators": [{"g_eval": "It is right."}]}) as bench:
+        bench.served(4)
+        for _ in range(3):
+            told = bench.judge.advance()
+            assert (told.scored, told.waiting) == (0, 4)
+            bench.clock.advance(10.0)
+        rubrics = [each for each in bench.asked if "axes" in each["messages"][1]["content"]]
+        assert len(rubrics) == 4
+        assert Counter(each.name for each in bench.scores) == {"policy": 4, "tone": 4}
+        bench.clock.advance(86_400.0)
+        assert bench.judge.advance().unscored == {"it waited for more than 86400 seconds": 4}
+        assert Counter(each.name for each in bench.scores) == {"policy": 4, "tone": 4, "g_eval": 4}
+
+
+def test_of_a_unit_that_was_purged_nothing_is_written(tmp_path):
+    """Neither a score nor that there is none: the unit stands in the log no more."""
+    clock = ManualClock(NOW)
+    log, texts = SQLiteLog(tmp_path / "l.db", clock=clock), open_texts(tmp_path / "l.db")
+    cursors = open_cursors(tmp_path / "l.db")
+    experiment = judged(online_judge={"within": "1h"})
+    judge = OnlineJudge(experiment, log, texts, cursors, connect=connect, clock=clock)
+    log.append([turn(number, experiment, happened=NOW) for number in range(3)])
+    assert judge.advance().waiting == 3
+    assert purge(tmp_path / "l.db", "u1", by="test").facts == 1
+    clock.advance(3_601.0)
+    told = judge.advance()
+    assert (told.waiting, told.unscored) == (0, {"it waited for more than 3600 seconds": 2})
+    assert {record.fact.unit for record in log.read_since(0, kinds=("score",))} == {"u0", "u2"}
+    for each in (judge, texts, cursors, log):
+        each.close()
+
+
+def test_an_endpoint_that_counts_no_tokens_costs_all_the_same():
+    """They are taken from the length of what was said, so that a budget holds."""
+    purse = DayPurse({"judge": Price(4.0, 8.0)}, limit_usd=1.0)
+
+    class Uncounted:
+        async def complete(self, request):
+            return Reply(text="x" * 80, model="judge")
+
+        async def aclose(self):
+            """Nothing is open."""
+
+    request = Request(model="judge", messages=({"role": "user", "content": "y" * 400},))
+    reply = asyncio.run(Metered(Uncounted(), purse, ManualClock(NOW)).complete(request))
+    assert reply.cost_usd == pytest.approx((4.0 * 100 + 8.0 * 20) / 1e6)
+    assert purse.spent(NOW) == reply.cost_usd
 
 
 @pytest.mark.parametrize(

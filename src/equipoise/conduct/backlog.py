@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from equipoise.conduct.sampled import drawn, score_id
@@ -25,15 +25,21 @@ _SPARE = 1_000
 class Waiting:
     """A turn that was drawn: where it is in the log, with which probability, under which ids its scores will be.
 
-    `tries` counts how often it could not be judged while others could.
+    `kept` are the ids of those that the log has. `tries` counts how often it could not be judged while others could.
     """
 
     position: int
     turn: Turn
     probability: float
     ids: frozenset[str]
+    kept: set[str] = field(default_factory=set)
     tries: int = 0
-    done: bool = False
+    gone: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether every evaluator's word is in the log, or the turn is no longer."""
+        return self.gone or len(self.kept) == len(self.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ class Backlog:
             )
 
     def read(self, log: EventLog, known: Collection[str]) -> None:
-        """Take in what is new in the log; turns whose scores are all among the `known` ids are done."""
+        """Take in what is new in the log; scores whose ids are `known` are there already."""
         room, head = self._settings.backlog + _SPARE - len(self._turns), log.head()
         if room <= 0:
             return
@@ -89,17 +95,17 @@ class Backlog:
                 ids = frozenset(
                     score_id(each, turn, measure) for each in self._evaluators for measure in each.measures
                 )
-                done = all(each in known for each in ids)
-                self._turns.append(Waiting(record.position, turn, probability, ids, done=done))
+                kept = {each for each in ids if each in known}
+                self._turns.append(Waiting(record.position, turn, probability, ids, kept))
                 room -= 1
             if room <= 0 or looked >= _READ_AHEAD:
                 return
         self._read_to = max(self._read_to, head)
 
     def mark(self, known: Collection[str]) -> None:
-        """Those whose scores are all there are done, whoever scored them."""
+        """Scores of these ids are there, whoever gave them."""
         for each in self:
-            each.done = all(one in known for one in each.ids)
+            each.kept.update(one for one in each.ids if one in known)
 
     def __iter__(self) -> Iterator[Waiting]:
         """Those that wait, oldest first."""

@@ -16,9 +16,9 @@ from typing import Any
 from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.backlog import Backlog, Waiting
 from equipoise.conduct.endpoints import Connect, Endpoints, judge_places
-from equipoise.conduct.metering import DAY_S, Metered, day_purse
-from equipoise.conduct.sampled import scores_of, subject_of, unscored
-from equipoise.errors import BudgetError, OutOfReachError, RecordError, UpstreamError, UsageError
+from equipoise.conduct.metering import DAY_S, Metered, Rate, day_purse
+from equipoise.conduct.sampled import ask, score_id, scores_of, subject_of, unscored
+from equipoise.errors import BudgetError, RecordError, UsageError
 from equipoise.events.cursors import READER, Cursor, CursorLostError, Cursors, HeldError
 from equipoise.events.facts import Score
 from equipoise.events.ids import new_id
@@ -131,7 +131,7 @@ class OnlineJudge:
         self._cursor: Cursor | None = None
         self._backlog = Backlog(experiment, self._settings, self._evaluators)
         self._heard, self._known, self._mine = 0, set[str](), set[str]()
-        self._tokens, self._filled = max(1.0, self._settings.turns_per_minute or 1.0), self._clock.now()
+        self._rate = Rate(self._settings.turns_per_minute, self._clock.now())
         self._failures, self._resumes = 0, 0.0
         self._trouble: str | None = None
         self._runner = asyncio.Runner()
@@ -186,7 +186,7 @@ class OnlineJudge:
         try:
             for each, why in self._backlog.falling_out(now):
                 self._drop(each, why, now, aside)
-            if now >= self._resumes and (allowed := self._allowed(limit, now)):
+            if now >= self._resumes and (allowed := self._rate.allows(limit, now)):
                 chosen = self._chosen(allowed, now, aside)
                 scored = self._runner.run(self._batch(chosen, aside, stopping)) if chosen else 0
             self._pass()
@@ -224,27 +224,25 @@ class OnlineJudge:
         self._heard = max(self._heard, head)
         if fresh:
             self._backlog.mark(self._known)
-        self._tokens = max(0.0, self._tokens - len(minute))
+        self._rate.take(len(minute))
 
     def _drop(self, each: Waiting, why: str, now: float, aside: Counter[str]) -> None:
         facts = unscored(self._evaluators, each.turn, why, probability=each.probability, now=now)
         self._keep(each, list(facts))
-        aside[why] += 1
+        aside[why] += not each.gone
 
     def _keep(self, each: Waiting, facts: Sequence[Score]) -> None:
-        self._log.append(facts)
-        self._mine |= each.ids
-        each.done = True
-
-    def _allowed(self, limit: int, now: float) -> int:
-        """How many turns may be judged now, by the rate that is declared."""
-        rate = self._settings.turns_per_minute
-        if rate is None:
-            return limit
-        most = max(1.0, rate)
-        self._tokens = min(most, self._tokens + max(0.0, now - self._filled) * rate / 60.0)
-        self._filled = now
-        return min(limit, int(self._tokens))
+        """Put on record what is not there yet, of a turn that still is: of one that was purged nothing is written."""
+        there = next(self._log.read_since(each.position - 1, experiment=each.turn.experiment), None)
+        if there is None or there.fact.event_id != each.turn.event_id:
+            each.gone = True
+            return
+        fresh = [fact for fact in facts if fact.event_id not in each.kept]
+        if fresh:
+            self._log.append(fresh)
+        ids = {fact.event_id for fact in fresh}
+        self._mine |= ids
+        each.kept |= ids
 
     def _chosen(self, allowed: int, now: float, aside: Counter[str]) -> list[tuple[Waiting, Text]]:
         """The turns to judge now, with their texts; of one whose text does not come, that is said."""
@@ -278,15 +276,14 @@ class OnlineJudge:
             for each, text in jobs:
                 if spent or stopping() or (not scored and len(failed) >= self._at_once):
                     return
+                self._rate.take(1)
                 try:
-                    facts = await self._judge(each, text)
+                    await self._judge(each, text)
                 except _FailedError as error:
                     failed.append((each, error))
                 except BudgetError as error:
                     spent.append(error)
                 else:
-                    self._keep(each, facts)
-                    self._tokens -= 1.0
                     scored += 1
 
         held = asyncio.ensure_future(self._hold())
@@ -329,36 +326,41 @@ class OnlineJudge:
             self._trouble = str(spent[0])
             self._resumes = (now // DAY_S + 1) * DAY_S
 
-    async def _judge(self, each: Waiting, text: Text) -> list[Score]:
-        """What every evaluator says of a turn; _FailedError where one could not be asked."""
+    async def _judge(self, each: Waiting, text: Text) -> None:
+        """Ask every evaluator that has not said its word of a turn; _FailedError where one could not be asked."""
         subject = subject_of(each.turn, text, self._experiment)
         facts: list[Score] = []
+        failed: list[Score] = []
         trouble: str | None = None
-        for evaluator in self._evaluators:
-            try:
-                said = await evaluator.score(subject)
-            except (OutOfReachError, UpstreamError) as error:
-                why, at = str(error), self._clock.now()
-                facts = [*unscored(self._evaluators, each.turn, why, probability=each.probability, now=at)]
-                raise _FailedError(why, facts) from None
-            replied = {
-                who
-                for provider in self._metered
-                for who in provider.replied.get((each.turn.event_id, evaluator.name), ())
-            }
-            facts += scores_of(
-                evaluator,
-                each.turn,
-                said,
-                probability=each.probability,
-                now=self._clock.now(),
-                replied=sorted(replied, key=str),
-            )
-            if evaluator.kind != "rule":
-                trouble = next((score.why_not for score in said.values() if score.errored), trouble)
+        try:
+            for evaluator in self._evaluators:
+                if all(score_id(evaluator, each.turn, one) in each.kept for one in evaluator.measures):
+                    continue
+                said = await ask(evaluator, subject)
+                replied = {
+                    who
+                    for provider in self._metered
+                    for who in provider.replied.get((each.turn.event_id, evaluator.name), ())
+                }
+                found = scores_of(
+                    evaluator,
+                    each.turn,
+                    said,
+                    probability=each.probability,
+                    now=self._clock.now(),
+                    replied=sorted(replied, key=str),
+                )
+                why = next((score.why_not for score in said.values() if score.errored), None)
+                if why is None or evaluator.kind == "rule":
+                    facts += found
+                else:
+                    trouble = why
+                    failed += found
+        finally:
+            # What was paid for is kept, whatever became of the rest.
+            self._keep(each, facts)
         if trouble is not None:
-            raise _FailedError(trouble, facts)
-        return facts
+            raise _FailedError(trouble, failed)
 
     async def _hold(self) -> None:
         """Keep the turn while the judge is asked."""

@@ -11,7 +11,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.prices import LIST_PRICES, Price, cost_of, price_of
 from equipoise.providers.messages import Provider, Reply, Request
 
-__all__ = ["DAY_S", "DayPurse", "Metered", "day_purse"]
+__all__ = ["DAY_S", "DayPurse", "Metered", "Rate", "day_purse"]
 
 DAY_S = 86_400.0
 _CHARACTERS_A_TOKEN = 4.0
@@ -54,11 +54,10 @@ class DayPurse:
         price = price_of(request.model, self.prices)
         if price is None:
             return 0.0
-        length = sum(len(str(message.get("content", ""))) for message in request.messages)
         most = request.params.get("max_tokens", request.params.get("max_completion_tokens", _UNKNOWN_REPLY))
         unseen = most if isinstance(most, int) else _UNKNOWN_REPLY
         reply = self.reply_tokens / self.replies if self.replies else unseen
-        expected = (price.input * length / _CHARACTERS_A_TOKEN + price.output * reply) / 1e6
+        expected = (price.input * _tokens(request) + price.output * reply) / 1e6
         if self.limit_usd is not None and self.spent(now) + self.under_way + expected > self.limit_usd:
             raise BudgetError(
                 f"the online judge may spend ${self.limit_usd:g} a day and has spent ${self.spent(now):.4f} of it; it goes "
@@ -70,6 +69,41 @@ class DayPurse:
     def drop(self, expected: float) -> None:
         """What was set aside is spent, or came to nothing."""
         self.under_way = max(0.0, self.under_way - expected)
+
+
+class Rate:
+    """At most so many a minute (None: no limit): what is not used is not saved up beyond a minute's worth, or one.
+
+    >>> rate = Rate(6, now=0.0)
+    >>> rate.allows(10, now=0.0)
+    6
+    >>> rate.take(6)
+    >>> rate.allows(10, now=0.0), rate.allows(10, now=20.0), rate.allows(10, now=3600.0)
+    (0, 2, 6)
+    """
+
+    def __init__(self, per_minute: float | None, now: float) -> None:
+        self._per_minute, self._filled = per_minute, now
+        self._most = max(1.0, per_minute or 1.0)
+        self._left = self._most
+
+    def allows(self, most: int, now: float) -> int:
+        """How many may go now (seconds since 1970 UTC), at most `most`."""
+        if self._per_minute is None:
+            return most
+        self._left = min(self._most, self._left + max(0.0, now - self._filled) * self._per_minute / 60.0)
+        self._filled = now
+        # A third of a minute and two more are a whole one, whatever the last digit says.
+        return min(most, int(self._left + 1e-9))
+
+    def take(self, count: int) -> None:
+        """So many went."""
+        self._left = max(0.0, self._left - count)
+
+
+def _tokens(request: Request) -> float:
+    length = sum(len(str(message.get("content", ""))) for message in request.messages)
+    return length / _CHARACTERS_A_TOKEN
 
 
 def day_purse(experiment: Experiment, models: tuple[str, ...]) -> DayPurse:
@@ -107,13 +141,10 @@ class Metered:
         finally:
             self._purse.drop(expected)
         usage = reply.usage
-        cost = cost_of(
-            (request.model,),
-            self._purse.prices,
-            None if usage is None else usage.input_tokens,
-            None if usage is None else usage.output_tokens,
-            None,
-        )
+        # An endpoint that counts no tokens costs all the same: they are taken from the length of what was said.
+        asked = usage.input_tokens if usage is not None else round(_tokens(request))
+        written = usage.output_tokens if usage is not None else round(len(reply.text) / _CHARACTERS_A_TOKEN)
+        cost = cost_of((request.model,), self._purse.prices, asked, written, None)
         if usage is not None:
             self._purse.replies += 1
             self._purse.reply_tokens += usage.output_tokens

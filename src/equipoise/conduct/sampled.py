@@ -9,15 +9,16 @@ from typing import Any
 
 import orjson
 
+from equipoise.errors import OutOfReachError, UpstreamError
 from equipoise.events.facts import Score, Turn
 from equipoise.events.texts import Said, Text
 from equipoise.experiment.definition import Experiment
-from equipoise.scoring.evaluating import Evaluator, Subject
+from equipoise.scoring.evaluating import Evaluator, Subject, errored
 from equipoise.scoring.evaluating import Score as Scored
 from equipoise.scoring.online import configuration_of, instrument
 from equipoise.scoring.redacting import Redactor, kinds_of
 
-__all__ = ["asked", "drawn", "score_id", "scores_of", "subject_of", "unscored"]
+__all__ = ["ask", "asked", "drawn", "score_id", "scores_of", "subject_of", "unscored"]
 
 _LONGEST_REASON = 1_000
 
@@ -72,6 +73,14 @@ def subject_of(turn: Turn, text: Text, experiment: Experiment) -> Subject:
         finish_reason=turn.finish_reason,
         about={"case": turn.event_id, "variant": turn.variant or "", "sample": "0"},
     )
+
+
+async def ask(evaluator: Evaluator, subject: Subject) -> Mapping[str, Scored]:
+    """What an evaluator says; where it cannot be asked, a failure of each of its measures. BudgetError goes through."""
+    try:
+        return await evaluator.score(subject)
+    except (OutOfReachError, UpstreamError) as error:
+        return dict.fromkeys(evaluator.measures, errored(str(error), cost_usd=None))
 
 
 def score_id(evaluator: Evaluator, turn: Turn, measure: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from equipoise.errors import Fault, nearest
+from equipoise.experiment.definition import Experiment
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form
 
-__all__ = ["REDACTED", "capture_faults"]
+__all__ = ["REDACTED", "capture_faults", "online_judge_cautions"]
 
 REDACTED = ("card", "email", "iban", "ip", "nothing", "phone", "pii", "secrets", "ssn")
 """What `capture.redact` may list. `pii` is all of it, `nothing` stands alone."""
@@ -70,6 +71,25 @@ def capture_faults(form: Form, document: Document) -> Iterator[tuple[FieldPath, 
             document.fault(
                 path, "texts are kept for a while, and not for ever", accepted="more than 0, at most 3650d"
             ),
+        )
+
+
+def online_judge_cautions(experiment: Experiment, document: Document) -> Iterator[Fault]:
+    """What an online judge lacks to do anything."""
+    if experiment.online_judge is None:
+        return
+    if not experiment.text_share:
+        yield document.fault(
+            ("online_judge",),
+            "the online judge has nothing to read: no texts are kept",
+            next="add `capture: {text: sampled}`",
+        )
+    offline = experiment.offline
+    if offline is None or not (offline.rubric or offline.evaluators or offline.gate.must_pass):
+        yield document.fault(
+            ("online_judge",),
+            "the online judge has nothing to judge by, as golden cases are judged by nothing",
+            next="add under `offline:` a rubric and a judge, or evaluators",
         )
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from equipoise.errors import Fault, nearest
 from equipoise.experiment.audience_checks import audience_faults
-from equipoise.experiment.capture_checks import capture_faults
+from equipoise.experiment.capture_checks import capture_faults, online_judge_cautions
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.conversation_checks import conversation_faults
 from equipoise.experiment.definition import Experiment, Recording
@@ -97,6 +97,7 @@ def cautions(experiment: Experiment, document: Document, folder: Path | None) ->
                 f"a window of {watch.window:g} s cannot be watched: what happens is counted by the minute",
                 accepted="whole minutes, such as 5m",
             )
+    yield from online_judge_cautions(experiment, document)
     if experiment.offline is not None and folder is not None:
         offline = experiment.offline
         judge = offline.judge
