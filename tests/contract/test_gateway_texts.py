@@ -394,3 +394,29 @@ def test_a_full_disk_under_the_texts_loses_texts_alone(tmp_path, store):
             served.process.send_signal(signal.SIGTERM)
             assert served.process.wait(60) == 0
     assert len(store.all()) == 31
+
+
+def test_more_is_kept_of_some_than_of_others_where_the_online_judge_reads_more_of_them(store):
+    """All of the mobile ones, one of a million of the rest; the turn and its text carry the probability of their own."""
+    more = {
+        "attributes": {"device": {"type": "text", "from": "header:x-device"}},
+        "capture": {"text": "sampled"},
+        "online_judge": {"sample": 1e-6, "by": "device", "shares": {"mobile": 1}},
+    }
+    with upstream() as up, gateway(definition(up.port, **more), texts=store.open) as at:
+        for number, device in enumerate(("mobile", "desktop", "mobile", "desktop", "mobile")):
+            client(at.url).chat.completions.create(
+                **ASK, extra_headers={"x-conversation-id": f"c{number}", "x-device": device}
+            )
+        turns = at.facts("turn", at_least=5)
+        kept(at, 3)
+    assert {each.unit: each.sampled for each in turns} == {
+        "c0": 1.0,
+        "c1": None,
+        "c2": 1.0,
+        "c3": None,
+        "c4": 1.0,
+    }
+    assert [(each.unit, each.probability) for each in store.all()] == [
+        (unit_digest(unit), 1.0) for unit in ("c0", "c2", "c4")
+    ]
