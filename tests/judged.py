@@ -91,14 +91,15 @@ def served(
     *,
     happened: float,
     start: int = 0,
+    answers: str | None = None,
     **more: Any,
 ) -> None:
-    """So many turns and their texts; every third answer says nothing of the policy."""
+    """So many turns and their texts; every third answer says nothing of the policy, or all say `answers`."""
     facts = [turn(each, experiment, happened=happened, **more) for each in range(start, start + count)]
     log.append(facts)
     texts.keep(
         [
-            text(each, experiment, "No." if number % 3 == 0 else "By policy, no.")
+            text(each, experiment, answers or ("No." if number % 3 == 0 else "By policy, no."))
             for number, each in enumerate(facts)
         ]
     )

@@ -313,6 +313,35 @@ def test_a_turn_about_which_the_judge_cannot_be_asked_does_not_hold_up_the_other
         assert lost[1].why_not.startswith("the judge did not answer: ")
 
 
+def test_many_turns_that_cannot_be_judged_hold_up_nobody():
+    """Twenty of them are in front; the others are judged, and then they are recorded as what they are."""
+
+    def answer(body):
+        shown = json.loads(body["messages"][1]["content"])
+        return SimulatedAnswer(status=400) if shown["answer"] == "No." else grades(body)
+
+    with Bench(answer) as bench:
+        for number in range(20):
+            bench.served(1, start=number)
+        scored, unscored = 0, Counter()
+        for start in (101, 201, 301, 401, 501, 601, 701, 801):
+            served(
+                bench.log,
+                bench.texts,
+                bench.experiment,
+                5,
+                happened=NOW,
+                start=start,
+                answers="By policy, no.",
+            )
+            for _ in range(4):
+                told = bench.judge.advance(8)
+                scored += told.scored
+                unscored.update(told.unscored)
+                bench.clock.advance(10.0)
+        assert (scored, sum(unscored.values()), told.waiting) == (40, 20, 0)
+
+
 def test_what_one_evaluator_said_is_kept_while_another_cannot_be_asked():
     """The rubric is asked and paid for once, however often the other one fails."""
 

@@ -25,7 +25,8 @@ _SPARE = 1_000
 class Waiting:
     """A turn that was drawn: where it is in the log, with which probability, under which ids its scores will be.
 
-    `kept` are the ids of those that the log has. `tries` counts how often it could not be judged while others could.
+    `kept` are the ids of those that the log has. `failures` counts how often it could not be judged, `tries` how often
+    of these others could be since the time before; `answered` is how many could, then.
     """
 
     position: int
@@ -33,7 +34,9 @@ class Waiting:
     probability: float
     ids: frozenset[str]
     kept: set[str] = field(default_factory=set)
+    failures: int = 0
     tries: int = 0
+    answered: int = 0
     gone: bool = False
 
     @property
@@ -115,8 +118,8 @@ class Backlog:
         return sum(1 for _ in self)
 
     def first(self, most: int) -> list[Waiting]:
-        """Those that have waited longest."""
-        return list(islice(self, most))
+        """Those that have waited longest; of them those first that failed least, so that a few hold up nobody."""
+        return sorted(islice(self, most), key=lambda each: each.failures)
 
     def falling_out(self, now: float) -> Iterable[tuple[Waiting, str]]:
         """What will not be judged, and why: there is no answer, or it waited too long, or among too many."""

@@ -132,7 +132,7 @@ class OnlineJudge:
         self._backlog = Backlog(experiment, self._settings, self._evaluators)
         self._heard, self._known, self._mine = 0, set[str](), set[str]()
         self._rate = Rate(self._settings.turns_per_minute, self._clock.now())
-        self._failures, self._resumes = 0, 0.0
+        self._answered, self._failures, self._resumes = 0, 0, 0.0
         self._trouble: str | None = None
         self._runner = asyncio.Runner()
 
@@ -309,14 +309,16 @@ class OnlineJudge:
         """What a batch says of the next one: go on, wait for the judge, or for the next day's budget."""
         now = self._clock.now()
         self._trouble = None
+        self._answered += scored
+        for each, error in failed:
+            # Others were judged since it failed before: the judge can be reached, and about this one it cannot be asked.
+            each.tries += scored > 0 or (each.failures > 0 and self._answered > each.answered)
+            each.failures, each.answered = each.failures + 1, self._answered
+            if each.tries >= _TRIES:
+                self._keep(each, error.facts)
+                aside[str(error)] += 1
         if scored:
             self._failures = 0
-            for each, error in failed:
-                # The judge can be reached, and about this turn it cannot be asked.
-                each.tries += 1
-                if each.tries >= _TRIES:
-                    self._keep(each, error.facts)
-                    aside[str(error)] += 1
         elif failed:
             self._failures += 1
             self._trouble = str(failed[0][1])
