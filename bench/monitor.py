@@ -63,9 +63,12 @@ def main() -> None:
         place = str(Path(folder) / "log.db")
         log = open_log(place)
         register(log, experiment, by="bench", reason="a figure")
-        with subprocess.Popen([*_MONITOR, "--log", place], stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen([*_MONITOR, "--log", place, "--json"], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            # It is up and watching when it says so.
+            process.stdout.readline()
             # The first minute is a short one.
-            time.sleep(2.0 + (50.0 - (time.time() + 2.0)) % 60.0)
+            time.sleep((50.0 - time.time()) % 60.0)
             started, written, number = time.time(), 0, 0
             before, since = _cpu_s(process.pid), started
             while (now := time.time()) < started + SECONDS:

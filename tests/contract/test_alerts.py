@@ -30,7 +30,7 @@ from equipoise.clock import ManualClock
 from equipoise.errors import DefinitionError, UpstreamError
 from equipoise.events.facts import Alert
 from equipoise.events.log import MemoryLog, Recorded
-from equipoise.events.opening import open_cursors, open_windows
+from equipoise.events.opening import open_cursors, open_log, open_windows
 from equipoise.integrations.alerting import Alerting
 from equipoise.integrations.batches import Patience
 from equipoise.integrations.collectors import Acknowledged, Away, Refused
@@ -161,6 +161,36 @@ def test_what_a_destination_refuses_is_set_aside_and_the_rest_goes_on(tmp_path):
     assert (cursor.collector, cursor.delivered, cursor.refused) == ("alerts webhook ops", 2, 1)
     [refused] = cursors.quarantine("alerts webhook ops")
     assert (refused.event_id, refused.kind, refused.reason) == ("a2", "alert", "answered 400")
+
+
+def test_what_was_refused_is_sent_again_on_demand(tmp_path):
+    """By the name of the destination, one alert a request as before; to deliver is the monitor's."""
+    place = str(tmp_path / "log.db")
+    log = open_log(place)
+    log.append([alert(1), alert(2)])
+    log.close()
+    named = QUIET | {"OPS_SECRET": "a secret"}
+
+    def run(*words):
+        return subprocess.run([*MONITOR, *words, "--log", place, "--alerts", str(tmp_path / "alerts.yaml")], capture_output=True, text=True, env=named)  # fmt: skip
+
+    with hooks() as there:
+        there.statuses = [400, 400]
+        (tmp_path / "alerts.yaml").write_text(f"ops: {{kind: webhook, url: '{there.url}', secret_env: OPS_SECRET, private: true}}")  # fmt: skip
+        assert run("monitor", "--once").returncode == 0
+        assert len(there.posts) == 2
+        done = run("outbox", "replay", "--to", "alerts webhook ops")
+        assert (done.returncode, done.stdout) == (
+            0,
+            "2 facts out of quarantine delivered to alerts webhook ops\n",
+        )
+        assert len(there.posts) == 4
+    assert run("outbox", "deliver", "--to", "alerts webhook ops").stderr == (
+        "error: alerts are delivered by whoever watches: equipoise monitor --alerts FILE\n"
+    )
+    assert run("outbox", "replay", "--to", "alerts webhook op").stderr == (
+        "error: there is no destination 'alerts webhook op'; there are: alerts webhook ops\n"
+    )
 
 
 def test_a_new_destination_is_not_told_of_old_times(tmp_path):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import random
 import signal
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from equipoise.cli.monitor import AlertsPlace, destinations
 from equipoise.cli.output import AsJson, LogPlace, emit, moment, note, rows
 from equipoise.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from equipoise.events.cursors import Cursor, Cursors
     from equipoise.events.log import EventLog
-    from equipoise.integrations.collectors import Collector
+    from equipoise.integrations.collectors import Receiver
 
 __all__ = ["outbox"]
 
@@ -42,6 +44,7 @@ def outbox(
             min=0.5, max=3600, help="Seconds after which another takes over from one that was killed."
         ),
     ] = 10.0,
+    alerts: AlertsPlace = None,
     log: LogPlace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,7 +57,7 @@ def outbox(
 
     _check(verb, to, once=once)
     # An address that cannot be used is told before anything is opened.
-    collector = _collector(to, kind, timeout) if to is not None else None
+    collector = _receiver(to, kind, timeout, alerts) if to is not None else None
     where = log or settings.default_log()
     record = open_log(where, create=False)
     try:
@@ -86,30 +89,40 @@ def _check(verb: str, to: str | None, *, once: bool) -> None:
         )
     if verb in _SENDING and to is None:
         raise UsageError(f"say where to: equipoise outbox {verb} --to https://collector.example/facts")
+    if verb == "deliver" and to is not None and to.startswith(_ALERTS):
+        raise UsageError("alerts are delivered by whoever watches: equipoise monitor --alerts FILE")
     if once and verb != "deliver":
         raise UsageError(f"--once belongs to deliver, and this is {verb}")
 
 
-def _collector(to: str, kind: str, timeout: float) -> Collector:
+def _receiver(to: str, kind: str, timeout: float, alerts: Path | None) -> Receiver:
+    """Whom it is about: a collector by its address, a destination of alerts by its name."""
     from equipoise import settings
+
+    if to.startswith(_ALERTS):
+        known = {each.name: each for each in destinations(alerts)}
+        if to not in known:
+            raise UsageError(
+                f"there is no destination '{to}'; there are: {', '.join(known) or 'none, name the file with --alerts'}"
+            )
+        return known[to]
     from equipoise.integrations.collectors import collector
 
     return collector(to, kind, headers=settings.outbox_headers(), timeout_s=timeout)
 
 
-def _wanted(cursors: Cursors, collector: Collector | None) -> list[Cursor]:
+def _wanted(cursors: Cursors, collector: Receiver | None) -> list[Cursor]:
     from equipoise.events.cursors import READER
 
     return [
         each
         for each in cursors.all()
-        if each.collector == (collector.name if collector else each.collector)
-        and not each.collector.startswith(READER)
+        if not each.collector.startswith(READER) and (collector is None or each.collector == collector.name)
     ]
 
 
 def _deliver(
-    log: EventLog, cursors: Cursors, collector: Collector, *, once: bool, turn: float, as_json: bool
+    log: EventLog, cursors: Cursors, collector: Receiver, *, once: bool, turn: float, as_json: bool
 ) -> None:
     from equipoise.integrations.outbox import Patience, deliver
 
@@ -144,7 +157,7 @@ def _deliver(
         print(f"  {done.retries:,} posts repeated")
 
 
-def _replay(log: EventLog, cursors: Cursors, collector: Collector, *, as_json: bool) -> None:
+def _replay(log: EventLog, cursors: Cursors, collector: Receiver, *, as_json: bool) -> None:
     from equipoise.integrations.replaying import replay
 
     done = replay(log, cursors, collector, rng=random.SystemRandom())

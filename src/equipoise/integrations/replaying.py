@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from equipoise.events.cursors import Cursors
 from equipoise.events.log import EventLog
-from equipoise.integrations.batches import MOST, PATIENCE, Patience, Sieve, belongs, found, unavailable
+from equipoise.integrations.batches import PATIENCE, Patience, Sieve, belongs, found, unavailable
 from equipoise.integrations.collectors import Away, Receiver, Refused
 from equipoise.integrations.parcels import Parcel
 
@@ -47,8 +47,8 @@ def replay(
             belongs(log, cursor)
     with asyncio.Runner() as runner:
         try:
-            for start in range(0, len(waiting), MOST):
-                some = waiting[start : start + MOST]
+            for start in range(0, len(waiting), collector.most):
+                some = waiting[start : start + collector.most]
                 here = list(found(log, some))
                 present = {each.position for each in here}
                 done.gone += cursors.gone(
