@@ -210,6 +210,24 @@ def test_experiments_come_and_go():
     assert len(alerts(log)) == 1
 
 
+def test_the_end_of_a_window_is_not_slept_over():
+    """A second between two runs, and less where a window closes sooner."""
+    clock, experiment = ManualClock(START + 0.0), watched(HARSH)
+    log = MemoryLog(clock)
+    served(log, experiment, clock)
+    windows = open_windows("memory:")
+    watches = Watches(log, lambda: windows, arrival=clock, clock=clock)
+    assert watches.every == 1.0
+    log.append([exposure(experiment, "u", "treatment", clock.now())])
+    pauses = []
+    for wait in (0.0, 68.5, 1.25, 0.2, 0.05):
+        clock.advance(wait)
+        said(watches)
+        pauses.append(watches.every)
+    # The window closes seventy seconds after its beginning, and the next a minute later.
+    assert pauses == pytest.approx([1.0, 1.0, 0.25, 0.05, 1.0], abs=1e-6)
+
+
 def test_what_was_left_undone_is_done_by_the_next_process():
     """A decision of a revision that is over by the time somebody starts again."""
     clock = ManualClock(START + 0.0)

@@ -94,11 +94,11 @@ def written(place: str, seed: int, turns: int) -> None:
 
 
 def killed(place: str, seed: int, kills: int) -> None:
-    written(place, seed, 70 * kills)
+    written(place, seed, 120 * kills)
     rng = random.Random(seed)
     died = 0
     while True:
-        fatal = rng.randrange(1, 150) if died < kills else 0
+        fatal = rng.randrange(1, 100) if died < kills else 0
         done = subprocess.run(
             [sys.executable, "-c", MONITOR, place, str(rng.randrange(1_000)), str(fatal)],
             capture_output=True, text=True, env=QUIET,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +15,17 @@ from equipoise.events.log import EventLog
 from equipoise.events.windows import Windows
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
+from equipoise.measurement.cells import GRACE_S
 from equipoise.monitor.loop import News
 from equipoise.rollout.stages import LEDGER, State, fold
 
 __all__ = ["Watches"]
 
 _SERVED = ("shadow", "canary", "ab")
-_EVERY_S = 0.5
-_TOGETHER = 2_000
-"""So many facts go into one transaction: those of a second, at the rate that is promised."""
+_EVERY_S = 1.0
+_SOON_S = 0.02
+_TOGETHER = 5_000
+"""So many facts go into one transaction at most: those of a second or two, at the rate that is promised."""
 _HURT_S = 1.0
 
 
@@ -57,7 +60,7 @@ class Watches:
         clock: Clock | None = None,
         arrival: Clock | None = None,
     ) -> None:
-        self.every = every
+        self._period = self._pause = every
         self._arrival = arrival
         self._log, self._open, self._together = log, windows, together
         self._clock = clock or SystemClock()
@@ -70,9 +73,15 @@ class Watches:
         self._leaving: list[State] = []
         self._acted = 0
 
+    @property
+    def every(self) -> float:
+        """Seconds to the next run: a second, and no longer than to the next end of a window."""
+        return self._pause
+
     def run(self, now: float, stopping: Callable[[], bool]) -> Iterator[News]:
         """Take in what is new, close what is over, and carry out what is due, until all of that is done."""
         del now  # Windows close by the clock of whoever writes the log.
+        self._pause = self._period
         busy = True
         while busy and not stopping():
             self._follow()
@@ -87,6 +96,19 @@ class Watches:
                     return
                 if state.stage in _SERVED and self._may(state):
                     busy = (yield from self._one(state, arrived)) or busy
+        self._pause = self._until_next()
+
+    def _until_next(self) -> float:
+        """How long nothing is to be done, but to take in what arrives."""
+        if self._windows is None:
+            return self._period
+        ends = (
+            end + watch.window
+            for each in self._watched.values()
+            for end, watch in zip(each.watcher.standing.closed, each.experiment.watches, strict=False)
+        )
+        soonest = min(ends, default=math.inf) + GRACE_S
+        return min(self._period, max(_SOON_S, soonest - (self._arrival or self._windows).now()))
 
     def close(self) -> None:
         """Let go of the windows; the log is the caller's."""
