@@ -135,6 +135,24 @@ def test_once_says_what_it_did(tmp_path):
     assert (second.returncode, second.stdout, second.stderr) == (0, "0 experiments watched; 0 alerts\n", "")
 
 
+def test_once_ends_with_a_code_that_says_what_could_not_be_watched(tmp_path):
+    """A log was put in the place of another: it is said whose windows are not its own."""
+    place = tmp_path / "log.db"
+    written(str(place))
+    assert (
+        subprocess.run([*MONITOR, "--once", "--log", place], capture_output=True, env=QUIET).returncode == 0
+    )
+    for ending in ("", "-wal", "-shm"):
+        place.with_name(place.name + ending).unlink(missing_ok=True)
+    log, experiment = kept(str(place), ManualClock(START + 0.0)), watched()
+    served(log, experiment, ManualClock(START + 0.0))
+    log.close()
+    done = subprocess.run([*MONITOR, "--once", "--log", place], capture_output=True, text=True, env=QUIET)
+    assert done.returncode == 2
+    assert done.stdout == f"0 experiments watched; 0 alerts; trouble with {experiment.identity}\n"
+    assert f"bot: the windows of {experiment.identity} stand at position " in done.stderr
+
+
 def test_it_goes_on_until_it_is_told_to_stop(tmp_path):
     """Each thing that it does is a line of JSON, as it does it; what is registered meanwhile is watched; then it ends."""
     place, clock = str(tmp_path / "log.db"), ManualClock(START + 0.0)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equipoise.cli.output import AsJson, LogPlace, emit, moment, note
-from equipoise.errors import UsageError
+from equipoise.errors import RecordError, UsageError
 from equipoise.figures.lettering import clean
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ def monitor(
                 emit({"news": news, "chores": stands})
             else:
                 print("\n".join(_summary(stands)))
+            if stands.get("watches", {}).get("troubles"):
+                raise typer.Exit(RecordError.exit_code)
         else:
             if not as_json:
                 note(f"watching the log {where} (Ctrl-C stops it)")
