@@ -25,8 +25,8 @@ __all__ = ["app"]
 _DAMAGED = 2
 
 app = typer.Typer(
-    help="Look after the log: show a conversation, make a case of a turn, seal what is old, verify that all is there, "
-    "export it, purge a unit.",
+    help="Look after the log: show a conversation, make a case of a turn, seal what is old, merge segments, verify that "
+    "all is there, export it, purge a unit.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -123,6 +123,28 @@ def _keep_sealing(
         hot_s=hot,
         segment_facts=sealer.WHILE_SERVING_FACTS if facts is None else facts,
     )
+
+
+@app.command("merge")
+def merge(
+    facts: Annotated[
+        int | None, typer.Option("--facts", help="Facts in a segment at most (default: 50,000).")
+    ] = None,
+    log: LogPlace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make one segment of several small ones that lie side by side; not while a copy of the log is made."""
+    from equipoise.events.cold import merging, sealing
+
+    where = _file(log, "merge")
+    with working("merging"):
+        done = merging.merge(where, segment_facts=sealing.SEGMENT_FACTS if facts is None else facts)
+    if as_json:
+        emit(asdict(done))
+    elif not done.after:
+        print(f"nothing to merge: no segments of {where} fit into one")
+    else:
+        print(f"{done.before:,} segments are {done.after:,} now, with {done.facts:,} facts")
 
 
 @app.command("verify")

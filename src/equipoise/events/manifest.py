@@ -12,7 +12,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-__all__ = ["HEAD", "SCHEMA", "SEALED", "Segment", "enter", "holding", "replace_segment", "segments", "sought"]
+__all__ = [
+    "HEAD",
+    "SCHEMA",
+    "SEALED",
+    "Segment",
+    "enter",
+    "holding",
+    "replace_segment",
+    "replace_segments",
+    "segments",
+    "sought",
+]
 
 SEALED = ("exposure", "turn", "shadow", "outcome", "score", "label")
 """The kinds that are sealed: those that come with traffic, or with people who label it, and may be about a unit. What
@@ -114,7 +125,15 @@ def enter(connection: sqlite3.Connection, segment: Segment) -> None:
 
 def replace_segment(connection: sqlite3.Connection, old: Segment, new: Segment) -> bool:
     """Enter a segment in another's place; False where that is gone. Part of the caller's transaction."""
-    if not connection.execute("DELETE FROM segments WHERE name = ?", (old.name,)).rowcount:
+    return replace_segments(connection, (old,), new)
+
+
+def replace_segments(connection: sqlite3.Connection, old: Sequence[Segment], new: Segment) -> bool:
+    """Enter a segment in the place of several; False where one of them is gone, and the caller takes all of it back."""
+    gone = sum(
+        connection.execute("DELETE FROM segments WHERE name = ?", (each.name,)).rowcount for each in old
+    )
+    if gone < len(old):
         return False
     enter(connection, new)
     return True

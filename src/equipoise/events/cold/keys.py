@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from hashlib import blake2b
 
-__all__ = ["WIDTH", "holds", "is_timed", "packed"]
+__all__ = ["WIDTH", "holds", "is_timed", "joined", "packed"]
 
 WIDTH = 16
 """Bytes of a key."""
@@ -27,6 +27,16 @@ def packed(ids: Iterable[str]) -> bytes:
     32
     """
     return b"".join(sorted(map(_key, ids)))
+
+
+def joined(parts: Iterable[bytes]) -> bytes:
+    """The keys of several packed ones, packed, each once.
+
+    >>> joined([packed(["b"]), packed(["a", "b"])]) == packed(["a", "b"])
+    True
+    """
+    found = {part[start : start + WIDTH] for part in parts for start in range(0, len(part), WIDTH)}
+    return b"".join(sorted(found))
 
 
 class _Keys:

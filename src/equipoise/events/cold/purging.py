@@ -22,7 +22,7 @@ from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError
 from equipoise.events.cold.sealing import seal_until, sweep
 from equipoise.events.cold.segments import Row, as_parquet, columns_of, rows_of
-from equipoise.events.cold.shelf import digest_of, keep, names_on, shelf_of
+from equipoise.events.cold.shelf import MissingFileError, digest_of, keep, names_on, shelf_of
 from equipoise.events.facts import Conflict, Label, Purge, encoded
 from equipoise.events.manifest import HEAD, Segment, replace_segment, segments
 from equipoise.events.purged import Gone, Purged, tombs
@@ -63,9 +63,13 @@ def purge(
     seal_until(path, math.inf)
     connection = connect(path, create=False)
     try:
-        rewritten = [
-            found for each in list(segments(connection)) if (found := _without(shelf, each, unit)) is not None
-        ]
+        named = list(segments(connection))
+        try:
+            rewritten = [found for each in named if (found := _without(shelf, each, unit)) is not None]
+        except MissingFileError:
+            if named == list(segments(connection)):
+                raise
+            raise RecordError(f"{path} was merged by somebody else meanwhile; run the purge again") from None
         gone = [fact for each in rewritten for fact in each.gone]
         hot = _hot(connection, unit, {fact.event_id for fact in gone})
         gone += hot

@@ -62,6 +62,23 @@ def verify(log: str | Path) -> Inspection:
     `analysis` extra where facts were sealed.
     """
     path = Path(log)
+    while True:
+        found, manifest = _looked_over(path)
+        # A merge or a purge takes files away that the manifest of a moment ago still names.
+        if found.sound or manifest == _manifest(path):
+            return found
+
+
+def _manifest(path: Path) -> list[Segment]:
+    connection = connect(path, create=False)
+    try:
+        return list(segments(connection))
+    finally:
+        connection.close()
+
+
+def _looked_over(path: Path) -> tuple[Inspection, list[Segment]]:
+    """What is found at one moment, and the manifest of that moment."""
     shelf = shelf_of(path.absolute())
     connection = connect(path, create=False)
     try:
@@ -94,7 +111,8 @@ def verify(log: str | Path) -> Inspection:
         faults.append(
             f"the log ends at position {head}, and {missing} facts of those up to there are missing"
         )
-    return Inspection(head, hot, sealed, purged, len(manifest), tuple(faults), tuple(sorted(strays)))
+    looked = Inspection(head, hot, sealed, purged, len(manifest), tuple(faults), tuple(sorted(strays)))
+    return looked, manifest
 
 
 def _file_faults(connection: sqlite3.Connection) -> Iterator[str]:
