@@ -214,8 +214,12 @@ def test_a_rule_is_shown_with_the_line_that_decided() -> None:
     assert line in shown.to_markdown().replace("\\", "")
     assert line in shown.to_html()
     assert (
-        "| 5 | the primary is better, beyond its boundary, and every guardrail is held, in a treatment | ship | decided |"
+        "| ➜ 5 | the primary is better, beyond its boundary, and every guardrail is held, in a treatment | ship |"
         in shown.to_markdown()
+    )
+    waiting = found(primary(1.0), guard("held"))
+    assert Analysis(findings=waiting, verdict=decide(waiting)).summary().splitlines()[1] == (
+        "By line 8 of 8 of the verdict rule: no other applies."
     )
     told = shown.to_dict()
     assert told["branch"] == 5

@@ -153,24 +153,24 @@ def by_turn(findings: Findings) -> list[list[str]]:
     return rows
 
 
-RULE = "The verdict rule, as declared before launch; the first line that applies decides"
-RULE_HEADERS = ("line", "where", "verdict", "")
+RULE = "The verdict rule, as declared before launch: the first line that applies decides, here that with the arrow"
+RULE_HEADERS = ("line", "where", "verdict")
 
 
 def rule(findings: Findings, verdict: Verdict) -> list[list[str]]:
-    """The rule's lines as rows under RULE_HEADERS, the one that decided marked."""
+    """The rule's lines as rows under RULE_HEADERS, the one that decided with an arrow."""
     return [
-        [str(place), line.says, line.then, "decided" if place == verdict.branch else ""]
+        [f"➜ {place}" if place == verdict.branch else str(place), line.says, line.then]
         for place, line in enumerate(findings.rule, 1)
     ]
 
 
 def decided_by(findings: Findings, verdict: Verdict) -> str:
     """Which line of the rule the verdict is by."""
-    said = (
-        findings.rule[verdict.branch - 1].says if verdict.branch <= len(findings.rule) else "no line applies"
-    )
-    return f"By line {verdict.branch} of {len(findings.rule)} of the verdict rule: {said}."
+    lines = len(findings.rule)
+    line = findings.rule[verdict.branch - 1] if verdict.branch <= lines else None
+    said = line.says if line is not None and line.when else "no other applies"
+    return f"By line {verdict.branch} of {lines} of the verdict rule: {said}."
 
 
 def answer(effect: Effect) -> str:
