@@ -138,8 +138,8 @@ class Router:
         Stages, ramps, pauses and rollbacks are heard of within half a second. While the log is away for longer
         than its lease, exposed units keep their variant and nobody new enters (reason `stale`); nothing is
         raised. `last_good` is a file that keeps the configuration, so that a restart without the log is
-        possible. `log` may be a function that opens it. Raises RecordError where no such experiment is
-        registered and no last good configuration holds it.
+        possible. `log` may be a function that opens it; all else is as for a router. Raises RecordError where no such
+        experiment is registered and no last good configuration holds it.
         """
         from equipoise.assignment.following import Following
         from equipoise.experiment.reading import read_canonical
