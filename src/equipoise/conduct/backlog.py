@@ -110,6 +110,19 @@ class Backlog:
         for each in self:
             each.kept.update(one for one in each.ids if one in known)
 
+    def let_go(self, log: EventLog) -> None:
+        """Forget those that are in the log no more."""
+        if not self._turns:
+            return
+        there: set[str] = set()
+        since, last = self._turns[0].position - 1, self._turns[-1].position
+        for record in log.read_since(since, experiment=self._experiment.name, kinds=("turn",)):
+            if record.position > last:
+                break
+            there.add(record.fact.event_id)
+        for each in self:
+            each.gone = each.turn.event_id not in there
+
     def __iter__(self) -> Iterator[Waiting]:
         """Those that wait, oldest first."""
         return (each for each in self._turns if not each.done)

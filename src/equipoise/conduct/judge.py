@@ -20,7 +20,7 @@ from equipoise.conduct.metering import DAY_S, Metered, Rate, day_purse
 from equipoise.conduct.sampled import ask, score_id, scores_of, subject_of, unscored
 from equipoise.errors import BudgetError, RecordError, UsageError
 from equipoise.events.cursors import READER, Cursor, CursorLostError, Cursors, HeldError
-from equipoise.events.facts import Score
+from equipoise.events.facts import Purge, Score
 from equipoise.events.ids import new_id
 from equipoise.events.log import EventLog
 from equipoise.events.texts import Text, TextStore
@@ -205,12 +205,14 @@ class OnlineJudge:
         )
 
     def _hear(self, now: float) -> None:
-        """What was scored since, by whomever: it is done, and it was paid for."""
+        """What was scored since, by whomever: it is done, and it was paid for. Of what was purged nothing is written."""
         assert self._cursor is not None
-        head, minute, fresh = self._log.head(), set[str](), False
-        for record in self._log.read_since(self._heard, experiment=self._experiment.name, kinds=("score",)):
+        head, minute, fresh, purged = self._log.head(), set[str](), False, False
+        name = self._experiment.name
+        for record in self._log.read_since(self._heard, experiment=name, kinds=("score", "purge")):
             self._heard = record.position
             fact = record.fact
+            purged = purged or isinstance(fact, Purge)
             if not isinstance(fact, Score) or fact.event_id in self._mine:
                 self._mine.discard(fact.event_id)
                 continue
@@ -224,19 +226,17 @@ class OnlineJudge:
         self._heard = max(self._heard, head)
         if fresh:
             self._backlog.mark(self._known)
+        if purged:
+            self._backlog.let_go(self._log)
         self._rate.take(len(minute))
 
     def _drop(self, each: Waiting, why: str, now: float, aside: Counter[str]) -> None:
         facts = unscored(self._evaluators, each.turn, why, probability=each.probability, now=now)
         self._keep(each, list(facts))
-        aside[why] += not each.gone
+        aside[why] += 1
 
     def _keep(self, each: Waiting, facts: Sequence[Score]) -> None:
-        """Put on record what is not there yet, of a turn that still is: of one that was purged nothing is written."""
-        there = next(self._log.read_since(each.position - 1, experiment=each.turn.experiment), None)
-        if there is None or there.fact.event_id != each.turn.event_id:
-            each.gone = True
-            return
+        """Put on record what is not there yet."""
         fresh = [fact for fact in facts if fact.event_id not in each.kept]
         if fresh:
             self._log.append(fresh)
