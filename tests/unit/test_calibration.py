@@ -18,7 +18,7 @@ from equipoise.events.log import MemoryLog
 from equipoise.events.opening import open_log
 from equipoise.experiment.identity import canonical
 from equipoise.experiment.reading import load_experiment
-from equipoise.measurement.labels import answered, standing
+from equipoise.measurement.labels import answered
 from equipoise.stats.estimate import Estimate, NotEstimable
 
 SERIES = Series(score="polite", evaluator="judge 1", scored=500, first=0.0, last=9.0)
@@ -173,14 +173,12 @@ def label(item: str, said: float | None, **more: object) -> Label:
     return Label(item=item, value=said, **given)  # type: ignore[arg-type]
 
 
-def test_of_a_raters_labels_the_last_one_stands():
-    """Replaced, taken back, passed on or given again: the earlier label is gone, others' labels stay."""
-    first, other = label("t1", 0.0), label("t1", 1.0, rater="bob")
-    better = label("t1", 1.0, replaces=first.event_id)
-    assert standing([first, other, better]) == [other, better]
-    assert standing([first, other, label("t1", None, replaces=first.event_id)]) == [other]
-    assert standing([first, label("t1", 1.0)])[0].value == 1.0
-    assert standing([label("t2", None)]) == []
+def test_a_pass_says_nothing_of_an_item():
+    """Whoever passes after an answer leaves the item to what others said of it."""
+    said = [label("t1", 0.0), label("t1", 1.0, rater="bob"), label("t1", None), label("t2", None)]
+    assert {key: dict(found.values) for key, found in answered(said).items()} == {
+        ("polite", "t1"): {"bob": 1.0}
+    }
 
 
 def test_a_turn_drawn_at_random_counts_though_it_was_looked_for_as_well():

@@ -149,6 +149,23 @@ def test_an_answer_is_taken_back_and_given_anew(tmp_path):
     assert task.undo("kim", "") is None
 
 
+def test_of_a_raters_labels_the_last_one_stands():
+    """Replaced, taken back or given again, also out of order: the earlier label is gone, other raters' and arms' stay."""
+    given = {"experiment": "e", "happened": 5.0, "name": "thumbs", "item": "t1", "variant": "a"}
+    first = Label(rater="ann", value=0.0, **given)
+    other = Label(rater="bob", value=1.0, **given)
+    arm = Label(rater="ann", value=1.0, **given | {"variant": "b"})
+    better = Label(rater="ann", value=1.0, replaces=first.event_id, **given)
+    again = Label(rater="ann", value=1.0, **given)
+    passed = Label(rater="ann", **given)
+    back = Label(rater="ann", replaces=first.event_id, **given)
+    assert standing([first, other, arm, better]) == (other, arm, better)
+    assert standing([better, other, first]) == (better, other)
+    assert standing([first, other, back]) == (other,)
+    assert standing([first, again]) == (again,)
+    assert standing([first, other, passed]) == (other, passed)
+
+
 def test_an_answer_is_changed_and_changed_to_a_pass(tmp_path):
     """Another answer takes the place of the first; a pass in its place is a taking back and a pass."""
     log = MemoryLog()

@@ -22,17 +22,24 @@ def is_taken_back(label: Label) -> bool:
 
 
 def standing(labels: Iterable[Label]) -> tuple[Label, ...]:
-    """The labels, in the order of the log, without those that were replaced or taken back.
+    """The labels that stand, in the order of the log; a pass is one of them, as it is what a rater said last.
 
-    >>> first = Label(experiment="e", happened=1.0, name="thumbs", rater="jo", item="t", value=1.0)
-    >>> second = Label(experiment="e", happened=2.0, name="thumbs", rater="jo", item="t", value=0.0, replaces=first.event_id)
-    >>> [label.value for label in standing([first, second])]
-    [0.0]
+    Of a rater's labels of one item (and its variant) under one name the last stands, whether or not it names the one
+    before; what was replaced or taken back does not, in whatever order the labels arrived.
+
+    >>> told = {"experiment": "e", "name": "thumbs", "rater": "jo", "item": "t"}
+    >>> first = Label(happened=1.0, value=1.0, **told)
+    >>> second = Label(happened=2.0, value=0.0, replaces=first.event_id, **told)
+    >>> back = Label(happened=3.0, replaces=second.event_id, **told)
+    >>> standing([first, second]) == (second,), standing([first, second, back])
+    (True, ())
     """
-    found: dict[str, Label] = {}
-    for label in labels:
-        if label.replaces is not None:
-            found.pop(label.replaces, None)
-        if not is_taken_back(label):
-            found[label.event_id] = label
-    return tuple(found.values())
+    told = list(labels)
+    gone = {label.replaces for label in told if label.replaces is not None}
+    last = {
+        (label.name, label.item, label.trace, label.variant, label.rater): label.event_id
+        for label in told
+        if label.event_id not in gone
+    }
+    kept = set(last.values())
+    return tuple(label for label in told if label.event_id in kept and not is_taken_back(label))

@@ -1,4 +1,4 @@
-"""What people said, as it stands: of a rater's labels of one item the last, unless it was taken back."""
+"""What people said of an item: the labels that stand, put together."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from equipoise.events.facts import Label
+from equipoise.events.labels import standing
 
-__all__ = ["Answered", "answered", "standing"]
+__all__ = ["Answered", "answered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +29,6 @@ class Answered:
     def value(self) -> float:
         """What they say together: the mean of the raters' values."""
         return sum(self.values.values()) / len(self.values)
-
-
-def standing(labels: Iterable[Label]) -> list[Label]:
-    """The labels that stand, in the order of the log: what was replaced, taken back or passed on does not.
-
-    A rater who labels an item again without saying what it replaces means the later label.
-
-    >>> first = Label(experiment="e", happened=0.0, name="polite", rater="ann", item="t1", value=0.0)
-    >>> undone = Label(experiment="e", happened=1.0, name="polite", rater="ann", item="t1", replaces=first.event_id)
-    >>> standing([first]) == [first], standing([first, undone])
-    (True, [])
-    """
-    told = list(labels)
-    gone = {label.replaces for label in told if label.replaces is not None}
-    last = {(label.name, item_of(label), label.rater): label for label in told}
-    kept = {label.event_id for label in last.values()}
-    return [
-        label
-        for label in told
-        if label.event_id in kept and label.event_id not in gone and label.value is not None
-    ]
 
 
 def item_of(label: Label) -> str:
