@@ -1,4 +1,4 @@
-"""`equipoise demo`, as somebody runs it who has just installed it: from hypothesis to verdict, and again."""
+"""`equipoise demo`, as somebody runs it who has just installed it: from hypothesis to verdict, on to a rollout, and again."""
 
 from __future__ import annotations
 
@@ -125,6 +125,66 @@ def test_analysing_again_gives_the_same_verdict_and_the_same_bytes(walked, place
     assert (place / "walk" / "equipoise.db").read_bytes() == before
 
 
+def test_the_second_act_is_watched_and_paused(walked):
+    """Shadow's pairs open the canary; the first slow window is an alert, the second a pause, and nothing before them."""
+    watched = walked["watched"]
+    assert watched["shadow"]["turns"]["treatment"] >= 100
+    assert (watched["entered"]["stage"], watched["entered"]["service"]) == ("canary", "open")
+    assert watched["entered"]["evidence"]["shadow"]["turns"] == watched["shadow"]["turns"]
+    began, *acted = watched["news"]
+    assert began["says"] == f"watching {watched['experiment']}: 1 watch"
+    assert [
+        (each["facts"]["action"], each["facts"]["metric"], each["facts"]["variant"]) for each in acted
+    ] == [
+        ("alert", "latency_p95", "treatment"),
+        ("pause", "latency_p95", "treatment"),
+    ]
+    first, second = (each["facts"]["ends"] for each in acted)
+    assert second - first == 300.0
+    # Two windows of the canary were as they should be before the model was made slow.
+    assert first - watched["entered"]["starts"] == pytest.approx(1_200.0, abs=20.0)
+    stands = watched["standing"]
+    assert (stands["stage"], stands["service"]) == ("canary", "paused")
+    assert [(each["breached"], each["needed"], each["verdict"]) for each in stands["watches"]] == [
+        (2, 2, "breached")
+    ]
+    assert stands["ahead"]["command"] == 'equipoise rollout support-cheaper-model resume --reason "…"'
+
+
+def test_the_second_act_is_judged_labelled_and_rolled_back(walked, place):
+    """The lowest score leads to its turn's text, people's labels to a calibration; the ledger has all of it."""
+    watched = walked["watched"]
+    assert watched["judged"]["scored"] >= 5
+    assert (watched["judged"]["unscored"], watched["judged"]["trouble"]) == ({}, None)
+    (turn,) = watched["followed"]["turns"]
+    scores = {each["name"]: each["value"] for each in watched["followed"]["scores"]}
+    script = [json.loads(line) for line in (place / "walk" / "script.jsonl").read_text().splitlines()]
+    (row,) = [each for each in script if each["answer"] == turn["text"]["answer"]]
+    assert scores == row["grades"]
+    (policy,) = watched["calibration"]
+    assert (policy["score"], policy["raters"], policy["minimum"]) == ("policy", 2, 0.8)
+    assert policy["labels"] + policy["split"] == watched["judged"]["scored"]
+    assert (watched["rolled_back"]["stage"], watched["rolled_back"]["service"]) == (
+        "rolled back",
+        "redirected",
+    )
+    told = json.loads(
+        equipoise("show", "support-cheaper-model", "--json", "--log", watched["log"], cwd=place).stdout
+    )
+    moves = [(each["stage"], each["by"]) for each in told["ledger"] if each["kind"] == "transition"]
+    assert moves == [
+        ("shadow", "demo"),
+        ("canary", "demo"),
+        ("canary", "monitor"),
+        # First it is done, then those whom it met are counted.
+        ("rolled back", "demo"),
+        ("rolled back", "demo"),
+    ]
+    shown = equipoise("log", "show", turn["trace"], "--log", watched["log"], cwd=place)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert f"  answer: {turn['text']['answer']}" in shown.stdout.splitlines()
+
+
 def test_running_it_twice_starts_afresh_and_a_person_is_told_what_is_simulated(place):
     """A second run replaces the first one's folder; the text says at its top and its end that all is simulated."""
     first = equipoise("demo", "--folder", "twice", "--conversations", "200", cwd=place)
@@ -133,12 +193,13 @@ def test_running_it_twice_starts_afresh_and_a_person_is_told_what_is_simulated(p
     assert second.stderr == ""
     assert second.stdout.startswith("SIMULATED: ")
     assert "All of this was simulated" in second.stdout
-    assert [line[:5] for line in second.stdout.splitlines() if line.startswith("== ")] == [
-        f"== {n}." for n in range(1, 6)
+    assert [line.split(". ")[0] for line in second.stdout.splitlines() if line.startswith("== ")] == [
+        f"== {n}" for n in range(1, 12)
     ]
     assert first.stdout.splitlines()[:4] == second.stdout.splitlines()[:4]
     assert sorted(path.name for path in (place / "twice").iterdir()) == [
         "arena.html",
+        "cheaper.yaml",
         "equipoise.db",
         "experiment.yaml",
         "golden.jsonl",
@@ -147,6 +208,10 @@ def test_running_it_twice_starts_afresh_and_a_person_is_told_what_is_simulated(p
         "report.html",
         "rubric.yaml",
         "script.jsonl",
+        "watched.db",
+        "watched.db.outbox",
+        "watched.db.texts",
+        "watched.db.windows",
     ]
 
 

@@ -12,7 +12,6 @@ from equipoise.cli import (
     analyze,
     arena,
     baseline,
-    demo,
     drift,
     importing,
     init,
@@ -30,6 +29,7 @@ from equipoise.cli import (
     size,
     verify,
 )
+from equipoise.cli.demo.command import demo
 from equipoise.cli.output import fail, note
 from equipoise.errors import EquipoiseError, UsageError, missing_extra
 
@@ -89,7 +89,7 @@ app.command("verify")(verify.verify)
 app.command("drift")(drift.drift)
 app.add_typer(log.app, name="log")
 app.command("schema")(schema.schema)
-app.command("demo")(demo.demo)
+app.command("demo")(demo)
 
 
 def run() -> None:
