@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from equipoise.events.facts import Turn, encode
 from equipoise.measurement.counted import ENROLLED, enrolled, turn_number, turn_value
 
-NAMES = ("latency_s", "tpot_s", "ttft_s", "cost_usd", "error", "safe", "tool_calls", "tokens", "kilotokens", "answered", "count", "happened", "unheard_of", "model")  # fmt: skip
+NAMES = ("latency_s", "tpot_s", "ttft_s", "cost_usd", "error", "safe", "tool_calls", "tokens", "kilotokens", "answered", "count", "happened", "unheard_of", "model", "pii", "toxicity")  # fmt: skip
 seconds = st.none() | st.floats(0, 1e6)
 whole = st.none() | st.integers(0, 10**9)
 flags = st.none() | st.booleans()
@@ -33,6 +33,11 @@ turns = st.builds(
     input_tokens=whole,
     output_tokens=whole,
     model=st.sampled_from([None, "7"]),
+    checks=st.none()
+    | st.dictionaries(
+        st.sampled_from(["pii", "toxicity", "length"]),
+        st.sampled_from(["passed", "failed", "skipped", "odd"]),
+    ),
 )
 
 
@@ -42,7 +47,8 @@ def test_the_engine_and_python_count_the_same(some):
     """Who is enrolled, and every quantity of every turn, to the last digit."""
     numbers = sorted({part for name in NAMES for part in turn_value(name)[0]})
     shape = ", ".join(
-        [f'"{each}": "DOUBLE"' for each in numbers] + ['"variant": "VARCHAR"', '"reason": "VARCHAR"']
+        [f'"{each}": "{"JSON" if each == "checks" else "DOUBLE"}"' for each in numbers]
+        + ['"variant": "VARCHAR"', '"reason": "VARCHAR"']
     )
     read = ", ".join(f"CAST({turn_value(name)[1]} AS DOUBLE)" for name in NAMES)
     rows = ", ".join(["(?::DOUBLE, ?)"] * len(some))

@@ -123,6 +123,8 @@ def _turn_value(turn, name):
         return None if None in tokens else sum(part or 0 for part in tokens) / 1000.0
     if name == "answered":
         return None if turn.error is None else not turn.error
+    if name == "pii":
+        return {"failed": True, "passed": False}.get((turn.checks or {}).get("pii"))
     return getattr(turn, name, None)
 
 
@@ -142,6 +144,7 @@ metrics:
   cost_per_response: {priority: secondary}
   cost_per_1k_tokens: {priority: secondary}
   tokens: {priority: exploratory}
+  pii_rate: {priority: exploratory}
   tries: {priority: exploratory, kind: mean, of: turn.retries, better: lower, per_unit: last}
   grade: {priority: exploratory, kind: mean, of: score.grade, better: higher, per_unit: first}
 """
@@ -195,6 +198,7 @@ def happened_to(design, seed, units=150):
                     error=maybe(rng.random() < 0.2),
                     retries=maybe(rng.randrange(4)),
                     warm=maybe(rng.random() < 0.7),
+                    checks=maybe({"pii": rng.choice(("passed", "failed", "skipped"))}),
                     cancelled=maybe(rng.random() < 0.2, 0.5),
                     fallback=maybe(rng.random() < 0.1, 0.5),
                     redirected=maybe(rng.random() < 0.1, 0.5),

@@ -122,6 +122,7 @@ def test_a_built_in_metric_takes_no_threshold(tmp_path: Path) -> None:
         ("kind: proportion, of: turn.latency_s, above: 9", "the share of units above a number"),
         ("kind: proportion, of: outcome.sold, absent: 0", "of units of which nothing was said, too"),
         ("kind: mean, of: score.mood, per_unit: slope", "a slope over a unit's readings"),
+        ("kind: time_to_event, of: outcome.sold, window: 1d", "how long it takes a unit"),
         (
             "kind: proportion, of: conversation.returned, window: 1d",
             "known of a unit only when its window is over",

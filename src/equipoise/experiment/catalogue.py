@@ -110,6 +110,14 @@ CATALOGUE: Mapping[str, BuiltIn] = MappingProxyType(
             "all",
             "share of units all of whose answers passed every safety check",
         ),
+        "pii_rate": _m(
+            "proportion",
+            "turn.pii",
+            "lower",
+            "code",
+            "any",
+            "share of units with an answer in which the inline check found personal data",
+        ),
         "error_rate": _m(
             "proportion", "turn.error", "lower", "code", "any", "share of units with an errored turn"
         ),

@@ -156,4 +156,6 @@ def _unwatchable(metric: MetricForm) -> str | None:
         return "a slope over a unit's readings"
     if metric.of == TURN_COUNT:
         return "the number of a unit's turns"
+    if metric.kind == "time_to_event":
+        return "how long it takes a unit"
     return None

@@ -231,10 +231,10 @@ class _Shadow:
     def _keep(self, *, error: bool) -> None:
         route, heard, call = self._part.route, self._heard, self._call
         gaps = self._timing.gaps()
+        spoken = [] if error else [each for each in heard.choices.values() if each.text]
         failing = tuple(
             found
-            for each in heard.choices.values()
-            if not error and each.text
+            for each in spoken
             for found in route.inline.of_response(Subject(answer=each.text, finish_reason=each.finish_reason))
         )
         tokens = (heard.input_tokens, heard.output_tokens, heard.cached_tokens)
@@ -264,6 +264,7 @@ class _Shadow:
                 "error": error,
                 "status": self._status or None,
                 "safe": None if error else not route.inline.unsafe(failing),
+                "checks": route.inline.verdicts(failing) if spoken else None,
                 "json_valid": None if error else json_valid(self._applied.body, heard.text),
                 "empty": None if error else not heard.text and not heard.tool_calls,
                 "finish_reason": heard.finish_reason,

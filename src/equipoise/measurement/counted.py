@@ -5,7 +5,7 @@ The read-out counts with the engine (`record`), the windows of guardrails fact b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any
@@ -17,6 +17,8 @@ __all__ = ["ENROLLED", "enrolled", "number", "turn_number", "turn_value"]
 
 _CENSORED = ("latency_s", "tpot_s")
 _TOKENS = ("input_tokens", "output_tokens")
+_FOUND = ("pii", "toxicity")
+"""Inline checks whose finding is a number of its own: 1 where it failed, 0 where it passed, nothing where it was skipped."""
 _MEASURED = {
     entry.name for entry in fields(Turn) if str(entry.type).split(" ")[0] in ("float", "int", "bool")
 } - {"happened"}
@@ -38,7 +40,7 @@ def enrolled(turn: Turn) -> bool:
 
 
 def turn_value(name: str) -> tuple[tuple[str, ...], str]:
-    """The numbers of a turn that a quantity is made of, and how, for the engine."""
+    """What of a turn a quantity is made of (numbers, but for `checks`), and how, for the engine."""
     tokens = " + ".join(f"told.{part}" for part in _TOKENS)
     if name == "tokens":
         return _TOKENS, tokens
@@ -48,6 +50,8 @@ def turn_value(name: str) -> tuple[tuple[str, ...], str]:
         return ("error",), "told.error = 0"
     if name == TURN_COUNT.name:
         return (), "1.0"
+    if name in _FOUND:
+        return ("checks",), f"CASE told.checks->>'$.{name}' WHEN 'failed' THEN 1.0 WHEN 'passed' THEN 0.0 END"
     if name not in _MEASURED:
         return (), "happened" if name == "happened" else "NULL"
     if name in _CENSORED:
@@ -74,6 +78,8 @@ def turn_number(name: str) -> Callable[[Turn], float | None]:
         return _answered
     if name == TURN_COUNT.name:
         return lambda _: 1.0
+    if name in _FOUND:
+        return lambda turn: _found(turn, name)
     if name not in _MEASURED:
         return _happened if name == "happened" else lambda _: None
     measured = attrgetter(name)
@@ -99,6 +105,11 @@ def number(value: Any) -> float | None:
 def _tokens(turn: Turn, scale: float) -> float | None:
     there, back = number(turn.input_tokens), number(turn.output_tokens)
     return None if there is None or back is None else (there + back) / scale
+
+
+def _found(turn: Turn, check: str) -> float | None:
+    verdict = turn.checks.get(check) if isinstance(turn.checks, Mapping) else None
+    return {"failed": 1.0, "passed": 0.0}.get(verdict) if isinstance(verdict, str) else None
 
 
 def _answered(turn: Turn) -> float | None:

@@ -179,9 +179,9 @@ class _Reading:
         """`turns`: whose, when, arm, marks, warmth, `traced` its trace, and for each of `names` the number so called."""
         wanted = {name: turn_value(quantity) for name, quantity in names.items()}
         numbers = {part for parts, _ in wanted.values() for part in parts}
-        shape = dict.fromkeys(("unit", "variant", "reason"), "VARCHAR") | dict.fromkeys(
-            sorted(numbers | {*_MARKS, "warm", "latency_s", "error"}), "DOUBLE"
-        )
+        read = sorted(numbers | {*_MARKS, "warm", "latency_s", "error"})
+        shape = dict.fromkeys(("unit", "variant", "reason"), "VARCHAR")
+        shape |= {part: "JSON" if part == "checks" else "DOUBLE" for part in read}
         columns = {each: f"told.{each}" for each in ("unit", "variant", "reason")}
         columns |= {"happened": "happened"}
         columns |= {mark: f"coalesce(told.{mark} <> 0, false)" for mark in _MARKS}

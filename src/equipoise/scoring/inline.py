@@ -72,6 +72,17 @@ class Inline:
         found = ((each, each.run(subject)) for each in self.checks if each.on_response)
         return tuple((each, score) for each, score in found if score.passed is False)
 
+    def verdicts(self, failing: tuple[tuple[InlineCheck, Score], ...]) -> dict[str, str] | None:
+        """What each check of a whole answer found, `passed` or `failed`; None where answers are not checked.
+
+        >>> inline = inline_checks(["pii", "empty", {"check": "toxicity", "on": "request"}])
+        >>> inline.verdicts(inline.of_response(Subject(answer="Write to jo@example.org")))
+        {'pii': 'failed', 'empty': 'passed'}
+        """
+        failed = {each.name for each, _ in failing}
+        looked = [each.name for each in self.checks if each.on_response]
+        return {name: "failed" if name in failed else "passed" for name in looked} or None
+
     @staticmethod
     def unsafe(failing: tuple[tuple[InlineCheck, Score], ...]) -> bool:
         """Whether what fails says that the text is not safe."""
