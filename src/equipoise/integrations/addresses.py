@@ -11,6 +11,12 @@ from aiohttp.resolver import DefaultResolver
 __all__ = ["PrivateAddressError", "PublicResolver", "is_private"]
 
 
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""What is public of IPv6 (RFC 4291, section 2.4)."""
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+"""Addresses of IPv4 behind a translator (RFC 6052, section 2.1): as public as what they carry."""
+
+
 class PrivateAddressError(OSError):
     """A name stands for an address that is not public."""
 
@@ -22,15 +28,27 @@ def is_private(host: str) -> bool:
     [True, True, True, True, True, False]
     >>> is_private("localhost"), is_private("hooks.example")
     (True, False)
+    >>> is_private("64:ff9b::10.0.0.1"), is_private("64:ff9b::1.1.1.1"), is_private("2002:a00:1::")
+    (True, False, True)
     """
     try:
         found = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         return host.lower().rstrip(".") == "localhost"
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
+    if isinstance(found, ipaddress.IPv6Address):
+        carried = _carried(found)
+        if carried is None and found not in _UNICAST:
+            return True
+        found = carried or found
     # What is global may still be for many at once.
     return not found.is_global or found.is_multicast
+
+
+def _carried(found: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The address of IPv4 that one of IPv6 leads to (RFC 4291, RFC 3056, RFC 6052); None where it leads to none."""
+    if found in _TRANSLATED:
+        return ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
+    return found.ipv4_mapped or found.sixtofour
 
 
 class PublicResolver(AbstractResolver):
