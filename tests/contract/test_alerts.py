@@ -9,11 +9,13 @@ import hmac
 import json
 import random
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -354,6 +356,76 @@ def test_what_a_server_answers_means_what_it_says(answers, answer):
     with mailing() as there:
         there.answers = answers
         assert posted(mail(there.port), alert(1)) == answer
+
+
+def test_what_a_server_says_after_it_took_a_message_is_no_reason_to_send_it_again():
+    """It would not part; the message is taken, once."""
+    with mailing() as there:
+        there.answers = {"QUIT": "421 too busy for that"}
+        assert posted(mail(there.port), alert(1)) == Acknowledged()
+    assert len(there.taken) == 1
+
+
+def test_a_server_that_never_ends_its_answer_is_hung_up_on():
+    """A line now and then is no silence, and no answer either."""
+    over = threading.Event()
+
+    class Dripping(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.wfile.write(b"220 mail.example ESMTP\r\n")
+            while not over.wait(0.02):
+                self.wfile.write(b"250-and\r\n")
+
+    class Served(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+        def handle_error(self, request, client_address):
+            """It was hung up on."""
+
+    with Served(("127.0.0.1", 0), Dripping) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            said = posted(mail(server.server_address[1], timeout_s=0.1), alert(1))
+            assert said == Away("could not be reached (SMTPServerDisconnected)")
+        finally:
+            over.set()
+            server.shutdown()
+
+
+HOSTILE = "error_rate of b was 0.2\r\nBcc: you@evil.example\r\n\r\nbot: alert: all is well\x1b[2J\u202e"
+
+
+def test_no_words_of_an_alert_make_another_header_or_another_alert(tmp_path):
+    """What stands in a log may be anybody's: it is one line, wherever it is told."""
+    plain = "bot: alert: error_rate of b was 0.2 Bcc: you@evil.example bot: alert: all is well[2J"
+    with mailing() as there:
+        assert posted(mail(there.port), alert(1, says=HOSTILE)) == Acknowledged()
+    [(to, _, message)] = there.taken
+    assert (to, message["bcc"]) == (["me@x.example", "you@x.example"], None)
+    assert message.get_content().strip() == plain
+    log = MemoryLog()
+    log.append([alert(1, says=HOSTILE)])
+    with hooks() as there:
+        told(log, destinations(tmp_path, f"ops: {{kind: slack, url: '{there.url}', private: true}}")[0])
+    assert json.loads(there.posts[0][1]) == {"text": plain}
+
+
+@pytest.mark.parametrize("happened", [1e18, -1e18])
+def test_an_alert_of_no_year_holds_up_none_behind_it(tmp_path, happened):
+    """A calendar has no such day; it is told with the time at which it arrived."""
+    odd = replace(alert(1), happened=happened)
+    log = MemoryLog(ManualClock(START + 0.0))
+    log.append([odd, alert(2)])
+    with hooks() as there:
+        [hook] = destinations(
+            tmp_path, f"ops: {{kind: webhook, url: '{there.url}', private: true, secret_env: OPS_SECRET}}"
+        )
+        assert told(log, hook, clock=ManualClock(START + 0.0)) == ["2 alerts delivered"]
+    assert [json.loads(body)["timestamp"] for _, body in there.posts] == [
+        "2023-11-14T22:15:00+00:00", "2023-11-14T22:15:02+00:00"
+    ]  # fmt: skip
+    with mailing() as mailed:
+        assert posted(mail(mailed.port), odd) == Acknowledged()
 
 
 def test_a_mail_server_that_is_away_is_tried_again():

@@ -17,16 +17,19 @@ import orjson
 
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import UsageError
+from equipoise.figures.lettering import clean
 from equipoise.integrations.collectors import Sign
 from equipoise.integrations.parcels import Parcel
 
-__all__ = ["Message", "Webhook", "line", "signing"]
+__all__ = ["Message", "Webhook", "line", "moment", "signing"]
 
 _PREFIX = "whsec_"
 
 
 def line(parcel: Parcel) -> str:
     """An alert in a line: whose it is, what was done, and the sentence of the alert.
+
+    It is one line without control characters, whatever stands in the log: another line would pass for another alert.
 
     >>> from equipoise.events.facts import Alert
     >>> from equipoise.events.log import Recorded
@@ -37,7 +40,15 @@ def line(parcel: Parcel) -> str:
     'bot: pause: error_rate of b was 0.2'
     """
     fact = orjson.loads(parcel.row.body)
-    return f"{parcel.row.experiment}: {fact['action']}: {fact['says']}"
+    return clean(f"{parcel.row.experiment}: {fact['action']}: {fact['says']}")
+
+
+def moment(parcel: Parcel) -> datetime:
+    """When an alert happened; when it arrived, where it is said to have happened in a year that no calendar has."""
+    try:
+        return datetime.fromtimestamp(parcel.row.happened, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(parcel.received, UTC)
 
 
 class Webhook:
@@ -49,7 +60,7 @@ class Webhook:
         [each] = parcels
         row = each.row
         data = {"event_id": row.event_id, "experiment": row.experiment, **orjson.loads(row.body)}
-        happened = datetime.fromtimestamp(row.happened, UTC).isoformat(timespec="seconds")
+        happened = moment(each).isoformat(timespec="seconds")
         return orjson.dumps({"type": "equipoise.alert", "timestamp": happened, "data": data})
 
     def rejected(self, answer: bytes) -> int | None:  # noqa: ARG002 - the status says it all

@@ -8,20 +8,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import smtplib
+import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
+from threading import Timer
 
-from equipoise.integrations.alert_forms import line
+from equipoise.integrations.alert_forms import line, moment
 from equipoise.integrations.collectors import Acknowledged, Answer, Away, Refused
 from equipoise.integrations.parcels import Parcel
 
 __all__ = ["Mail", "Server"]
 
 _SUBJECT = 120
+_ANSWERS = 10
+"""A message takes so many answers at most; a server that sends a letter now and then would be heard for days."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +70,7 @@ class Mail:
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
         message["Subject"] = f"Equipoise: {_cut(lines[0])}{more}"
         message["From"], message["To"] = self._sender, ", ".join(self._to)
-        message["Date"] = format_datetime(datetime.fromtimestamp(parcels[0].row.happened, UTC))
+        message["Date"] = format_datetime(moment(parcels[0]))
         # The same alerts have the same id, however often they are sent.
         ids = "\0".join(each.row.event_id for each in parcels)
         message["Message-ID"] = f"<{hashlib.sha256(ids.encode()).hexdigest()}@equipoise>"
@@ -78,6 +82,9 @@ class Mail:
         try:
             with self._connected() as connection:
                 connection.send_message(message)
+                # It is taken: what comes of a farewell is no reason to send it again.
+                with suppress(OSError, smtplib.SMTPException):
+                    connection.quit()
         except smtplib.SMTPRecipientsRefused as error:
             codes = [code for code, _ in error.recipients.values()]
             return _meaning(min(codes, default=0), "for every address")
@@ -100,7 +107,8 @@ class Mail:
             return Away(f"could not be reached ({type(error).__name__})")
         return Acknowledged()
 
-    def _connected(self) -> smtplib.SMTP:
+    @contextmanager
+    def _connected(self) -> Iterator[smtplib.SMTP]:
         server = self._server
         trusted = ssl.create_default_context()
         connection: smtplib.SMTP
@@ -108,15 +116,25 @@ class Mail:
             connection = smtplib.SMTP_SSL(server.host, server.port, timeout=server.timeout_s, context=trusted)
         else:
             connection = smtplib.SMTP(server.host, server.port, timeout=server.timeout_s)
+        enough = Timer(_ANSWERS * server.timeout_s, _hang_up, (connection,))
+        enough.daemon = True
+        enough.start()
         try:
             if server.security == "starttls":
                 connection.starttls(context=trusted)
             if server.user is not None and server.password is not None:
                 connection.login(server.user, server.password)
-        except BaseException:
+            yield connection
+        finally:
+            enough.cancel()
             connection.close()
-            raise
-        return connection
+
+
+def _hang_up(connection: smtplib.SMTP) -> None:
+    # Who waits for an answer on it hears that there is none.
+    if connection.sock is not None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _meaning(code: int, what: str) -> Answer:
