@@ -113,7 +113,7 @@ def killed(place: str, seed: int, kills: int) -> None:
             # An operator who opens it again, so that it can be paused again.
             log = open_log(place)
             if state_of(log, "bot").service == "paused":
-                resume(log, "bot", by="ana")
+                resume(log, "bot", by="ana", reason="it is looked at")
             log.close()
     agreed(place)
 
