@@ -14,10 +14,11 @@ from watched import START, exposure, kept, served, turn, watched, worked
 
 from equipoise.clock import ManualClock
 from equipoise.conduct.ledger import state_of
-from equipoise.conduct.move import pause, roll_back
+from equipoise.conduct.move import pause, resume, roll_back
 from equipoise.conduct.register import register
+from equipoise.conduct.watch import Watcher
 from equipoise.errors import RecordError
-from equipoise.events.log import MemoryLog
+from equipoise.events.log import LogGoneError, MemoryLog
 from equipoise.events.opening import open_log, open_windows
 from equipoise.events.patient import PatientLog
 from equipoise.monitor.loop import News, keep_going, once
@@ -25,6 +26,7 @@ from equipoise.monitor.watches import Watches
 
 MONITOR = (sys.executable, "-c", "from equipoise.cli.main import run; run()", "monitor")
 HARSH = [{"metric": "error_rate", "max": 0.001, "window": "1m", "for": 1, "then": "alert"}]
+TWICE = [{"metric": "error_rate", "max": 0.001, "window": "1m", "for": 2, "then": "pause"}]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -289,6 +291,107 @@ def test_the_fault_of_one_experiment_is_said_once_and_stops_no_other():
     clock.advance(1.5)
     watches._windows = open_windows("memory:")
     assert said(watches) == [("ill", f"watching {ill.identity}: 1 watch"), ("ill", "watched again")]
+    assert watches.state()["troubles"] == {}
+
+
+def test_a_log_that_is_replaced_by_a_longer_one_is_read_from_its_beginning(tmp_path):
+    """Whoever meets it first; windows of the log before are gone on with by nobody, until they are taken away."""
+    place, clock, experiment = tmp_path / "log.db", ManualClock(START + 0.0), watched(HARSH)
+    for name, units in (("log.db", 3), ("other.db", 30)):
+        log = kept(str(tmp_path / name), clock)
+        served(log, experiment, clock)
+        log.append([exposure(experiment, f"{name}{n}", "treatment", clock.now()) for n in range(units)])
+        if name == "other.db":
+            served(log, watched(HARSH, name="other"), clock)
+        log.close()
+    record = PatientLog(lambda: open_log(place, create=False))
+    watches = Watches(record, lambda: open_windows(place), arrival=clock, clock=clock)
+    assert said(watches) == [("bot", f"watching {experiment.identity}: 1 watch")]
+    for ending in ("", "-wal", "-shm"):
+        place.with_name(f"log.db{ending}").unlink(missing_ok=True)
+    (tmp_path / "other.db").rename(place)
+    with pytest.raises(LogGoneError):
+        # As another chore of the same process would.
+        record.head()
+    with pytest.raises(RecordError) as caught:
+        said(watches)
+    assert str(caught.value) == (
+        "the log is not the one it was: where it was read to, it ends or holds something else. It is read anew"
+    )
+    (_, stray), other = said(watches)
+    assert stray.startswith(
+        f"the windows of {experiment.identity} stand at position 7 of another log than this one"
+    )
+    assert other == ("other", f"watching {watched(HARSH, name='other').identity}: 1 watch")
+    (tmp_path / "log.db.windows").unlink()
+    clock.advance(1.5)
+    assert said(watches) == [("bot", f"watching {experiment.identity}: 1 watch"), ("bot", "watched again")]
+    assert Watcher(experiment, record, open_windows(place)).position == record.head() - 4
+    watches.close()
+    record.close()
+
+
+@pytest.mark.parametrize("damage", ["taken away", "overwritten"])
+def test_windows_that_are_lost_are_folded_anew_and_nothing_is_done_twice(tmp_path, damage):
+    """Also by a monitor that has the file open: whoever starts next must find what it writes."""
+    place, clock, experiment = tmp_path / "log.db", ManualClock(START + 0.0), watched(TWICE)
+    log = kept(str(place), clock)
+    served(log, experiment, clock)
+    watches = Watches(log, lambda: open_windows(place), arrival=clock, clock=clock)
+    windows = place.with_name("log.db.windows")
+    for minute in range(5):
+        log.append([exposure(experiment, "u", "treatment", clock.now()), turn("u", "treatment", clock.now(), error=minute < 2)])  # fmt: skip
+        clock.advance(71.0)
+        told = said(watches)
+        if minute == 1:
+            assert [each.action for each in alerts(log)] == ["alert", "pause"]
+            resume(log, "bot", by="ana", reason="a test", clock=clock)
+        if minute == 2 and damage == "overwritten":
+            windows.write_bytes(b"\0" * windows.stat().st_size)
+        if minute == 3:
+            if damage == "overwritten":
+                [(_, trouble)] = told
+                assert trouble.startswith(f"the windows of guardrails in {windows} could not be used: ")
+                assert trouble.endswith(". Take the file away, and it is made anew from the log")
+            windows.unlink()
+    assert [each.action for each in alerts(log)] == ["alert", "pause"]
+    assert [record.fact.by for record in log.read_since(0, kinds=("transition",))].count("monitor") == 1
+    assert not list(log.read_since(0, kinds=("conflict",)))
+    said(watches)
+    kept_now = Watcher(experiment, log, open_windows(place))
+    assert (len(kept_now.decided()), kept_now.due()) == (2, ())
+    watches.close()
+    log.close()
+
+
+def test_a_clock_that_is_put_back_is_told_of_and_keeps_nobody_waiting():
+    """What was in trouble is tried again at once; that no window closes for an hour is said, and when it is over."""
+    clock, experiment = ManualClock(START + 0.0), watched(HARSH)
+    log, windows = MemoryLog(clock), open_windows("memory:")
+    served(log, experiment, clock)
+    away = RecordError("the windows are away")
+
+    def opened():
+        if away is not None:
+            raise away
+        return windows
+
+    watches = Watches(log, lambda: windows, arrival=clock, clock=clock)
+    log.append([exposure(experiment, "u", "treatment", clock.now())])
+    begin, watches._begin = watches._begin, lambda _: opened()
+    assert said(watches) == [("bot", "the windows are away")]
+    clock._now -= 3_600.0
+    away, watches._begin = None, begin
+    put_back = (
+        "the clock of the log was put back: windows up to 2023-11-14 22:14:00 UTC are closed, what happens before then "
+        "is late, and none closes until then. Look after the experiment meanwhile"
+    )
+    assert said(watches) == [("bot", f"watching {experiment.identity}: 1 watch"), ("bot", put_back)]
+    assert list(watches.state()["troubles"]) == [experiment.identity]
+    clock.advance(60.0)
+    assert said(watches) == []
+    clock.advance(3_600.0)
+    assert said(watches) == [("bot", "watched again")]
     assert watches.state()["troubles"] == {}
 
 

@@ -132,7 +132,8 @@ class OnlineJudge:
         self._backlog = Backlog(experiment, self._settings, self._evaluators)
         self._heard, self._known, self._mine = 0, set[str](), set[str]()
         self._rate = Rate(self._settings.turns_per_minute, self._clock.now())
-        self._answered, self._failures, self._resumes = 0, 0, 0.0
+        self._answered, self._failures = 0, 0
+        self._rests, self._resumes = 0.0, 0.0
         self._trouble: str | None = None
         self._runner = asyncio.Runner()
 
@@ -186,7 +187,9 @@ class OnlineJudge:
         try:
             for each, why in self._backlog.falling_out(now):
                 self._drop(each, why, now, aside)
-            if now >= self._resumes and (allowed := self._rate.allows(limit, now)):
+            # A clock that was put back is no reason to wait until it is where it was.
+            rests = self._rests <= now < self._resumes
+            if not rests and (allowed := self._rate.allows(limit, now)):
                 chosen = self._chosen(allowed, now, aside)
                 scored = self._runner.run(self._batch(chosen, aside, stopping)) if chosen else 0
             self._pass()
@@ -307,7 +310,7 @@ class OnlineJudge:
         aside: Counter[str],
     ) -> None:
         """What a batch says of the next one: go on, wait for the judge, or for the next day's budget."""
-        now = self._clock.now()
+        now = self._rests = self._clock.now()
         self._trouble = None
         self._answered += scored
         for each, error in failed:

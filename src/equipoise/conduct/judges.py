@@ -57,7 +57,7 @@ class OnlineJudges:
         self._wanted: dict[str, Experiment] = {}
         self._replaced: dict[str, float] = {}
         self._judges: dict[str, OnlineJudge] = {}
-        self._refused: dict[str, tuple[float, str]] = {}
+        self._refused: dict[str, tuple[float, float, str]] = {}
 
     def advance(
         self, limit: int = BATCH, *, stopping: Callable[[], bool] = lambda: False
@@ -101,8 +101,9 @@ class OnlineJudges:
                 self._wanted[fact.digest] = experiment
 
     def _one(self, digest: str, experiment: Experiment, limit: int, stopping: Callable[[], bool]) -> Judged:
-        again, why = self._refused.get(digest, (0.0, ""))
-        if self._clock.now() < again:
+        since, again, why = self._refused.get(digest, (0.0, 0.0, ""))
+        # A clock that was put back is no reason to wait until it is where it was.
+        if since <= self._clock.now() < again:
             return Judged(trouble=why, resumes=again)
         try:
             if digest not in self._judges:
@@ -117,11 +118,13 @@ class OnlineJudges:
                     clock=self._clock,
                 )
             return self._judges[digest].advance(limit, stopping=stopping)
-        except EquipoiseError as error:
+        except Exception as error:  # noqa: BLE001 - what is the matter with one must not keep the others from judging
             self._let_go(digest)
-            again = self._clock.now() + _AGAIN_S
-            self._refused[digest] = again, str(error)
-            return Judged(trouble=str(error), resumes=again)
+            said = str(error) if isinstance(error, EquipoiseError) else repr(error)
+            now = self._clock.now()
+            again = now + _AGAIN_S
+            self._refused[digest] = now, again, said
+            return Judged(trouble=said, resumes=again)
 
     def _let_go(self, digest: str) -> None:
         if (judge := self._judges.pop(digest, None)) is not None:

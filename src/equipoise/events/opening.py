@@ -57,7 +57,7 @@ def open_cursors(where: str | Path, *, create: bool = True) -> Cursors:
 def open_windows(where: str | Path, *, create: bool = True) -> Windows:
     """The windows of guardrails of the log at `where`: in a file beside a log in a file (its name and `.windows`), in the
     database of one in PostgreSQL. They are made where there are none; with `create=False` a log in a file without any has
-    none, and nothing is written.
+    none, and nothing is written. A file that is taken away while it is open is made anew: it follows from the log.
 
     Raises RecordError where the place holds something else or cannot be written; MissingExtraError as `open_log`.
 
@@ -66,17 +66,17 @@ def open_windows(where: str | Path, *, create: bool = True) -> Windows:
     """
     if not create and not in_database(where) and not Path(_called(where, "windows")).exists():
         where = "memory:"
-    return Windows(_beside(where, WINDOWS, "windows"))
+    return Windows(_beside(where, WINDOWS, "windows", anew=True))
 
 
-def _beside(where: str | Path, tables: Tables, ending: str) -> Database:
+def _beside(where: str | Path, tables: Tables, ending: str, *, anew: bool = False) -> Database:
     if in_database(where):
         from equipoise.events.postgres_beside import PostgresBeside
 
         return PostgresBeside(where, tables)
     from equipoise.events.sqlite_beside import SQLiteBeside
 
-    return SQLiteBeside(":memory:" if where == "memory:" else _called(where, ending), tables)
+    return SQLiteBeside(":memory:" if where == "memory:" else _called(where, ending), tables, anew=anew)
 
 
 def in_database(where: str | Path) -> TypeGuard[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from equipoise.clock import Clock, SystemClock
@@ -16,6 +17,7 @@ from equipoise.events.windows import Windows
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
 from equipoise.measurement.cells import GRACE_S
+from equipoise.measurement.watching import Standing
 from equipoise.monitor.loop import News
 from equipoise.rollout.stages import LEDGER, State, fold
 
@@ -27,6 +29,8 @@ _SOON_S = 0.02
 _TOGETHER = 5_000
 """So many facts go into one transaction at most: those of a second or two, at the rate that is promised."""
 _HURT_S = 1.0
+_PUT_BACK_S = 60.0
+"""Clocks are put right by seconds all the time."""
 
 
 @dataclass(slots=True)
@@ -66,10 +70,11 @@ class Watches:
         self._clock = clock or SystemClock()
         self._windows: Windows | None = None
         self._position = 0
+        self._event_id: str | None = None
         self._states: dict[str, State] = {}
         self._watched: dict[str, _Watched] = {}
         self._troubles: dict[str, str] = {}
-        self._again: dict[str, float] = {}
+        self._again: dict[str, tuple[float, float]] = {}
         self._leaving: list[State] = []
         self._acted = 0
 
@@ -133,21 +138,29 @@ class Watches:
     def _follow(self) -> None:
         """Fold what happened in the ledger since the last time."""
         head = self._log.head()
-        if head < self._position:
+        there = self._there(self._position) if self._event_id is not None else None
+        if head < self._position or there not in (None, self._event_id):
             # What was known of another log says nothing of this one.
-            self._position, self._states, self._leaving = 0, {}, []
+            self._position, self._event_id, self._states, self._leaving = 0, None, {}, []
             self._watched.clear()
             raise RecordError(
-                "the log is not the one it was: it is shorter than what was read of it. It is read anew"
+                "the log is not the one it was: where it was read to, it ends or holds something else. It is read anew"
             )
         for record in self._log.read_since(self._position, kinds=LEDGER):
             name = record.fact.experiment
             before = self._states.get(name, State())
             after = fold([record.fact], before)
-            self._states[name], self._position = after, record.position
+            self._states[name] = after
+            self._position, self._event_id = record.position, record.fact.event_id
             if before.stage in _SERVED and (after.digest != before.digest or after.stage not in _SERVED):
                 self._leaving.append(before)
-        self._position = max(self._position, head)
+        if head > self._position:
+            self._position, self._event_id = head, self._there(head)
+
+    def _there(self, position: int) -> str | None:
+        """The id of the fact at a position; None where there is none, or none any more."""
+        found = next(self._log.read_since(position - 1), None) if position else None
+        return found.fact.event_id if found is not None and found.position == position else None
 
     def _leave(self) -> Iterator[News]:
         """What was decided before an experiment was over is carried out; then it is let go."""
@@ -191,17 +204,26 @@ class Watches:
             self._watched.pop(name, None)
             yield from self._hurt(state, error)
             return False
+        if (early := _early(watched.watcher.standing, now)) is not None:
+            yield from self._tell(state, early)
+            return more
         if self._troubles.pop(_identity(state), None) is not None:
             yield News(says="watched again", experiment=name)
         return more
 
     def _may(self, state: State) -> bool:
-        return self._again.get(_identity(state), 0.0) <= self._clock.now()
+        since, until = self._again.get(_identity(state), (0.0, 0.0))
+        # A clock that was put back is no reason to wait until it is where it was.
+        return not since <= self._clock.now() < until
 
     def _hurt(self, state: State, error: Exception) -> Iterator[News]:
         """What is the matter is said when it is new, and there is a breath before the next try."""
-        identity, said = _identity(state), str(error) if isinstance(error, EquipoiseError) else repr(error)
-        self._again[identity] = self._clock.now() + _HURT_S
+        now = self._clock.now()
+        self._again[_identity(state)] = now, now + _HURT_S
+        yield from self._tell(state, str(error) if isinstance(error, EquipoiseError) else repr(error))
+
+    def _tell(self, state: State, said: str) -> Iterator[News]:
+        identity = _identity(state)
         if self._troubles.get(identity) != said:
             self._troubles[identity] = said
             yield News(says=said, experiment=_name(state), trouble=True)
@@ -230,6 +252,17 @@ class Watches:
                 yield _news(acted)
         watched.closed, watched.settled = closed, reached
         return moved
+
+
+def _early(standing: Standing, now: float) -> str | None:
+    """What is the matter where windows are closed that are not over, by a clock that was put back since."""
+    if standing.watermark is None or standing.watermark - now < _PUT_BACK_S:
+        return None
+    until = max(standing.closed, default=standing.watermark)
+    return (
+        f"the clock of the log was put back: windows up to {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC are "
+        "closed, what happens before then is late, and none closes until then. Look after the experiment meanwhile"
+    )
 
 
 def _watching(experiment: Experiment) -> str:
