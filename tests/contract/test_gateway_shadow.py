@@ -209,6 +209,8 @@ def test_of_several_treatments_each_is_shadowed():
             shadows = at.facts("shadow", at_least=60)
             by_arm = Counter(each.variant for each in shadows)
             assert set(by_arm) == {"treatment", "other"}
+            # Nothing was checked, of these as of the turns beside them.
+            assert {each.safe for each in [*shadows, *at.facts("turn")]} == {None}
             assert all(12 <= count <= 48 for count in by_arm.values())
             assert (asked(up, "model-b"), asked(up, "model-c")) == (by_arm["treatment"], by_arm["other"])
 
@@ -238,6 +240,7 @@ def test_what_control_failed_or_was_stopped_at_is_shadowed_and_what_was_never_as
         assert (turns["c1"].error, turns["c2"].blocked, turns["c3"].blocked) == (True, True, True)
         assert set(shadows) == {"c1", "c2", "c4"}
         assert (shadows["c1"].error, shadows["c2"].safe) == (False, False)
+        assert (turns["c4"].safe, shadows["c4"].safe) == (True, True)
 
 
 def test_what_a_gateway_shadowed_decides_whether_the_canary_may_be_entered():

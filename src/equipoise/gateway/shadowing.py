@@ -231,10 +231,15 @@ class _Shadow:
     def _keep(self, *, error: bool) -> None:
         route, heard, call = self._part.route, self._heard, self._call
         gaps = self._timing.gaps()
-        spoken = [] if error else [each for each in heard.choices.values() if each.text]
+        # As of a turn: what called tools, or could not be read, was not checked, and without checks nothing was.
+        looked = [
+            each
+            for each in heard.choices.values()
+            if route.inline.checks and not error and (each.text or not (each.tool_calls or each.errored))
+        ]
         failing = tuple(
             found
-            for each in spoken
+            for each in looked
             for found in route.inline.of_response(Subject(answer=each.text, finish_reason=each.finish_reason))
         )
         tokens = (heard.input_tokens, heard.output_tokens, heard.cached_tokens)
@@ -263,8 +268,8 @@ class _Shadow:
                 "cost_usd": cost,
                 "error": error,
                 "status": self._status or None,
-                "safe": None if error else not route.inline.unsafe(failing),
-                "checks": route.inline.verdicts(failing) if spoken else None,
+                "checks": route.inline.verdicts(failing) if looked else None,
+                "safe": not route.inline.unsafe(failing) if looked else None,
                 "json_valid": None if error else json_valid(self._applied.body, heard.text),
                 "empty": None if error else not heard.text and not heard.tool_calls,
                 "finish_reason": heard.finish_reason,
