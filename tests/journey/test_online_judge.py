@@ -92,7 +92,7 @@ def test_a_live_turn_that_fails_becomes_a_case_that_every_variant_is_asked(world
     done = equipoise("log", "promote", trace, "--cases", "golden.jsonl", cwd=world)
     assert (done.returncode, done.stderr) == (0, "")
     added, digest, *lacks = done.stdout.splitlines()
-    assert added == f"case 'live-{trace}' added to golden.jsonl, which now holds 1 cases"
+    assert added == f"case 'live-{trace}' added to golden.jsonl, which now holds 1 case"
     assert re.fullmatch(r"  their digest: [0-9a-f]{64}; the arena asks this one of every variant from its next run on", digest)  # fmt: skip
     assert lacks == [
         (

@@ -71,7 +71,8 @@ def promote_turn(
     if as_json:
         emit(done.to_dict())
         return
-    print(_safe(f"case '{done.case}' added to {done.file}, which now holds {done.cases:,} cases"))
+    holds = f"{done.cases:,} {'case' if done.cases == 1 else 'cases'}"
+    print(_safe(f"case '{done.case}' added to {done.file}, which now holds {holds}"))
     print(f"  their digest: {done.digest}; the arena asks this one of every variant from its next run on")
     for lack in done.lacks:
         print(_safe(f"  {lack}"))

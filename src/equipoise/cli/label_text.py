@@ -18,7 +18,8 @@ def results_text(found: LabelReadout) -> str:
 
 def _lines(found: LabelReadout) -> Iterator[str]:
     disputed = f", {found.disputed} more where judge and outcome disagree" * bool(found.disputed)
-    yield f"{found.experiment}: {found.items} items labelled, {found.overlapping} of them by several{disputed}"
+    items = f"{found.items} {'item' if found.items == 1 else 'items'}"
+    yield f"{found.experiment}: {items} labelled, {found.overlapping} of them by several{disputed}"
     for done in found.done:
         if done.of is not None:
             yield f"  {done.name}: {done.items} of {done.of}"
