@@ -192,6 +192,9 @@ def test_a_turn_drawn_at_random_counts_though_it_was_looked_for_as_well():
     assert (found.drawn, found.probability, dict(found.values)) == ("audit", 0.25, {"ann": 1.0})
 
 
+# Its scores come from elsewhere, so nothing is declared that this one would judge by.
+pytestmark = pytest.mark.filterwarnings("ignore:.*the online judge has nothing to")
+
 TEXT = """
 name: judged
 hypothesis: A judge is an instrument.
@@ -207,7 +210,10 @@ AUDIT
 def definition(folder: Path, audit: str = "{minimum_agreement: 0.8}") -> Path:
     path = folder / "judged.yaml"
     path.write_text(
-        TEXT.replace("AUDIT", f"online_judge: {{sample: 5%, audit: {audit}}}" if audit else ""),
+        TEXT.replace(
+            "AUDIT",
+            f"online_judge: {{sample: 5%, audit: {audit}}}" if audit else "",
+        ),
         encoding="utf-8",
     )
     return path
@@ -284,6 +290,24 @@ def test_show_tells_how_good_the_judges_are(tmp_path):
     first = told["calibration"][0]
     assert (first["labels"], first["agreement"]["value"], first["advice"]) == (8, 0.75, "recalibrate")
     assert (first["trend_withheld"], first["correlation"]) == (True, None)
+
+
+def test_a_rule_is_no_judge_until_people_label_it(tmp_path):
+    """A rule that scores beside a judge asks for no labels; once people gave some, it is held against them like a judge."""
+    log = MemoryLog(ManualClock(100.0))
+    register(log, load_experiment(definition(tmp_path)), by="ann")
+    log.append(
+        [
+            Score(
+                experiment="judged", happened=1.0, unit="c1", name=name, value=1.0, evaluator=f"{name}@1", trace="t1",
+                configuration={"name": name, "kind": kind},
+            )
+            for name, kind in (("polite", "judge"), ("safety", "rule"))
+        ]
+    )  # fmt: skip
+    assert [each.series.score for each in calibration(log, "judged")] == ["polite"]
+    log.append([label("t1", 1.0, name="safety")])
+    assert [each.series.score for each in calibration(log, "judged")] == ["polite", "safety"]
 
 
 def test_where_nobody_labels_and_no_audit_is_declared_nothing_is_said(tmp_path):

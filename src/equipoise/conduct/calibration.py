@@ -47,11 +47,14 @@ def calibrations(
     from equipoise.analysis.calibration import Labelled, Series, calibrate
 
     series: dict[tuple[str, str], list[float]] = {}
+    rules: set[tuple[str, str]] = set()
     held: dict[tuple[str, str], dict[str, tuple[_Scored, Answered]]] = defaultdict(dict)
     for score in _scores(log, experiment.name, head):
         key = score.name, score.evaluator
         times = series.setdefault(key, [0, score.happened, score.happened])
         times[:] = [times[0] + 1, min(times[1], score.happened), max(times[2], score.happened)]
+        if score.rule:
+            rules.add(key)
         found = said.get((score.name, score.item))
         if found is not None:
             held[key][score.item] = score, found
@@ -74,6 +77,8 @@ def calibrations(
         for (name, evaluator), (scored, first, last) in sorted(
             series.items(), key=lambda entry: (entry[0][0], entry[1][1], entry[0][1])
         )
+        # A rule is nobody's opinion, and asks for no labels; people may say all the same how good it is.
+        if (name, evaluator) not in rules or held[name, evaluator]
     )
 
 
@@ -96,6 +101,7 @@ class _Scored(NamedTuple):
     value: float
     probability: float
     happened: float
+    rule: bool
 
 
 def _scores(log: EventLog, name: str, until: int) -> Iterator[_Scored]:
@@ -108,6 +114,9 @@ def _scores(log: EventLog, name: str, until: int) -> Iterator[_Scored]:
                 if value is None or drawn is None or not 0.0 < drawn <= 1.0:
                     continue
                 item = told.get("trace") or told["unit"]
-                yield _Scored(told["name"], told["evaluator"], item, told["unit"], value, drawn, happened)
+                rule = (told.get("configuration") or {}).get("kind") == "rule"
+                yield _Scored(
+                    told["name"], told["evaluator"], item, told["unit"], value, drawn, happened, rule
+                )
             except (orjson.JSONDecodeError, KeyError, AttributeError) as error:
                 raise RecordError(f"a score of {name} in the log is damaged: {error}") from None
