@@ -117,10 +117,10 @@ metrics:
   often: {{kind: proportion, of: outcome.tries, better: higher, per_unit: sum, above: 2{window}}}
   per_try: {{kind: ratio, of: outcome.v, per: outcome.tries, better: lower, covariates: [before]}}
   half: {{priority: {half}, kind: quantile, q: 0.5, of: outcome.v, better: lower{window}}}
-  most: {{kind: quantile, q: 0.95, of: outcome.w, better: lower}}
+  most: {{kind: quantile, q: 0.95, of: outcome.cost_usd, better: lower}}
 {wait}
-  w: {{kind: mean, of: turn.w, better: lower{window}}}
-  w_each: {{kind: ratio, of: turn.w, per: turn.count, better: lower}}
+  w: {{kind: mean, of: turn.cost_usd, better: lower{window}}}
+  w_each: {{kind: ratio, of: turn.cost_usd, per: turn.count, better: lower}}
 {rules}
 plan: {plan}
 """
@@ -176,7 +176,7 @@ def rows(seed: int, *, timed: bool = True, number: int = 3_000, teams: int = 120
                 "seats": of % 20,
                 "ok": None if rng.random() < 0.2 else rng.random() < 0.5,
                 "v": None if rng.random() < 0.2 else rng.randrange(-400, 4000) / 7,
-                "w": math.exp(rng.gauss(0, 3)),
+                "cost_usd": math.exp(rng.gauss(0, 3)),
                 "count": 1,
                 "returned": None if of % 6 == 0 else rng.random() < 0.1,
                 "tries": None if rng.random() < 0.1 else rng.randrange(1, 5),

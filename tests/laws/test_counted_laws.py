@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.events.facts import Turn, encode
+from equipoise.experiment.metric import CHECKED, OF_TURNS
 from equipoise.measurement.counted import ENROLLED, enrolled, turn_number, turn_value
 
 NAMES = ("latency_s", "tpot_s", "ttft_s", "cost_usd", "error", "safe", "tool_calls", "tokens", "kilotokens", "answered", "count", "happened", "unheard_of", "model", "pii", "toxicity")  # fmt: skip
@@ -60,3 +61,11 @@ def test_the_engine_and_python_count_the_same(some):
             values,
         ).fetchall()
     assert found == [(enrolled(each), *(turn_number(name)(each) for name in NAMES)) for each in some]
+
+
+def test_what_the_log_tells_of_a_turn_is_listed_where_definitions_are_read():
+    """A definition that names another number of turns is warned of, and one that names these is not."""
+    told = {name for name in dir(Turn) if not name.startswith("_")} | {*OF_TURNS}
+    read = Turn(experiment="bot", happened=0.0, checks=dict.fromkeys(CHECKED, "failed"),
+                **{name: name != "cancelled" for name in Turn.__slots__ if name != "checks"})  # fmt: skip
+    assert {name for name in told if turn_number(name)(read) is not None} == {*OF_TURNS}

@@ -14,6 +14,7 @@ import yaml
 
 from equipoise.errors import DefinitionError
 from equipoise.experiment.catalogue import CATALOGUE
+from equipoise.experiment.metric import OF_TURNS
 from equipoise.experiment.reading import (
     DefinitionWarning,
     json_schema,
@@ -160,7 +161,9 @@ def test_what_is_left_out_has_a_meaning(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
 def test_a_built_in_metric_needs_only_its_name(name: str, tmp_path: Path) -> None:
     """Its event, kind, direction and way of counting come from the catalogue."""
-    metric = load_experiment(write(tmp_path, SMALL.replace("resolution_rate", name))).primary
+    metric = load_experiment(
+        write(tmp_path, SMALL.replace("resolution_rate", name) + "inline: [pii]\n")
+    ).primary
     fixed = CATALOGUE[name]
     assert (metric.kind, metric.of, metric.better, metric.tier, metric.per_unit, metric.per, metric.q) == (
         fixed.kind, fixed.of, fixed.better, fixed.tier, fixed.per_unit, fixed.per, fixed.q,
@@ -276,6 +279,28 @@ def test_requests_inside_a_conversation_give_pause(said: str, present: str, tmp_
         load_experiment(path)
     assert [str(warning.message) for warning in caught] == [sentence]
     assert caught[0].filename == __file__
+
+
+def test_a_number_that_no_turn_has_gives_pause(tmp_path: Path) -> None:
+    """What the log cannot tell is named with what it can; a table may tell it, and a check must be declared."""
+    extra = "  slow: {priority: secondary, kind: mean, of: turn.latency, better: lower}\n  pii_rate: {priority: secondary}\n"
+    text = SMALL.replace("metrics:\n", "metrics:\n" + extra)
+    path = write(tmp_path, text)
+    place = text[: text.index("  slow:")].count("\n") + 1
+    assert [str(warning) for warning in read_definition(path).warnings] == [
+        (
+            f"{path}:{place + 1}: metrics.pii_rate: turn.pii is what the inline check 'pii' finds, and no such check is "
+            "declared; add `inline: [pii]`"
+        ),
+        (
+            f"{path}:{place}: metrics.slow: the log has nothing called turn.latency, so 'slow' has no value there; "
+            f"accepted: {', '.join(sorted(OF_TURNS))}; did you mean 'latency_s'?"
+        ),
+    ]
+    for more in ("inline: [pii]\n", 'inline: [{check: pii, "on": both}]\n'):
+        assert len(read_definition(write(tmp_path, text + more)).warnings) == 1
+    table = "source: {table: t.csv, unit: id, variant: v, columns: {outcome.resolved: r, turn.latency: l, turn.pii: p}}\n"
+    assert read_definition(write(tmp_path, text + table)).warnings == ()
 
 
 @pytest.mark.parametrize("window, seconds", [("90s", "90"), ("500ms", "0.5"), ("30s", "30")])

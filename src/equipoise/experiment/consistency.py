@@ -19,7 +19,7 @@ from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form, SpendingForm
 from equipoise.experiment.metric import PER_TURN
-from equipoise.experiment.metric_checks import metric_faults
+from equipoise.experiment.metric_checks import metric_cautions, metric_faults
 from equipoise.experiment.offline_checks import offline_faults
 from equipoise.experiment.variant import CHANGEABLE, Variant, differences
 from equipoise.experiment.verdict_checks import verdict_faults
@@ -97,6 +97,7 @@ def cautions(experiment: Experiment, document: Document, folder: Path | None) ->
                 f"a window of {watch.window:g} s cannot be watched: what happens is counted by the minute",
                 accepted="whole minutes, such as 5m",
             )
+    yield from metric_cautions(experiment, document)
     yield from online_judge_cautions(experiment, document)
     if experiment.offline is not None and folder is not None:
         offline = experiment.offline

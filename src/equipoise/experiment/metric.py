@@ -7,7 +7,17 @@ from typing import Literal, get_args
 
 from equipoise.experiment.amount import Amount
 
-__all__ = ["KINDS", "PER_TURN", "RETURNED", "STREAMS", "TURN_COUNT", "Metric", "Quantity"]
+__all__ = [
+    "CHECKED",
+    "KINDS",
+    "OF_TURNS",
+    "PER_TURN",
+    "RETURNED",
+    "STREAMS",
+    "TURN_COUNT",
+    "Metric",
+    "Quantity",
+]
 
 Priority = Literal["primary", "secondary", "guardrail", "exploratory"]
 Tier = Literal["human", "judge", "code"]
@@ -47,6 +57,17 @@ class Quantity:
 
 TURN_COUNT = Quantity("turn", "count")
 """1 for every turn: their sum is how many a unit had."""
+CHECKED = ("pii", "toxicity")
+"""Inline checks whose finding is a number of the turn: 1 where it failed, 0 where it passed."""
+OF_TURNS = (
+    *("answered", "blocked", "cached_tokens", "cancelled", "cost_usd", "count", "empty"),
+    *("epoch", "error", "fallback", "happened", "input_tokens", "itl_max_s", "itl_p50_s"),
+    *("itl_p95_s", "itl_s", "json_valid", "kilotokens", "latency_s", "output_tokens", "overhead_s"),
+    *("redirected", "retries", "retrieved_documents", "retrieved_tokens", "safe", "sampled", "status"),
+    *("stream", "tokens", "tool_calls", "tpot_s", "ttft_s", "warm"),
+    *CHECKED,
+)
+"""What the log can tell of a turn as a number."""
 PER_TURN = (TURN_COUNT, Quantity("turn", "answered"))
 """What a ratio per turn divides by: turns, or those that were answered."""
 RETURNED = Quantity("conversation", "returned")

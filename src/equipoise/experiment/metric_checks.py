@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 
 from equipoise.errors import Fault, nearest
 from equipoise.experiment.catalogue import CATALOGUE, BuiltIn
+from equipoise.experiment.definition import Experiment
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form, MetricForm, SourceForm
-from equipoise.experiment.metric import Quantity
+from equipoise.experiment.metric import CHECKED, OF_TURNS, Quantity
 
-__all__ = ["metric_faults"]
+__all__ = ["metric_cautions", "metric_faults"]
 
 Found = Iterator[tuple[FieldPath, Fault]]
 
@@ -43,6 +44,30 @@ def metric_faults(form: Form, document: Document) -> Found:
                 next="make this one secondary or a guardrail",
             ),
         )
+
+
+def metric_cautions(experiment: Experiment, document: Document) -> Iterator[Fault]:
+    """Numbers of turns that no log will hold, where nothing but a log is named: a watch on them waits for ever."""
+    if experiment.source is not None:
+        return
+    checks = {each if isinstance(each, str) else each.get("check") for each in experiment.inline}
+    for metric in experiment.metrics:
+        for each in dict.fromkeys(metric.quantities):
+            if each.stream != "turn":
+                continue
+            if each.name not in OF_TURNS:
+                yield document.fault(
+                    ("metrics", metric.name),
+                    f"the log has nothing called {each}, so '{metric.name}' has no value there",
+                    accepted=", ".join(sorted(OF_TURNS)),
+                    next=nearest(each.name, OF_TURNS) or "name a table that has it under `source:`",
+                )
+            elif each.name in CHECKED and each.name not in checks:
+                yield document.fault(
+                    ("metrics", metric.name),
+                    f"{each} is what the inline check '{each.name}' finds, and no such check is declared",
+                    next=f"add `inline: [{each.name}]`",
+                )
 
 
 def _metric(name: str, metric: MetricForm, document: Document) -> Found:

@@ -11,14 +11,12 @@ from operator import attrgetter
 from typing import Any
 
 from equipoise.events.facts import Turn
-from equipoise.experiment.metric import TURN_COUNT
+from equipoise.experiment.metric import CHECKED, TURN_COUNT
 
 __all__ = ["ENROLLED", "enrolled", "number", "turn_number", "turn_value"]
 
 _CENSORED = ("latency_s", "tpot_s")
 _TOKENS = ("input_tokens", "output_tokens")
-_FOUND = ("pii", "toxicity")
-"""Inline checks whose finding is a number of its own: 1 where it failed, 0 where it passed, nothing where it was skipped."""
 _MEASURED = {
     entry.name for entry in fields(Turn) if str(entry.type).split(" ")[0] in ("float", "int", "bool")
 } - {"happened"}
@@ -50,7 +48,7 @@ def turn_value(name: str) -> tuple[tuple[str, ...], str]:
         return ("error",), "told.error = 0"
     if name == TURN_COUNT.name:
         return (), "1.0"
-    if name in _FOUND:
+    if name in CHECKED:
         return ("checks",), f"CASE told.checks->>'$.{name}' WHEN 'failed' THEN 1.0 WHEN 'passed' THEN 0.0 END"
     if name not in _MEASURED:
         return (), "happened" if name == "happened" else "NULL"
@@ -78,7 +76,7 @@ def turn_number(name: str) -> Callable[[Turn], float | None]:
         return _answered
     if name == TURN_COUNT.name:
         return lambda _: 1.0
-    if name in _FOUND:
+    if name in CHECKED:
         return lambda turn: _found(turn, name)
     if name not in _MEASURED:
         return _happened if name == "happened" else lambda _: None
