@@ -17,7 +17,7 @@ from equipoise.conduct.ledger import state_of
 from equipoise.conduct.move import kill, pause, reweight, roll_back, ship
 from equipoise.conduct.progress import Pace, next_look, pace_of
 from equipoise.conduct.register import register
-from equipoise.conduct.standing import standing
+from equipoise.conduct.status import status
 from equipoise.conduct.watch import Watcher
 from equipoise.events.facts import Alert, Decision, Exposure, Fact, Look, Loss, Turn
 from equipoise.events.log import MemoryLog
@@ -70,7 +70,7 @@ def test_the_next_look_is_told_in_units_and_days() -> None:
     log, clock = running()
     log.append([exposed(n, NOW + n * 864.0) for n in range(200)])
     clock.advance(2 * DAY)
-    found = standing(log, "demo", clock=clock)
+    found = status(log, "demo", clock=clock)
     units = [each["units"] for each in state_of(log, "demo").registration.plan["looks"]]  # type: ignore[union-attr]
     assert found.next_look is not None
     assert (found.next_look.number, found.next_look.of, found.next_look.units) == (1, 2, units[0])
@@ -86,11 +86,11 @@ def test_the_next_look_is_told_in_units_and_days() -> None:
         f"next look: 1 of 2, at 50% of the planned information, about {units[0]:,} units; expected 20"
     )
     log.append([look(0.52)])
-    second = standing(log, "demo", clock=clock).next_look
+    second = status(log, "demo", clock=clock).next_look
     assert second is not None
     assert (second.number, second.units) == (2, units[1])
     log.append([look(1.0, final=True)])
-    assert standing(log, "demo", clock=clock).next_look is None
+    assert status(log, "demo", clock=clock).next_look is None
 
 
 def test_a_pace_that_cannot_be_told_is_not_guessed() -> None:
@@ -118,7 +118,7 @@ def test_health_is_told_from_exposures() -> None:
         Loss(experiment="demo", happened=NOW, since=NOW - 5.0, facts={"turn": 12, "exposure": 3}),
     ]
     log.append(facts)
-    assert [(each.status, each.says) for each in standing(log, "demo", clock=clock).health] == [
+    assert [(each.status, each.says) for each in status(log, "demo", clock=clock).health] == [
         ("ok", "the units follow the shares (p = 1)"),
         ("note", "1 of 400 units were exposed to more than one variant; the first counts"),
         ("note", "the record was away for a while and lost 3 exposure, 12 turn"),
@@ -129,9 +129,9 @@ def test_health_is_told_from_exposures() -> None:
     log.append(
         [exposed(n, NOW + 60.0, "treatment" if n % 10 else "control", epoch=1) for n in range(1000, 2000)]
     )
-    assert standing(log, "demo", clock=clock).health[0].status == "ok"
+    assert status(log, "demo", clock=clock).health[0].status == "ok"
     log.append([exposed(n, NOW + 60.0, "control", epoch=1) for n in range(3000, 4000)])
-    broken = standing(log, "demo", clock=clock).health[0]
+    broken = status(log, "demo", clock=clock).health[0]
     assert broken.status == "invalid"
     assert broken.says.startswith("the units do not follow the shares (expected control ")
 
@@ -157,7 +157,7 @@ def test_the_command_that_goes_on_is_said(
     log, clock = running(stage)
     if then is not None:
         then(log, clock)
-    found = standing(log, "demo", clock=clock)
+    found = status(log, "demo", clock=clock)
     assert (found.ahead.stage, [each.because for each in found.ahead.blocks], found.ahead.command) == ahead
     last = list(status_lines(found))[-1]
     assert last == (f"it is {found.stage}: nothing comes after" if ahead[2] is None else f"  {ahead[2]}")
@@ -174,14 +174,14 @@ def test_what_a_watch_said_stands_before_the_next_stage() -> None:
         )  # fmt: skip
 
     log.append([alert(n, "alert", False) for n in range(6)])
-    found = standing(log, "demo", clock=clock)
+    found = status(log, "demo", clock=clock)
     assert ([each.happened - NOW for each in found.alerts], found.ahead.blocks) == (
         [5.0, 4.0, 3.0, 2.0, 1.0],
         (),
     )
     log.append([alert(7, "pause", True)])
     pause(log, "demo", by="the monitor", clock=clock)
-    found = standing(log, "demo", clock=clock)
+    found = status(log, "demo", clock=clock)
     assert found.ahead.command == 'equipoise rollout demo resume --reason "…"'
     lines = list(status_lines(found))
     assert (
@@ -253,7 +253,7 @@ def test_the_words_for_no_look() -> None:
     """After the last there is none."""
     log, clock = running()
     log.append([look(1.0, final=True)])
-    assert look_words(standing(log, "demo", clock=clock).next_look) == "none"
+    assert look_words(status(log, "demo", clock=clock).next_look) == "none"
 
 
 def test_list_and_show_speak_the_same_words(tmp_path: Path) -> None:
@@ -312,8 +312,8 @@ def test_turns_that_were_redirected_are_counted_in_their_arm() -> None:
             turn("treatment", model='"redirected":true'),
         ]
     )
-    assert standing(log, "demo", clock=clock).redirects == {}
+    assert status(log, "demo", clock=clock).redirects == {}
     kill(log, "demo", by="ann", clock=clock)
-    found = standing(log, "demo", clock=clock)
+    found = status(log, "demo", clock=clock)
     assert found.redirects == {"control": 1, "treatment": 2}
     assert "turns served control in place of their arm: control 1, treatment 2" in list(status_lines(found))

@@ -10,7 +10,7 @@ from equipoise.analysis.health import check_health
 from equipoise.cli.rollout_text import status_lines
 from equipoise.conduct.enter import enter
 from equipoise.conduct.register import register
-from equipoise.conduct.standing import standing
+from equipoise.conduct.status import status
 from equipoise.events.facts import Exposure, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.experiment.catalogue import CATALOGUE
@@ -59,9 +59,9 @@ def recorded(cold: int, warm: int) -> MemoryLog:
 def test_a_cold_canary_is_told_with_cold_and_warm_latency_apart():
     """Every fifth turn cold or more: the status and the read-out say it, each latency for itself."""
     log = recorded(cold=10, warm=20)
-    found = standing(log, "bot").warmth["treatment"]
+    found = status(log, "bot").warmth["treatment"]
     assert (found.cold, found.warm, found.cold_median_s, found.warm_median_s) == (10, 22, 3.0, 0.4)
-    said = "\n".join(status_lines(standing(log, "bot")))
+    said = "\n".join(status_lines(status(log, "bot")))
     assert "treatment 22 0.4 s 10 3 s" in " ".join(said.split())
     assert (
         "\ntoo little traffic to stay warm: treatment. Latency is that of a cold model; "
@@ -85,7 +85,7 @@ def test_a_cold_canary_is_told_with_cold_and_warm_latency_apart():
 def test_a_warm_canary_is_not_accused():
     """Fewer than one in five: apart all the same, and no word of too little."""
     log = recorded(cold=2, warm=20)
-    said = "\n".join(status_lines(standing(log, "bot")))
+    said = "\n".join(status_lines(status(log, "bot")))
     assert "treatment 22 0.4 s 2 3 s" in " ".join(said.split())
     assert "too little" not in said
     experiment = read_canonical(DEFINITION)
@@ -97,7 +97,7 @@ def test_only_a_canary_is_looked_at_for_warmth():
     """Later stages have the traffic, and reading all their turns would take long."""
     log = recorded(cold=10, warm=20)
     enter(log, "bot", "ab", by="test", reason="a test")
-    assert standing(log, "bot").warmth == {}
+    assert status(log, "bot").warmth == {}
 
 
 @pytest.mark.parametrize("name", sorted(CATALOGUE))

@@ -110,12 +110,12 @@ def rollout(
 
 def _status(record: EventLog, place: str, name: str, *, as_json: bool) -> None:
     from equipoise.cli.rollout_text import status_lines
-    from equipoise.conduct.standing import standing
+    from equipoise.conduct.status import status
     from equipoise.events.opening import open_windows
 
     windows = open_windows(place, create=False)
     try:
-        found = standing(record, name, windows=windows)
+        found = status(record, name, windows=windows)
     finally:
         windows.close()
     if as_json:

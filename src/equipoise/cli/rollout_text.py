@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from equipoise.conduct.progress import NextLook
     from equipoise.conduct.shadow import Shadowing
     from equipoise.conduct.shadow_judging import Asked
-    from equipoise.conduct.standing import Standing, WatchLine
+    from equipoise.conduct.status import Status, WatchLine
     from equipoise.stats.estimate import Estimate
 
 __all__ = ["did", "judged_lines", "look_words", "shadow_lines", "status_lines"]
@@ -33,7 +33,7 @@ def did(evidence: Mapping[str, Any]) -> Iterator[str]:
             yield f"{busy:,} of them had a turn in the last {found['minutes']:g} minutes and are in the middle of something"
 
 
-def status_lines(found: Standing) -> Iterator[str]:
+def status_lines(found: Status) -> Iterator[str]:
     """Where an experiment stands, what is watched, and what comes next."""
     yield f"{found.experiment}  (stage {found.stage}, service {found.service})"
     if found.shipped is not None:
@@ -82,7 +82,7 @@ def status_lines(found: Standing) -> Iterator[str]:
     yield from _ahead(found)
 
 
-def _of_plan(found: Standing) -> str:
+def _of_plan(found: Status) -> str:
     if not found.planned:
         return ""
     total = sum(found.exposed.values())
@@ -105,7 +105,7 @@ def look_words(look: NextLook | None, *, long: bool = True) -> str:
     return at if look.expected is None else f"{at}; expected {moment(look.expected)} UTC at this pace"
 
 
-def _warmth(found: Standing) -> Iterator[str]:
+def _warmth(found: Status) -> Iterator[str]:
     yield rows(
         ["turns", "warm", "median", "cold", "median"],
         [
@@ -141,7 +141,7 @@ def _watch(line: WatchLine) -> list[str]:
     ]
 
 
-def _ahead(found: Standing) -> Iterator[str]:
+def _ahead(found: Status) -> Iterator[str]:
     ahead = found.ahead
     if ahead.stage is None:
         yield f"it is {found.stage}: nothing comes after"

@@ -48,7 +48,7 @@ def watch(folder: Path, seed: int, tell: Tell) -> dict[str, Any]:
     from equipoise.conduct.move import roll_back
     from equipoise.conduct.register import register
     from equipoise.conduct.shadow import shadow
-    from equipoise.conduct.standing import standing
+    from equipoise.conduct.status import status
     from equipoise.events.opening import open_texts, open_windows
     from equipoise.events.sqlite import SQLiteLog
     from equipoise.experiment.reading import load_experiment
@@ -92,7 +92,7 @@ def watch(folder: Path, seed: int, tell: Tell) -> dict[str, Any]:
                 news.append(each)
 
         tell(f"\n== 8. Where it stands: equipoise rollout {name} --log {place} ==")
-        stands = standing(log, name, windows=windows, clock=clock)
+        stands = status(log, name, windows=windows, clock=clock)
         tell("\n".join(status_lines(stands)))
 
         tell("\n== 9. The turns that were drawn, judged; the lowest score followed to its turn ==")

@@ -1,4 +1,4 @@
-"""Standing: how a registered experiment is served now, whom it has exposed, what is watched, and what comes next.
+"""Status: how a registered experiment is served now, whom it has exposed, what is watched, and what comes next.
 
 Of traffic the exposures are read, and in a canary or in shadow its turns; nothing is written.
 """
@@ -22,13 +22,13 @@ from equipoise.events.log import EventLog
 from equipoise.events.windows import Windows
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.warmth import ArmWarmth
-from equipoise.measurement.watching import Standing as Watches
+from equipoise.measurement.watching import Standing
 from equipoise.rollout.stages import STAGES, WATCHED, Blocked, State, may_enter
 
 if TYPE_CHECKING:
     from equipoise.conduct.shadow import Shadowing
 
-__all__ = ["Ahead", "EpochLine", "HealthLine", "Standing", "WatchLine", "standing"]
+__all__ = ["Ahead", "EpochLine", "HealthLine", "Status", "WatchLine", "status"]
 
 _ALARM = 0.001
 _ALERTS = 5
@@ -86,7 +86,7 @@ class Ahead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Status:
     """The stage, the service (`open`, `paused`, `redirected`), the arm that shipped, and every epoch.
 
     `planned` is how many units the plan asks for (None: no size could be planned). `warmth` has the turns of a canary, by
@@ -116,7 +116,7 @@ class Standing:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
         shadow = None if self.shadow is None else self.shadow.to_dict()
-        names = [name for name in Standing.__slots__ if name not in ("shadow", "alerts", "warmth")]
+        names = [name for name in Status.__slots__ if name not in ("shadow", "alerts", "warmth")]
         said = {name: _plain(getattr(self, name)) for name in names}
         return said | {
             "warmth": {arm: asdict(each) | {"too_cold": each.too_cold} for arm, each in self.warmth.items()},
@@ -131,9 +131,7 @@ def _plain(value: Any) -> Any:
     return asdict(value) if hasattr(value, "__dataclass_fields__") else value
 
 
-def standing(
-    log: EventLog, name: str, *, windows: Windows | None = None, clock: Clock | None = None
-) -> Standing:
+def status(log: EventLog, name: str, *, windows: Windows | None = None, clock: Clock | None = None) -> Status:
     """How an experiment stands. Units count once, in the arm and epoch of their first exposure to this revision.
 
     `windows` are what its watches are kept in, where there are any; they are read as they stand. RecordError where nothing
@@ -146,7 +144,7 @@ def standing(
     counts = Counter((each.arm, each.epoch) for each in found.by_unit.values())
     exposed = {arm: sum(n for (of, _), n in counts.items() if of == arm) for arm in _arms(experiment, counts)}
     alerts = [record.fact for record in log.read_since(0, experiment=name, kinds=("alert",))]
-    return Standing(
+    return Status(
         experiment=experiment.identity,
         stage=state.stage or "offline",
         service=state.service,
@@ -252,7 +250,7 @@ def _sample_ratio(state: State, found: FirstExposures) -> HealthLine:
 def _watches(experiment: Experiment, windows: Windows | None) -> tuple[WatchLine, ...]:
     if windows is None or not experiment.watches:
         return ()
-    kept = Watches.decode(windows.read(experiment.digest).state)
+    kept = Standing.decode(windows.read(experiment.digest).state)
     lines = []
     for (number, arm), streak in sorted(kept.streaks.items()):
         watch, last = experiment.watches[number], streak.last
