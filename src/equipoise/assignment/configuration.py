@@ -25,7 +25,7 @@ from equipoise.events.facts import Fact
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.variant import thaw
 from equipoise.files import write_whole
-from equipoise.rollout.stages import State, fold
+from equipoise.rollout.stages import ENROLLING, State, fold
 
 __all__ = ["Configuration", "Read", "Running", "load_configuration", "save_configuration"]
 
@@ -49,7 +49,7 @@ class Running:
     @property
     def enrols(self) -> bool:
         """Whether units may enter it now."""
-        return self.stage in ("canary", "ab") and self.service == "open"
+        return self.stage in ENROLLING and self.service == "open"
 
     def assigner(
         self, clock: Clock, forced: Mapping[str, str] | None = None, enrolled: Enrolled | None = None
@@ -57,7 +57,7 @@ class Running:
         """The draws of the experiment as it stands."""
         closed: Reason | None = None
         if not self.enrols:
-            closed = "paused" if self.stage in ("canary", "ab", "rolled back") else "not_live"
+            closed = "paused" if self.stage in (*ENROLLING, "rolled back") else "not_live"
         redirected = self.service == "redirected"
         return Assigner(
             self.experiment,

@@ -12,7 +12,7 @@ from equipoise.conduct.watch import Due, Watcher
 from equipoise.events.facts import Alert, Transition
 from equipoise.events.log import EventLog, StaleHeadError
 from equipoise.experiment.definition import Experiment, Watch
-from equipoise.rollout.stages import LEDGER, State
+from equipoise.rollout.stages import LEDGER, STAGES, State
 
 __all__ = ["BY", "Acted", "act", "carry_out"]
 
@@ -154,7 +154,7 @@ def _instead(experiment: Experiment, action: str, state: State) -> str | None:
     """Why an experiment that stands so is not moved; None where it is."""
     if state.digest != experiment.digest:
         return "another revision is registered since"
-    if state.stage not in ("shadow", "canary", "ab"):
+    if state.stage not in STAGES:
         return (
             f"it is {state.stage} already"
             if state.stage in ("shipped", "rolled back")

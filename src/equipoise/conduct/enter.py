@@ -6,13 +6,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from equipoise.clock import Clock
-from equipoise.conduct.moving import ENROLLING, Moved, Moving, moving, said, taking_out
+from equipoise.conduct.moving import Moved, Moving, moving, said, taking_out
 from equipoise.errors import GateError, UsageError
 from equipoise.events.facts import Fact, Transition, Turn
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.warmth import ArmWarmth, Warmth
-from equipoise.rollout.stages import STAGES, WATCHED, Blocked, Evidence, State, coverage_of, may_enter
+from equipoise.rollout.stages import (
+    ENROLLING,
+    STAGES,
+    WATCHED,
+    Blocked,
+    Evidence,
+    State,
+    coverage_of,
+    may_enter,
+)
 
 if TYPE_CHECKING:
     from equipoise.conduct.shadow import Shadowing

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from equipoise.clock import Clock
 from equipoise.conduct.moving import (
-    ENROLLING,
     Moved,
     Moving,
     add_evidence,
@@ -24,7 +23,7 @@ from equipoise.conduct.moving import (
 from equipoise.conduct.redirecting import redirected
 from equipoise.errors import GateError, UsageError
 from equipoise.events.log import EventLog
-from equipoise.rollout.stages import STAGES, WATCHED
+from equipoise.rollout.stages import ENROLLING, STAGES, WATCHED
 
 __all__ = ["Moved", "kill", "pause", "ramp", "remove", "resume", "reweight", "roll_back", "ship"]
 

@@ -16,10 +16,7 @@ from equipoise.events.log import EventLog, StaleHeadError
 from equipoise.experiment.definition import Experiment
 from equipoise.rollout.stages import LEDGER, State, coverage_of
 
-__all__ = ["ENROLLING", "Moved", "Moving", "add_evidence", "moving", "reasoned", "said", "taking_out"]
-
-ENROLLING = ("canary", "ab")
-"""The stages in which units enter."""
+__all__ = ["Moved", "Moving", "add_evidence", "moving", "reasoned", "said", "taking_out"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from equipoise.experiment.audience import Attribute, Condition, Source, unit_nam
 from equipoise.experiment.endpoint import Endpoint, parse_endpoint
 from equipoise.experiment.prices import LIST_PRICES, Price
 from equipoise.gateway.http1 import Exchange
+from equipoise.rollout.stages import STAGES
 from equipoise.scoring.capturing import Capturing, capturing
 from equipoise.scoring.inline import Inline, inline_checks
 
@@ -96,11 +97,7 @@ def _route(running: Running, clock: Clock, forced: Mapping[str, str], enrolled: 
             # Registered by a version that did not look at it: the gateway's own upstream then.
             endpoints[variant.name] = Endpoint()
     treatments = tuple(variant.name for variant in experiment.treatments)
-    shadows = (
-        running.stage in ("shadow", "canary", "ab")
-        and running.service == "open"
-        and experiment.rollout.shadow_share > 0
-    )
+    shadows = running.stage in STAGES and running.service == "open" and experiment.rollout.shadow_share > 0
     return Route(
         running,
         running.assigner(clock, forced, enrolled),

@@ -13,7 +13,18 @@ from fractions import Fraction
 from equipoise.events.facts import Alert, Allocation, Decision, Fact, Gate, Look, Registration, Transition
 from equipoise.experiment.definition import Experiment
 
-__all__ = ["LEDGER", "STAGES", "WATCHED", "Blocked", "Evidence", "State", "coverage_of", "fold", "may_enter"]
+__all__ = [
+    "ENROLLING",
+    "LEDGER",
+    "STAGES",
+    "WATCHED",
+    "Blocked",
+    "Evidence",
+    "State",
+    "coverage_of",
+    "fold",
+    "may_enter",
+]
 
 LEDGER = ("registration", "gate", "transition", "allocation", "look", "decision")
 """The kinds of fact an experiment's state is folded from."""
@@ -22,7 +33,10 @@ WATCHED = (*LEDGER, "alert")
 """The same with what watches said: for whoever asks whether the next stage may be entered."""
 
 STAGES = ("shadow", "canary", "ab")
-"""The stages that can be entered, in the order in which more and more is dared."""
+"""The stages that can be entered, in the order in which more and more is dared: in these an experiment is served."""
+
+ENROLLING = ("canary", "ab")
+"""Those of them in which units enter."""
 
 FINAL = ("ship", "hold", "roll back")
 """Verdicts after which an experiment is over."""
