@@ -241,6 +241,16 @@ def test_watches_are_read_as_they_stand(tmp_path: Path) -> None:
         "needed": 2, "ends": START + 300, "verdict": "breached", "value": 1.0, "limit": 0.001, "because": None,
     }  # fmt: skip
     assert place.with_suffix(".db.windows").stat().st_mtime_ns == before
+    assert [each for each in status()["health"] if each["name"] == "late turns"] == []
+    clock.advance(400.0)
+    log.append([Turn(experiment="bot", happened=START + 3.0, **turn)])
+    windows = open_windows(place)
+    Watcher(experiment, log, windows).advance(now=START + 401.0)
+    windows.close()
+    (late,) = [each for each in status()["health"] if each["name"] == "late turns"]
+    assert late["says"] == (
+        "1 of the last 3 turns came after their minute was closed: they count in it, late, and no watch decides anew for them"
+    )
     said = CliRunner().invoke(app, ["rollout", "bot", "--log", str(place)]).stdout
     assert (
         "error_rate max 0.001  treatment  1 breached, 2 act  2023-11-14 22:20:00 UTC: breached, 1 against 0.001"

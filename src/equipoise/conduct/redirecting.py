@@ -17,6 +17,7 @@ from equipoise.events.bodies import bodies_of
 from equipoise.events.facts import Turn
 from equipoise.events.log import EventLog, Recorded
 from equipoise.experiment.definition import Experiment
+from equipoise.experiment.variant import control_first
 
 __all__ = [
     "IN_PROGRESS_S",
@@ -125,7 +126,7 @@ def redirected_turns(log: EventLog, experiment: Experiment) -> dict[str, int]:
                         turns[str(told["variant"])] += 1
                 except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                     raise RecordError(f"the turn at position {position} is damaged: {error}") from None
-    return {arm: turns[arm] for arm in sorted(turns, key=lambda arm: (arm != "control", arm))}
+    return {arm: turns[arm] for arm in sorted(turns, key=control_first)}
 
 
 def recent(log: EventLog, name: str, since: float) -> Iterator[Recorded]:

@@ -6,7 +6,7 @@ Of traffic the exposures are read, and in a canary or in shadow its turns; nothi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import takewhile
@@ -19,8 +19,10 @@ from equipoise.conduct.progress import NextLook, pace_so_far, upcoming
 from equipoise.conduct.redirecting import FirstExposures, first_exposures, redirected_turns
 from equipoise.events.facts import Alert, Loss
 from equipoise.events.log import EventLog
-from equipoise.events.windows import Windows
+from equipoise.events.windows import Kept, Windows
 from equipoise.experiment.definition import Experiment
+from equipoise.experiment.variant import control_first
+from equipoise.measurement.cells import TURNS, Cell
 from equipoise.measurement.warmth import ArmWarmth
 from equipoise.measurement.watching import Standing
 from equipoise.rollout.stages import STAGES, WATCHED, Blocked, State, may_enter
@@ -141,6 +143,7 @@ def status(log: EventLog, name: str, *, windows: Windows | None = None, clock: C
     experiment, registration, state = registered(log, name, WATCHED)
     found = first_exposures(log, experiment)
     evidence = known(log, experiment, state)
+    kept = windows.read(experiment.digest) if windows is not None and experiment.watches else Kept()
     counts = Counter((each.arm, each.epoch) for each in found.by_unit.values())
     exposed = {arm: sum(n for (of, _), n in counts.items() if of == arm) for arm in _arms(experiment, counts)}
     alerts = [record.fact for record in log.read_since(0, experiment=name, kinds=("alert",))]
@@ -164,10 +167,10 @@ def status(log: EventLog, name: str, *, windows: Windows | None = None, clock: C
             )
             for each in state.allocations
         ),
-        health=_health(log, experiment, state, found, evidence),
+        health=(*_health(log, experiment, state, found, evidence), *_late(kept)),
         warmth=evidence.warmth,
         redirects=redirected_turns(log, experiment) if _redirects(experiment, state) else {},
-        watches=_watches(experiment, windows),
+        watches=_watches(experiment, kept),
         alerts=tuple(
             each for each in reversed(alerts) if isinstance(each, Alert) and each.digest == experiment.digest
         )[:_ALERTS],
@@ -179,7 +182,7 @@ def status(log: EventLog, name: str, *, windows: Windows | None = None, clock: C
 def _arms(experiment: Experiment, counts: Mapping[tuple[str, int], int]) -> list[str]:
     return sorted(
         {variant.name for variant in experiment.variants} | {arm for arm, _ in counts},
-        key=lambda arm: (arm != "control", arm),
+        key=control_first,
     )
 
 
@@ -247,12 +250,17 @@ def _sample_ratio(state: State, found: FirstExposures) -> HealthLine:
     return HealthLine(name, "ok", f"the units follow the shares (p = {result.p_value:.3g})")
 
 
-def _watches(experiment: Experiment, windows: Windows | None) -> tuple[WatchLine, ...]:
-    if windows is None or not experiment.watches:
-        return ()
-    kept = Standing.decode(windows.read(experiment.digest).state)
+def _late(kept: Kept) -> Iterator[HealthLine]:
+    """What came after its minute was closed, of the turns of the minutes that are kept."""
+    turns = Cell.together(Cell.decode(body) for key, body in kept.cells.items() if key.quantity == TURNS)
+    if turns.late:
+        said = f"{turns.late:,} of the last {turns.n:,} turns came after their minute was closed: they count in it, late"
+        yield HealthLine("late turns", "note", f"{said}, and no watch decides anew for them")
+
+
+def _watches(experiment: Experiment, kept: Kept) -> tuple[WatchLine, ...]:
     lines = []
-    for (number, arm), streak in sorted(kept.streaks.items()):
+    for (number, arm), streak in sorted(Standing.decode(kept.state).streaks.items()):
         watch, last = experiment.watches[number], streak.last
         bound = f"min {watch.min}" if watch.max is None else f"max {watch.max}"
         lines.append(

@@ -12,6 +12,7 @@ from equipoise.conduct.ledger import names, registered
 from equipoise.conduct.progress import NextLook, upcoming
 from equipoise.conduct.redirecting import FirstExposures, first_exposures
 from equipoise.events.log import EventLog
+from equipoise.experiment.variant import control_first
 from equipoise.rollout.stages import LEDGER
 
 __all__ = ["Overview", "history", "survey"]
@@ -59,7 +60,7 @@ def _overview(log: EventLog, name: str, now: float) -> Overview:
 
 def _exposed(found: FirstExposures) -> dict[str, int]:
     counts = Counter(each.arm for each in found.by_unit.values())
-    return {arm: counts[arm] for arm in sorted(counts, key=lambda arm: (arm != "control", arm))}
+    return {arm: counts[arm] for arm in sorted(counts, key=control_first)}
 
 
 def history(log: EventLog, name: str) -> dict[str, Any]:

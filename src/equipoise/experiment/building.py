@@ -60,7 +60,7 @@ from equipoise.experiment.form import (
     VariantForm,
 )
 from equipoise.experiment.metric import PRIORITIES, TURN_COUNT, Metric, PerUnit, Tier
-from equipoise.experiment.variant import Prompt, Variant, freeze
+from equipoise.experiment.variant import Prompt, Variant, control_first, freeze
 from equipoise.experiment.verdict_checks import rule
 from equipoise.experiment.verdict_rule import USUAL
 
@@ -85,8 +85,7 @@ def build(
     """
     builder = _Builder(document, folder)
     variants = tuple(
-        builder.variant(name, form.variants[name])
-        for name in sorted(form.variants, key=lambda name: (name != "control", name))
+        builder.variant(name, form.variants[name]) for name in sorted(form.variants, key=control_first)
     )
     offline = builder.offline(form.offline) if form.offline else None
     inline = tuple(builder.inline(check, index) for index, check in enumerate(form.inline))

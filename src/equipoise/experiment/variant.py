@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-__all__ = ["CHANGEABLE", "Difference", "Prompt", "Variant", "differences", "freeze", "thaw"]
+__all__ = ["CHANGEABLE", "Difference", "Prompt", "Variant", "control_first", "differences", "freeze", "thaw"]
 
 JSON = Any
 PromptMode = Literal["replace", "prepend"]
@@ -19,6 +19,15 @@ def _nothing() -> Mapping[str, JSON]:
 
 CHANGEABLE = ("model", "system", "template", "params", "retrieval", "endpoint", "serving", "config")
 """The parts of a variant, and so what `changes:` may name (or a path below one: `params.temperature`)."""
+
+
+def control_first(name: str) -> tuple[bool, str]:
+    """The key by which variants stand in order: control, then the others by name.
+
+    >>> sorted(["b", "control", "a"], key=control_first)
+    ['control', 'a', 'b']
+    """
+    return name != "control", name
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from equipoise.events.facts import Turn
+from equipoise.experiment.variant import control_first
 from equipoise.measurement.counted import ENROLLED
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Warmth:
                 warm_median_s=middle(arm, True),
                 cold_median_s=middle(arm, False),
             )
-            for arm in sorted(self._counts, key=lambda arm: (arm != "control", arm))
+            for arm in sorted(self._counts, key=control_first)
         }
 
 
@@ -108,5 +109,5 @@ def warmth_by_arm(connection: duckdb.DuckDBPyConnection) -> dict[str, ArmWarmth]
             warm_median_s=middle.get((arm, True)),
             cold_median_s=middle.get((arm, False)),
         )
-        for arm in sorted({arm for arm, _ in turns}, key=lambda arm: (arm != "control", arm))
+        for arm in sorted({arm for arm, _ in turns}, key=control_first)
     }
