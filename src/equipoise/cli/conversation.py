@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPlace, emit, moment, working
+from equipoise.cli.output import AsJson, LogPlace, emit, harmless, moment, working
 
 if TYPE_CHECKING:
     from equipoise.conduct.conversation import Conversation, ToldTurn
@@ -72,10 +72,10 @@ def promote_turn(
         emit(done.to_dict())
         return
     holds = f"{done.cases:,} {'case' if done.cases == 1 else 'cases'}"
-    print(_safe(f"case '{done.case}' added to {done.file}, which now holds {holds}"))
+    print(harmless(f"case '{done.case}' added to {done.file}, which now holds {holds}"))
     print(f"  their digest: {done.digest}; the arena asks this one of every variant from its next run on")
     for lack in done.lacks:
-        print(_safe(f"  {lack}"))
+        print(harmless(f"  {lack}"))
 
 
 @contextmanager
@@ -116,18 +116,18 @@ def _turn(told: ToldTurn) -> Iterator[str]:
     turn, said = told.turn, told.to_dict()
     arm = f"variant {turn.variant}" if turn.variant else "no variant"
     digest = f"@{turn.digest[:12]}" if turn.digest else ""
-    yield _safe(
+    yield harmless(
         f"{moment(turn.happened)}  {turn.kind} of {turn.experiment}{digest}, {arm} ({turn.reason or 'no reason'})"
     )
-    yield _safe(f"  trace {turn.trace or 'none'}, unit {turn.unit or 'none'}")
+    yield harmless(f"  trace {turn.trace or 'none'}, unit {turn.unit or 'none'}")
     numbers = [
         f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in said.items()
         if name not in _NAMED and name not in ("text", "why_not")
     ]
-    yield _safe(f"  {', '.join(numbers) or 'nothing was measured'}")
+    yield harmless(f"  {', '.join(numbers) or 'nothing was measured'}")
     if turn.checks:
-        yield _safe(f"  checks: {', '.join(f'{name} {found}' for name, found in turn.checks.items())}")
+        yield harmless(f"  checks: {', '.join(f'{name} {found}' for name, found in turn.checks.items())}")
     if told.text is None:
         yield f"  no text: {told.why_not}"
     else:
@@ -146,20 +146,20 @@ def _text(text: Text) -> Iterator[str]:
         yield from _said("tool", f"{call.name}({call.arguments})")
     notes = [f"redacted {kind}: {count}" for kind, count in text.redacted.items()]
     notes += [f"cut: {text.cut}"] * bool(text.cut) + [f"left out: {text.omitted}"] * bool(text.omitted)
-    yield _safe(f"  ({'; '.join([*notes, f'kept until {moment(text.expires)}'])})")
+    yield harmless(f"  ({'; '.join([*notes, f'kept until {moment(text.expires)}'])})")
 
 
 def _said(who: str, text: str) -> Iterator[str]:
     first, *more = text.splitlines() or [""]
-    yield _safe(f"  {who}: {first}")
+    yield harmless(f"  {who}: {first}")
     for line in more:
-        yield _safe(f"    {line}")
+        yield harmless(f"    {line}")
 
 
 def _outcome(fact: Outcome) -> str:
     about = f" of trace {fact.trace}" if fact.trace else ""
     words = f": {fact.comment}" if fact.comment else ""
-    return _safe(f"{moment(fact.happened)}  outcome {fact.name} = {fact.value}{about}{words}")
+    return harmless(f"{moment(fact.happened)}  outcome {fact.name} = {fact.value}{about}{words}")
 
 
 def _scores(told: Conversation) -> Iterator[str]:
@@ -171,7 +171,7 @@ def _scores(told: Conversation) -> Iterator[str]:
         about = f" of trace {fact.trace}" if fact.trace and several else ""
         drawn = f", drawn with probability {fact.probability:g}" if fact.probability < 1.0 else ""
         cost = f", ${fact.cost_usd:.6f}" if fact.cost_usd else ""
-        yield _safe(
+        yield harmless(
             f"{moment(fact.happened)}  score {fact.name} {value}{about} by {fact.evaluator}{drawn}{cost}"
         )
         if fact.because:
@@ -186,9 +186,6 @@ def _scores(told: Conversation) -> Iterator[str]:
 def _label(fact: Label) -> str:
     value = "passed over" if fact.value is None else f"= {fact.value:g}"
     words = f": {fact.comment}" if fact.comment else ""
-    return _safe(f"{moment(fact.happened)}  label {fact.name} {value} by {fact.rater} ({fact.draw}){words}")
-
-
-def _safe(text: str) -> str:
-    """A line that moves no cursor, colours nothing and turns no direction: a terminal obeys what a model wrote."""
-    return "".join(each if each.isprintable() else "\ufffd" for each in text.replace("\t", "    "))
+    return harmless(
+        f"{moment(fact.happened)}  label {fact.name} {value} by {fact.rater} ({fact.draw}){words}"
+    )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from equipoise.cli.output import harmless
 from equipoise.conduct.label_task import Progress, Question, Shown
 from equipoise.conduct.labels import AnsweredElsewhereError, Labelling
 from equipoise.errors import UsageError
@@ -92,12 +93,12 @@ def _prompt(question: Question, ask: str) -> str:
         return "Which is better? 1 first, 2 second, 0 neither (? for keys):"
     if ask == "thumbs":
         return "Is it a good answer? 1 yes, 0 no (? for keys):"
-    return _safe(f"{question.name} ({question.words}) {question.choices[0]} to {question.choices[-1]}:")
+    return harmless(f"{question.name} ({question.words}) {question.choices[0]} to {question.choices[-1]}:")
 
 
 def _lines(shown: Shown, progress: Progress, rater: str) -> Iterator[str]:
     yield ""
-    yield f"── {progress.answered} answered, {progress.left} left · {_safe(rater)} ──"
+    yield f"── {progress.answered} answered, {progress.left} left · {harmless(rater)} ──"
     for message in shown.asked:
         yield from _text(message.role, message.text)
     for passage in shown.context:
@@ -114,14 +115,9 @@ def _lines(shown: Shown, progress: Progress, rater: str) -> Iterator[str]:
 
 def _text(who: str, text: str) -> Iterator[str]:
     first, *more = text.splitlines() or [""]
-    yield f"  {who}: {_safe(first)}" if who else f"  {_safe(first)}"
+    yield f"  {who}: {harmless(first)}" if who else f"  {harmless(first)}"
     for line in more:
-        yield f"  {_safe(line)}"
-
-
-def _safe(text: str) -> str:
-    """A line that moves no cursor and colours nothing: a terminal obeys what a model wrote."""
-    return "".join(each if each.isprintable() else "\ufffd" for each in text.replace("\t", "    "))
+        yield f"  {harmless(line)}"
 
 
 @contextmanager

@@ -22,6 +22,7 @@ __all__ = [
     "caution",
     "emit",
     "fail",
+    "harmless",
     "is_file",
     "moment",
     "note",
@@ -68,6 +69,17 @@ def fail(error: EquipoiseError, *, as_json: bool) -> None:
         print(json.dumps(error.to_dict(), indent=2, ensure_ascii=False), file=sys.stderr)
     else:
         note(f"error: {error}")
+
+
+def harmless(text: str) -> str:
+    """A line that moves no cursor, colours nothing and turns no direction: a terminal obeys what a model wrote.
+
+    Its spaces stay as they are, so that code is read as it was written.
+
+    >>> harmless("  a" + chr(27) + "[2Jb" + chr(9) + "c")
+    '  a\ufffd[2Jb    c'
+    """
+    return "".join(each if each.isprintable() else "\ufffd" for each in text.replace("\t", "    "))
 
 
 def moment(seconds: float) -> str:
