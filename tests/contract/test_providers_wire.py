@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import itertools
 import json
 import random
@@ -12,6 +13,7 @@ import urllib.request
 
 import openai
 import pytest
+from raw_upstream import BODY, Line, in_chunks, once, raw_upstream
 
 from equipoise.errors import UpstreamError, UsageError
 from equipoise.providers.messages import Request
@@ -332,6 +334,47 @@ def test_log_probabilities_arrive_where_they_are_asked_for():
     told, unasked = asyncio.run(run())
     assert told == [LIKELY, tuple(each[:2] for each in LIKELY), tuple(each[:1] for each in LIKELY)]
     assert unasked is None
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_an_answer_that_does_not_end_is_not_read_to_its_end(packed):
+    """Nor one that is small on its way and fills the memory here."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+    body = gzip.compress(b" " * (65 << 20), 1)
+
+    def script(line: Line) -> None:
+        if line.request() is None:
+            return
+        if packed:
+            line.say(head + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        else:
+            line.say(head + b"transfer-encoding: chunked\r\n\r\n")
+            while not line.hung_up.is_set():
+                line.say(in_chunks(b" " * (1 << 20)))
+
+    with raw_upstream(script) as there:
+        url = f"http://127.0.0.1:{there.port}/v1"
+        with pytest.raises(UpstreamError) as caught:
+            asyncio.run(ask_once(url, retries=0))
+    assert str(caught.value) == (
+        f"{url}/chat/completions answered 200 with more than 64 MiB, and the rest was not read; check that the base URL is "
+        "that of an OpenAI-compatible endpoint"
+    )
+
+
+@pytest.mark.parametrize("content", [[5.5], ["x"], [None], [[]], [{"token": "4", "logprob": -1.0, "top_logprobs": ["x"]}]])  # fmt: skip
+def test_log_probabilities_that_are_none_are_none(content):
+    """The answer beside them stands; what an endpoint calls itself is no novel."""
+    told = json.loads(BODY) | {"model": "m" * 10_000}
+    told["choices"][0]["logprobs"] = {"content": content}
+    raw = json.dumps(told).encode()
+    answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+        len(raw),
+        raw,
+    )
+    with raw_upstream(once(answer)) as there:
+        reply = asyncio.run(ask_once(f"http://127.0.0.1:{there.port}/v1", retries=0))
+    assert (reply.text, reply.likely, reply.model) == ("It ships today.", None, "m" * 200)
 
 
 def test_the_official_client_reads_log_probabilities():

@@ -17,6 +17,9 @@ __all__ = ["OpenAICompatible"]
 _CHARACTERS_A_TOKEN = 4.0
 """Roughly, for English and most tokenisers."""
 
+_LONGEST_WORD = 200
+"""So much is taken of what an endpoint calls itself: it is kept with every score."""
+
 Likely = tuple[tuple[tuple[str, float], ...], ...]
 
 
@@ -134,7 +137,7 @@ def _text(content: Any) -> str:
 
 
 def _word(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return value[:_LONGEST_WORD] if isinstance(value, str) and value else None
 
 
 def _likely(logprobs: Any) -> Likely | None:
@@ -143,7 +146,7 @@ def _likely(logprobs: Any) -> Likely | None:
         return None
     try:
         return tuple(_alternatives(token) for token in logprobs["content"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
 

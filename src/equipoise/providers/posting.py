@@ -25,6 +25,8 @@ __all__ = ["Endpoint", "RefusedError", "kind_of", "retry_after", "usage_of"]
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _REFUSED = frozenset({400, 422})
+_LONGEST_ANSWER = 64 * 1024 * 1024
+"""Of 256 texts with 4,096 numbers each, written out, twice; one that never ends must not fill the memory."""
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _ADVICE = {
     400: "check the model's name and `params`",
@@ -110,7 +112,12 @@ class Endpoint:
                 async with self._open().post(
                     self._url, data=body, headers=self._headers, allow_redirects=False
                 ) as response:
-                    raw = await response.read()
+                    raw = await _whole(response.content)
+                    if raw is None:
+                        raise UpstreamError(
+                            f"{self.shown} answered {response.status} with more than {_LONGEST_ANSWER >> 20} MiB, and the "
+                            "rest was not read; check that the base URL is that of an OpenAI-compatible endpoint"
+                        )
                     if response.status == 200:
                         self._answered += 1
                         return raw, time.perf_counter() - started
@@ -184,6 +191,16 @@ class Endpoint:
     def _pause(self, tried: int) -> float:
         longest: float = min(self._longest_wait_s, self._first_wait_s * 2**tried)
         return longest * self._rng.uniform(0.5, 1.0)
+
+
+async def _whole(content: aiohttp.StreamReader) -> bytes | None:
+    """An answer, unpacked; None for one that is longer than any."""
+    said = bytearray()
+    async for piece in content.iter_any():
+        said += piece
+        if len(said) > _LONGEST_ANSWER:
+            return None
+    return bytes(said)
 
 
 def kind_of(raw: bytes) -> str:
