@@ -272,6 +272,17 @@ def test_no_more_is_spent_a_day_than_the_budget_and_a_new_start_does_not_forget_
         assert bench.cursor.trouble is None
 
 
+def test_a_clock_that_is_put_back_does_not_make_a_wait_of_seconds_one_of_an_hour():
+    """The judge was away when the clock was an hour ahead; it is asked again at once."""
+    away = True
+    with Bench(lambda body: SimulatedAnswer(status=401) if away else grades(body)) as bench:
+        bench.served(3)
+        assert bench.judge.advance().scored == 0
+        away = False
+        bench.clock._now -= 3_600.0
+        assert bench.judge.advance().scored == 3
+
+
 def test_a_judge_that_cannot_be_reached_is_waited_for():
     """What needs no judge is recorded, the reason is told, the next try is later each time; then all is made up for."""
     with Bench(lambda body: SimulatedAnswer(status=401)) as bench:

@@ -61,3 +61,24 @@ def test_a_revision_that_was_replaced_is_judged_to_its_end_and_let_go(world):
     clock.advance(121.0)
     assert set(judges.advance()) == {old.identity, new.identity}
     assert set(judges.advance()) == {new.identity}
+
+
+def test_whatever_is_the_matter_with_one_the_others_go_on_and_no_clock_keeps_it_waiting(world):
+    """Also what nobody thought of; and a clock that is put back does not make a minute an hour."""
+    clock, log, texts, judges, url = world
+    ill, well = judged(url), judged(url, name="well")
+    for each in (ill, well):
+        register(log, each, by="test", reason="a test")
+        served(log, texts, each, 2, happened=NOW, start=10 * len(each.name))
+    asked = judges._texts = texts
+    named = asked.named
+    asked.named = lambda ids, *, now: named(ids, now=now) if "turn-40" in ids else 1 / 0
+    done = judges.advance()
+    assert (done[ill.identity].scored, done[ill.identity].trouble) == (
+        0,
+        "ZeroDivisionError('division by zero')",
+    )
+    assert done[well.identity].scored == 2
+    asked.named = named
+    clock._now -= 3_600.0
+    assert judges.advance()[ill.identity].scored == 2
