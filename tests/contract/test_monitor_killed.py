@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -171,4 +172,65 @@ def test_three_that_are_killed_at_once_miss_and_double_nothing(place):
             assert each.returncode in (0, -signal.SIGKILL), said
             died += each.returncode != 0
     assert died > 0
+    agreed(place)
+
+
+POURING = """
+import sys
+import time
+place = sys.argv[1]
+from equipoise.clock import ManualClock
+from equipoise.events.opening import open_log, open_windows
+from equipoise.monitor.watches import Watches
+
+log, windows = open_log(place), open_windows(place)
+
+class Arriving:
+    def now(self):
+        head = log.head()
+        return next(log.read_since(head - 1)).received
+
+watches = Watches(log, lambda: windows, together=40, arrival=Arriving())
+while True:
+    for news in watches.run(0.0, lambda: False):
+        if news.trouble:
+            sys.exit(news.says)
+    if len(sys.argv) > 2:
+        break
+"""
+
+
+@pytest.mark.long
+def test_killed_at_any_moment_while_facts_pour_in_two_miss_and_double_nothing(place):
+    """Thirty rounds: two processes at once on a log that grows, killed after a moment that nobody chose; an operator opens
+    what they closed."""
+    clock, experiment, rng = ManualClock(START + 0.0), watched(WATCHES), random.Random(9)
+    log = kept(place, clock)
+    served(log, experiment, clock)
+    facts = traffic(experiment, 9, 3_000, per_minute=12.0)
+    for _ in range(30):
+        pair = [subprocess.Popen([sys.executable, "-c", POURING, place], env=QUIET, stderr=subprocess.PIPE, text=True) for _ in range(2)]  # fmt: skip
+        until, arrived = time.monotonic() + rng.uniform(0.4, 1.6), []
+        while time.monotonic() < until or arrived:
+            at, fact = next(facts, (None, None))
+            if fact is None:
+                break
+            arrived.append(fact)
+            if at - clock.now() > 20.0:
+                log.append(arrived)
+                arrived = []
+                clock.advance(at - clock.now())
+                time.sleep(0.02)
+        log.append(arrived)
+        for each in pair:
+            each.kill()
+            _, said = each.communicate()
+            assert each.returncode == -signal.SIGKILL, said
+        if rng.random() < 0.3 and state_of(log, "bot").service == "paused":
+            resume(log, "bot", by="ana", reason="it is looked at")
+    log.close()
+    last = subprocess.run(
+        [sys.executable, "-c", POURING, place, "once"], capture_output=True, text=True, env=QUIET
+    )
+    assert last.returncode == 0, last.stderr
     agreed(place)
