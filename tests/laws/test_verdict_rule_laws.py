@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from finding import FINAL, LOOK, PEEK, WELL, found, guard, primary
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from equipoise.analysis.findings import Check, Findings
@@ -87,7 +87,7 @@ def findings(draw: st.DrawFn, treatments: int) -> Findings:
     return shown if healthy else replace(shown, effects=())
 
 
-@settings(max_examples=600)
+@settings(max_examples=600, suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.data(), tables(), st.integers(1, 2))
 def test_a_rule_that_is_accepted_is_safe(data: st.DataObject, table: list[dict[str, Any]], arms: int) -> None:
     """It never ships what is not healthy, breached or unproven, answers every last look, and stops a peek for harm alone."""

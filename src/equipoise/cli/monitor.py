@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equipoise.cli.output import AsJson, LogPlace, emit, moment, note
+from equipoise.cli.output import AsJson, LogPlace, emit, is_file, moment, note
 from equipoise.errors import RecordError, UsageError
 from equipoise.figures.lettering import clean
 
@@ -120,7 +120,9 @@ def monitor(
                 raise typer.Exit(RecordError.exit_code)
         else:
             if not as_json:
-                note(f"watching the log {where} (Ctrl-C stops it)")
+                from equipoise.events.postgres_connections import shown
+
+                note(f"watching the log {where if is_file(where) else shown(where)} (Ctrl-C stops it)")
             loop.keep_going(chores, stop=until_told(parent), told=told, state=state)
     finally:
         for some in every.values():
