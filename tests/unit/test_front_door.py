@@ -115,6 +115,28 @@ def test_the_help_of_every_command_starts(capsys, monkeypatch):
         assert all(option in said.out for option in options if option.startswith("--"))
 
 
+def test_what_the_starter_leaves_as_comments_holds_as_it_stands(tmp_path):
+    """Rollout, watches, capture and online judge of `init` need no more than their comment signs taken away."""
+    subprocess.run([COMMAND, "init", "mine"], cwd=tmp_path, check=True, capture_output=True)
+    path = tmp_path / "mine" / "experiment.yaml"
+    head, tail = path.read_text(encoding="utf-8").split("# rollout: ")
+    path.write_text(f"{head}rollout: {tail.replace(chr(10) + '# ', chr(10))}", encoding="utf-8")
+    experiment = equipoise.load_experiment(path)
+    assert experiment.rollout.stages == ("shadow", "canary", "ab")
+    assert [(each.metric, each.then) for each in experiment.watches] == [("latency_p95", "pause")]
+    assert (experiment.text_share > 0, experiment.online_judge is not None) == (True, True)
+    words = [COMMAND, "register", path, "--reason", "a test"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        [
+            f"{experiment.identity} is registered, stage shadow",
+            "  in spite of: the offline gate has not been run for this definition; the reason is recorded",
+            "Serve it: equipoise serve. Where it stands: equipoise rollout support-policy-prompt",
+        ],
+    )
+
+
 def test_stdout_holds_nothing_but_the_result(tmp_path):
     """init, plan, register, list, show, schema with --json: each one JSON document on stdout and nothing on stderr."""
     told = {}

@@ -56,3 +56,5 @@ def register(
     print(f"{done.experiment} is registered, stage {done.stage}")
     for block in done.overridden:
         print(f"  in spite of: {block}; the reason is recorded")
+    if reading.experiment.source is None:
+        print(f"Serve it: equipoise serve. Where it stands: equipoise rollout {reading.experiment.name}")
