@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from equipoise.cli.baseline import _text
 from equipoise.conduct.baseline import baseline, baseline_of_table
 from equipoise.conduct.register import register
 from equipoise.errors import DataError, RecordError, UsageError
+from equipoise.events.facts import Turn
 from equipoise.events.log import MemoryLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_definition
@@ -89,6 +91,24 @@ def test_a_limit_at_the_true_rate_is_forecast_to_act_day_and_night(told):
     fewer = baseline(log, "bot", most=10.0).watches[1].proposal
     assert 0.1 < fewer.actions <= 10.0
     assert fewer.watch.max.amount.value < watch.proposal.watch.max.amount.value
+
+
+def test_no_limit_is_proposed_from_what_never_happened():
+    """In an hour without an error every limit looks rare: the first error would roll back, so none is proposed."""
+    watches = [
+        {"metric": "error_rate", "max": bound, "window": "5m", "for": 2, "then": "rollback"}
+        for bound in (0.01, "control+1pp")
+    ]
+    experiment, log = guarded(watches), MemoryLog()
+    register(log, experiment, by="me", reason="a rehearsal")
+    facts = replayed(experiment, random.Random(2), evenly(40), seconds())
+    log.append([replace(each, error=False) if isinstance(each, Turn) else each for each in facts])
+    for each in baseline(log, "bot").watches:
+        assert isinstance(each.proposal, NotEstimable)
+        assert re.fullmatch(
+            r"none of the \d+ readings counted, so how rare a limit is cannot be told; take a longer period",
+            each.proposal.reason,
+        )
 
 
 def test_what_past_windows_would_have_made_of_a_watch_is_counted(told):

@@ -152,7 +152,7 @@ class _Measuring:
             expected=expected,
             seen=self._seen(watch, metric, forecast.arms),
             caught=forecast.caught(bound),
-            proposal=self._proposal(forecast, bound, found.series.median),
+            proposal=self._proposal(forecast, bound, found),
         )
 
     def _readings(self, metric: Metric, arm: str) -> Readings:
@@ -239,8 +239,14 @@ class _Measuring:
             found[arm] = alarms, actions
         return found
 
-    def _proposal(self, forecast: Forecast, bound: Bound, typical: float) -> Proposal | NotEstimable:
-        watch, above = forecast.watch, forecast.above
+    def _proposal(self, forecast: Forecast, bound: Bound, found: MetricBaseline) -> Proposal | NotEstimable:
+        watch, above, typical = forecast.watch, forecast.above, found.series.median
+        if forecast.metric.kind == "proportion" and found.value == (0.0 if above else 1.0):
+            # Any limit looks rare beside what never happened; it would act on the first reading that is otherwise.
+            said = "none" if above else "all"
+            return NotEstimable(
+                f"{said} of the {found.n:,} readings counted, so how rare a limit is cannot be told; take a longer period"
+            )
         # Quantiles are told within a bucket: a limit that is nearer than that would be a limit on buckets.
         near = 2.0 * RELATIVE_ERROR if forecast.metric.kind == "quantile" else 0.0
         start = typical if bound.reference == "none" else 0.0
