@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from equipoise.conduct.ledger import state_of
 from equipoise.conduct.move import kill, pause, reweight, roll_back, ship
 from equipoise.conduct.progress import Pace, next_look, pace_of
 from equipoise.conduct.register import register
-from equipoise.conduct.status import status
+from equipoise.conduct.status import WatchLine, status
 from equipoise.conduct.watch import Watcher
 from equipoise.events.facts import Alert, Decision, Exposure, Fact, Look, Loss, Turn
 from equipoise.events.log import MemoryLog
@@ -196,6 +197,27 @@ def test_what_a_watch_said_stands_before_the_next_stage() -> None:
         ),
         '  equipoise rollout demo resume --reason "…"',
     ]
+
+
+def test_whoever_goes_on_sees_what_is_not_settled() -> None:
+    """A canary without anybody in it, and a row of breached windows that is not long enough yet, are said beside the command."""
+    log, clock = running("canary")
+    empty = list(status_lines(status(log, "demo", clock=clock)))
+    assert empty[-3:] == [
+        "ab may follow:",
+        "  though nobody came in since its epoch was announced, so it says nothing yet",
+        "  equipoise rollout demo enter ab",
+    ]
+    log.append([exposed(1, NOW + 60.0)])
+    found = status(log, "demo", clock=clock)
+    assert list(status_lines(found))[-2:] == ["ab may follow:", "  equipoise rollout demo enter ab"]
+    line = WatchLine(
+        watch=0, metric="error_rate", bound="max 0.01", arm="treatment", action="pause", breached=1, needed=2, ends=int(NOW),
+        verdict="breached", value=0.03, limit=0.01, because=None,
+    )  # fmt: skip
+    assert list(status_lines(replace(found, watches=(line,))))[-2] == (
+        "  though error_rate of treatment was beyond its limit in its last window (1 of 2 in a row)"
+    )
 
 
 def test_watches_are_read_as_they_stand(tmp_path: Path) -> None:

@@ -150,12 +150,25 @@ def _ahead(found: Status) -> Iterator[str]:
         yield "paused: nobody new enters until `resume`"
     if not ahead.blocks:
         yield f"{ahead.stage} may follow:"
+        yield from _unsettled(found)
     for block in ahead.blocks:
         yield f"before {ahead.stage}: {block.because}" + (
             "" if block.reason_suffices or "`resume`" in block.because else "; no reason goes past that"
         )
     if ahead.command is not None:
         yield f"  {ahead.command}"
+
+
+def _unsettled(found: Status) -> Iterator[str]:
+    """What bars nothing, and whoever goes on should have seen: a canary without anybody in it, a row that has begun."""
+    if found.stage == "canary" and not any(found.epochs[-1].exposed.values()):
+        yield "  though nobody came in since its epoch was announced, so it says nothing yet"
+    for each in found.watches:
+        if each.verdict == "breached" and each.breached < each.needed:
+            yield (
+                f"  though {each.metric} of {each.arm} was beyond its limit in its last window "
+                f"({each.breached} of {each.needed} in a row)"
+            )
 
 
 def shadow_lines(found: Shadowing) -> Iterator[str]:
