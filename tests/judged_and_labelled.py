@@ -103,7 +103,7 @@ class World:
                             trace=trace,
                             unit=unit,
                             value=good,
-                            probability=asked,
+                            probability=drawn * asked,
                         )
                     )
                 self.turns.append(

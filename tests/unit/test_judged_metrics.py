@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from judged_and_labelled import World, estimated, experiment, logged
 
+from equipoise.conduct.calibration import calibration
 from equipoise.conduct.look import look
 from equipoise.conduct.overrun import over_run
 from equipoise.conduct.register import register
@@ -280,6 +281,31 @@ def test_a_conversation_counts_once_however_long_it_is(tmp_path):
     found = look(logged(experiment(tmp_path, metric=", labels: 60"), facts), "judged", closing=True)
     effect = found.effect("polite")
     assert (effect.control, effect.treatment) == (pytest.approx(0.5), pytest.approx(0.5))
+
+
+def test_strata_that_are_kept_unequally_count_as_they_are(tmp_path):
+    """Half of the mobile texts and a tenth of the others are kept, judged and labelled: each stands for as many as there are."""
+    facts: list[Fact] = []
+    for n in range(240):
+        arm, unit, mobile = ("control", "b")[n % 2], f"c{n}", n % 12 < 10
+        kept = 0.5 if mobile else 0.1
+        given = {"experiment": "judged", "happened": float(n), "unit": unit}
+        of_turn = given | {"name": "polite", "trace": f"t{n}", "probability": kept}
+        good, strict = float(mobile), n % 24 < 2
+        facts += [
+            Exposure(
+                **given, digest="", unit_type="conversation", variant=arm, probability=0.5, reason="assigned"
+            ),
+            Turn(**given, variant=arm, reason="assigned", trace=f"t{n}", sampled=kept),
+            Score(**of_turn, value=0.0 if strict else good, evaluator="j"),
+            Label(**of_turn, value=good, rater="ann", item=f"t{n}"),
+        ]
+    log = logged(experiment(tmp_path, metric=", labels: 60"), facts)
+    effect = look(log, "judged", closing=True).effect("polite")
+    # A hundred mobile turns of an arm stand for two hundred, and twenty others for two hundred.
+    assert (effect.control, effect.treatment) == (pytest.approx(0.5), pytest.approx(0.5))
+    (found,) = calibration(log, "judged")
+    assert estimated(found.agreement).value == pytest.approx(1.0 - 40 / 800)
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ _MOST_GRADES = 20
 class Labelled:
     """One turn with a judge's score and what people said of it, by rater.
 
-    `weight` is one over the probability that the turn was scored and labelled. `at_random` is False where it was
-    chosen because judge and outcome disagree.
+    `weight` is one over the probability that the turn was labelled, or proportional to that. `at_random` is False
+    where it was chosen because judge and outcome disagree.
     """
 
     score: float

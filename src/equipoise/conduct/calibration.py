@@ -66,7 +66,7 @@ def calibrations(
                     score=score.value,
                     said=found.values,
                     unit=score.unit,
-                    weight=1.0 / (score.probability * found.probability),
+                    weight=1.0 / found.probability,
                     at_random=found.drawn == "audit",
                 )
                 for score, found in held[name, evaluator].values()
@@ -99,7 +99,6 @@ class _Scored(NamedTuple):
     item: str
     unit: str
     value: float
-    probability: float
     happened: float
     rule: bool
 
@@ -115,8 +114,6 @@ def _scores(log: EventLog, name: str, until: int) -> Iterator[_Scored]:
                     continue
                 item = told.get("trace") or told["unit"]
                 rule = (told.get("configuration") or {}).get("kind") == "rule"
-                yield _Scored(
-                    told["name"], told["evaluator"], item, told["unit"], value, drawn, happened, rule
-                )
+                yield _Scored(told["name"], told["evaluator"], item, told["unit"], value, happened, rule)
             except (orjson.JSONDecodeError, KeyError, AttributeError) as error:
                 raise RecordError(f"a score of {name} in the log is damaged: {error}") from None

@@ -77,10 +77,11 @@ def judged_of_log(
 ) -> JudgedTable | None:
     """Make `table` out of `scores`, of which `column` is the metric's, `labels`, `turns` and `all_units`.
 
-    None where there is nothing to correct: no label, and none planned. A turn counts by one over the probability that it
-    was scored (and labelled), and by one over the number of its unit's turns, so that units count alike however
-    long they are. Where scores are a sample of turns, that is the number of turns without error; where every turn that
-    there is a score for was scored, the number of those.
+    None where there is nothing to correct: no label, and none planned. A scored turn counts by one over the probability
+    that it was scored, a labelled one by one over that it was labelled, and both by one over the number of the
+    unit's turns, so that units count alike however long they are: where scores are a sample of turns, that is the number
+    of turns without error; where every turn that there is a score for was scored, the number of those. Of the turns
+    that may be labelled the judge reads all, or a share that is the same for all and cancels.
     """
     name = text_literal(metric.of.name)
     if planned is None and not one(connection, f"SELECT count(*) FROM labels WHERE name = {name}")[0]:
@@ -162,7 +163,7 @@ def _summed(
                coalesce(sum(v), 0) AS j_asked, coalesce(sum(v * score), 0) AS j_where,
                count(*) AS j_turns, count(said) AS j_labels
         FROM (SELECT own.*, 1.0 / (drawn * {length}) AS w,
-                     CASE WHEN said IS NOT NULL THEN 1.0 / (drawn * asked * {length}) END AS v
+                     CASE WHEN said IS NOT NULL THEN 1.0 / (asked * {length}) END AS v
               FROM {table}_turns AS own
               JOIN (SELECT unit, count(*) AS n FROM {table}_turns GROUP BY unit) AS lengths USING (unit) {beside}
               ORDER BY own.unit, own.item)

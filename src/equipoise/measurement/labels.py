@@ -17,7 +17,7 @@ class Answered:
     """What people said of one item under one name: the values by rater, and how the item was drawn.
 
     `drawn` is `audit` as soon as one label was drawn at random, and then only those are among the `values`; their
-    `probability` is that of being labelled once scored.
+    `probability` is that of being labelled, of all turns there are.
     """
 
     item: str

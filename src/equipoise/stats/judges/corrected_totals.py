@@ -35,10 +35,10 @@ _JUDGED, _JUDGED_WEIGHT, _SAID, _SAID_WEIGHT, _JUDGED_WHERE_SAID = range(5)
 class JudgedTotals:
     """One arm: five sums of every independent unit (a randomised unit, or a cluster of them) as cross moments.
 
-    With a turn's judge's score s, label y, and weights w = 1/P(scored) and v = 1/P(scored and labelled), each perhaps
-    divided by the unit's number of turns so that every unit counts alike, the columns are Σws and Σw over the
-    scored turns, and Σvy, Σv and Σvs over the labelled ones (0 where a unit has none). `judged` and `labels` count
-    those turns. Units of which nothing was scored may be left out.
+    With a turn's judge's score s, label y, and weights w = 1/P(scored) and v = 1/P(scored and labelled), of which
+    only the proportions matter, each perhaps divided by the unit's number of turns so that every unit counts alike, the
+    columns are Σws and Σw over the scored turns, and Σvy, Σv and Σvs over the labelled ones (0 where a unit has none).
+    `judged` and `labels` count those turns. Units of which nothing was scored may be left out.
 
     Errors: UsageError unless there are five columns, and no more labels than judged turns.
 
