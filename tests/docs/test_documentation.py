@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from equipoise.cli.main import app
 from equipoise.events import facts
+from equipoise.events.manifest import SEALED
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.evaluators import GRAMMAR
 from equipoise.experiment.reading import json_schema
@@ -41,9 +42,19 @@ def test_every_setting_is_in_the_reference():
 
 def test_every_kind_of_event_is_in_the_reference():
     """Every fact the log can hold is explained, in one row."""
-    kinds = [each.kind for each in facts.Fact.__subclasses__()]
+    kinds = [each.kind for base in (facts.Fact, facts.Turn) for each in base.__subclasses__()]
     assert len(kinds) >= 9
     assert [kind for kind in kinds if REFERENCE.count(f"\n| `{kind}` |") != 1] == []
+
+
+def test_every_kind_of_event_is_sealed_or_hot_in_the_guide():
+    """The guide to the record says of each kind which it is."""
+    record = (ROOT / "docs" / "record.md").read_text(encoding="utf-8")
+    said = re.search(r"(Exposures,[^.]*) are sealed\. ([^.]*): they are few", record)
+    assert said is not None
+    sealed, hot = ({word.lower() for word in re.findall(r"\w+", part)} for part in said.groups())
+    for kind in [each.kind for base in (facts.Fact, facts.Turn) for each in base.__subclasses__()]:
+        assert f"{kind}{'es' if kind.endswith('s') else 's'}" in (sealed if kind in SEALED else hot), kind
 
 
 def test_every_exit_code_is_in_the_reference():
