@@ -10,7 +10,7 @@ from itertools import islice
 from equipoise.conduct.sampled import drawn, score_id
 from equipoise.events.cursors import Cursor, StrayCursorError
 from equipoise.events.facts import Turn
-from equipoise.events.log import EventLog
+from equipoise.events.log import EventLog, is_of_another
 from equipoise.experiment.definition import Experiment, OnlineJudge
 from equipoise.scoring.evaluating import Evaluator
 
@@ -71,17 +71,11 @@ class Backlog:
         self._turns.clear()
         self._read_to = cursor.position
         self._behind = self._seen = (cursor.position, cursor.event_id or "")
-        if not cursor.position:
-            return
-        head = log.head()
-        there = next(log.read_since(cursor.position - 1), None)
-        if head < cursor.position or (
-            there is not None and there.position == cursor.position and there.fact.event_id != cursor.event_id
-        ):
+        if is_of_another(log, cursor.position, cursor.event_id):
             raise StrayCursorError(
                 f"the judge of {self._experiment.identity} stands at position {cursor.position} of another log than this "
-                f"one, which ends at {head}. Judge the log it belongs to, or take away the cursors beside this one (the "
-                "file ….outbox, or the table equipoise_cursors) to judge this one from its beginning"
+                f"one, which ends at {log.head()}. Judge the log it belongs to, or take away the cursors beside this one "
+                "(the file ….outbox, or the table equipoise_cursors) to judge this one from its beginning"
             )
 
     def read(self, log: EventLog, known: Collection[str]) -> None:

@@ -17,7 +17,7 @@ from equipoise.arena.case import CaseSet
 from equipoise.arena.cases import read_cases
 from equipoise.clock import Clock
 from equipoise.conduct.conversation import Conversation, ToldTurn, conversation
-from equipoise.conduct.sampled import asked
+from equipoise.conduct.sampled import asked, input_of
 from equipoise.errors import DataError, UsageError
 from equipoise.events.facts import Registration
 from equipoise.events.log import EventLog
@@ -143,10 +143,10 @@ def _row(
         raise UsageError(
             f"the turn of trace {text.trace} asked nothing in words, and a case has to ask something"
         )
-    plain = len(said) == 1 and said[0].role == "user"
+    given = input_of(said)
     row: dict[str, Any] = {
         spec.id: name,
-        spec.input: said[0].text if plain else [{"role": each.role, "content": each.text} for each in said],
+        spec.input: given if isinstance(given, str) else list(given),
     }
     if reference is not None or spec.reference is not None:
         row[spec.reference or "reference"] = reference

@@ -18,7 +18,7 @@ from equipoise.scoring.evaluating import Score as Scored
 from equipoise.scoring.online import configuration_of, instrument
 from equipoise.scoring.redacting import Redactor, kinds_of
 
-__all__ = ["ask", "asked", "drawn", "score_id", "scores_of", "subject_of", "unscored"]
+__all__ = ["ask", "asked", "drawn", "input_of", "score_id", "scores_of", "subject_of", "unscored"]
 
 _LONGEST_REASON = 1_000
 
@@ -59,13 +59,24 @@ def asked(text: Text, experiment: Experiment) -> tuple[Said, ...]:
     return text.request
 
 
+def input_of(said: Sequence[Said]) -> str | tuple[dict[str, str], ...]:
+    """What was asked, as a golden case has it: a user's one message as text, else the messages in turn.
+
+    >>> input_of([Said("user", "May I return it?")])
+    'May I return it?'
+    >>> input_of([Said("user", "Hello"), Said("assistant", "How can I help?")])[1]
+    {'role': 'assistant', 'content': 'How can I help?'}
+    """
+    if len(said) == 1 and said[0].role == "user":
+        return said[0].text
+    return tuple({"role": each.role, "content": each.text} for each in said)
+
+
 def subject_of(turn: Turn, text: Text, experiment: Experiment) -> Subject:
     """A live turn as evaluators see an answer: as it was kept, redacted."""
-    said = asked(text, experiment)
-    plain = len(said) == 1 and said[0].role == "user"
     return Subject(
         answer=text.answer,
-        input=said[0].text if plain else tuple({"role": each.role, "content": each.text} for each in said),
+        input=input_of(asked(text, experiment)),
         context=text.context,
         tool_calls=tuple({"name": each.name, "arguments": each.arguments} for each in text.tools),
         latency_s=turn.latency_s,

@@ -9,7 +9,7 @@ from itertools import islice
 import orjson
 
 from equipoise.errors import UsageError
-from equipoise.events.log import EventLog, Recorded
+from equipoise.events.log import EventLog, Recorded, is_of_another
 from equipoise.events.windows import (
     CellKey,
     Folding,
@@ -80,17 +80,11 @@ class Watcher:
         self._cells = {key: Cell.decode(body) for key, body in kept.cells.items()}
         self._members: dict[str, Member] = {}
         self._facts: Iterator[Recorded] | None = None
-        if not kept.position:
-            return
-        head = self._log.head()
-        there = next(self._log.read_since(kept.position - 1), None)
-        if head < kept.position or (
-            there is not None and there.position == kept.position and there.fact.event_id != kept.event_id
-        ):
+        if is_of_another(self._log, kept.position, kept.event_id):
             raise StrayWindowsError(
                 f"the windows of {self._experiment.identity} stand at position {kept.position} of another log than this "
-                f"one, which ends at {head}. Watch the log they belong to, or take away the windows beside this one (the "
-                "file ….windows, or the tables equipoise_window…) to fold this one from its beginning"
+                f"one, which ends at {self._log.head()}. Watch the log they belong to, or take away the windows "
+                "beside this one (the file ….windows, or the tables equipoise_window…) to fold this one from its beginning"
             )
 
     @property

@@ -16,7 +16,7 @@ from equipoise.errors import RecordError
 from equipoise.events.conflicts import Kept, conflicts
 from equipoise.events.facts import Encoded, Fact, decode, encoded
 
-__all__ = ["EventLog", "LogGoneError", "MemoryLog", "Receipt", "Recorded", "StaleHeadError"]
+__all__ = ["EventLog", "LogGoneError", "MemoryLog", "Receipt", "Recorded", "StaleHeadError", "is_of_another"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +177,23 @@ class MemoryLog:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def is_of_another(log: EventLog, position: int, event_id: str | None) -> bool:
+    """Whether a place that somebody kept, a position and the fact there, is none of this log's.
+
+    It is none where the log ends before it, or has another fact there. A fact that was purged says nothing, and 0 is the
+    beginning of every log.
+
+    >>> is_of_another(MemoryLog(), 0, None), is_of_another(MemoryLog(), 3, "a")
+    (False, True)
+    """
+    if not position:
+        return False
+    head, there = log.head(), next(log.read_since(position - 1), None)
+    return head < position or (
+        there is not None and there.position == position and there.fact.event_id != event_id
+    )
 
 
 def _decoded(row: Encoded) -> Fact:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from equipoise.errors import RecordError, UpstreamError
 from equipoise.events.cursors import Cursor, Quarantined, StrayCursorError
-from equipoise.events.log import EventLog, Recorded
+from equipoise.events.log import EventLog, Recorded, is_of_another
 from equipoise.integrations.collectors import MOST, Acknowledged, Away, Receiver, Refused
 from equipoise.integrations.parcels import Parcel, parcel
 
@@ -53,16 +53,10 @@ PATIENCE = Patience()
 
 def belongs(log: EventLog, cursor: Cursor) -> None:
     """StrayCursorError where the cursor was kept for another log."""
-    if not cursor.position:
-        return
-    head = log.head()
-    there = next(log.read_since(cursor.position - 1), None)
-    if head < cursor.position or (
-        there is not None and there.position == cursor.position and there.fact.event_id != cursor.event_id
-    ):
+    if is_of_another(log, cursor.position, cursor.event_id):
         raise StrayCursorError(
             f"the cursor of {cursor.collector} stands at position {cursor.position} of another log than this one, "
-            f"which ends at {head}. Deliver the log it belongs to, or take away the cursors beside this one (the "
+            f"which ends at {log.head()}. Deliver the log it belongs to, or take away the cursors beside this one (the "
             "file ….outbox, or the table equipoise_cursors) to deliver this one from its beginning"
         )
 
