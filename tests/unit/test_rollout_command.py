@@ -11,10 +11,12 @@ from typer.testing import CliRunner
 
 from equipoise.cli.main import app
 from equipoise.clock import ManualClock
+from equipoise.conduct.enter import enter
 from equipoise.conduct.ledger import state_of
+from equipoise.conduct.move import pause
 from equipoise.conduct.register import register
 from equipoise.errors import EquipoiseError, GateError, RecordError, UsageError
-from equipoise.events.facts import Exposure, Transition
+from equipoise.events.facts import Alert, Exposure, Transition
 from equipoise.events.opening import open_log
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
@@ -290,3 +292,26 @@ def test_a_log_that_is_not_there_is_not_made(tmp_path: Path) -> None:
         f"there is no log at {path}. Register an experiment first, or name the log with --log"
     )
     assert not path.exists()
+
+
+HOSTILE = "enough\x1b[2J\r\n2026-01-01 00:00:00  shipped by root\u202e\x9b\x07"
+
+
+def test_no_reason_and_no_odd_clock_steers_a_terminal_or_makes_a_line(where):
+    """Who, why and when are anybody's: each entry is one line, and a time of no year is a number."""
+    log = open_log(where)
+    enter(log, "demo", "canary", by=HOSTILE, reason=HOSTILE, clock=ManualClock(2e6))
+    pause(log, "demo", by=HOSTILE, reason=HOSTILE, clock=ManualClock(2e6))
+    odd = Alert(
+        experiment="demo", happened=1e18, event_id="odd", digest=state_of(log, "demo").digest, watch=0, metric=HOSTILE,
+        variant=HOSTILE, action="alert", sustained=False, ends=60.0, streak=1, value=2.0, limit=1.0, says=HOSTILE,
+    )  # fmt: skip
+    log.append([odd])
+    log.close()
+    shown = CliRunner().invoke(app, ["show", "demo", "--log", str(where)])
+    assert shown.exception is None
+    told = shown.stdout + said(where, "demo")
+    assert "1e+18 s UTC  alert: enough" in told
+    assert "; reason: enough" in told
+    assert not [each for each in told if each != "\n" and not each.isprintable()]
+    assert not [line for line in told.splitlines() if line.startswith("2026-01-01")]

@@ -83,12 +83,16 @@ def harmless(text: str) -> str:
 
 
 def moment(seconds: float) -> str:
-    """A time (seconds since 1970 UTC) as people read it, in UTC.
+    """A time (seconds since 1970 UTC) as people read it, in UTC; the bare number where no calendar has it.
 
-    >>> moment(1_700_000_000.7)
-    '2023-11-14 22:13:20'
+    >>> moment(1_700_000_000.7), moment(1e18)
+    ('2023-11-14 22:13:20', '1e+18 s')
     """
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        # Facts come with the clock of whoever wrote them.
+        return f"{seconds:g} s"
 
 
 def rows(headers: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from equipoise.cli.output import moment, rows
+from equipoise.figures.lettering import clean
 from equipoise.stats.estimate import NotEstimable
 
 if TYPE_CHECKING:
@@ -37,13 +38,13 @@ def status_lines(found: Status) -> Iterator[str]:
     """Where an experiment stands, what is watched, and what comes next."""
     yield f"{found.experiment}  (stage {found.stage}, service {found.service})"
     if found.shipped is not None:
-        yield f"shipped: {found.shipped}"
+        yield clean(f"shipped: {found.shipped}")
     yield f"exposed: {', '.join(f'{arm} {count:,}' for arm, count in found.exposed.items())}{_of_plan(found)}"
     if found.redirects:
         turns = ", ".join(f"{arm} {count:,}" for arm, count in found.redirects.items())
         yield f"turns served control in place of their arm: {turns}"
     if found.verdict is not None:
-        yield f"verdict: {found.verdict}"
+        yield clean(f"verdict: {found.verdict}")
     if found.next_look is not None:
         yield f"next look: {look_words(found.next_look)}"
     yield ""
@@ -77,7 +78,8 @@ def status_lines(found: Status) -> Iterator[str]:
         for each in found.alerts:
             sustained = f", {each.streak} windows in a row" if each.sustained else ""
             limit = f"{each.value:.4g} against {each.limit:.4g}"
-            yield f"{moment(each.happened)} UTC  {each.action}: {each.metric} of {each.variant} ({limit}{sustained})"
+            said = clean(f"{each.action}: {each.metric} of {each.variant} ({limit}{sustained})")
+            yield f"{moment(each.happened)} UTC  {said}"
     yield ""
     yield from _ahead(found)
 

@@ -32,7 +32,7 @@ def show(
         emit(told)
         return
     print(f"{told['experiment']}  (stage {told['stage']}, service {told['service']})")
-    print(told["definition"]["hypothesis"])
+    print(clean(told["definition"]["hypothesis"]))
     print(
         f"exposed: {', '.join(f'{arm} {count:,}' for arm, count in told['exposed'].items()) or 'nobody yet'}"
     )
@@ -46,7 +46,8 @@ def show(
             print(f"  {clean(line)}")
     print()
     for entry in told["ledger"]:
-        print(f"{moment(entry['happened'])}  {_line(entry)}")
+        # Who moved it and why is anybody's text.
+        print(f"{moment(entry['happened'])}  {clean(_line(entry))}")
 
 
 def _beside(judge: dict[str, Any]) -> list[str]:
