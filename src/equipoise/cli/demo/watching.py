@@ -103,7 +103,7 @@ def watch(folder: Path, seed: int, tell: Tell) -> dict[str, Any]:
         tell(
             "\n== 10. Two people label the same turns (simulated, too), and the judge is held against them =="
         )
-        log.append(_labels(scores, clock, rng))
+        log.append(_labels(experiment, log, scores, clock, rng))
         calibrated = [each for each in calibrations(log, experiment) if each.labels]
         tell("\n".join(f"judge: {each.says}" for each in calibrated))
 
@@ -112,6 +112,9 @@ def watch(folder: Path, seed: int, tell: Tell) -> dict[str, Any]:
         tell("\n".join([_moved(back), *(f"  {line}" for line in did(back.evidence))]))
         tell(
             f"\nAll of this was simulated: the treatment was made to take {_SLOWER:g} times as long as before."
+        )
+        tell(
+            f"Its log answers more questions: equipoise show {name} --log {place}, or drift, or log show TRACE"
         )
     return {
         "experiment": experiment.identity,
@@ -183,19 +186,30 @@ def _follow(
     return found
 
 
-def _labels(scores: Sequence[Score], clock: ManualClock, rng: random.Random) -> list[Label]:
+def _labels(
+    experiment: Experiment, log: EventLog, scores: Sequence[Score], clock: ManualClock, rng: random.Random
+) -> list[Label]:
     """What two people say of every turn that was judged: mostly what the judge says, and now and then a grade less."""
-    from equipoise.events.facts import Label
+    from equipoise.events.facts import Label, Turn
 
+    arms = {
+        record.fact.trace: record.fact.variant
+        for record in log.read_since(0, experiment=experiment.name, kinds=(Turn.kind,))
+        if isinstance(record.fact, Turn)
+    }
     return [
         Label(
-            experiment=each.experiment,
+            experiment=experiment.name,
+            digest=experiment.digest,
             happened=clock.now(),
             name=each.name,
             rater=rater,
             item=each.trace or "",
             trace=each.trace,
             unit=each.unit,
+            variant=arms[each.trace],
+            # All that were drawn are labelled: so likely was it of any turn there is.
+            probability=each.probability,
             value=_value(each) - (1.0 if _value(each) > 1.0 and rng.random() < 0.25 else 0.0),
         )
         for each in scores
