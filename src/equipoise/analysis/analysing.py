@@ -27,6 +27,8 @@ from equipoise.stats.families.multiplicity import Family
 
 __all__ = ["analyse"]
 
+_CANARY = "its units are those of the canary, which are no part of the A/B estimate"
+
 
 def analyse(
     experiment: Experiment,
@@ -50,10 +52,10 @@ def analyse(
     )
     look = look_now(
         experiment,
-        information=_information(experiment, measured),
+        information=NotEstimable(_CANARY) if measured.aside.in_canary else _information(experiment, measured),
         maximum=maximum,
         past=past,
-        closing=closing and not unlabelled(experiment, measured),
+        closing=closing and not measured.aside.in_canary and not unlabelled(experiment, measured),
     )
     healthy = all(check.status != "invalid" for check in health)
     effects = _effects(experiment, measured, look) if healthy else ()

@@ -99,6 +99,15 @@ def _served_otherwise(measured: Measurement) -> list[Check]:
                 "served unenrolled; they are missing from both arms alike unless an arm slowed the record down",
             )
         )
+    if aside.canary:
+        found.append(
+            Check(
+                "canary",
+                "ok",
+                f"{aside.canary:,} {'unit' if aside.canary == 1 else 'units'} came in during the canary and are no part of "
+                "the estimate",
+            )
+        )
     if aside.conflicts:
         one = aside.conflicts == 1
         found.append(

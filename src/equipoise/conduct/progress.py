@@ -118,7 +118,7 @@ def upcoming(experiment: Experiment, state: State, found: FirstExposures, now: f
     return next_look(
         state.registration.plan.get("looks", ()),
         state.looks,
-        exposed=len(found.by_unit),
+        exposed=found.counted,
         pace=pace_so_far(state, found, now),
         window=experiment.primary.window,
         now=now,

@@ -215,7 +215,8 @@ def _rollout(form: RolloutForm) -> Rollout:
         shadow_share=usual.shadow_share if form.shadow.share is None else form.shadow.share,
         shadow_budget_usd_per_day=form.shadow.budget_usd_per_day,
         shadow_turns=usual.shadow_turns if form.shadow.turns is None else form.shadow.turns,
-        canary_coverage=form.canary.coverage if form.canary else usual.canary_coverage,
+        canary_coverage=usual.canary_coverage if form.canary.coverage is None else form.canary.coverage,
+        canary_counted=form.canary.counted,
         ab_coverage=form.ab.coverage if form.ab else usual.ab_coverage,
         skip=freeze(form.skip),
     )

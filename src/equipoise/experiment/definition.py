@@ -336,6 +336,8 @@ class Rollout:
     shadow_budget_usd_per_day: float | None = None
     shadow_turns: int = 100
     canary_coverage: Fraction = Fraction(1, 20)
+    canary_counted: bool = False
+    """Whether who came in during the canary is part of the A/B estimate."""
     ab_coverage: Fraction = Fraction(1)
     skip: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -435,10 +435,15 @@ class CoverageForm(Section):
     coverage: ShareField
 
 
+class CanaryForm(Section):
+    coverage: ShareField | None = None
+    counted: bool = False
+
+
 class RolloutForm(Section):
     stages: list[Stage] = ["ab"]
     shadow: ShadowForm = ShadowForm()
-    canary: CoverageForm | None = None
+    canary: CanaryForm = CanaryForm()
     ab: CoverageForm | None = None
     skip: dict[Stage, str] = {}
 

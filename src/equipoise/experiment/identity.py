@@ -308,7 +308,11 @@ def _rollout(rollout: Rollout) -> dict[str, Any]:
                 ),
                 {},
             ),
-            "canary": (_coverage(rollout.canary_coverage, usual.canary_coverage), {}),
+            "canary": (
+                _coverage(rollout.canary_coverage, usual.canary_coverage)
+                | _given({"counted": (rollout.canary_counted, False)}),
+                {},
+            ),
             "ab": (_coverage(rollout.ab_coverage, usual.ab_coverage), {}),
             "skip": (thaw(rollout.skip), {}),
         }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from array import array
 from collections import Counter
@@ -17,10 +18,11 @@ import orjson
 
 from equipoise.errors import DataError, RecordError
 from equipoise.events.bodies import bodies_of
-from equipoise.events.facts import Label
+from equipoise.events.facts import Fact, Label
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import RETURNED, Quantity
+from equipoise.measurement.canary import set_aside
 from equipoise.measurement.clocks import NOT_AHEAD, Clocks
 from equipoise.measurement.conversations import begin
 from equipoise.measurement.counted import ENROLLED, turn_value
@@ -29,6 +31,7 @@ from equipoise.measurement.labels import answered
 from equipoise.measurement.tables import covariate_names, quantities
 from equipoise.measurement.tally import Aside, Read
 from equipoise.measurement.warmth import warmth_by_arm
+from equipoise.rollout.stages import canary_ended
 
 if TYPE_CHECKING:
     import duckdb
@@ -63,6 +66,14 @@ def log_facts(
     if correctable:
         reading.labels()
     reading.settle()
+    ended, canary = canary_ended(experiment, reading.transitions()), 0
+    if ended is not None and math.isfinite(ended):
+        canary = set_aside(
+            connection,
+            experiment,
+            ended,
+            ("turns", *(f"{each}s" for each in called if each != "turn" and called[each])),
+        )
     lost, conflicts = reading.losses(), reading.conflicts()
     told = {f"{stream}s": list(of) for stream, of in called.items()}
     connection.execute(
@@ -85,6 +96,8 @@ def log_facts(
         conflicts,
         early_by,
         _judges(connection) if correctable else {},
+        canary,
+        ended is not None and math.isinf(ended),
         reading.clocks.told(),
         reading.redated,
         ahead,
@@ -251,6 +264,13 @@ class _Reading:
                    FROM (SELECT unit, trace, min(happened) AS happened FROM turns GROUP BY unit, trace) AS told
                    WHERE scores.unit = told.unit AND scores.trace = told.trace"""
             )
+
+    def transitions(self) -> Iterator[Fact]:
+        """The moves from stage to stage. They are the ledger's, of which a look keeps what it rests on by itself."""
+        for record in self._log.read_since(0, experiment=self._experiment.name, kinds=("transition",)):
+            if record.position > self._until:
+                break
+            yield record.fact
 
     def losses(self) -> dict[str, int]:
         """What could not be kept while the record was away, by kind."""

@@ -120,7 +120,8 @@ class Aside:
     under the id of another one. `marked` turns count in their arm: cancelled ones without their
     latency, those that a fallback model answered, or that were redirected to control, or blocked. `warmth` has,
     by arm, the turns whose model was warm or cold. `early_by` has those of the early that name their source, by it,
-    `judges` how many judges gave a score, where it is several.
+    `judges` how many judges gave a score, where it is several. `canary` units came in during the canary and are left
+    out; while it goes on (`in_canary`) they are all there is, and no look is due.
 
     `clocks` compares the clocks of each source with the record's. `redated` exposures were so far off that they count
     from when they were received, and so do `ahead` events that are far ahead; those do not say when the data end. A copy of
@@ -136,6 +137,8 @@ class Aside:
     conflicts: int = 0
     early_by: Mapping[str, int] = field(default_factory=dict)
     judges: Mapping[str, int] = field(default_factory=dict)
+    canary: int = 0
+    in_canary: bool = False
     clocks: tuple[SourceClock, ...] = field(default=(), compare=False)
     redated: int = field(default=0, compare=False)
     ahead: int = field(default=0, compare=False)

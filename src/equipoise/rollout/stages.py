@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import inf
 
 from equipoise.events.facts import Alert, Allocation, Decision, Fact, Gate, Look, Registration, Transition
 from equipoise.experiment.definition import Experiment
@@ -21,6 +22,7 @@ __all__ = [
     "Blocked",
     "Evidence",
     "State",
+    "canary_ended",
     "coverage_of",
     "fold",
     "may_enter",
@@ -124,6 +126,25 @@ def fold(facts: Iterable[Fact], state: State | None = None) -> State:
             case _:
                 pass
     return state
+
+
+def canary_ended(experiment: Experiment, facts: Iterable[Fact]) -> float | None:
+    """When `ab` was entered after a canary whose units do not count (seconds since 1970 UTC), by these facts in order.
+
+    None where all units count: there was no canary, or the definition counts it. Infinity while it goes on.
+    """
+    began = False
+    for fact in facts:
+        if (
+            experiment.rollout.canary_counted
+            or not isinstance(fact, Transition)
+            or fact.digest != experiment.digest
+        ):
+            continue
+        if began and fact.stage == "ab":
+            return fact.happened
+        began = began or fact.stage == "canary"
+    return inf if began else None
 
 
 @dataclass(frozen=True, slots=True)
