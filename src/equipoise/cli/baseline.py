@@ -156,7 +156,7 @@ def _watch(each: WatchBaseline, found: Baseline) -> list[str]:
         return [*lines, f"  no other limit is proposed: {each.proposal.reason}"]
     watch = each.proposal.watch
     lines.append(
-        f"  at {watch.min if watch.max is None else watch.max}: {each.proposal.actions:.3g} actions a week; acts so where "
+        f"  at {watch.bound}: {each.proposal.actions:.3g} actions a week; acts so where "
         f"things are {_chances(each.proposal.caught)}"
     )
     return lines

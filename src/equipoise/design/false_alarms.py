@@ -25,7 +25,6 @@ __all__ = [
     "soon",
     "streaks_a_week",
     "too_often",
-    "watched_arms",
     "words",
 ]
 
@@ -83,8 +82,8 @@ def words(watch: Watch) -> str:
     ...             then="rollback"))
     '{metric: error_rate, max: control+0.01, window: 5m, for: 2, at_least: 200, then: rollback}'
     """
-    side, bound = ("min", watch.min) if watch.max is None else ("max", watch.max)
-    said = [f"metric: {watch.metric}", f"{side}: {bound}", f"window: {_minutes(watch.window)}"]
+    side = "min" if watch.max is None else "max"
+    said = [f"metric: {watch.metric}", f"{side}: {watch.bound}", f"window: {_minutes(watch.window)}"]
     if watch.persist != 1:
         said.append(f"for: {watch.persist}")
     if watch.at_least != 1:
@@ -101,16 +100,9 @@ def _minutes(seconds: float) -> str:
 
 def bound_of(watch: Watch) -> Bound:
     """The one limit of a watch. ValueError where it has none, which no definition that was read has."""
-    bound = watch.min if watch.max is None else watch.max
-    if bound is None:
+    if watch.bound is None:
         raise ValueError(f"the watch of {watch.metric} has no limit")
-    return bound
-
-
-def watched_arms(experiment: Experiment, bound: Bound) -> tuple[str, ...]:
-    """The arms that a watch with such a limit looks at: relative to control the treatments, otherwise all."""
-    variants = experiment.treatments if bound.reference == "control" else experiment.variants
-    return tuple(variant.name for variant in variants)
+    return watch.bound
 
 
 def breach_chances(
@@ -236,7 +228,7 @@ def _declared(experiment: Experiment, number: int, turns: float | None) -> Watch
         return NotEstimable(f"{watch.metric}: {missing}")
     each_window = turns * watch.window / DAY_S * float(experiment.rollout.ab_coverage)
     total, breached = Streaks(0.0, 0.0), []
-    for arm in watched_arms(experiment, bound):
+    for arm in experiment.watched_arms(bound):
         shares = experiment.allocation
         own, control = (each_window * float(shares[name]) for name in (arm, experiment.control.name))
         # How the arms' numbers of turns meet makes no difference that is seen.

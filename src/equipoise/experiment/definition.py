@@ -126,6 +126,11 @@ class Watch:
     at_least: int = 1
     then: Action = "alert"
 
+    @property
+    def bound(self) -> Bound | None:
+        """Its one limit; None where it has none, which no definition that was read has."""
+        return self.min if self.max is None else self.max
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
@@ -446,6 +451,11 @@ class Experiment:
     @property
     def primary(self) -> Metric:
         return self.metrics[0]
+
+    def watched_arms(self, bound: Bound | None) -> tuple[str, ...]:
+        """The arms that a watch with such a limit looks at: relative to control the treatments, otherwise all."""
+        beside = bound is not None and bound.reference == "control"
+        return tuple(variant.name for variant in (self.treatments if beside else self.variants))
 
     @property
     def guardrails(self) -> tuple[Metric, ...]:

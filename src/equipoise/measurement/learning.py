@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from equipoise.design.false_alarms import bound_of, limit_for, watched_arms, words
+from equipoise.design.false_alarms import bound_of, limit_for, words
 from equipoise.errors import UsageError, nearest
 from equipoise.experiment.amount import Bound
 from equipoise.experiment.definition import Experiment, Watch
@@ -124,7 +124,7 @@ class _Measuring:
         metric, bound = self._experiment.metric(watch.metric), bound_of(watch)
         if bound.reference == "baseline" and metric.baseline is None:
             return NotEstimable(f"{watch.metric}: the limit is {bound}, and the metric has no `baseline`")
-        arms = watched_arms(self._experiment, bound)
+        arms = self._experiment.watched_arms(bound)
         excess, alike = (
             self._beside(metric, watch, arms)
             if bound.reference == "control"

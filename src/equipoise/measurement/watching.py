@@ -16,7 +16,7 @@ import orjson
 from equipoise.errors import RecordError
 from equipoise.events.log import Recorded
 from equipoise.events.windows import CellKey, Member
-from equipoise.experiment.definition import Experiment, Watch
+from equipoise.experiment.definition import Experiment
 from equipoise.measurement.cells import AHEAD_S, GRACE_S, MINUTE_S, Cell, Counting
 from equipoise.measurement.windows import spans, whole_minutes, window_of
 from equipoise.rollout.streaks import Breach, Judged, Streak, judge, lengthen
@@ -117,8 +117,7 @@ class Watching:
         self._watches = experiment.watches
         self._lengths = [whole_minutes(watch.window) for watch in experiment.watches]
         self._keep_s = max([_KEEP_S, *self._lengths])
-        names = tuple(variant.name for variant in experiment.variants)
-        self._arms = [names[1:] if _relative(watch) else names for watch in experiment.watches]
+        self._arms = [experiment.watched_arms(watch.bound) for watch in experiment.watches]
 
     def fold(
         self,
@@ -226,8 +225,3 @@ class _UnderWay:
             cells={key: cell for key, cell in self.changed.items() if since is None or key.minute >= since},
             decided=tuple(self.decided),
         )
-
-
-def _relative(watch: Watch) -> bool:
-    bound = watch.min if watch.max is None else watch.max
-    return bound is not None and bound.reference == "control"

@@ -92,7 +92,7 @@ def judge(
     >>> judge(watch, NotEstimable("there are no turns in the window"), control=2.0)
     Judged(verdict='unknown', value=None, limit=3.0, reason='there are no turns in the window')
     """
-    bound = watch.min if watch.max is None else watch.max
+    bound = watch.bound
     if bound is None:
         return Judged(verdict="unknown", reason="the watch has no limit")
     limit = limit_of(bound, control=control, baseline=baseline)
