@@ -34,6 +34,7 @@ __all__ = [
     "dotted",
     "missing_extra",
     "nearest",
+    "words_of",
 ]
 
 
@@ -179,6 +180,16 @@ def missing_extra(what: str, error: ModuleNotFoundError) -> MissingExtraError | 
     """
     brought = ("duckdb", "jinja2", "markupsafe", "numpy", "pyarrow", "scipy")
     return MissingExtraError(what) if (error.name or "").split(".")[0] in brought else None
+
+
+def words_of(error: Exception) -> str:
+    """What an exception says, whoever raised it, and never its `repr`: that of a text that cannot be encoded is all of it,
+    and it may be a secret.
+
+    >>> words_of(UsageError("there is no such day")), words_of(KeyError("day"))
+    ('there is no such day', "KeyError: 'day'")
+    """
+    return str(error) if isinstance(error, EquipoiseError) else f"{type(error).__name__}: {error}"
 
 
 def nearest(word: str, accepted: Iterable[str]) -> str | None:

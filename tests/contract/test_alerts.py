@@ -29,7 +29,7 @@ from processes import QUIET
 from watched import START, kept, served, watched, worked
 
 from equipoise.clock import ManualClock
-from equipoise.errors import DefinitionError, UpstreamError
+from equipoise.errors import DefinitionError, EquipoiseError, UpstreamError
 from equipoise.events.facts import Alert
 from equipoise.events.log import MemoryLog, Recorded
 from equipoise.events.opening import open_cursors, open_log, open_windows
@@ -39,7 +39,7 @@ from equipoise.integrations.collectors import Acknowledged, Away, Refused
 from equipoise.integrations.destinations import read_destinations
 from equipoise.integrations.mail import Mail, Server
 from equipoise.integrations.parcels import parcel
-from equipoise.monitor.loop import keep_going
+from equipoise.monitor.loop import News, keep_going, once
 from equipoise.monitor.watches import Watches
 
 MONITOR = (sys.executable, "-c", "from equipoise.cli.main import run; run()")
@@ -337,6 +337,45 @@ def test_a_password_is_shown_by_tls_alone(tmp_path, monkeypatch):
             "offers no STARTTLS, or no way to show a password; say `security: tls`, or `none` where nobody can listen"
         )
     assert there.taken == []
+
+
+def test_a_password_that_cannot_be_shown_is_nowhere_said(tmp_path, monkeypatch):
+    """Neither where the file is read, nor where it is shown, nor by whatever runs it."""
+    certificate = certificate_of(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    secret = "ös sesame"
+    with mailing(certificate) as there:
+        there.users["equipoise"] = secret
+        shown = mail(there.port, security="starttls", user="equipoise", password=secret)
+        assert posted(shown, alert(1)) == Away(
+            "could not be told in ASCII what it must be told; see the addresses, the user and the password"
+        )
+    monkeypatch.setitem(SECRETS, "SMTP_PASSWORD", secret)
+    with pytest.raises(DefinitionError) as caught:
+        destinations(
+            tmp_path,
+            "ops: {kind: email, to: me@x.example, from: e@x.example, host: h, user: e, password_env: SMTP_PASSWORD}",
+        )
+    assert str(caught.value) == (
+        f"{tmp_path / 'alerts.yaml'}:1: ops: the user and the password are shown to the server in ASCII, and one of them "
+        "holds another letter; accepted: ASCII"
+    )
+
+    class Telling:
+        name, every = "telling", 1.0
+
+        def run(self, now, stopping):
+            yield News(says=secret.encode("ascii").decode())
+
+        def state(self):
+            return {}
+
+    told: list[str] = []
+    with pytest.raises(EquipoiseError) as unforeseen:
+        once([Telling()], told=lambda _, news: told.append(news.says))
+    assert told == [str(unforeseen.value)]
+    assert told[0].startswith("UnicodeEncodeError: ")
+    assert secret not in told[0]
 
 
 @pytest.mark.parametrize(

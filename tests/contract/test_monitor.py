@@ -485,8 +485,8 @@ def test_no_chore_holds_another_up():
     let_go.set()
     thread.join()
     assert hanging.runs == 1
-    assert told == [("failing", "ValueError('a fault')", True)]
-    assert states[-1]["failing"]["trouble"] == "ValueError('a fault')"
+    assert told == [("failing", "ValueError: a fault", True)]
+    assert states[-1]["failing"]["trouble"] == "ValueError: a fault"
     assert states[-1]["ticking"]["trouble"] is None
 
 

@@ -76,7 +76,7 @@ def test_whatever_is_the_matter_with_one_the_others_go_on_and_no_clock_keeps_it_
     done = judges.advance()
     assert (done[ill.identity].scored, done[ill.identity].trouble) == (
         0,
-        "ZeroDivisionError('division by zero')",
+        "ZeroDivisionError: division by zero",
     )
     assert done[well.identity].scored == 2
     asked.named = named

@@ -9,7 +9,7 @@ from dataclasses import replace
 from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.endpoints import Connect
 from equipoise.conduct.judge import BATCH, Judged, OnlineJudge
-from equipoise.errors import EquipoiseError
+from equipoise.errors import EquipoiseError, words_of
 from equipoise.events.cursors import Cursors
 from equipoise.events.facts import Registration
 from equipoise.events.log import EventLog
@@ -120,7 +120,7 @@ class OnlineJudges:
             return self._judges[digest].advance(limit, stopping=stopping)
         except Exception as error:  # noqa: BLE001 - what is the matter with one must not keep the others from judging
             self._let_go(digest)
-            said = str(error) if isinstance(error, EquipoiseError) else repr(error)
+            said = words_of(error)
             now = self._clock.now()
             again = now + _AGAIN_S
             self._refused[digest] = now, again, said

@@ -186,6 +186,12 @@ class _Reader:
         password = self._secret("password_env") if "password_env" in self._given else None
         if (user is None) != ("password_env" not in self._given):
             self._fault(None, "a user and a password belong together", accepted="both user and password_env")
+        if not f"{user}{password}".isascii():
+            self._fault(
+                None,
+                "the user and the password are shown to the server in ASCII, and one of them holds another letter",
+                accepted="ASCII",
+            )
         if user is not None and security == "none":
             self._fault("security", "a password would be shown to everybody", accepted="starttls or tls")
         timeout = self._timeout()

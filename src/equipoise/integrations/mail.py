@@ -103,6 +103,11 @@ class Mail:
             return Away("showed a certificate that cannot be trusted")
         except TimeoutError:
             return Away(f"did not answer within {self._server.timeout_s:g} s")
+        except ValueError:
+            # Its own words may hold what could not be written, and that may be the password.
+            return Away(
+                "could not be told in ASCII what it must be told; see the addresses, the user and the password"
+            )
         except (OSError, smtplib.SMTPException) as error:
             return Away(f"could not be reached ({type(error).__name__})")
         return Acknowledged()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from equipoise.clock import Clock, SystemClock
-from equipoise.errors import EquipoiseError
+from equipoise.errors import EquipoiseError, words_of
 
 __all__ = ["Chore", "News", "keep_going", "once"]
 
@@ -77,7 +77,7 @@ class _Kept:
         except EquipoiseError as error:
             failed, trouble = error, str(error)
         except Exception as error:  # noqa: BLE001 - a fault of one chore must not end the others
-            trouble = repr(error)
+            trouble = words_of(error)
             failed = EquipoiseError(trouble)
         self.ran = self._clock.now()
         if trouble != self.trouble:

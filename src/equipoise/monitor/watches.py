@@ -11,7 +11,7 @@ from typing import Any
 from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.act import Acted, carry_out
 from equipoise.conduct.watch import Watcher
-from equipoise.errors import EquipoiseError, RecordError
+from equipoise.errors import RecordError, words_of
 from equipoise.events.log import EventLog
 from equipoise.events.windows import Windows
 from equipoise.experiment.definition import Experiment
@@ -219,7 +219,7 @@ class Watches:
         """What is the matter is said when it is new, and there is a breath before the next try."""
         now = self._clock.now()
         self._again[_identity(state)] = now, now + _HURT_S
-        yield from self._tell(state, str(error) if isinstance(error, EquipoiseError) else repr(error))
+        yield from self._tell(state, words_of(error))
 
     def _tell(self, state: State, said: str) -> Iterator[News]:
         identity = _identity(state)
