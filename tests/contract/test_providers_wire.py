@@ -222,6 +222,20 @@ def test_a_wait_beyond_patience_is_not_waited_for():
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("asked", ["Mon, 01 Jan 2024 00:00:00 +9999999999999", "Mon, 99 Foo 99999 00:00:00 GMT", "9" * 400, "nan", "-1"])  # fmt: skip
+def test_a_time_to_wait_that_is_none_is_as_if_nobody_had_asked(asked):
+    """Whatever stands there, the answer is what it is without."""
+    head = b"HTTP/1.1 503 Busy\r\nretry-after: %b\r\ndate: Mon, 01 Jan 2024 00:00:00 GMT\r\ncontent-length: 0\r\n\r\n"
+    with raw_upstream(once(head % asked.encode())) as there:
+        url = f"http://127.0.0.1:{there.port}/v1"
+        with pytest.raises(UpstreamError) as caught:
+            asyncio.run(ask_once(url, retries=0))
+    assert (
+        str(caught.value)
+        == f"{url}/chat/completions answered 503, asked once; see that it is up, then run again"
+    )
+
+
 def test_silence_and_absence_are_upstream_errors():
     """A slow endpoint and a closed port each give one sentence."""
 

@@ -271,5 +271,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             0.0,
             (parsedate_to_datetime(asked) - parsedate_to_datetime(headers.get("Date", ""))).total_seconds(),
         )
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
+        # A date of no calendar, or in a zone of no earth.
         return None
