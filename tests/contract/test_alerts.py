@@ -30,6 +30,7 @@ from watched import START, kept, served, watched, worked
 
 from equipoise.clock import ManualClock
 from equipoise.errors import DefinitionError, EquipoiseError, UpstreamError
+from equipoise.events.cursors import StrayCursorError
 from equipoise.events.facts import Alert
 from equipoise.events.log import MemoryLog, Recorded
 from equipoise.events.opening import open_cursors, open_log, open_windows
@@ -212,6 +213,28 @@ def test_a_new_destination_is_not_told_of_old_times(tmp_path):
         # It has a cursor by now, and that says what it knows.
         assert told(log, channel, cursors, clock=clock) == ["1 alert delivered"]
     assert ["0.2" in body.decode() for _, body in there.posts] == [True, True]
+
+
+def test_cursors_of_another_log_are_let_go_when_they_are_taken_away(tmp_path):
+    """As the message says; the monitor need not be started again."""
+    clock, place = ManualClock(START + 0.0), tmp_path / "log.db"
+    before, log = MemoryLog(clock), MemoryLog(clock)
+    before.append([alert(1), alert(2)])
+    log.append([alert(3)])
+    with hooks() as there:
+        hook = destinations(tmp_path, f"ops: {{kind: slack, url: '{there.url}', private: true}}")[0]
+        made = open_cursors(place)
+        assert told(before, hook, made, clock=clock) == ["2 alerts delivered"]
+        made.close()
+        chore = Alerting(log, lambda: open_cursors(place), hook, rng=random.Random(1), once=True, patience=QUICK, clock=clock)  # fmt: skip
+        for _ in range(2):
+            with pytest.raises(StrayCursorError):
+                list(chore.run(0.0, lambda: False))
+        (tmp_path / "log.db.outbox").unlink()
+        clock.advance(3_600.0)
+        log.append([alert(4)])
+        assert [news.says for news in chore.run(0.0, lambda: False)] == ["2 alerts delivered"]
+        chore.close()
 
 
 def test_an_alert_is_a_warning_of_opentelemetry(tmp_path):

@@ -82,3 +82,27 @@ def test_whatever_is_the_matter_with_one_the_others_go_on_and_no_clock_keeps_it_
     asked.named = named
     clock._now -= 3_600.0
     assert judges.advance()[ill.identity].scored == 2
+
+
+def test_cursors_of_another_log_are_let_go_when_they_are_taken_away(world, tmp_path):
+    """As the message says, and without a new start; what was scored is known from the log."""
+    clock, log, _, _, url = world
+    experiment, other, place = judged(url), MemoryLog(clock), tmp_path / "log.db"
+
+    def opened(log):
+        return OnlineJudges(log, lambda: open_texts(place), lambda: open_cursors(place), connect=connect, clock=clock)  # fmt: skip
+
+    for each, count in ((other, 9), (log, 3)):
+        register(each, experiment, by="test", reason="a test")
+        kept = open_texts(place)
+        served(each, kept, experiment, count, happened=NOW, start=100 * count)
+        kept.close()
+    first = opened(other)
+    assert first.advance()[experiment.identity].scored == 9
+    first.close()
+    judges = opened(log)
+    assert "of another log" in judges.advance()[experiment.identity].trouble
+    (tmp_path / "log.db.outbox").unlink()
+    clock.advance(61.0)
+    assert judges.advance()[experiment.identity].scored == 3
+    judges.close()

@@ -10,7 +10,7 @@ from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.endpoints import Connect
 from equipoise.conduct.judge import BATCH, Judged, OnlineJudge
 from equipoise.errors import EquipoiseError, words_of
-from equipoise.events.cursors import Cursors
+from equipoise.events.cursors import Cursors, StrayCursorError
 from equipoise.events.facts import Registration
 from equipoise.events.log import EventLog
 from equipoise.events.texts import TextStore
@@ -120,6 +120,9 @@ class OnlineJudges:
             return self._judges[digest].advance(limit, stopping=stopping)
         except Exception as error:  # noqa: BLE001 - what is the matter with one must not keep the others from judging
             self._let_go(digest)
+            if isinstance(error, StrayCursorError):
+                # Whoever mends that takes the file away: the next try opens what is there then.
+                self._let_go_of_files()
             said = words_of(error)
             now = self._clock.now()
             again = now + _AGAIN_S
@@ -130,8 +133,7 @@ class OnlineJudges:
         if (judge := self._judges.pop(digest, None)) is not None:
             judge.close()
 
-    def close(self) -> None:
-        """Let others judge; texts and cursors are closed, the log is the caller's."""
+    def _let_go_of_files(self) -> None:
         for digest in list(self._judges):
             self._let_go(digest)
         for each in (self._texts, self._cursors):
@@ -139,3 +141,7 @@ class OnlineJudges:
                 with suppress(EquipoiseError):
                     each.close()
         self._texts = self._cursors = None
+
+    def close(self) -> None:
+        """Let others judge; texts and cursors are closed, the log is the caller's."""
+        self._let_go_of_files()

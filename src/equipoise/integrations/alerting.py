@@ -77,6 +77,10 @@ class Alerting:
                 raise
             yield News(says=f"{held.who} delivers there")
             return
+        except RecordError:
+            # Whoever mends what is beside the log takes the file away: the next try opens what is there then.
+            self.close()
+            raise
         if done.delivered:
             yield News(says=f"{done.delivered:,} {'alert' if done.delivered == 1 else 'alerts'} delivered")
 
@@ -101,16 +105,17 @@ class Alerting:
 
     def state(self) -> Mapping[str, Any]:
         """Where the destination stands: delivered, refused, retries, and why nothing gets through."""
-        if self._cursors is None:
+        cursors = self._cursors
+        if cursors is None:
             return {}
         with suppress(RecordError):
-            for each in self._cursors.all():
+            for each in cursors.all():
                 if each.collector == self._receiver.name:
                     return asdict(each)
         return {}
 
     def close(self) -> None:
         """Let go of the cursors; the log is the caller's."""
-        if self._cursors is not None:
-            self._cursors.close()
-            self._cursors = None
+        cursors, self._cursors = self._cursors, None
+        if cursors is not None:
+            cursors.close()
