@@ -458,6 +458,32 @@ class Ticking:
         """Nothing to let go of."""
 
 
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(), OSError(28, "No space left"), ValueError("closed file")]
+)
+def test_whoever_listens_no_more_ends_nothing(error):
+    """A closed pipe, a full disk: the chore goes on, from one thing it says to the next and from run to run."""
+    stop, ended = threading.Event(), []
+
+    class Saying(Ticking):
+        def run(self, now, stopping):
+            yield News(says="one")
+            yield News(says="two", trouble=True)
+            ended.append(super().run(now, stopping))
+
+    def told(name: str, news: News) -> None:
+        raise error
+
+    chore = Saying()
+    assert once([chore], told=told)["ticking"]["runs"] == 1
+    thread = threading.Thread(target=keep_going, args=([chore],), kwargs={"stop": stop, "told": told}, daemon=True)  # fmt: skip
+    thread.start()
+    waited(lambda: len(ended) > 5)
+    stop.set()
+    thread.join()
+    assert chore.runs == len(ended)
+
+
 def test_no_chore_holds_another_up():
     """One fails every time and one hangs; the third goes on, and how each stands is told."""
     let_go, stop = threading.Event(), threading.Event()

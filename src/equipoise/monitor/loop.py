@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -73,7 +74,7 @@ class _Kept:
         failed, trouble = None, None
         try:
             for news in self.chore.run(self._clock.now(), stopping):
-                self._told(self.chore.name, news)
+                self._say(news)
         except EquipoiseError as error:
             failed, trouble = error, str(error)
         except Exception as error:  # noqa: BLE001 - a fault of one chore must not end the others
@@ -83,10 +84,15 @@ class _Kept:
         if trouble != self.trouble:
             before, self.trouble = self.trouble, trouble
             if trouble is not None:
-                self._told(self.chore.name, News(says=trouble, trouble=True))
+                self._say(News(says=trouble, trouble=True))
             elif before is not None:
-                self._told(self.chore.name, News(says="it goes on"))
+                self._say(News(says="it goes on"))
         return failed
+
+    def _say(self, news: News) -> None:
+        # Whoever listens may be gone (a pipe that was closed, a full disk): what is done is done all the same.
+        with suppress(OSError, ValueError):
+            self._told(self.chore.name, news)
 
     def state(self) -> dict[str, Any]:
         return {"ran": self.ran, "trouble": self.trouble, **self.chore.state()}
