@@ -116,6 +116,25 @@ def test_the_cursor_outlives_the_process_that_moved_it(place, there):
     second.close()
 
 
+def test_a_clock_that_is_put_back_keeps_nobody_from_taking_over(place, there):
+    """Whoever held the cursor died, and by the clock of before its turn ends in an hour; a turn is ten minutes at most."""
+    desk = Desk(place, there, "http")
+    ids = desk.put(2)
+    desk.cursors.take(desk.name, "gone", "somebody else", 10.0)
+    with pytest.raises(UsageError) as caught:
+        desk.cursors.take(desk.name, "gone", "somebody else", 3_600.0)
+    assert str(caught.value) == "a turn of 3600 seconds is too long; accepted: up to 600"
+    with pytest.raises(HeldError):
+        desk.deliver()
+
+    def put_back():
+        yield ("UPDATE equipoise_cursors SET until = until + 3600.0", ())
+
+    desk.cursors._database.carry_out(put_back)
+    assert desk.deliver().delivered == len(ids)
+    desk.close()
+
+
 def test_whoever_comes_second_is_told_who_delivers(place, there):
     """While one holds the cursor another sends nothing; when it lets go, each fact arrives, and none twice."""
     held = threading.Event()

@@ -41,7 +41,7 @@ def outbox(
     turn: Annotated[
         float,
         typer.Option(
-            min=0.5, max=3600, help="Seconds after which another takes over from one that was killed."
+            min=0.5, max=600, help="Seconds after which another takes over from one that was killed."
         ),
     ] = 10.0,
     alerts: AlertsPlace = None,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from equipoise.errors import RecordError
+from equipoise.errors import RecordError, UsageError
 from equipoise.events.beside import Database, Steps, Tables
 
 __all__ = [
@@ -109,6 +109,8 @@ _CURSOR = (
 )
 _ROW = "collector, position, event_id, experiment, kind, status, reason, since, tries"
 _BIGINT = "CAST(?{} AS bigint)"
+_LONGEST_TURN_S = 600
+"""A turn that ends later than that was begun by a clock that was put back since: whoever had it may be gone."""
 
 _SCHEMA = """
 CREATE TABLE equipoise_cursors (
@@ -157,7 +159,12 @@ class Cursors:
         self._cursor = _CURSOR.format(now=database.now)
 
     def take(self, collector: str, holder: str, who: str, seconds: float) -> Cursor:
-        """Hold the cursor of a collector, a new one at 0, for so many seconds; HeldError while another does."""
+        """Hold the cursor of a collector, a new one at 0, for so many seconds; HeldError while another does.
+
+        UsageError for more than ten minutes.
+        """
+        if seconds > _LONGEST_TURN_S:
+            raise UsageError(f"a turn of {seconds:g} seconds is too long; accepted: up to {_LONGEST_TURN_S}")
         now = self._database.now
 
         def steps() -> Steps[tuple[Sequence[Any], bool]]:
@@ -171,7 +178,8 @@ class Cursors:
             taken = yield (
                 (
                     f"UPDATE equipoise_cursors SET holder = ?2, who = ?3, until = {now} + CAST(?4 AS double precision) "
-                    f"WHERE collector = ?1 AND (holder IS NULL OR holder = ?2 OR until <= {now}) RETURNING 1"
+                    f"WHERE collector = ?1 AND (holder IS NULL OR holder = ?2 OR until <= {now} "
+                    f"OR until > {now} + {_LONGEST_TURN_S}) RETURNING 1"
                 ),
                 (collector, holder, who, seconds),
             )
