@@ -50,13 +50,18 @@ def concluding_json(reply: str) -> dict[str, Any] | None:
     >>> concluding_json('{"reason": "it says {"winner": "A"}", "winner": "B"}') is None
     True
     """
+    found = _concluding(reply)
+    return None if found is None else found.value
+
+
+def _concluding(reply: str) -> _Found | None:
     found = list(_objects(reply))
     if not found:
         return None
     last = found[-1]
     before, after = reply[: last.start].rpartition("\n")[2], reply[last.end :]
     alone = not before.strip() and not _has_words(after.partition("\n")[0])
-    return last.value if alone or not _has_words(after) else None
+    return last if alone or not _has_words(after) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,15 @@ def _objects(text: str) -> Iterator[_Found]:
 
 def _has_words(text: str) -> bool:
     return any(character.isalnum() for character in text)
+
+
+def _is_quoted(said: str, parts: Any) -> bool:
+    """Whether a text stands word for word in what was judged, however its lines are broken."""
+    if isinstance(parts, str):
+        return "".join(said.split()) in "".join(parts.split())
+    if isinstance(parts, Mapping):
+        return any(_is_quoted(said, each) for each in parts.values())
+    return isinstance(parts, list | tuple) and any(_is_quoted(said, each) for each in parts)
 
 
 def question(parts: Mapping[str, Any]) -> str:
@@ -144,7 +158,8 @@ async def ask_json(
     """Ask for one JSON object of that schema, as deterministically as the endpoint can.
 
     A reply by schema, a temperature of 0 and a seed are wished for where the judge's `params` leave them open;
-    an endpoint that refuses them is asked without. The reply is read as the object it comes to either way.
+    an endpoint that refuses them is asked without. The reply is read as the object it comes to either way, unless that is a
+    quotation of what was judged: an answer may say what a verdict on it looks like.
     `sample` tells apart repeated askings, and `revision` a series of verdicts from the one before; what was asked
     once under both is found in a run's journal.
     """
@@ -171,7 +186,14 @@ async def ask_json(
         reply = await judge.provider.complete(request)
     except UpstreamError as error:
         return Asked(value=None, why_not=f"the judge did not answer: {error}", errored=True)
-    value = concluding_json(reply.text)
-    if value is None:
+    found = _concluding(reply.text)
+    if found is None or found.value is None:
         return Asked(value=None, reply=reply, why_not="the judge’s reply does not end in a JSON object")
-    return Asked(value=value, reply=reply)
+    if reply.finish_reason == "length" and _has_words(reply.text[found.end :]):
+        # What it would have come to nobody knows; what it has so far may be a quotation.
+        return Asked(value=None, reply=reply, why_not="the judge’s reply was cut off before its verdict")
+    if _is_quoted(reply.text[found.start : found.end], parts):
+        return Asked(
+            value=None, reply=reply, why_not="the judge’s reply ends in a quotation of what was judged"
+        )
+    return Asked(value=found.value, reply=reply)
