@@ -21,7 +21,7 @@ scripts/check.sh >"$said" 2>&1 &
 checking=$!
 
 echo "== tests"
-"$bin/python" -m pytest -q -n auto -m "not long" || failed=1
+"$bin/python" -m pytest -q -n auto --dist worksteal -m "not long" || failed=1
 
 wait "$checking" || failed=1
 cat "$said"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from equipoise.errors import DefinitionError
@@ -267,6 +267,8 @@ def test_a_file_says_the_same_in_any_order_and_style(
         return [shuffled(item) for item in value] if isinstance(value, list) else value
 
     text = yaml.safe_dump(shuffled(data), allow_unicode=True, default_flow_style=flow, sort_keys=False)
+    # A lone "next line" (U+0085) is written by the library in a way that it reads as another character.
+    assume(yaml.safe_load(text) == data)
     assert unplaced(read(text.encode("utf-8"))) == unplaced(read(json.dumps(data).encode()))
 
 

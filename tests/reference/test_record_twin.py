@@ -132,6 +132,7 @@ DEFINITION = """
 name: twin
 hypothesis: Both ways of reading agree.
 unit: {type: user}
+inline: [pii]
 variants: {control: {}, b: {}}
 cluster: CLUSTER
 segments: [tier]

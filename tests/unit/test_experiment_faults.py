@@ -62,8 +62,8 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
     "missing metrics": ([("metrics:\n  resolution_rate: {priority: primary}\n", "")], [
         "1: metrics: the key 'metrics' is missing; name at least the primary metric",
     ]),
-    "missing key in a section": ("rollout: {canary: {}}", [
-        "10: rollout.canary.coverage: the key 'coverage' is missing",
+    "missing key in a section": ("rollout: {ab: {}}", [
+        "10: rollout.ab.coverage: the key 'coverage' is missing",
     ]),
     "missing keys in a list": ("watches: [{metric: resolution_rate, max: 1}, {max: 1, window: 5m}]", [
         "10: watches[0].window: the key 'window' is missing",
