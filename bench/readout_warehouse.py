@@ -16,7 +16,7 @@ from equipoise.conduct.analyze import analyze
 from equipoise.experiment.reading import load_experiment
 
 
-def main(turns: int = TURNS) -> None:
+def main(turns: int = TURNS, pairs: int = 3) -> None:
     # Ibis calls DuckDB as it was before its second version.
     warnings.simplefilter("ignore", DeprecationWarning)
     with tempfile.TemporaryDirectory() as folder:
@@ -31,10 +31,10 @@ def main(turns: int = TURNS) -> None:
             analyze(experiment, connection.read_parquet(table))
             connection.disconnect()
 
-        figures = against(elsewhere, lambda: by_hand(table), pairs=3)
+        figures = against(elsewhere, lambda: by_hand(table), pairs=pairs)
         figures["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         report(f"full read-out of {turns} turns through Ibis on DuckDB / one hand-written script", figures)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else TURNS)
+    main(*map(int, sys.argv[1:]))
