@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from equipoise.clock import ManualClock
 from equipoise.events.facts import Exposure, Fact, Outcome, Score, Turn
@@ -136,6 +136,18 @@ def kept(place: str, clock: ManualClock) -> EventLog:
     from equipoise.events.sqlite import SQLiteLog
 
     return SQLiteLog(place, clock=clock)
+
+
+def arrive(log: EventLog, clock: ManualClock, told: Iterable[tuple[float, Fact]]) -> None:
+    """Facts arrive at their times, those of twenty seconds together."""
+    arrived: list[Fact] = []
+    for at, fact in told:
+        if at - clock.now() > 20.0:
+            log.append(arrived)
+            arrived = []
+            clock.advance(at - clock.now())
+        arrived.append(fact)
+    log.append(arrived)
 
 
 def served(log: EventLog, experiment: Experiment, clock: ManualClock, stage: str = "ab") -> None:

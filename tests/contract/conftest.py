@@ -122,3 +122,12 @@ def postgres() -> Iterator[Server]:
 def database(postgres: Server) -> str:
     """The address of an empty place in it."""
     return postgres.database()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a log may be: a file that is not there yet, and an empty place in a database."""
+    where: str = (
+        str(tmp_path / "log.db") if request.param == "sqlite" else request.getfixturevalue("database")
+    )
+    return where

@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
+from dying import FINDS_THIS
 from judged import grades, judged, served
 from processes import QUIET
 
@@ -17,57 +17,30 @@ from equipoise.conduct.judge import reader_of
 from equipoise.events.opening import open_cursors, open_log, open_texts
 from equipoise.providers.simulated import SimulatedEndpoint
 
-TESTS = Path(__file__).parents[1]
 NOW = 4_000_000_000.0
-JUDGE = """
-import os, signal, sys, time
+JUDGE = (
+    FINDS_THIS
+    + """
+import time
 place, url, fatal = sys.argv[1], sys.argv[2], int(sys.argv[3])
-sys.path.insert(0, sys.argv[4])
+from dying import Deaths
 from judged import connect, judged
 from equipoise.clock import ManualClock
 from equipoise.conduct.judge import OnlineJudge
 from equipoise.conduct.metering import Metered
 from equipoise.events.opening import open_cursors, open_log, open_texts
 
-log, texts, cursors, seen = open_log(place), open_texts(place), open_cursors(place), 0
-
-def point():
-    global seen
-    seen += 1
-    if seen == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def dying(call):
-    def counted(*given, **named):
-        point()
-        answer = call(*given, **named)
-        point()
-        return answer
-    return counted
-
-carry_out, complete = cursors._database.carry_out, Metered.complete
-
-def stepwise(steps):
-    def counted():
-        work = steps()
-        try:
-            statement = next(work)
-            while True:
-                point()
-                statement = work.send((yield statement))
-        except StopIteration as end:
-            point()
-            return end.value
-    return carry_out(counted)
+log, texts, cursors, deaths = open_log(place), open_texts(place), open_cursors(place), Deaths(fatal)
+complete = Metered.complete
 
 async def asking(self, request):
-    point()
+    deaths.point()
     reply = await complete(self, request)
-    point()
+    deaths.point()
     return reply
 
-cursors._database.carry_out, Metered.complete = stepwise, asking
-log.append, texts.named = dying(log.append), dying(texts.named)
+cursors._database.carry_out, Metered.complete = deaths.between(cursors._database.carry_out), asking
+log.append, texts.named = deaths.around(log.append), deaths.around(texts.named)
 judge = OnlineJudge(judged(url), log, texts, cursors, connect=connect, clock=ManualClock(4e9 + 30), at_once=3, turn_s=0.3)
 while True:
     told = judge.advance(5)
@@ -77,11 +50,7 @@ while True:
         break
 judge.close()
 """
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request, tmp_path) -> str:
-    return str(tmp_path / "log.db") if request.param == "sqlite" else request.getfixturevalue("database")
+)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -97,7 +66,7 @@ def test_whatever_kills_it_each_turn_is_scored_once(place, seed):
         while True:
             fatal = rng.randrange(1, 40)
             process = subprocess.run(
-                [sys.executable, "-c", JUDGE, place, url, str(fatal), str(TESTS)],
+                [sys.executable, "-c", JUDGE, place, url, str(fatal)],
                 capture_output=True, text=True, env=QUIET,
             )  # fmt: skip
             if process.returncode == 0:

@@ -29,11 +29,6 @@ HARSH = [{"metric": "error_rate", "max": 0.001, "window": "1m", "for": 1, "then"
 TWICE = [{"metric": "error_rate", "max": 0.001, "window": "1m", "for": 2, "then": "pause"}]
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request, tmp_path) -> str:
-    return str(tmp_path / "log.db") if request.param == "sqlite" else request.getfixturevalue("database")
-
-
 def said(watches: Watches) -> list[tuple[str | None, str]]:
     """What one run says."""
     return [(each.experiment, each.says) for each in watches.run(0.0, lambda: False)]

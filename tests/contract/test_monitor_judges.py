@@ -9,7 +9,6 @@ import sys
 import time
 from contextlib import contextmanager
 
-import pytest
 from judged import grades, judged, served
 from processes import QUIET
 
@@ -18,11 +17,6 @@ from equipoise.events.opening import open_log, open_texts
 from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint
 
 MONITOR = (sys.executable, "-c", "from equipoise.cli.main import run; run()", "monitor", "--only", "judge")
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request, tmp_path) -> str:
-    return str(tmp_path / "log.db") if request.param == "sqlite" else request.getfixturevalue("database")
 
 
 def written(place: str, url: str, count: int, **more):

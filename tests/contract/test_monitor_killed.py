@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from dying import FINDS_THIS
 from processes import QUIET
-from watched import START, kept, served, traffic, watched
+from watched import START, arrive, kept, served, traffic, watched
 
 from equipoise.clock import ManualClock
 from equipoise.conduct.ledger import state_of
@@ -19,63 +19,29 @@ from equipoise.conduct.move import resume
 from equipoise.conduct.watch import Watcher
 from equipoise.events.opening import open_log, open_windows
 
-TESTS = Path(__file__).parents[1]
 WATCHES = [
     {"metric": "error_rate", "max": 0.03, "window": "1m", "for": 2, "then": "review"},
     {"metric": "latency_p95", "max": "control+20%", "window": "1m", "for": 2, "then": "pause"},
     {"metric": "latency_p95", "max": 20.0, "window": "5m", "for": 1, "then": "rollback"},
 ]
-MONITOR = """
-import os, random, signal, sys
+MONITOR = (
+    FINDS_THIS
+    + """
+import random
 place, seed, fatal = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+from dying import Deaths
 from equipoise.events.opening import open_log, open_windows
 from equipoise.monitor.watches import Watches
 
-windows, log, rng, seen = open_windows(place), open_log(place), random.Random(seed), 0
-
-def point():
-    global seen
-    seen += 1
-    if seen == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def dying(carry_out):
-    def carried(steps):
-        def counted():
-            work = steps()
-            try:
-                statement = next(work)
-                while True:
-                    point()
-                    statement = work.send((yield statement))
-            except StopIteration as end:
-                point()
-                return end.value
-        answer = carry_out(counted)
-        point()
-        return answer
-    return carried
-
-windows._database.carry_out = dying(windows._database.carry_out)
-append_if = log.append_if
-
-def appending(facts, head, **more):
-    point()
-    receipt = append_if(facts, head, **more)
-    point()
-    return receipt
-
-log.append_if = appending
+windows, log, rng, deaths = open_windows(place), open_log(place), random.Random(seed), Deaths(fatal)
+windows._database.carry_out = deaths.between(windows._database.carry_out)
+log.append_if = deaths.around(log.append_if)
 watches = Watches(log, lambda: windows, together=rng.randrange(5, 60))
 for news in watches.run(0.0, lambda: False):
     if news.trouble:
         sys.exit(news.says)
 """
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request, tmp_path) -> str:
-    return str(tmp_path / "log.db") if request.param == "sqlite" else request.getfixturevalue("database")
+)
 
 
 def written(place: str, seed: int, turns: int) -> None:
@@ -83,14 +49,7 @@ def written(place: str, seed: int, turns: int) -> None:
     clock, experiment = ManualClock(START + 0.0), watched(WATCHES)
     log = kept(place, clock)
     served(log, experiment, clock)
-    arrived: list = []
-    for at, fact in traffic(experiment, seed, turns, per_minute=12.0):
-        if at - clock.now() > 20.0:
-            log.append(arrived)
-            arrived = []
-            clock.advance(at - clock.now())
-        arrived.append(fact)
-    log.append(arrived)
+    arrive(log, clock, traffic(experiment, seed, turns, per_minute=12.0))
     log.close()
 
 

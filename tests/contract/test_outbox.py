@@ -66,11 +66,6 @@ class Desk:
         self.log.close()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request, tmp_path) -> str:
-    return str(tmp_path / "log.db") if request.param == "sqlite" else request.getfixturevalue("database")
-
-
 @pytest.fixture
 def there():
     with collecting() as collector:

@@ -55,11 +55,6 @@ def there():
         yield collector
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request, tmp_path) -> str:
-    return str(tmp_path / "log.db") if request.param == "sqlite" else request.getfixturevalue("database")
-
-
 def killed(where: str, there, kind: str, kills: int, seed: int) -> None:
     """Facts stream in, some of them poison, while the process that delivers is killed again and again."""
     rng = random.Random(seed)

@@ -7,11 +7,11 @@ import random
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from dying import FINDS_THIS
 from processes import QUIET
-from watched import exposure, traffic, turn, watched
+from watched import arrive, exposure, kept, traffic, turn, watched
 
 from equipoise.clock import ManualClock
 from equipoise.conduct.watch import Watcher
@@ -20,79 +20,38 @@ from equipoise.events.log import MemoryLog
 from equipoise.events.opening import open_log, open_windows
 from equipoise.events.windows import StrayWindowsError
 
-TESTS = Path(__file__).parents[1]
-WATCH = """
-import os, random, signal, sys
+WATCH = (
+    FINDS_THIS
+    + """
+import random
 place, seed, fatal = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-sys.path.insert(0, sys.argv[4])
+from dying import Deaths
 from watched import watched
 from equipoise.conduct.watch import Watcher
 from equipoise.events.facts import Outcome
 from equipoise.events.opening import open_log, open_windows
 
-windows, log, rng, seen = open_windows(place), open_log(place), random.Random(seed), 0
-
-def point():
-    global seen
-    seen += 1
-    if seen == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-carry_out = windows._database.carry_out
-
-def dying(steps):
-    def counted():
-        work = steps()
-        try:
-            statement = next(work)
-            while True:
-                point()
-                statement = work.send((yield statement))
-        except StopIteration as end:
-            point()
-            return end.value
-    answer = carry_out(counted)
-    point()
-    return answer
-
-windows._database.carry_out = dying
+windows, log, rng, deaths = open_windows(place), open_log(place), random.Random(seed), Deaths(fatal)
+windows._database.carry_out = deaths.between(windows._database.carry_out)
 watcher = Watcher(watched(), log, windows)
 while True:
     taken = watcher.advance(rng.randrange(1, 40))
     for due in watcher.due():
         said = Outcome(experiment="acts", happened=1.0, unit=due.arm, name=due.breach.action, value=due.breach.ends, event_id=due.event_id)
         log.append([said])
-        point()
+        deaths.point()
         watcher.carried_out(due)
     if not taken:
         break
 """
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request, tmp_path) -> str:
-    return str(tmp_path / "log.db") if request.param == "sqlite" else request.getfixturevalue("database")
+)
 
 
 def written(place: str, seed: int, turns: int) -> None:
     """A log whose facts arrived over half an hour and more."""
     clock = ManualClock()
-    if place.startswith("postgres"):
-        from equipoise.events.postgres import PostgresLog
-
-        log = PostgresLog(place, clock=clock)
-    else:
-        from equipoise.events.sqlite import SQLiteLog
-
-        log = SQLiteLog(place, clock=clock)
-    arrived: list = []
-    for at, fact in traffic(watched(), seed, turns, per_minute=12.0):
-        if at - clock.now() > 20.0:
-            log.append(arrived)
-            arrived = []
-            clock.advance(at - clock.now())
-        arrived.append(fact)
-    log.append(arrived)
+    log = kept(place, clock)
+    arrive(log, clock, traffic(watched(), seed, turns, per_minute=12.0))
     log.close()
 
 
@@ -112,7 +71,7 @@ def killed(place: str, seed: int, kills: int) -> None:
         # After so many it is left alone.
         fatal = rng.randrange(1, 120) if died < kills else 0
         done = subprocess.run(
-            [sys.executable, "-c", WATCH, place, str(rng.randrange(1_000)), str(fatal), str(TESTS)],
+            [sys.executable, "-c", WATCH, place, str(rng.randrange(1_000)), str(fatal)],
             capture_output=True, text=True, env=QUIET,
         )  # fmt: skip
         if done.returncode == 0:
@@ -226,7 +185,7 @@ def test_watching_needs_no_extra():
     taken = dict.fromkeys(("numpy", "scipy", "duckdb", "pyarrow", "jinja2", "pandas", "polars"))
     done = subprocess.run(
         [sys.executable, "-c", (f"import sys; sys.modules.update({json.dumps(taken).replace('null', 'None')})\n"
-         f"sys.path.insert(0, {str(TESTS)!r})\n"
+         f"{FINDS_THIS}"
          "from watched import *\n"
          "from equipoise.conduct.watch import Watcher\n"
          "from equipoise.events.opening import open_log, open_windows\n"

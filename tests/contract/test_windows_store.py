@@ -15,11 +15,6 @@ SECOND = CellKey(28_333_336, "treatment", "turn.latency_s")
 SAID = KeptDecision(watch=0, arm="treatment", ends=1_700_000_400, body='{"action": "alert"}')
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request, tmp_path) -> str:
-    return str(tmp_path / "log.db") if request.param == "sqlite" else request.getfixturevalue("database")
-
-
 def folding(position: int = 7, **more) -> Folding:
     given = {
         "event_id": f"e-{position}",
