@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from hashlib import blake2b
 from typing import Any
@@ -121,17 +122,10 @@ def scores_of(
         }
     for measure in evaluator.measures:
         score = said[measure]
-        yield Score(
-            experiment=turn.experiment,
-            happened=now,
-            event_id=score_id(evaluator, turn, measure),
-            unit=turn.unit or "",
-            name=measure,
+        yield replace(
+            _unsaid(evaluator, turn, measure, probability, now),
             value=score.value,
-            evaluator=instrument(evaluator),
             why_not=score.why_not,
-            probability=probability,
-            trace=turn.trace,
             configuration=configuration,
             because=_redacted(score.explanation) or None,
             cost_usd=score.cost_usd,
@@ -144,17 +138,21 @@ def unscored(
     """The facts of a turn that was drawn and that nobody will judge, and why."""
     for evaluator in evaluators:
         for measure in evaluator.measures:
-            yield Score(
-                experiment=turn.experiment,
-                happened=now,
-                event_id=score_id(evaluator, turn, measure),
-                unit=turn.unit or "",
-                name=measure,
-                evaluator=instrument(evaluator),
-                why_not=why_not,
-                probability=probability,
-                trace=turn.trace,
-            )
+            yield replace(_unsaid(evaluator, turn, measure, probability, now), why_not=why_not)
+
+
+def _unsaid(evaluator: Evaluator, turn: Turn, measure: str, probability: float, now: float) -> Score:
+    """The score of a measure of a turn, before anything is said of it."""
+    return Score(
+        experiment=turn.experiment,
+        happened=now,
+        event_id=score_id(evaluator, turn, measure),
+        unit=turn.unit or "",
+        name=measure,
+        evaluator=instrument(evaluator),
+        probability=probability,
+        trace=turn.trace,
+    )
 
 
 @cache

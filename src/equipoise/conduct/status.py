@@ -167,7 +167,7 @@ def status(log: EventLog, name: str, *, windows: Windows | None = None, clock: C
             )
             for each in state.allocations
         ),
-        health=(*_health(log, experiment, state, found, evidence), *_late(kept)),
+        health=(*_health(log, experiment, state, found, counts, evidence), *_late(kept)),
         warmth=evidence.warmth,
         redirects=redirected_turns(log, experiment) if _redirects(experiment, state) else {},
         watches=_watches(experiment, kept),
@@ -192,7 +192,12 @@ def _redirects(experiment: Experiment, state: State) -> bool:
 
 
 def _health(
-    log: EventLog, experiment: Experiment, state: State, found: FirstExposures, evidence: Known
+    log: EventLog,
+    experiment: Experiment,
+    state: State,
+    found: FirstExposures,
+    counts: Mapping[tuple[str, int], int],
+    evidence: Known,
 ) -> tuple[HealthLine, ...]:
     """What exposures tell, without counting anything else: the rest is the business of a read-out."""
     units = len(found.by_unit)
@@ -200,7 +205,7 @@ def _health(
         return ()
     crossed = f"{found.crossed:,} of {units:,} units were exposed to more than one variant; the first counts"
     lines = [
-        _sample_ratio(state, found),
+        _sample_ratio(state, counts),
         HealthLine("units in two variants", "note", crossed)
         if found.crossed
         else HealthLine("units in two variants", "ok", "no unit was exposed to more than one variant"),
@@ -218,7 +223,7 @@ def _health(
     return tuple(lines)
 
 
-def _sample_ratio(state: State, found: FirstExposures) -> HealthLine:
+def _sample_ratio(state: State, counts: Mapping[tuple[str, int], int]) -> HealthLine:
     name = "sample ratio"
     try:
         from equipoise.stats.health.sample_ratio import Epoch, anytime_sample_ratio_by_epoch
@@ -226,12 +231,11 @@ def _sample_ratio(state: State, found: FirstExposures) -> HealthLine:
         return HealthLine(name, "note", "not judged here: it needs the 'analysis' extra")
     from equipoise.stats.estimate import NotEstimable
 
-    counts = Counter((each.arm, each.epoch) for each in found.by_unit.values())
     names = sorted({arm for each in state.allocations for arm in each.shares} | {arm for arm, _ in counts})
     result = anytime_sample_ratio_by_epoch(
         [
             Epoch(
-                {arm: counts[arm, each.epoch] for arm in names},
+                {arm: counts.get((arm, each.epoch), 0) for arm in names},
                 {arm: Fraction(each.shares.get(arm, "0")) for arm in names},
             )
             for each in state.allocations

@@ -244,16 +244,15 @@ class Serving:
 class Call:
     """One call under way: listens to its answer, and leaves one turn when it is over."""
 
-    __slots__ = ("_api", "_capture", "_heard", "_over", "_sent", "_served", "_serving", "_start", "_timing")
+    __slots__ = ("_api", "_heard", "_kept", "_over", "_served", "_serving", "_start", "_timing")
 
     def __init__(self, serving: Serving, served: Served, api: Wire) -> None:
         self._serving, self._served, self._api = serving, served, api
-        self._capture: tuple[Capturing, float] | None = None
-        self._sent: Sent | None = None
+        self._kept: tuple[Capturing, float, Sent] | None = None
         with _in_any_case():
-            self._capture = serving.drawn(served)
-            # Taken now: by the end of a stream the caller may have written the answer into the same list.
-            self._sent = None if self._capture is None else Sent.of(served.body)
+            if (drawn := serving.drawn(served)) is not None:
+                # Taken now: by the end of a stream the caller may have written the answer into the same list.
+                self._kept = (*drawn, Sent.of(served.body))
         self._start = monotonic()
         self._heard, self._timing = Heard(api), Timing(self._start)
         self._over = False
@@ -301,7 +300,7 @@ class Call:
         gaps = timing.gaps() or (None, None, None)
         status = getattr(error, "status_code", None)
         answered = not failed and not cancelled
-        capture, sent = self._capture, self._sent
+        kept = self._kept
         turn = Turn(
             experiment=draw.experiment.name,
             happened=self._serving.router._clock.now(),
@@ -334,13 +333,13 @@ class Call:
             fingerprint=heard.fingerprint,
             sent_digest=served.sent_digest,
             source=self._serving.source,
-            trace=None if sent is None else secrets.token_hex(16),
-            sampled=None if capture is None or sent is None else capture[1],
+            trace=None if kept is None else secrets.token_hex(16),
+            sampled=None if kept is None else kept[1],
         )
         self._serving.keep(turn)
-        if capture is not None and sent is not None:
+        if kept is not None:
             with _in_any_case():
-                self._keep_text(*capture, sent, turn, whole=answered)
+                self._keep_text(*kept, turn, whole=answered)
 
     def _keep_text(
         self, capture: Capturing, probability: float, sent: Sent, turn: Turn, *, whole: bool
