@@ -26,6 +26,7 @@ from equipoise.cli import (
     schema,
     serve,
     show,
+    simulate,
     size,
     verify,
 )
@@ -73,6 +74,7 @@ def main(
 app.command("init")(init.init)
 app.add_typer(size.app, name="size")
 app.command("plan")(plan.plan)
+app.command("simulate")(simulate.simulate)
 app.command("arena")(arena.arena)
 app.command("import")(importing.import_definition)
 app.command("register")(register.register)

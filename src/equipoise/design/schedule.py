@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from equipoise.experiment.definition import PlanSettings
 from equipoise.stats.looks.registered_boundaries import RegisteredRule, registered_rule
@@ -17,6 +18,7 @@ def written_rule(settings: PlanSettings) -> RegisteredRule | None:
     return None if settings.boundaries is None else registered_rule(settings.looks, settings.boundaries)
 
 
+@lru_cache(maxsize=64)
 def schedule(settings: PlanSettings, alpha: float) -> Inflation:
     """The boundaries of the looks if they are taken when planned, and what looking costs.
 
@@ -54,6 +56,19 @@ def boundary_now(
     if settings.boundaries is not None:
         passed = sum(look <= at + 1e-9 for look in settings.looks)
         return settings.boundaries[-1 if last else max(passed, 1) - 1]
+    return _spending_boundary(settings, tuple(fractions), tuple(used), at, alpha, last)
+
+
+# A lone treatment's primary and its guardrails have one boundary, which is searched for once.
+@lru_cache(maxsize=64)
+def _spending_boundary(
+    settings: PlanSettings,
+    fractions: tuple[float, ...],
+    used: tuple[float, ...],
+    at: float,
+    alpha: float,
+    last: bool,
+) -> float:
     return next_boundary(fractions, used, at, alpha, spending_named(*_spending(settings)), last=last)
 
 

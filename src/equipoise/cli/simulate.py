@@ -1,0 +1,134 @@
+"""`equipoise simulate FILE`: the design, carried out a thousand times on units that are drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from equipoise.cli.output import AsJson, LogPlace, caution, emit, progress, working
+from equipoise.errors import UsageError
+
+if TYPE_CHECKING:
+    from equipoise.experiment.definition import Experiment
+    from equipoise.measurement.population import Population
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    file: Annotated[Path, typer.Argument(help="The experiment file.")],
+    runs: Annotated[int, typer.Option(help="How often each scenario is carried out.")] = 500,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same runs.")] = 0,
+    units_per_day: Annotated[
+        float | None, typer.Option(help="Units enrolled per day.", show_default=False)
+    ] = None,
+    every: Annotated[str, typer.Option(help="The time between two looks at the experiment.")] = "1d",
+    horizon: Annotated[str, typer.Option(help="How long what was decided is lived with.")] = "90d",
+    past: Annotated[
+        str | None,
+        typer.Option(
+            metavar="log|source|TABLE",
+            help="Draw past units again: of the experiment's log, of the table that the file names, or of another one.",
+            show_default=False,
+        ),
+    ] = None,
+    arm: Annotated[str, typer.Option(help="The arm whose past units are drawn.")] = "control",
+    icc: Annotated[
+        float, typer.Option(help="How alike drawn units of one cluster are: the intraclass correlation.")
+    ] = 0.0,
+    cluster_size: Annotated[int, typer.Option(help="How many drawn units a cluster has.")] = 1,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this scenario; may be given again.", show_default=False)
+    ] = None,
+    aa: Annotated[
+        bool, typer.Option("--aa", help="An A/A test and nothing else: no arm differs from control.")
+    ] = False,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes at work (default: one a core).", show_default=False)
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page (.html) with pictures.", show_default=False)
+    ] = None,
+    log: LogPlace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rehearse the design: false positives, power, duration, who is exposed to a bad arm, and what is lost on the way."""
+    from equipoise.cli.simulate_text import rehearsal_text
+    from equipoise.conduct.rehearse import rehearse
+    from equipoise.experiment.reading import read_definition
+
+    if aa and only:
+        raise UsageError("--aa is one scenario, and --only names others; leave one of them out")
+    if report is not None and report.suffix != ".html":
+        raise UsageError(f"a rehearsal's report is a page, and {report.name} is none; accepted: NAME.html")
+    pauses = {name: _duration(f"--{name}", text) for name, text in (("every", every), ("horizon", horizon))}
+    reading = read_definition(file)
+    caution(reading.warnings)
+    experiment = reading.experiment
+    population = _population(experiment, past, arm, icc, cluster_size, log)
+    with progress("rehearsing") as told:
+        found = rehearse(
+            experiment,
+            population,
+            runs=runs,
+            seed=seed,
+            units_per_day=units_per_day,
+            every=pauses["every"],
+            horizon_days=pauses["horizon"] / 86_400.0,
+            only=["nothing"] if aa else only or (),
+            processes=processes,
+            progress=told,
+        )
+    saved = None
+    if report is not None:
+        from equipoise.conduct.rehearsal_page import rehearsal_page
+        from equipoise.files import write_whole
+
+        write_whole(report, rehearsal_page(found, experiment.hypothesis))
+        saved = str(report)
+    if as_json:
+        emit(found.to_dict() | ({} if saved is None else {"report": saved}))
+        return
+    print(rehearsal_text(found))
+    if saved is not None:
+        print(f"\nReport: {saved}")
+
+
+def _duration(option: str, text: str) -> float:
+    from equipoise.experiment.amount import parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise UsageError(f"{option} {text} is no length of time; accepted: 12h, 1d, 2w")
+    return seconds
+
+
+def _population(
+    experiment: Experiment, past: str | None, arm: str, icc: float, cluster_size: int, log: str | None
+) -> Population:
+    from equipoise import settings
+    from equipoise.events.opening import open_log
+    from equipoise.measurement.population import Assumed, past_units_of_log, past_units_of_table
+
+    if past is None:
+        if icc and cluster_size == 1:
+            raise UsageError("--icc is about units of one cluster; say how many those are: --cluster-size")
+        return Assumed(experiment, icc, cluster_size)
+    if icc or cluster_size != 1:
+        raise UsageError("past units are as alike as they were; leave --icc and --cluster-size out")
+    names = [variant.name for variant in experiment.variants]
+    if arm not in names:
+        raise UsageError(f"there is no variant '{arm}'; accepted: {', '.join(names)}")
+    with working("reading past units"):
+        if past == "log":
+            record = open_log(log or settings.default_log(), create=False)
+            try:
+                return past_units_of_log(experiment, record, arm=arm)
+            finally:
+                record.close()
+        return past_units_of_table(experiment, None if past == "source" else past, arm=arm)

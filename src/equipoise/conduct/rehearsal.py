@@ -1,0 +1,200 @@
+"""What a rehearsal found: how often each verdict ended it, how many units and days it took, what was lost on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from equipoise.conduct.rehearsing import Scenario
+from equipoise.design.plan import Plan
+from equipoise.experiment.verdict_rule import Word
+from equipoise.stats.estimate import Estimate, NotEstimable
+
+__all__ = ["LENGTH", "WORDS", "Outcome", "Rehearsal", "Spread"]
+
+LENGTH = (
+    "what is true",
+    "units",
+    "9 of 10 within",
+    "days",
+    "9 of 10 within",
+    "served the other arm",
+    "9 of 10 within",
+)
+"""What `Outcome.length` is a line of."""
+
+WORDS: tuple[Word, ...] = ("ship", "hold", "roll back", "invalid", "keep running")
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A number that differs from run to run: its mean, median, and what nine runs of ten stay within."""
+
+    mean: float
+    median: float
+    ninety: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(float(np.mean(values)), float(np.median(values)), float(np.quantile(values, 0.9)))
+
+    def to_dict(self) -> dict[str, float]:
+        return {"mean": self.mean, "median": self.median, "ninety": self.ninety}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one scenario's runs.
+
+    `words` is how often each verdict ended them, `ships` and `crossed` the shares that shipped the scenario's arm and
+    that crossed the primary's boundary, with exact (Clopper–Pearson) intervals. `units` served until the end, `exposed`
+    of them by the arm that differs, `days` they took. `ended` has the share of the runs that had ended by each day
+    (number of units, where no traffic is known). `regret` is by policy what was lost in the horizon against serving
+    the better arm from the first unit on, in units of the primary (resolved conversations, say), and its own standard
+    error; by `as designed` and each alternative.
+    """
+
+    scenario: Scenario
+    runs: int
+    words: Mapping[Word, int]
+    ships: Estimate
+    crossed: Estimate
+    units: Spread
+    exposed: Spread
+    looks: float
+    days: Spread | NotEstimable
+    ended: tuple[tuple[float, float], ...]
+    regret: Mapping[str, tuple[float, float]] | NotEstimable
+
+    @property
+    def length(self) -> tuple[str, ...]:
+        """How long it took, in words: its name, then units, days and units of the other arm, mean and nine of ten."""
+        days = (
+            ("–", "–")
+            if isinstance(self.days, NotEstimable)
+            else (f"{self.days.mean:.1f}", f"{self.days.ninety:.1f}")
+        )
+        spreads = (f"{number:,.0f}" for of in (self.units, self.exposed) for number in (of.mean, of.ninety))
+        mean, most, exposed, exposed_most = spreads
+        return self.scenario.name, mean, most, *days, exposed, exposed_most
+
+    def to_dict(self) -> dict[str, Any]:
+        def share(of: Estimate) -> dict[str, float]:
+            return {"value": of.value, "low": of.low, "high": of.high}
+
+        return {
+            "scenario": self.scenario.name,
+            "says": self.scenario.says,
+            "arm": self.scenario.arm,
+            "effects": dict(self.scenario.effects),
+            "runs": self.runs,
+            "words": dict(self.words),
+            "ships": share(self.ships),
+            "crossed": share(self.crossed),
+            "units": self.units.to_dict(),
+            "exposed": self.exposed.to_dict(),
+            "looks": self.looks,
+            "days": {"not_estimable": self.days.reason}
+            if isinstance(self.days, NotEstimable)
+            else self.days.to_dict(),
+            "ended": [list(point) for point in self.ended],
+            "regret": {"not_estimable": self.regret.reason}
+            if isinstance(self.regret, NotEstimable)
+            else {name: {"value": value, "error": error} for name, (value, error) in self.regret.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """A design, carried out `runs` times for each scenario; `seed` gives the same runs again.
+
+    `population` says what the units were, `left_out` which metrics they do not have, and why: what is left out was no
+    part of the verdicts. `every` is how many seconds lie between two looks (None: `per_look` units). `horizon` is in units.
+    """
+
+    experiment: str
+    primary: str
+    population: str
+    runs: int
+    seed: int
+    per_day: float | None
+    per_look: int
+    every: float | None
+    horizon: int
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def promises(self) -> tuple[str, ...]:
+        """What the design promises beside what it did, a sentence each."""
+        return tuple(said for each in self.outcomes if (said := _promise(each, self.plan)) is not None)
+
+    @property
+    def lost(self) -> list[list[str]]:
+        """What each policy loses, in words: a header, and a line for each scenario of which that can be said."""
+        known = {
+            each.scenario.name: each.regret
+            for each in self.outcomes
+            if not isinstance(each.regret, NotEstimable)
+        }
+        if not known:
+            return []
+        lines = [
+            [
+                name,
+                *(f"{lost:,.1f}" + (f" ± {error:.1f}" if error else "") for lost, error in regret.values()),
+            ]
+            for name, regret in known.items()
+        ]
+        return [["what is true", *next(iter(known.values()))], *lines]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON shape of `equipoise simulate --json`."""
+        return {
+            "experiment": self.experiment,
+            "primary": self.primary,
+            "population": self.population,
+            "runs": self.runs,
+            "seed": self.seed,
+            "units_per_day": self.per_day,
+            "units_per_look": self.per_look,
+            "horizon_units": self.horizon,
+            "planned": {"units": self.plan.total, "alpha": self.plan.alpha, "power": self.plan.power},
+            "left_out": dict(self.left_out),
+            "notes": list(self.notes),
+            "promises": list(self.promises()),
+            "scenarios": [each.to_dict() for each in self.outcomes],
+        }
+
+
+def _promise(outcome: Outcome, planned: Plan) -> str | None:
+    crossed, ships = outcome.crossed, outcome.ships
+    match outcome.scenario.name:
+        case "nothing":
+            said = (
+                f"False positives: where nothing differs, the primary's boundary was crossed in {_between(crossed)} of the "
+                f"runs; {planned.alpha:.1%} are registered, both directions together"
+            )
+            if crossed.low > planned.alpha:
+                return f"{said}. That is more: what is drawn here is not what the test takes it for."
+            return said + "."
+        case "planned":
+            said = (
+                f"Power: where the effect is as planned, {_between(ships)} of the runs shipped and {_between(crossed)} "
+                f"crossed the boundary; {planned.power:.0%} is what the binding question was planned with"
+            )
+            if ships.high < planned.power:
+                return f"{said}. To ship, every guardrail must be shown to hold as well."
+            return said + "."
+        case "opposite" | "at the margin":
+            return f"A bad arm: {outcome.scenario.says}; {_between(ships)} of the runs shipped it."
+        case _:
+            return f"A broken guardrail: {outcome.scenario.says}; {_between(ships)} of the runs shipped it."
+
+
+def _between(share: Estimate) -> str:
+    return f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"

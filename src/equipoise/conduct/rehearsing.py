@@ -1,0 +1,193 @@
+"""One rehearsal run: a crowd comes, is served its arms, and is looked at as often as the team would, until it ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from equipoise.analysis.analysing import analyse
+from equipoise.analysis.findings import Findings
+from equipoise.analysis.looks import PastLook
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.metric import Metric
+from equipoise.experiment.verdict_rule import Word
+from equipoise.measurement.drawn import Drawn
+from equipoise.measurement.population import Crowd, Numbers, Population, Readings
+from equipoise.rollout.stages import FINAL
+from equipoise.stats.estimate import NotEstimable
+from equipoise.verdict.conditions import primary_states
+from equipoise.verdict.deciding import decide
+
+__all__ = ["DAY", "Ending", "Scenario", "Timing", "changed", "run"]
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What is true in a rehearsal: by metric, how much a treatment differs from control, on the metric's own scale.
+
+    Only `arm` differs; other treatments are like control.
+    """
+
+    name: str
+    says: str
+    arm: str
+    effects: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How units come: `per_day` evenly; looked at every `every` seconds, for `longest` seconds at most.
+
+    Of a `cycle` (seconds) that is not over nobody counts, where the plan says so; None: everybody counts at once.
+    """
+
+    per_day: float
+    every: float
+    longest: float
+    cycle: float | None = None
+
+    @property
+    def checks(self) -> int:
+        return math.ceil(self.longest / self.every - 1e-9)
+
+    def units(self, seconds: float) -> int:
+        """How many have come by then."""
+        return max(0, math.floor(self.per_day * seconds / DAY + 1e-9))
+
+    def counted(self, seconds: float) -> int:
+        """How many of them count."""
+        if self.cycle is None:
+            return self.units(seconds)
+        return self.units(math.floor(seconds / self.cycle + 1e-9) * self.cycle)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended: the word, the arm that ships, after how many seconds, and how many units each arm served by then.
+
+    `crossed` says that the primary's boundary was crossed, in whatever direction, at a look. A run whose time was up keeps
+    running. `once` is the arm that would have shipped had the same units been looked at once, at the end of a design with a
+    single look; None where none would.
+    """
+
+    word: Word
+    arm: str | None
+    seconds: float
+    served: tuple[int, ...]
+    looks: int
+    crossed: bool
+    once: str | None
+
+
+def run(
+    experiment: Experiment,
+    population: Population,
+    scenario: Scenario,
+    timing: Timing,
+    *,
+    maximum: float | NotEstimable,
+    once: int,
+    rng: np.random.Generator,
+) -> Ending:
+    """One run from the first unit to a final verdict, by the same analysis and the same rule as a real one.
+
+    Every check that is no registered look is a peek, at which a guardrail may end it. `once` is how many units a design
+    with one look would have waited for.
+    """
+    most = timing.units(timing.longest)
+    shares = [float(experiment.allocation[variant.name]) for variant in experiment.variants]
+    arms = rng.choice(len(shares), size=most, p=shares).astype(np.int64)
+    crowd = population.draw(most, rng)
+    names = [variant.name for variant in experiment.variants]
+    moved = arms == names.index(scenario.arm)
+    for metric in experiment.metrics:
+        if effect := scenario.effects.get(metric.name, 0.0):
+            crowd = changed(crowd, metric, moved, effect, population.mean(metric), rng)
+    drawn = Drawn(experiment, crowd, arms)
+    at_once = _once(experiment, drawn, once)
+    past: list[PastLook] = []
+    crossed = False
+    seconds = 0.0
+    for check in range(1, timing.checks + 1):
+        seconds = check * timing.every
+        counted = timing.counted(seconds)
+        if min(drawn.served(counted)) < 2:
+            continue
+        mature = {
+            metric.name: timing.units(seconds - (metric.window or 0.0)) for metric in experiment.metrics
+        }
+        findings = analyse(
+            experiment, drawn.at(counted, mature, seconds), maximum=maximum, past=past, repeated=True
+        )
+        verdict = decide(findings)
+        if findings.look.due:
+            crossed = crossed or _crossed(findings)
+            past.append(_taken(findings))
+        if verdict.word in FINAL and (findings.look.due or verdict.word != "ship"):
+            served = drawn.served(timing.units(seconds))
+            return Ending(verdict.word, verdict.arm, seconds, served, len(past), crossed, at_once)
+    return Ending("keep running", None, seconds, drawn.served(most), len(past), crossed, at_once)
+
+
+def _once(experiment: Experiment, drawn: Drawn, units: int) -> str | None:
+    """The arm that ships when so many units are looked at for the only time."""
+    plain = replace(experiment, plan=replace(experiment.plan, looks=(1.0,), boundaries=None))
+    measured = drawn.at(units, dict.fromkeys((metric.name for metric in experiment.metrics), units), 0.0)
+    return decide(analyse(plain, measured, maximum=NotEstimable("there is one look"), closing=True)).arm
+
+
+def _crossed(findings: Findings) -> bool:
+    return any(primary_states(effect, findings) & {"better", "worse"} for effect in findings.primary)
+
+
+def _taken(findings: Findings) -> PastLook:
+    look, first = findings.look, findings.primary[0].estimate
+    return PastLook(
+        look.at,
+        look.boundary,
+        None if isinstance(first, NotEstimable) else first.statistic,
+        look.guard_boundary,
+    )
+
+
+def changed(
+    crowd: Crowd,
+    metric: Metric,
+    moved: NDArray[np.bool_],
+    effect: float,
+    mean: float,
+    rng: np.random.Generator,
+) -> Crowd:
+    """The crowd with a metric of the units that `moved` changed so that it comes to `effect` more than its `mean`.
+
+    Of a rate as many noes become yeses, or yeses noes, as that takes. Numbers are multiplied, so that money and time stay
+    above 0 and keep the shape of their distribution; where the mean is not above 0 the effect is added.
+    """
+    if metric.kind == "quantile":
+        readings = crowd.readings[metric.name]
+        touched = moved[readings.units]
+        values = np.where(touched, readings.values * (1 + effect / mean), readings.values)
+        return replace(crowd, readings={**crowd.readings, metric.name: Readings(values, readings.starts)})
+    values = crowd.values[metric.name]
+    if metric.kind == "proportion":
+        values = _flipped(values, moved, effect, mean, rng)
+    elif mean > 0:
+        values = np.where(moved, values * (1 + effect / mean), values)
+    else:
+        values = np.where(moved, values + effect, values)
+    return replace(crowd, values={**crowd.values, metric.name: values})
+
+
+def _flipped(
+    values: Numbers, moved: NDArray[np.bool_], effect: float, rate: float, rng: np.random.Generator
+) -> Numbers:
+    chance = effect / (1.0 - rate) if effect > 0 else -effect / rate
+    of = (values == 0) if effect > 0 else (values == 1)
+    turned = moved & of & (rng.random(values.size) < chance)
+    return np.where(turned, 1.0 - values, values)

@@ -1,0 +1,216 @@
+"""A crowd that was served its arms, measured as of any moment: what measuring a record would have given then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.metric import Metric
+from equipoise.measurement.counting import FEW_CLUSTERS
+from equipoise.measurement.population import Crowd, Numbers
+from equipoise.measurement.tally import ClusterTotals, Measurement, Tally
+from equipoise.stats.comparison.quantiles import quantile_of
+from equipoise.stats.moments import Moments, PairMoments
+
+__all__ = ["Drawn"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Running sums over an arm's units in the order in which they came, the first of them 0: of those with a value."""
+
+    known: NDArray[np.int64]
+    x: Numbers
+    xx: Numbers
+    centre: float
+    y: Numbers | None = None
+    yy: Numbers | None = None
+    xy: Numbers | None = None
+    centre_y: float = 0.0
+
+    @classmethod
+    def of(cls, x: Numbers, y: Numbers | None) -> _Sums:
+        valid = ~np.isnan(x) if y is None else ~(np.isnan(x) | np.isnan(y))
+        a, centre = _centred(x, valid)
+        known = _running(valid.astype(np.int64))
+        if y is None:
+            return cls(known, _running(a), _running(a * a), centre)
+        b, centre_y = _centred(y, valid)
+        return cls(
+            known,
+            _running(a),
+            _running(a * a),
+            centre,
+            _running(b),
+            _running(b * b),
+            _running(a * b),
+            centre_y,
+        )
+
+    def moments(self, n: int) -> Moments:
+        known = int(self.known[n])
+        if not known:
+            return Moments.zero()
+        off = float(self.x[n]) / known
+        return Moments(known, self.centre + off, max(0.0, float(self.xx[n]) - known * off * off))
+
+    def pairs(self, n: int) -> PairMoments:
+        assert self.y is not None
+        assert self.yy is not None
+        assert self.xy is not None
+        known = int(self.known[n])
+        if not known:
+            return PairMoments.zero()
+        off, off_y = float(self.x[n]) / known, float(self.y[n]) / known
+        return PairMoments(
+            known,
+            self.centre + off,
+            self.centre_y + off_y,
+            max(0.0, float(self.xx[n]) - known * off * off),
+            max(0.0, float(self.yy[n]) - known * off_y * off_y),
+            float(self.xy[n]) - known * off * off_y,
+        )
+
+
+def _centred(x: Numbers, valid: NDArray[np.bool_]) -> tuple[Numbers, float]:
+    """The values less their mean, 0 where there is none: a spread small beside its mean keeps its digits."""
+    centre = float(x[valid].mean()) if valid.any() else 0.0
+    return np.where(valid, x - centre, 0.0), centre
+
+
+def _running(values: NDArray[np.generic]) -> NDArray:  # type: ignore[type-arg]
+    return np.concatenate((np.zeros(1, dtype=values.dtype), np.cumsum(values)))
+
+
+@dataclass
+class Drawn:
+    """A crowd and the arm of each of its units, of an experiment: `arms` numbers the experiment's variants.
+
+    Units come one after the other in the order of the crowd. `at` measures as of a moment: what is counted in both arms
+    is the same that a record's measurement would have counted, and is summed up in advance.
+    """
+
+    experiment: Experiment
+    crowd: Crowd
+    arms: NDArray[np.int64]
+    _where: list[NDArray[np.int64]] = field(init=False)
+    _sums: dict[tuple[str, int], _Sums] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._where = [np.flatnonzero(self.arms == i) for i in range(len(self.experiment.variants))]
+        if self.crowd.clusters is None:
+            for metric in self._valued:
+                per = self.crowd.per.get(metric.name)
+                for i, where in enumerate(self._where):
+                    self._sums[metric.name, i] = _Sums.of(
+                        self.crowd.values[metric.name][where], None if per is None else per[where]
+                    )
+
+    @property
+    def _valued(self) -> Sequence[Metric]:
+        return [metric for metric in self.experiment.metrics if metric.kind != "quantile"]
+
+    def served(self, units: int) -> tuple[int, ...]:
+        """How many of the first so many units each arm has."""
+        return tuple(int(np.searchsorted(where, units)) for where in self._where)
+
+    def at(self, exposed: int, mature: Mapping[str, int], time: float) -> Measurement:
+        """The measurement when the first `exposed` units count, and of a metric those before `mature`.
+
+        `time` is in seconds since the first of them came.
+        """
+        names = [variant.name for variant in self.experiment.variants]
+        seen = self.served(exposed)
+        clusters = None
+        if self.crowd.clusters is not None:
+            among = self.crowd.clusters
+            clusters = {
+                name: int(np.unique(among[where[:n]]).size)
+                for name, where, n in zip(names, self._where, seen, strict=True)
+            }
+        few = clusters is not None and min(clusters.values()) < FEW_CLUSTERS
+        tallies: dict[str, dict[str, Tally]] = {}
+        for metric in self.experiment.metrics:
+            ripe = self.served(min(exposed, mature[metric.name]))
+            tallies[metric.name] = {
+                name: self._tally(metric, i, ripe[i], immature=seen[i] - ripe[i])
+                for i, name in enumerate(names)
+            }
+            if few and metric.kind != "quantile":
+                self._add_totals(metric, tallies[metric.name], names, ripe)
+        return Measurement(
+            source="a rehearsal",
+            rows=exposed,
+            units=dict(zip(names, seen, strict=True)),
+            crossed=0,
+            kept=True,
+            rows_without_unit=0,
+            clusters=clusters,
+            first=0.0,
+            last=time,
+            tallies=tallies,
+        )
+
+    def _tally(self, metric: Metric, arm: int, stop: int, *, immature: int) -> Tally:
+        where = self._where[arm][:stop]
+        if metric.kind == "quantile":
+            readings = self.crowd.readings[metric.name].of(where)
+            blocks = readings.units
+            if self.crowd.clusters is not None:
+                blocks = self.crowd.clusters[where][blocks]
+            with_one = int((np.diff(readings.starts) > 0).sum())
+            found = quantile_of(readings.values, blocks, q=metric.q or 0.5)
+            return Tally(units=with_one, missing=stop - with_one, immature=immature, quantile=found)
+        if self.crowd.clusters is not None:
+            return self._clustered(metric, where, immature)
+        sums = self._sums[metric.name, arm]
+        if metric.name in self.crowd.per:
+            pairs = sums.pairs(stop)
+            return Tally(units=pairs.n, missing=stop - pairs.n, immature=immature, pairs=pairs)
+        moments = sums.moments(stop)
+        return Tally(units=moments.n, missing=stop - moments.n, immature=immature, moments=moments)
+
+    def _columns(
+        self, metric: Metric, where: NDArray[np.int64]
+    ) -> tuple[Numbers, Numbers, NDArray[np.int64]]:
+        """Value, size (or what a ratio is divided by) and cluster of the units that have a value."""
+        assert self.crowd.clusters is not None
+        x = self.crowd.values[metric.name][where]
+        per = self.crowd.per.get(metric.name)
+        y = np.ones_like(x) if per is None else per[where]
+        valid = ~(np.isnan(x) | np.isnan(y))
+        return x[valid], y[valid], self.crowd.clusters[where][valid]
+
+    def _clustered(self, metric: Metric, where: NDArray[np.int64], immature: int) -> Tally:
+        x, y, clusters = self._columns(metric, where)
+        _, place = np.unique(clusters, return_inverse=True)
+        pairs = PairMoments.of(np.bincount(place, weights=x), np.bincount(place, weights=y))
+        ratio = metric.name in self.crowd.per
+        return Tally(
+            units=x.size,
+            missing=where.size - x.size,
+            immature=immature,
+            moments=None if ratio else Moments.of(x),
+            pairs=pairs,
+        )
+
+    def _add_totals(
+        self,
+        metric: Metric,
+        tallies: dict[str, Tally],
+        names: Sequence[str],
+        stop: Sequence[int],
+    ) -> None:
+        columns = [self._columns(metric, self._where[i][: stop[i]]) for i in range(len(names))]
+        every = np.unique(np.concatenate([clusters for _, _, clusters in columns]))
+        for name, (x, y, clusters) in zip(names, columns, strict=True):
+            place = np.searchsorted(every, clusters)
+            totals = ClusterTotals(
+                tuple(np.bincount(place, weights=x, minlength=every.size).tolist()),
+                tuple(np.bincount(place, weights=y, minlength=every.size).tolist()),
+            )
+            tallies[name] = replace(tallies[name], totals=totals)
