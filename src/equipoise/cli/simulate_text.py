@@ -15,6 +15,8 @@ __all__ = ["rehearsal_text"]
 
 def rehearsal_text(found: Rehearsal) -> str:
     """What ends how often, what the promises come to, what is lost, what was left out."""
+    from equipoise.conduct.rehearsal import LENGTH
+
     pace = (
         "a look after each" if found.every is None else f"{found.per_day:,.0f} units a day, looked at after"
     )
@@ -31,18 +33,7 @@ def rehearsal_text(found: Rehearsal) -> str:
             ],
         ),
         "",
-        rows(
-            [
-                "what is true",
-                "units",
-                "9 of 10 within",
-                "days",
-                "9 of 10 within",
-                "served the other arm",
-                "9 of 10 within",
-            ],
-            [each.length for each in found.outcomes],
-        ),
+        rows(LENGTH, [each.length for each in found.outcomes]),
         "",
         *(f"{each.scenario.name}: {each.scenario.says}." for each in found.outcomes),
         "",

@@ -17,12 +17,9 @@ __all__ = ["LENGTH", "WORDS", "Outcome", "Rehearsal", "Spread"]
 
 LENGTH = (
     "what is true",
-    "units",
-    "9 of 10 within",
-    "days",
-    "9 of 10 within",
-    "served the other arm",
-    "9 of 10 within",
+    "units (9 of 10 within)",
+    "days (9 of 10 within)",
+    "units of that arm (9 of 10 within)",
 )
 """What `Outcome.length` is a line of."""
 
@@ -71,15 +68,12 @@ class Outcome:
 
     @property
     def length(self) -> tuple[str, ...]:
-        """How long it took, in words: its name, then units, days and units of the other arm, mean and nine of ten."""
+        """How long it took, in words: its name, units, days and units of the arm that differs."""
         days = (
-            ("–", "–")
-            if isinstance(self.days, NotEstimable)
-            else (f"{self.days.mean:.1f}", f"{self.days.ninety:.1f}")
+            "–" if isinstance(self.days, NotEstimable) else f"{self.days.mean:.1f} ({self.days.ninety:.1f})"
         )
-        spreads = (f"{number:,.0f}" for of in (self.units, self.exposed) for number in (of.mean, of.ninety))
-        mean, most, exposed, exposed_most = spreads
-        return self.scenario.name, mean, most, *days, exposed, exposed_most
+        units, exposed = (f"{each.mean:,.0f} ({each.ninety:,.0f})" for each in (self.units, self.exposed))
+        return self.scenario.name, units, days, exposed
 
     def to_dict(self) -> dict[str, Any]:
         def share(of: Estimate) -> dict[str, float]:

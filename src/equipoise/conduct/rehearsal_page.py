@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from markupsafe import Markup
 
 from equipoise.conduct.rehearsal import LENGTH, Rehearsal
@@ -69,7 +72,8 @@ def rehearsal_page(found: Rehearsal, hypothesis: str) -> str:
             f"Within {found.horizon:,} units, against serving the better arm from the first one on: {found.primary}, added "
             "up over units."
         ),
-        lost=table(lost[0], lost[1:]) if lost else None,
+        # A policy a line: their names are long, and the scenarios few.
+        lost=table(*_turned(lost)) if lost else None,
         aside=[
             *(f"{name}: {why}." for name, why in found.left_out.items()),
             *(f"{note}." for note in found.notes),
@@ -90,18 +94,28 @@ def _ships(found: Rehearsal) -> Markup:
             title="Runs that shipped",
             axis="share of the runs",
             percent=True,
-            reference=0.0,
+            reference=found.plan.power,
             narrow=narrow,
         )
 
     return figure(
-        drawn(narrow=False), "Share of the runs that shipped, with 95 % intervals.", narrow=drawn(narrow=True)
+        drawn(narrow=False),
+        "Share of the runs that shipped, with 95 % intervals; the line is the planned power.",
+        narrow=drawn(narrow=True),
     )
+
+
+def _steps(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """What stays as it is until the next moment."""
+    found = list(points[:1])
+    for (_, before), (moment, after) in pairwise(points):
+        found += [(moment, before), (moment, after)]
+    return tuple(found)
 
 
 def _course(found: Rehearsal) -> Markup:
     by_day = found.per_day is not None
-    curves = [Curve(each.scenario.name, each.ended) for each in found.outcomes]
+    curves = [Curve(each.scenario.name, _steps(each.ended)) for each in found.outcomes]
 
     def drawn(*, narrow: bool) -> str:
         return curve_chart(
@@ -118,3 +132,8 @@ def _course(found: Rehearsal) -> Markup:
     return figure(
         drawn(narrow=False), f"Share of the runs that had ended by each {said}.", narrow=drawn(narrow=True)
     )
+
+
+def _turned(lines: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    header, *rest = (list(column) for column in zip(*lines, strict=True))
+    return ["policy", *header[1:]], rest
