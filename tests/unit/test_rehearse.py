@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from equipoise.cli.main import app
 from equipoise.conduct.rehearse import rehearse
-from equipoise.conduct.rehearsing import DAY, Scenario, Timing, changed
+from equipoise.conduct.rehearsing import DAY, Pace, Scenario, changed
 from equipoise.conduct.scenarios import scenarios
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
@@ -114,8 +114,8 @@ def test_burn_in_windows_and_whole_cycles_take_their_time(tmp_path):
     ).outcomes[0]
     assert burnt.days.mean == pytest.approx(plain.days.mean + 2)
     assert burnt.units.mean == pytest.approx(plain.units.mean + 120)
-    timing = Timing(per_day=60, every=DAY, longest=10 * DAY, cycle=7 * DAY)
-    assert [timing.counted(day * DAY) for day in (1, 6, 7, 8, 14)] == [0, 0, 420, 420, 840]
+    pace = Pace(per_day=60, every=DAY, longest=10 * DAY, cycle=7 * DAY)
+    assert [pace.counted(day * DAY) for day in (1, 6, 7, 8, 14)] == [0, 0, 420, 420, 840]
     late = defined(
         tmp_path,
         "slow: {priority: guardrail, kind: proportion, of: outcome.slow, better: lower, baseline: 0.5, margin: 25pp, window: 3d}",

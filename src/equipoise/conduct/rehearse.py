@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from equipoise.conduct.rehearsal import WORDS, Outcome, Rehearsal, Spread
-from equipoise.conduct.rehearsing import DAY, Ending, Scenario, Timing, run
+from equipoise.conduct.rehearsing import DAY, Ending, Pace, Scenario, run
 from equipoise.conduct.scenarios import scenarios
 from equipoise.design.plan import Plan, plan
 from equipoise.errors import UsageError
@@ -79,7 +79,7 @@ def rehearse(
         raise UsageError(
             f"there is no scenario {', '.join(unknown)}; accepted: {', '.join(each.name for each in known)}"
         )
-    timing = _timing(rehearsed, planned, every)
+    pace = _pace(rehearsed, planned, every)
     horizon = max(planned.total, math.ceil(horizon_days * (planned.units_per_day or planned.total / 30)))
     outcomes = []
     total = runs * len(chosen)
@@ -91,7 +91,7 @@ def rehearse(
             progress(index * runs + done, total, says)
 
         all_runs = _Runs(
-            rehearsed, drawn_from, scenario, timing, planned.information, _once(planned), (seed, place)
+            rehearsed, drawn_from, scenario, pace, planned.information, _once(planned), (seed, place)
         )
         endings = _endings(all_runs, runs, workers, told)
         outcomes.append(_outcome(rehearsed, scenario, endings, planned, horizon))
@@ -102,7 +102,7 @@ def rehearse(
         runs=runs,
         seed=seed,
         per_day=planned.units_per_day,
-        per_look=timing.units(timing.every),
+        per_look=pace.units(pace.every),
         every=None if planned.units_per_day is None else every,
         horizon=horizon,
         plan=planned,
@@ -142,7 +142,7 @@ def _rehearsed(experiment: Experiment, population: Population) -> tuple[Experime
     return rehearsed, tuple(notes)
 
 
-def _timing(experiment: Experiment, planned: Plan, every: float) -> Timing:
+def _pace(experiment: Experiment, planned: Plan, every: float) -> Pace:
     total = planned.total or 0
     windows = max((metric.window or 0.0 for metric in experiment.metrics), default=0.0)
     whole = experiment.plan.whole_cycles and experiment.plan.cycle > 0
@@ -153,10 +153,10 @@ def _timing(experiment: Experiment, planned: Plan, every: float) -> Timing:
                 "(`units_per_day`) or by --units-per-day"
             )
         # A look is a day, for want of another clock; nothing is said of days then.
-        return Timing(max(1.0, total / _PARTS), DAY, _PATIENCE * _PARTS * DAY)
+        return Pace(max(1.0, total / _PARTS), DAY, _PATIENCE * _PARTS * DAY)
     cycle = experiment.plan.cycle if whole else None
     length = _PATIENCE * total / planned.units_per_day * DAY + windows + (cycle or 0.0)
-    return Timing(planned.units_per_day, every, max(length, every), cycle)
+    return Pace(planned.units_per_day, every, max(length, every), cycle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class _Runs:
     experiment: Experiment
     population: Population
     scenario: Scenario
-    timing: Timing
+    pace: Pace
     maximum: float | NotEstimable
     once: int
     seed: tuple[int, ...]
@@ -178,7 +178,7 @@ class _Runs:
                 self.experiment,
                 self.population,
                 self.scenario,
-                self.timing,
+                self.pace,
                 maximum=self.maximum,
                 once=self.once,
                 rng=np.random.default_rng((*self.seed, number)),

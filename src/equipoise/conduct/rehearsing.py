@@ -22,7 +22,7 @@ from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.conditions import primary_states
 from equipoise.verdict.deciding import decide
 
-__all__ = ["DAY", "Ending", "Scenario", "Timing", "changed", "run"]
+__all__ = ["DAY", "Ending", "Pace", "Scenario", "changed", "run"]
 
 DAY = 86_400.0
 
@@ -41,7 +41,7 @@ class Scenario:
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class Pace:
     """How units come: `per_day` evenly; looked at every `every` seconds, for `longest` seconds at most.
 
     Of a `cycle` (seconds) that is not over nobody counts, where the plan says so; None: everybody counts at once.
@@ -89,7 +89,7 @@ def run(
     experiment: Experiment,
     population: Population,
     scenario: Scenario,
-    timing: Timing,
+    pace: Pace,
     *,
     maximum: float | NotEstimable,
     once: int,
@@ -100,7 +100,7 @@ def run(
     Every check that is no registered look is a peek, at which a guardrail may end it. `once` is how many units a design
     with one look would have waited for.
     """
-    most = timing.units(timing.longest)
+    most = pace.units(pace.longest)
     shares = [float(experiment.allocation[variant.name]) for variant in experiment.variants]
     arms = rng.choice(len(shares), size=most, p=shares).astype(np.int64)
     crowd = population.draw(most, rng)
@@ -114,14 +114,12 @@ def run(
     past: list[PastLook] = []
     crossed = False
     seconds = 0.0
-    for check in range(1, timing.checks + 1):
-        seconds = check * timing.every
-        counted = timing.counted(seconds)
+    for check in range(1, pace.checks + 1):
+        seconds = check * pace.every
+        counted = pace.counted(seconds)
         if min(drawn.served(counted)) < 2:
             continue
-        mature = {
-            metric.name: timing.units(seconds - (metric.window or 0.0)) for metric in experiment.metrics
-        }
+        mature = {metric.name: pace.units(seconds - (metric.window or 0.0)) for metric in experiment.metrics}
         findings = analyse(
             experiment, drawn.at(counted, mature, seconds), maximum=maximum, past=past, repeated=True
         )
@@ -130,7 +128,7 @@ def run(
             crossed = crossed or _crossed(findings)
             past.append(_taken(findings))
         if verdict.word in FINAL and (findings.look.due or verdict.word != "ship"):
-            served = drawn.served(timing.units(seconds))
+            served = drawn.served(pace.units(seconds))
             return Ending(verdict.word, verdict.arm, seconds, served, len(past), crossed, at_once)
     return Ending("keep running", None, seconds, drawn.served(most), len(past), crossed, at_once)
 

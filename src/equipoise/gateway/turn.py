@@ -11,23 +11,22 @@ from typing import Any
 import orjson
 
 from equipoise.assignment.applying import API, apply, count_usage
-from equipoise.assignment.assigning import Draw
 from equipoise.errors import UpstreamError, UsageError
 from equipoise.experiment.endpoint import Endpoint
 from equipoise.gateway.blocking import blocked_end, blocked_reply
+from equipoise.gateway.checking import Checking, Failing
 from equipoise.gateway.forwarding import passed_back, passed_on
 from equipoise.gateway.host import Host
 from equipoise.gateway.http1 import Exchange, error_body
+from equipoise.gateway.measured import of_heard, of_timing
 from equipoise.gateway.routing import Part
-from equipoise.gateway.saying import said_by_user
 from equipoise.gateway.streaming import Stream
+from equipoise.gateway.telling import turn_headers
 from equipoise.gateway.tracing import Trace
 from equipoise.gateway.upstream import UNSERVED, Call, Failure
 from equipoise.providers.hearing import Heard, read_json
 from equipoise.providers.structured import json_valid
-from equipoise.scoring.evaluating import Subject
 from equipoise.scoring.holding import Holding
-from equipoise.scoring.inline import Inline, InlineCheck
 
 __all__ = ["Turn"]
 
@@ -36,10 +35,6 @@ _logger = logging.getLogger("equipoise.gateway")
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 _LONGEST_REPLY = 64 * 1024 * 1024
 _MOST_HELD = 256 * 1024
-_NO_CHECKS = Inline(())
-_TOLD: dict[Draw, str] = {}
-"""The headers of a draw: there is one draw for all units that get the same."""
-_MOST_TOLD = 1_000
 
 
 class Turn:
@@ -53,17 +48,15 @@ class Turn:
         "_after",
         "_api",
         "_asked",
-        "_blocked",
         "_body",
         "_call",
-        "_checks",
+        "_checking",
         "_endpoint",
         "_exchange",
         "_fallback",
         "_gateway",
         "_head",
         "_held",
-        "_inline",
         "_kind",
         "_length",
         "_more",
@@ -71,8 +64,6 @@ class Turn:
         "_parts",
         "_reply",
         "_retries",
-        "_safe",
-        "_said",
         "_sent",
         "_started",
         "_status",
@@ -89,7 +80,7 @@ class Turn:
         self._gateway, self._exchange = gateway, exchange
         self._api, self._body, self._trace = api, body, trace
         self._parts: tuple[Part, ...] = ()
-        self._inline: Inline = _NO_CHECKS
+        self._checking = Checking(body, api)
         self._endpoint = Endpoint()
         self._call: Call | None = None
         self._stream: Stream | None = None
@@ -103,11 +94,8 @@ class Turn:
         self._asked = self._started = 0.0
         self._retries = 0
         self._status = 0
-        self._fallback = self._over = self._blocked = False
-        self._said = ""
-        self._safe: bool | None = None
+        self._fallback = self._over = False
         self._warm: bool | None = None
-        self._checks: dict[str, str] = {}
         self._sent: str | None = None
         self._wants_stream = body.get("stream") is True
 
@@ -119,18 +107,12 @@ class Turn:
         exchange, gateway = self._exchange, self._gateway
         exchange.on_lost = self._lost
         exchange.on_room = self._room
-        checks = [check for part in parts for check in part.route.inline.checks]
-        if len(parts) == 1:
-            self._inline = parts[0].route.inline
-        elif checks:
-            self._inline = Inline(tuple(dict.fromkeys(checks)))
+        failing = self._checking.begin(parts)
         for part in parts:
             found = part.route.endpoints[part.draw.serves]
             if found.base_url is not None or len(parts) == 1:
                 self._endpoint = found
-        if any(each.on_request for each in self._inline.checks) and (
-            failing := self._inline.of_request(said_by_user(self._body, self._api))
-        ):
+        if failing:
             self._refuse(failing)
             return
         attributes = parts[0].attributes if len(parts) == 1 else _merged(parts)
@@ -144,13 +126,14 @@ class Turn:
         if self._wants_stream and self._api == "chat":
             hide_usage = count_usage(self._body)
         if self._wants_stream:
-            watched = self._inline.watched
+            inline = self._checking.inline
+            watched = inline.watched
             self._stream = Stream(
                 "responses" if self._api == "responses" else "chat",
                 exchange.arrived,
                 hide_usage=hide_usage,
                 holding=Holding(watched) if watched else None,
-                buffer=self._inline.buffers,
+                buffer=inline.buffers,
             )
         for part in parts:
             if part.fresh:
@@ -160,16 +143,9 @@ class Turn:
         gateway.turns.add(self)
         self._ask()
 
-    def _refuse(self, failing: tuple[tuple[InlineCheck, Any], ...]) -> None:
+    def _refuse(self, failing: Failing) -> None:
         """The request itself does not hold to a check: the model is not asked."""
-        self._blocked = True
-        self._safe = not Inline.unsafe(failing) and None
-        self._checks = {
-            each.name: "failed" if each.name in {check.name for check, _ in failing} else "skipped"
-            for each in self._inline.checks
-        }
-        said = next((check.fallback for check, _ in failing if check.fallback is not None), "")
-        self._said = said
+        said = self._checking.block(failing)
         self._started = monotonic()
         self._gateway.turns.add(self)
         heard = Heard("responses" if self._api == "responses" else "chat")
@@ -245,7 +221,7 @@ class Turn:
 
     def _on_body(self, data: bytes) -> None:
         stream = self._stream
-        if stream is None or self._inline.buffers:
+        if stream is None or self._checking.inline.buffers:
             self._length += len(data)
             if self._length > _LONGEST_REPLY:
                 self._on_fail("protocol", "the reply is longer than 64 MiB")
@@ -324,58 +300,18 @@ class Turn:
                 heard.whole(read_json(raw))
             except ValueError:
                 heard.errored = True
-            failing = self._examine(heard)
-            if failing:
-                self._blocked = True
-                said = next((check.fallback for check, _ in failing if check.fallback is not None), "")
-                self._said = said
-                raw = blocked_reply(self._api, self._trace.id, heard, said)
+            if failing := self._checking.of_answer(heard, self._body):
+                raw = blocked_reply(self._api, self._trace.id, heard, self._checking.block(failing))
         self._exchange.answer(self._status, raw, self._headers() + self._more, kind=self._kind)
         self._finish(heard=heard)
-
-    def _examine(self, heard: Heard) -> tuple[tuple[InlineCheck, Any], ...]:
-        """The checks on the whole answer."""
-        if not self._inline.checks or self._api == "embeddings":
-            return ()
-        # Every choice is looked at. Where nothing was said, a call of tools is looked at by whoever runs them; what
-        # could not be read was not checked.
-        said = [each for each in heard.choices.values() if each.text or not (each.tool_calls or each.errored)]
-        failing = tuple(
-            found
-            for each in said
-            for found in self._inline.of_response(Subject(answer=each.text, finish_reason=each.finish_reason))
-        )
-        self._checks = self._verdicts({check.name for check, _ in failing}, looked=bool(said))
-        if said:
-            self._safe = not Inline.unsafe(failing)
-        return failing
-
-    def _verdicts(self, failed: set[str], *, looked: bool) -> dict[str, str]:
-        """What each check found: `skipped` where any of it was not run."""
-        # A request that failed never comes here; one without text was not checked.
-        asked = any(each.on_request for each in self._inline.checks) and bool(
-            said_by_user(self._body, self._api)
-        )
-        verdicts: dict[str, str] = {}
-        for each in self._inline.checks:
-            ran = (looked or not each.on_response) and (asked or not each.on_request)
-            if each.name in failed:
-                verdicts[each.name] = "failed"
-            elif not ran or verdicts.get(each.name) == "skipped":
-                verdicts[each.name] = "skipped"
-            else:
-                verdicts[each.name] = "passed"
-        return verdicts
 
     def _end_stream(self, stream: Stream) -> None:
         out = stream.unterminated(monotonic())
         heard = stream.heard
-        failing = self._examine(heard)
-        stops = next(
-            (check for check, _ in failing if check.buffer or check.name in self._inline.watched), None
-        )
+        failing, inline = self._checking.of_answer(heard, self._body), self._checking.inline
+        stops = next((check for check, _ in failing if check.buffer or check.name in inline.watched), None)
         # What the checks on the whole find is stopped as long as some of it was not shown.
-        if stream.failed is not None or (stops is not None and (self._inline.buffers or stream.holds)):
+        if stream.failed is not None or (stops is not None and (inline.buffers or stream.holds)):
             if out:
                 self._write(out)
             self._stop(stream.failed or (stops.name if stops is not None else ""))
@@ -390,19 +326,7 @@ class Turn:
         assert stream is not None
         if self._call is not None:
             self._call.cancel()
-        self._blocked = True
-        if not self._checks:
-            self._checks = self._verdicts({name}, looked=False)
-        self._safe = False if name in self._inline.watched else self._safe
-        said = next(
-            (
-                each.fallback
-                for each in self._inline.checks
-                if each.name == name and each.fallback is not None
-            ),
-            None,
-        )
-        self._said = said or ""
+        said = self._checking.stop(name, self._body)
         usage, begun, shown = not stream.hides_usage, stream.begun, stream.shown
         end = blocked_end(
             self._api, self._trace.id, stream.heard, said, usage=usage, begun=begun, shown=shown
@@ -477,7 +401,7 @@ class Turn:
         stream = self._stream
         if stream is not None and stream.done and not stream.holds and not self._waiting:
             # Clients hang up at the last event, which may be before the upstream does: nothing was cut short.
-            self._examine(stream.heard)
+            self._checking.of_answer(stream.heard, self._body)
             self._finish(heard=stream.heard)
             return
         self._finish(heard=stream.heard if stream is not None else None, cancelled=True)
@@ -489,7 +413,7 @@ class Turn:
     def sweep(self, now: float) -> None:
         """Let go of what was held back for long enough."""
         stream = self._stream
-        if stream is None or self._blocked:
+        if stream is None or self._checking.blocked:
             return
         if out := stream.overdue(now):
             self._write(out)
@@ -500,22 +424,8 @@ class Turn:
 
     def _headers(self) -> bytes:
         """What the reply says of its experiments, as lines."""
-        said = [f"x-equipoise-trace: {self._trace.id}\r\n"]
-        parts = self._parts
-        if len(parts) == 1:
-            draw = parts[0].draw
-            if (told := _TOLD.get(draw)) is None:
-                if len(_TOLD) > _MOST_TOLD:
-                    _TOLD.clear()
-                told = _TOLD[draw] = _told(draw.variant, draw.experiment.identity, draw.reason)
-            said.append(told)
-        elif parts:
-            arms = ", ".join(part.draw.variant or "none" for part in parts)
-            names = ", ".join(part.draw.experiment.identity for part in parts)
-            said.append(_told(arms, names, ", ".join(part.draw.reason for part in parts)))
-        tokens = self._gateway.enrolling.tokens(parts, self._trace.id)
-        said += [f"x-equipoise-{name}: {value}\r\n" for name, value in tokens]
-        return "".join(said).encode("latin-1")
+        tokens = self._gateway.enrolling.tokens(self._parts, self._trace.id)
+        return turn_headers(self._parts, self._trace.id, tokens)
 
     def _finish(
         self,
@@ -532,16 +442,14 @@ class Turn:
         gateway = self._gateway
         gateway.turns.discard(self)
         now = monotonic()
-        call = self._call
+        call, checking = self._call, self._checking
         if self._status not in (0, 200) or (heard is not None and heard.errored):
             error = True
-        timing = self._stream.timing if self._stream is not None else None
-        gaps = timing.gaps() if timing is not None else None
         text = heard.text if heard is not None else ""
         answered = heard is not None and not error and not cancelled
         asked = self._asked or now
         spent = (call.heard - asked) if call is not None and call.heard > asked else 0.0
-        output = heard.output_tokens if heard is not None else None
+        told = answered and not checking.blocked
         measured: dict[str, Any] = {
             "trace": self._trace.id,
             "latency_s": now - self._exchange.arrived,
@@ -553,38 +461,25 @@ class Turn:
             "retries": self._retries or None,
             "fallback": self._fallback or None,
             "warm": self._warm,
-            "blocked": self._blocked or None,
-            "safe": self._safe,
+            "blocked": checking.blocked or None,
+            "safe": checking.safe,
             "empty": (not text and not heard.tool_calls)
             if answered and heard and self._api != "embeddings"
             else None,
-            "json_valid": json_valid(self._body, text) if answered and not self._blocked else None,
+            "json_valid": json_valid(self._body, text) if told else None,
             "sent_digest": self._sent,
-            "checks": self._checks or None,
-            "finish_reason": "content_filter" if self._blocked else why,
+            "checks": checking.found or None,
         }
-        if timing is not None and timing.ttft is not None:
-            measured["ttft_s"] = timing.ttft
-            measured["tpot_s"] = timing.per_token(output)
-            if gaps is not None:
-                measured["itl_s"] = timing.mean_gap()
-                measured["itl_p50_s"], measured["itl_p95_s"], measured["itl_max_s"] = gaps
+        if self._stream is not None:
+            measured |= of_timing(self._stream.timing, None if heard is None else heard.output_tokens)
         if heard is not None:
-            measured |= {
-                "input_tokens": heard.input_tokens,
-                "output_tokens": output,
-                "cached_tokens": heard.cached_tokens,
-                "model": heard.model,
-                "fingerprint": heard.fingerprint,
-                "tool_calls": heard.tool_calls or None,
-            }
-            if not self._blocked and why is None:
-                measured["finish_reason"] = heard.finish_reason
-        answered = answered and not self._blocked
-        answer = self._shown(text, whole=answered) if self._api != "embeddings" else ""
-        gateway.finished(
-            self._parts, measured, self._exchange, heard, self._body, self._api, answer, answered
-        )
+            measured |= of_heard(heard)
+        if checking.blocked:
+            measured["finish_reason"] = "content_filter"
+        elif why is not None:
+            measured["finish_reason"] = why
+        answer = self._shown(text, whole=told) if self._api != "embeddings" else ""
+        gateway.finished(self._parts, measured, self._exchange, heard, self._body, self._api, answer, told)
         self._trace.over(self._parts, measured)
         # Turn, exchange and call know one another: parted here, they are gone at once, without a search for garbage.
         self._exchange.on_lost = self._exchange.on_room = None
@@ -596,12 +491,7 @@ class Turn:
             text = "" if self._waiting else text[: self._stream.shown]
         elif not whole:
             text = ""
-        return text + self._said
-
-
-def _told(variant: str | None, experiment: str, reason: str) -> str:
-    arm = "" if variant is None else f"x-equipoise-variant: {variant}\r\n"
-    return f"{arm}x-equipoise-experiment: {experiment}\r\nx-equipoise-reason: {reason}\r\n"
+        return text + self._checking.said
 
 
 def _merged(parts: tuple[Part, ...]) -> dict[str, Any]:
