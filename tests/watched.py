@@ -18,6 +18,12 @@ WATCHES = [
     {"metric": "error_rate", "max": 0.001, "window": "5m", "for": 2, "then": "rollback"},
     {"metric": "cost_per_success", "max": 0.08, "window": "5m", "for": 2, "then": "review"},
 ]
+OVERLAPPING = [
+    *WATCHES,
+    {"metric": "latency_p95", "max": "control+50%", "window": "5m", "every": "1m", "for": 3, "then": "pause"},
+    {"metric": "error_rate", "max": 0.02, "window": "4m", "every": "2m", "for": 2, "then": "review"},
+]
+"""The same, and windows that slide."""
 
 
 def watched(watches: list[dict] | None = None, **more: object) -> Experiment:

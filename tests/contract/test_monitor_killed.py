@@ -23,6 +23,7 @@ WATCHES = [
     {"metric": "error_rate", "max": 0.03, "window": "1m", "for": 2, "then": "review"},
     {"metric": "latency_p95", "max": "control+20%", "window": "1m", "for": 2, "then": "pause"},
     {"metric": "latency_p95", "max": 20.0, "window": "5m", "for": 1, "then": "rollback"},
+    {"metric": "latency_p95", "max": "control+30%", "window": "4m", "every": "1m", "for": 3, "then": "pause"},
 ]
 MONITOR = (
     FINDS_THIS

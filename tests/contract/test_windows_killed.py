@@ -11,7 +11,7 @@ import sys
 import pytest
 from dying import FINDS_THIS
 from processes import QUIET
-from watched import arrive, exposure, kept, traffic, turn, watched
+from watched import OVERLAPPING, arrive, exposure, kept, traffic, turn, watched
 
 from equipoise.clock import ManualClock
 from equipoise.conduct.watch import Watcher
@@ -26,14 +26,14 @@ WATCH = (
 import random
 place, seed, fatal = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 from dying import Deaths
-from watched import watched
+from watched import OVERLAPPING, watched
 from equipoise.conduct.watch import Watcher
 from equipoise.events.facts import Outcome
 from equipoise.events.opening import open_log, open_windows
 
 windows, log, rng, deaths = open_windows(place), open_log(place), random.Random(seed), Deaths(fatal)
 windows._database.carry_out = deaths.between(windows._database.carry_out)
-watcher = Watcher(watched(), log, windows)
+watcher = Watcher(watched(OVERLAPPING), log, windows)
 while True:
     taken = watcher.advance(rng.randrange(1, 40))
     for due in watcher.due():
@@ -51,13 +51,13 @@ def written(place: str, seed: int, turns: int) -> None:
     """A log whose facts arrived over half an hour and more."""
     clock = ManualClock()
     log = kept(place, clock)
-    arrive(log, clock, traffic(watched(), seed, turns, per_minute=12.0))
+    arrive(log, clock, traffic(watched(OVERLAPPING), seed, turns, per_minute=12.0))
     log.close()
 
 
 def from_scratch(place: str) -> Watcher:
     """All of the log in one batch, by a process that nobody kills."""
-    watcher = Watcher(watched(), open_log(place), open_windows("memory:"))
+    watcher = Watcher(watched(OVERLAPPING), open_log(place), open_windows("memory:"))
     assert watcher.advance(1_000_000) > 0
     return watcher
 
@@ -81,7 +81,7 @@ def killed(place: str, seed: int, kills: int) -> None:
     assert died >= kills // 2
     whole = from_scratch(place)
     log, windows = open_log(place), open_windows(place)
-    left = Watcher(watched(), log, windows)
+    left = Watcher(watched(OVERLAPPING), log, windows)
     assert left.advance() == 0
     assert (left.cells, left.standing) == (whole.cells, whole.standing)
     decided = [(each.watch, each.arm, each.breach, each.event_id) for each in left.decided()]
@@ -110,7 +110,7 @@ def test_two_who_watch_the_same_log_count_it_once(place):
     """They take turns in no order; whoever finds the windows moved reads where they stand."""
     written(place, 6, 200)
     log, rng = open_log(place), random.Random(6)
-    pair = [Watcher(watched(), log, open_windows(place)) for _ in range(2)]
+    pair = [Watcher(watched(OVERLAPPING), log, open_windows(place)) for _ in range(2)]
     idle = 0
     while idle < 4:
         idle = idle + 1 if rng.choice(pair).advance(rng.randrange(1, 50)) == 0 else 0

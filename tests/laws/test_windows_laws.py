@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from watched import START, exposure, recorded, traffic, turn, watched
+from watched import OVERLAPPING, START, exposure, recorded, traffic, turn, watched
 
 from equipoise.events.log import Recorded
 from equipoise.measurement.buckets import RELATIVE_ERROR, bucket, middle, quantile
@@ -78,7 +78,7 @@ def test_a_quantile_is_the_ranked_number_within_one_per_cent(values, percent):
 @given(st.integers(0, 2**32), st.lists(st.integers(1, 120), max_size=6))
 def test_where_batches_end_changes_nothing(seed, sizes):
     """Facts taken in at once, and in batches of any sizes with what is kept in between: the same cells and decisions."""
-    experiment = watched()
+    experiment = watched(OVERLAPPING)
     records = [
         Recorded(place, at, fact)
         for place, (at, fact) in enumerate(traffic(experiment, seed, 250, per_minute=12.0), 1)

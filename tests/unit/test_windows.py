@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from watched import START, exposure, recorded, turn, watched
+from watched import START, exposure, recorded, traffic, turn, watched
 
 from equipoise.errors import RecordError, UsageError
 from equipoise.events.facts import Outcome, Score
@@ -167,6 +167,49 @@ def test_a_window_is_of_whole_minutes(length):
     assert str(caught.value) == (
         f"{START + 61} is no whole minute (seconds since 1970 UTC), and windows begin and end with one"
     )
+
+
+def test_a_watch_may_slide_and_its_streak_counts_overlapping_windows():
+    """Windows of three minutes judged each minute: one bad minute is in three of them, and may act by itself."""
+    experiment = watched(
+        [{"metric": "error_rate", "max": 0.3, "window": "3m", "every": "1m", "for": 2, "then": "pause"}]
+    )
+    facts = [exposure(experiment, "u", "treatment", START + 1.0)]
+    facts += [turn("u", "treatment", START + 60.0 * n + 2.0, error=n == 2) for n in range(8)]
+    folded = Watching(experiment).fold(Standing(), {}, recorded(facts), {}, now=START + 490.0)
+    assert [
+        ((each.breach.ends - START) // 60, each.breach.streak, each.breach.action) for each in folded.decided
+    ] == [(3, 1, "alert"), (4, 2, "pause")]
+    assert folded.standing.closed == (START + 480,)
+    assert folded.standing.streaks[0, "treatment"].breached == 0
+    # What the windows to come need is kept, and an hour.
+    late = Watching(experiment).fold(
+        folded.standing,
+        dict(folded.cells),
+        recorded([turn("u", "treatment", START + 7_202.0, error=True)]),
+        {},
+    )
+    assert late.standing.since == (START + 7_140 - 120 - 3_600) // 60
+
+
+def test_windows_that_slide_are_those_that_tumble_where_they_meet():
+    """Each fifth window of a watch that slides by the minute is a tumbling one, with the same value."""
+
+    def values(more: dict) -> dict[int, float | None]:
+        experiment = watched([{"metric": "error_rate", "max": 0.0, "window": "5m", "for": 1} | more])
+        standing, cells, members, found = Standing(), {}, {}, {}
+        for place, (at, fact) in enumerate(traffic(experiment, 3, 400, per_minute=12.0), 1):
+            folded = Watching(experiment).fold(standing, cells, [Recorded(place, at, fact)], members)
+            standing, cells = folded.standing, cells | folded.cells
+            for (_, arm), streak in standing.streaks.items():
+                if arm == "treatment" and streak.last is not None:
+                    found[streak.ends] = streak.last.value
+        return found
+
+    tumbling, sliding = values({}), values({"every": "1m"})
+    assert len(tumbling) > 4
+    assert tumbling.items() <= sliding.items()
+    assert len(sliding) > 3 * len(tumbling)
 
 
 def test_a_silence_neither_ends_a_streak_nor_lengthens_one():

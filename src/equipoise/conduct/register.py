@@ -56,6 +56,7 @@ def register(
     for watch in experiment.watches:
         # Whoever registers believes that it is watched from now on.
         whole_minutes(watch.window)
+        whole_minutes(watch.step)
     clock = clock or SystemClock()
     head = log.head()
     state = state_of(log, experiment.name)

@@ -84,6 +84,8 @@ def words(watch: Watch) -> str:
     """
     side = "min" if watch.max is None else "max"
     said = [f"metric: {watch.metric}", f"{side}: {watch.bound}", f"window: {_minutes(watch.window)}"]
+    if watch.every is not None:
+        said.append(f"every: {_minutes(watch.every)}")
     if watch.persist != 1:
         said.append(f"for: {watch.persist}")
     if watch.at_least != 1:
@@ -223,7 +225,7 @@ def declared_forecasts(
 def _declared(experiment: Experiment, number: int, turns: float | None) -> WatchForecast | NotEstimable:
     watch = experiment.watches[number]
     metric, bound = experiment.metric(watch.metric), bound_of(watch)
-    missing = _missing(metric, turns)
+    missing = _missing(watch, metric, turns)
     if missing is not None or metric.baseline is None or turns is None:
         return NotEstimable(f"{watch.metric}: {missing}")
     each_window = turns * watch.window / DAY_S * float(experiment.rollout.ab_coverage)
@@ -261,7 +263,9 @@ def _window(turns: int, rate: float, watch: Watch) -> RateOf | None:
     return RateOf(turns, rate) if turns >= max(1, watch.at_least) else None
 
 
-def _missing(metric: Metric, turns: float | None) -> str | None:
+def _missing(watch: Watch, metric: Metric, turns: float | None) -> str | None:
+    if watch.every is not None:
+        return "how often windows that overlap are breached in a row is not forecast"
     if metric.kind != "proportion" or metric.of.stream != "turn":
         return (
             f"how a {metric.kind} of {metric.of} varies is not in the definition; `equipoise baseline` takes it from "

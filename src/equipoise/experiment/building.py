@@ -131,6 +131,8 @@ def build(
                 max=watch.max,
                 min=watch.min,
                 window=watch.window,
+                # As often as it is long is what is meant where nothing is said.
+                every=None if watch.every == watch.window else watch.every,
                 persist=watch.for_,
                 at_least=watch.at_least,
                 then=watch.then,

@@ -23,11 +23,11 @@ from equipoise.experiment.metric_checks import metric_cautions, metric_faults
 from equipoise.experiment.offline_checks import offline_faults
 from equipoise.experiment.variant import CHANGEABLE, Variant, differences
 from equipoise.experiment.verdict_checks import verdict_faults
+from equipoise.experiment.watch_checks import watch_cautions, watch_faults
 
 __all__ = ["cautions", "inconsistencies"]
 
 Found = Iterator[tuple[FieldPath, Fault]]
-_MINUTE_S = 60
 
 
 def inconsistencies(
@@ -43,7 +43,8 @@ def inconsistencies(
         _allocation,
         metric_faults,
         _looks,
-        _named,
+        watch_faults,
+        _segments,
         _source,
         offline_faults,
         audience_faults,
@@ -90,13 +91,7 @@ def cautions(experiment: Experiment, document: Document, folder: Path | None) ->
             f"the primary is taken per turn, and how many turns a {experiment.unit.type} has is the arm's own doing",
             next=f"decide by what is per {experiment.unit.type}; the figure per turn stands beside it",
         )
-    for index, watch in enumerate(experiment.watches):
-        if watch.window < _MINUTE_S or watch.window % _MINUTE_S:
-            yield document.fault(
-                ("watches", index, "window"),
-                f"a window of {watch.window:g} s cannot be watched: what happens is counted by the minute",
-                accepted="whole minutes, such as 5m",
-            )
+    yield from watch_cautions(experiment, document)
     yield from metric_cautions(experiment, document)
     yield from online_judge_cautions(experiment, document)
     if experiment.offline is not None and folder is not None:
@@ -255,25 +250,10 @@ def _looks(form: Form, document: Document) -> Found:
             )
 
 
-def _named(form: Form, document: Document) -> Found:
+def _segments(form: Form, document: Document) -> Found:
     metrics = [*form.metrics]
-    for index, watch in enumerate(form.watches):
-        here: FieldPath = ("watches", index)
-        if watch.metric not in form.metrics:
-            path = (*here, "metric")
-            yield (
-                path,
-                document.fault(
-                    path,
-                    f"there is no metric '{watch.metric}'",
-                    accepted=", ".join(metrics),
-                    next=nearest(watch.metric, metrics),
-                ),
-            )
-        if (watch.max is None) == (watch.min is None):
-            yield here, document.fault(here, "a watch has one limit", accepted="either max or min")
     for index, segment in enumerate(form.critical_segments):
-        here = ("critical_segments", index)
+        here: FieldPath = ("critical_segments", index)
         attribute = segment.where.split("=", 1)[0]
         if attribute not in form.segments:
             path = (*here, "where")

@@ -116,12 +116,17 @@ class CriticalSegment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """A windowed limit with a persistence rule and an action."""
+    """A windowed limit with a persistence rule and an action.
+
+    `window` and `every` are in seconds: a window of that length is judged so often. With `every` None each window begins
+    where the one before ended; otherwise windows overlap.
+    """
 
     metric: str
     max: Bound | None = None
     min: Bound | None = None
     window: float
+    every: float | None = None
     persist: int = 1
     at_least: int = 1
     then: Action = "alert"
@@ -130,6 +135,11 @@ class Watch:
     def bound(self) -> Bound | None:
         """Its one limit; None where it has none, which no definition that was read has."""
         return self.min if self.max is None else self.max
+
+    @property
+    def step(self) -> float:
+        """Seconds from the end of a window to that of the next one."""
+        return self.window if self.every is None else self.every
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -272,6 +272,7 @@ class WatchForm(Section):
     max: BoundField | None = None
     min: BoundField | None = None
     window: DurationField
+    every: DurationField | None = None
     for_: Annotated[int, Field(ge=1)] = Field(1, alias="for")
     at_least: Annotated[int, Field(ge=1)] = 1
     then: Action = "alert"

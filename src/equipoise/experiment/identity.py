@@ -69,7 +69,7 @@ def canonical(experiment: Experiment) -> dict[str, Any]:
             "inline": (thaw(experiment.inline), []),
             "watches": (
                 [
-                    _section(watch, durations=("window",), renamed={"persist": "for"})
+                    _section(watch, durations=("window", "every"), renamed={"persist": "for"})
                     for watch in experiment.watches
                 ],
                 [],

@@ -121,6 +121,10 @@ class _Measuring:
         found = self.metric(watch.metric, watch.window, watch.at_least)
         if isinstance(found, NotEstimable):
             return found
+        if watch.every is not None:
+            return NotEstimable(
+                f"{watch.metric}: how often windows that overlap are breached in a row is not forecast"
+            )
         metric, bound = self._experiment.metric(watch.metric), bound_of(watch)
         if bound.reference == "baseline" and metric.baseline is None:
             return NotEstimable(f"{watch.metric}: the limit is {bound}, and the metric has no `baseline`")

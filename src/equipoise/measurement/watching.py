@@ -105,10 +105,11 @@ class Folded:
 class Watching:
     """How an experiment is watched: `fold` takes facts in.
 
-    A window is closed ten seconds after its end, by the clock of the log, and is judged once, then. Facts that arrive
-    later land in their minute, where they count as late and change no decision. Minutes are kept for an hour, or for the
-    longest window, beyond what the next windows need. A watch relative to control watches the treatments, any other
-    every arm. UsageError where a watch's window is not of whole minutes.
+    A window is closed ten seconds after its end, by the clock of the log, and is judged once, then: each begins where the
+    one before ended, or with `every` so much later than it began. Facts that arrive later land in their minute, where they
+    count as late and change no decision. Minutes are kept for an hour, or for the longest window, beyond what the next
+    windows need. A watch relative to control watches the treatments, any other every arm. UsageError where a watch's
+    window is not of whole minutes.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -116,6 +117,7 @@ class Watching:
         self._counting = Counting(experiment)
         self._watches = experiment.watches
         self._lengths = [whole_minutes(watch.window) for watch in experiment.watches]
+        self._steps = [whole_minutes(watch.step) for watch in experiment.watches]
         self._keep_s = max([_KEEP_S, *self._lengths])
         self._arms = [experiment.watched_arms(watch.bound) for watch in experiment.watches]
 
@@ -161,7 +163,7 @@ class Watching:
         """When the next window closes; where nothing is watched, when the next minutes may go."""
         if under_way.since is None:
             return math.inf
-        ends = (end + length for end, length in zip(under_way.closed, self._lengths, strict=True))
+        ends = (end + step for end, step in zip(under_way.closed, self._steps, strict=True))
         return min(ends, default=under_way.since * MINUTE_S + 2.0 * self._keep_s) + GRACE_S
 
     def _close(self, under_way: _UnderWay, now: float) -> None:
@@ -169,17 +171,21 @@ class Watching:
         until = now - GRACE_S
         if under_way.watermark is None:
             # Windows of before the first fact are nobody's.
-            under_way.closed = [int(until // length) * length for length in self._lengths]
+            under_way.closed = [int(until // step) * step for step in self._steps]
         else:
             # Nothing that arrived so far may have happened later: in a long silence only the last window is looked at.
             silent = under_way.watermark + AHEAD_S
-            for number, length in enumerate(self._lengths):
-                for starts, ends in spans(length, under_way.closed[number], until):
-                    if starts <= silent or ends + length > until:
+            for number, (length, step) in enumerate(zip(self._lengths, self._steps, strict=True)):
+                for starts, ends in spans(length, under_way.closed[number], until, every=step):
+                    if starts <= silent or ends + step > until:
                         self._judge(under_way, number, starts, ends)
                     under_way.closed[number] = ends
         under_way.watermark = max(under_way.watermark or 0.0, now)
-        needed = min(under_way.closed, default=int(until))
+        begins = (
+            ends + step - length
+            for ends, step, length in zip(under_way.closed, self._steps, self._lengths, strict=True)
+        )
+        needed = min(begins, default=int(until))
         under_way.since = int((needed - self._keep_s) // MINUTE_S)
 
     def _judge(self, under_way: _UnderWay, number: int, starts: int, ends: int) -> None:

@@ -107,7 +107,7 @@ class Watches:
         if self._windows is None:
             return self._period
         ends = (
-            end + watch.window
+            end + watch.step
             for each in self._watched.values()
             for end, watch in zip(each.watcher.standing.closed, each.experiment.watches, strict=False)
         )
