@@ -118,13 +118,36 @@ def test_a_judge_that_does_not_answer_keeps_nobody_from_stopping(tmp_path):
     log.close()
 
 
+def test_a_judge_that_is_away_ends_one_run_with_the_code_that_says_so(tmp_path):
+    """Nothing was scored and the turns wait, which is told; once it is back they are judged, and the run ends well."""
+    place = str(tmp_path / "log.db")
+    away = True
+
+    def answer(body):
+        return SimulatedAnswer(status=503, text="away") if away else grades(body)
+
+    once = (*MONITOR, "--once", "--log", place, "--json")
+    with SimulatedEndpoint(answer, models=("judge",)) as url:
+        experiment, log = written(place, url, 3)
+        done = subprocess.run(once, capture_output=True, text=True, env=QUIET)
+        assert done.returncode == 6, done.stderr
+        stands = json.loads(done.stdout)["chores"]["judge"]["experiments"][experiment.identity]
+        assert (stands["scored"], stands["waiting"], stands["exit_code"]) == (0, 3, 6)
+        assert stands["trouble"]
+        away = False
+        done = subprocess.run(once, capture_output=True, text=True, env=QUIET)
+        assert done.returncode == 0, done.stderr
+    assert len(scores(log)) == 9
+    log.close()
+
+
 def test_a_judge_without_its_key_is_told_of_and_holds_up_nothing(tmp_path):
-    """The message names the variable; the program goes on, and with --once it ends well."""
+    """The message names the variable; the program goes on, and with --once its code says that something is to be set."""
     place = str(tmp_path / "log.db")
     experiment, log = written(place, "https://api.openai.com/v1", 2)
     log.close()
     done = subprocess.run((*MONITOR, "--once", "--log", place, "--json"), capture_output=True, text=True, env=QUIET)  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 2, done.stderr
     (news,) = json.loads(done.stdout)["news"]
     assert (news["experiment"], news["trouble"]) == (experiment.identity, True)
     assert news["says"] == (

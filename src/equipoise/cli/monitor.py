@@ -116,8 +116,8 @@ def monitor(
                 emit({"news": news, "chores": stands})
             else:
                 print("\n".join(_summary(stands)))
-            if stands.get("watches", {}).get("troubles"):
-                raise typer.Exit(RecordError.exit_code)
+            if code := _exit_code(stands):
+                raise typer.Exit(code)
         else:
             if not as_json:
                 from equipoise.events.postgres_connections import shown
@@ -141,6 +141,14 @@ def destinations(alerts: Path | None) -> tuple[Receiver, ...]:
     from equipoise.integrations.destinations import read_destinations
 
     return read_destinations(Path(place), settings.variable)
+
+
+def _exit_code(stands: dict[str, Any]) -> int:
+    """How a run ends that left something undone: what could not be watched is first, then what could not be judged."""
+    if stands.get("watches", {}).get("troubles"):
+        return RecordError.exit_code
+    judged = stands.get("judge", {}).get("experiments", {})
+    return max((each["exit_code"] for each in judged.values()), default=0)
 
 
 def _summary(stands: dict[str, Any]) -> Iterator[str]:

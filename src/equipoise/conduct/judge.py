@@ -18,7 +18,7 @@ from equipoise.conduct.backlog import Backlog, Waiting
 from equipoise.conduct.endpoints import Connect, Endpoints, judge_places
 from equipoise.conduct.metering import DAY_S, Metered, Rate, day_purse
 from equipoise.conduct.sampled import ask, score_id, scores_of, subject_of, unscored
-from equipoise.errors import BudgetError, RecordError, UsageError
+from equipoise.errors import BudgetError, RecordError, UpstreamError, UsageError
 from equipoise.events.cursors import READER, Cursor, CursorLostError, Cursors, HeldError
 from equipoise.events.facts import Purge, Score
 from equipoise.events.ids import new_id
@@ -54,8 +54,9 @@ class Judged:
     """What was done, and what is left: turns `scored`, turns that will not be, by reason, and those that wait.
 
     `spent_usd` is what the day (UTC) has cost so far; `trouble` says why nothing goes on now, and `resumes` when it will
-    (seconds since 1970 UTC), where that is known. `elsewhere` is who judges in this one's place;
-    then nothing else is said.
+    (seconds since 1970 UTC), where that is known. `exit_code` is how a program ends that leaves it so: 6 where the judge
+    could not be asked, 0 where all is as declared, a budget that is spent included. `elsewhere` is who judges in this one's
+    place; then nothing else is said.
     """
 
     scored: int = 0
@@ -64,6 +65,7 @@ class Judged:
     spent_usd: float = 0.0
     trouble: str | None = None
     resumes: float | None = None
+    exit_code: int = 0
     elsewhere: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,6 +77,7 @@ class Judged:
             "spent_usd": self.spent_usd,
             "trouble": self.trouble,
             "resumes": self.resumes,
+            "exit_code": self.exit_code,
             "elsewhere": self.elsewhere,
         }
 
@@ -135,6 +138,7 @@ class OnlineJudge:
         self._answered, self._failures = 0, 0
         self._rests, self._resumes = 0.0, 0.0
         self._trouble: str | None = None
+        self._exit_code = 0
         self._runner = asyncio.Runner()
 
     def _ask(self, connect: Connect) -> None:
@@ -205,6 +209,7 @@ class OnlineJudge:
             spent_usd=self._purse.spent(now),
             trouble=self._trouble,
             resumes=self._resumes if self._resumes > now else None,
+            exit_code=self._exit_code,
         )
 
     def _hear(self, now: float) -> None:
@@ -311,7 +316,7 @@ class OnlineJudge:
     ) -> None:
         """What a batch says of the next one: go on, wait for the judge, or for the next day's budget."""
         now = self._rests = self._clock.now()
-        self._trouble = None
+        self._trouble, self._exit_code = None, 0
         self._answered += scored
         for each, error in failed:
             # Others were judged since it failed before: the judge can be reached, and about this one it cannot be asked.
@@ -324,7 +329,7 @@ class OnlineJudge:
             self._failures = 0
         elif failed:
             self._failures += 1
-            self._trouble = str(failed[0][1])
+            self._trouble, self._exit_code = str(failed[0][1]), UpstreamError.exit_code
             wait = min(_LONGEST_WAIT_S, 2.0**self._failures) * self._rng.uniform(0.5, 1.0)
             self._resumes = now + wait
         if spent:

@@ -57,7 +57,7 @@ class OnlineJudges:
         self._wanted: dict[str, Experiment] = {}
         self._replaced: dict[str, float] = {}
         self._judges: dict[str, OnlineJudge] = {}
-        self._refused: dict[str, tuple[float, float, str]] = {}
+        self._refused: dict[str, tuple[float, Judged]] = {}
 
     def advance(
         self, limit: int = BATCH, *, stopping: Callable[[], bool] = lambda: False
@@ -101,10 +101,10 @@ class OnlineJudges:
                 self._wanted[fact.digest] = experiment
 
     def _one(self, digest: str, experiment: Experiment, limit: int, stopping: Callable[[], bool]) -> Judged:
-        since, again, why = self._refused.get(digest, (0.0, 0.0, ""))
+        since, refused = self._refused.get(digest, (0.0, Judged(resumes=0.0)))
         # A clock that was put back is no reason to wait until it is where it was.
-        if since <= self._clock.now() < again:
-            return Judged(trouble=why, resumes=again)
+        if since <= self._clock.now() < (refused.resumes or 0.0):
+            return refused
         try:
             if digest not in self._judges:
                 self._texts = self._texts or self._open_texts()
@@ -123,11 +123,11 @@ class OnlineJudges:
             if isinstance(error, StrayCursorError):
                 # Whoever mends that takes the file away: the next try opens what is there then.
                 self._let_go_of_files()
-            said = words_of(error)
             now = self._clock.now()
-            again = now + _AGAIN_S
-            self._refused[digest] = now, again, said
-            return Judged(trouble=said, resumes=again)
+            code = error.exit_code if isinstance(error, EquipoiseError) else EquipoiseError.exit_code
+            told = Judged(trouble=words_of(error), resumes=now + _AGAIN_S, exit_code=code)
+            self._refused[digest] = now, told
+            return told
 
     def _let_go(self, digest: str) -> None:
         if (judge := self._judges.pop(digest, None)) is not None:
