@@ -72,10 +72,14 @@ def test_the_worked_example_alerts_in_the_first_window_and_acts_in_the_second(pl
         "no longer watched: it is rolled back",
     ]
     assert [each.action for each in alerts(log)] == ["alert"] * 3 + ["pause", "rollback", "review"]
-    moves = [record.fact for record in log.read_since(0, kinds=("transition",))][-2:]
+    moves = [record.fact for record in log.read_since(0, kinds=("transition",))][-3:]
     assert [(each.by, each.stage, each.service) for each in moves] == [
-        ("monitor", "ab", "paused"), ("monitor", "rolled back", "redirected")
+        ("monitor", "ab", "paused"), ("monitor", "rolled back", "redirected"), ("monitor", "rolled back", None)
     ]  # fmt: skip
+    # Whom it met: one conversation, and it is in the middle of something.
+    assert moves[-1].evidence["redirected"] == {
+        "units": {"treatment": 1}, "in_progress": {"treatment": 1}, "minutes": 30.0
+    }  # fmt: skip
     assert said(watches) == []
     assert watches.state() == {"watched": {}, "troubles": {}, "acted": 6}
     watches.close()
@@ -109,7 +113,7 @@ def test_two_monitors_at_once_do_everything_once(place):
     assert sorted(each.action for each in alerts(log)) == ["alert"] * 3 + ["pause", "review", "rollback"]
     assert len({each.event_id for each in alerts(log)}) == 6
     moves = [record.fact for record in log.read_since(0, kinds=("transition",)) if record.fact.by == "monitor"]  # fmt: skip
-    assert [each.service for each in moves] == ["paused", "redirected"]
+    assert [each.service for each in moves] == ["paused", "redirected", None]
     assert not list(log.read_since(0, kinds=("conflict",)))
     # Between them they said each thing at least once.
     told = [line["facts"]["event_id"] for out, _ in spoken for line in json.loads(out)["news"] if line["facts"]]  # fmt: skip

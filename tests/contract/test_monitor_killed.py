@@ -95,7 +95,8 @@ def agreed(place: str) -> None:
         assert each.action in ("alert", breach.action)
     moves = [record.fact for record in log.read_since(0, kinds=("transition",)) if record.fact.by == "monitor"]  # fmt: skip
     moving = [each.event_id for each in alerts if each.action in ("pause", "rollback")]
-    assert [each.event_id for each in moves] == [f"{each}:transition" for each in moving]
+    counted = [f"{each.event_id}:met" for each in alerts if each.action == "rollback"]
+    assert [each.event_id for each in moves] == [f"{each}:transition" for each in moving] + counted
     assert not list(log.read_since(0, kinds=("conflict",)))
     # Nobody missed a fact: the windows are those of a fold that nobody disturbed.
     whole = Watcher(experiment, log, open_windows("memory:"))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from watched import START, served, watched
+from watched import START, exposure, served, turn, watched
 
 from equipoise.clock import ManualClock
-from equipoise.conduct.act import act
+from equipoise.conduct.act import act, carry_out
 from equipoise.conduct.ledger import state_of
 from equipoise.conduct.move import kill, pause, roll_back, ship
 from equipoise.conduct.register import register
@@ -82,7 +82,7 @@ def test_what_moves_the_experiment_says_so_twice(log, experiment, watch, action,
     assert dict(transition.evidence) == {
         "alert": f"d:watch:{watch}", "watch": watch, "metric": metric, "variant": "treatment", "action": action,
         "sustained": True, "ends": START + 600, "streak": 2, "value": 3.4, "limit": 3.0,
-    }  # fmt: skip
+    } | ({"scope": "now"} if action == "rollback" else {})  # fmt: skip
     state = state_of(log, "bot")
     assert (state.stage, state.service) == (stage, service)
     again = act(log, experiment, due(watch, action))
@@ -119,6 +119,77 @@ def test_what_is_paused_or_killed_is_still_rolled_back(log, experiment):
     act(log, experiment, due(0, "pause"))
     assert act(log, experiment, due(1, "rollback")).transition is not None
     assert state_of(log, "bot").stage == "rolled back"
+
+
+GENTLE = {"metric": "latency_p95", "max": 3.0, "window": "5m", "for": 2, "then": "rollback"}
+
+
+@pytest.mark.parametrize(
+    ("before", "service", "why"),
+    [
+        (
+            None,
+            "paused",
+            "it is rolled back; nobody new is let in, and who is in keeps the variant to the end",
+        ),
+        (kill, "redirected", "it is rolled back, and everyone is served control"),
+    ],
+)
+def test_a_rollback_of_new_conversations_lets_the_others_end(before, service, why):
+    """As an operator's: who is in keeps the variant, unless everyone is served control already."""
+    experiment, clock = watched([GENTLE | {"scope": "new_conversations"}]), ManualClock(START + 0.0)
+    log = MemoryLog(clock)
+    served(log, experiment, clock)
+    if before is not None:
+        before(log, "bot", by="ana")
+    acted = act(log, experiment, due(0, "rollback"), clock=clock)
+    assert acted.alert.says == f"{TWICE}: {why}"
+    assert acted.transition.evidence["scope"] == "new_conversations"
+    state = state_of(log, "bot")
+    assert (state.stage, state.service) == ("rolled back", service)
+
+
+class Deciding:
+    """A watcher with one thing to do."""
+
+    def __init__(self, *decided: Due) -> None:
+        self.left = [*decided]
+
+    def due(self) -> tuple[Due, ...]:
+        return tuple(self.left)
+
+    def carried_out(self, done: Due) -> bool:
+        self.left.remove(done)
+        return True
+
+
+@pytest.mark.parametrize(("scope", "fate"), [("now", "redirected"), ("new_conversations", "exposed")])
+def test_whom_a_rollback_met_is_counted_beside_it_and_once(scope, fate):
+    """Exposed units and those in the middle of something; killed before or after the counting, it is there once."""
+    experiment, clock = watched([GENTLE | {"scope": scope}]), ManualClock(START + 0.0)
+    log = MemoryLog(clock)
+    served(log, experiment, clock)
+    log.append([exposure(experiment, unit, arm, START + 1.0) for unit, arm in (("a", "treatment"), ("b", "treatment"), ("c", "control"))])  # fmt: skip
+    log.append([turn("a", "treatment", START + 500.0), turn("b", "treatment", START - 3_000.0)])
+    clock.advance(611.0)
+    head = log.head()
+    decided = due(0, "rollback")
+    # Killed between the rollback and the counting.
+    act(log, experiment, decided, clock=clock)
+    for _ in range(2):
+        carry_out(log, experiment, Deciding(decided), clock=clock)
+    alert, transition, counted = written(log, head)
+    assert counted.event_id == "d:watch:0:met"
+    assert (counted.by, counted.reason, counted.service) == ("monitor", alert.says, None)
+    assert (counted.origin, counted.stage) == ("rolled back", "rolled back")
+    assert dict(counted.evidence) == dict(transition.evidence) | {
+        fate: {"units": {"treatment": 2}, "in_progress": {"treatment": 1}, "minutes": 30.0}
+    }
+    # Of a revision that is not the registered one any more nothing is told.
+    register(log, watched([]), by="ana", reason="another")
+    before = log.head()
+    carry_out(log, experiment, Deciding(decided), clock=clock)
+    assert log.head() == before
 
 
 def test_whoever_moves_it_meanwhile_is_first(experiment):

@@ -29,7 +29,7 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
         "10: plan.alhpa: unknown key 'alhpa'; accepted: alpha, boundaries, burn_in, crossed, cycle, looks, power, spending, units_per_day, whole_cycles; did you mean 'alpha'?",
     ]),
     "unknown key in a list": ("watches: [{metric: resolution_rate, max: 1, window: 5m, wait: 2}]", [
-        "10: watches[0].wait: unknown key 'wait'; accepted: at_least, every, for, max, metric, min, then, window",
+        "10: watches[0].wait: unknown key 'wait'; accepted: at_least, every, for, max, metric, min, scope, then, window",
     ]),
     "texts that cannot be kept so": ("capture: {text: all, share: 10%, redact: [emial, nothing], keep: 0s}", [
         "10: capture.keep: texts are kept for a while, and not for ever; accepted: more than 0, at most 3650d",
@@ -254,6 +254,9 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
         "14: watches[3].every: a window of 604800 s cannot be judged every 60 s: it is put together of whole minutes, each of them in equally many windows and in 60 at most; accepted: 168m, 180m, 210m, 224m, 240m, 252m, …",
         "15: watches[4].every: a window of 90 s cannot be judged every 60 s: it is put together of whole minutes, each of them in equally many windows and in 60 at most; accepted: a window of whole minutes first",
     ]),
+    "a scope of what is no rollback": ("watches: [{metric: resolution_rate, min: 0.1, window: 5m, then: pause, scope: new_conversations}]", [
+        "10: watches[0].scope: a scope is that of a rollback, and this watch says pause; accepted: `scope: new_conversations` beside `then: rollback`",
+    ]),
     "a watch of nothing with two limits": ("watches: [{metric: resolution_rat, max: 1, min: 0, window: 5m}]", [
         "10: watches[0]: a watch has one limit; accepted: either max or min",
         "10: watches[0].metric: there is no metric 'resolution_rat'; accepted: resolution_rate; did you mean 'resolution_rate'?",
@@ -414,7 +417,7 @@ def test_a_wrong_item_does_not_move_the_items_after_it(tmp_path: Path) -> None:
         "11: watches[0]: 5: a mapping of keys to values is expected here",
         (
             "13: watches[2].windo: unknown key 'windo'; "
-            "accepted: at_least, every, for, max, metric, min, then, window; did you mean 'window'?"
+            "accepted: at_least, every, for, max, metric, min, scope, then, window; did you mean 'window'?"
         ),
         "13: watches[2].window: the key 'window' is missing",
         "14: watches[3].metric: there is no metric 'unheard_of'; accepted: resolution_rate",

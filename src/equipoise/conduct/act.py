@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 
 from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.ledger import state_of
+from equipoise.conduct.redirecting import met
 from equipoise.conduct.watch import Due, Watcher
 from equipoise.events.facts import Alert, Transition
 from equipoise.events.log import EventLog, StaleHeadError
 from equipoise.experiment.definition import Experiment, Watch
-from equipoise.rollout.stages import LEDGER, STAGES, State
+from equipoise.rollout.stages import LEDGER, STAGES, State, rolled_back_to
 
 __all__ = ["BY", "Acted", "act", "carry_out"]
 
@@ -37,12 +38,21 @@ def carry_out(
 ) -> tuple[Acted, ...]:
     """Carry out all that is due of an experiment, oldest first, and note that it was.
 
-    Interrupted anywhere, the next call goes on where this one ended: what is in the log is not written again. `since` is
-    a position of the log that the watcher had reached when nothing was due; what was carried out is looked for after it.
+    Whom a rollback met is counted afterwards, and kept as evidence of its own, as an operator's is. Interrupted anywhere,
+    the next call goes on where this one ended: what is in the log is not written again. `since` is a position of the log
+    that the watcher had reached when nothing was due; what was carried out is looked for after it.
     """
-    done = []
+    done, ended = [], []
     for due in watcher.due():
-        done.append(act(log, experiment, due, since=since, clock=clock))
+        acted = act(log, experiment, due, since=since, clock=clock)
+        done.append(acted)
+        if acted.transition is not None and acted.transition.stage == "rolled back":
+            ended.append((due, acted.transition))
+        else:
+            watcher.carried_out(due)
+    # First all is done that was decided; to count whom it met takes seconds on a large log.
+    for due, transition in ended:
+        _count(log, experiment, due, transition, since=since, clock=clock or SystemClock())
         watcher.carried_out(due)
     return tuple(done)
 
@@ -104,6 +114,36 @@ def _found(log: EventLog, experiment: Experiment, due: Due, since: int, head: in
     return None if alert is None else Acted(alert=alert, transition=transition, ours=False)
 
 
+def _count(
+    log: EventLog, experiment: Experiment, due: Due, done: Transition, *, since: int, clock: Clock
+) -> None:
+    """Keep whom a rollback met: a transition from a stage to itself. Nothing where another revision is registered since."""
+    counted, event_id = None, f"{due.event_id}:met"
+    while True:
+        head = log.head()
+        state = state_of(log, experiment.name)
+        moves = log.read_since(since, experiment=experiment.name, kinds=(Transition.kind,))
+        if state.digest != experiment.digest or any(each.fact.event_id == event_id for each in moves):
+            return
+        counted = counted or met(log, experiment, service=done.service or state.service, now=done.happened)
+        stage = state.stage or done.stage
+        told = replace(
+            done,
+            event_id=event_id,
+            happened=clock.now(),
+            origin=stage,
+            stage=stage,
+            evidence={**done.evidence, **counted},
+            service=None,
+        )
+        try:
+            log.append_if([told], head, experiment=experiment.name, kinds=LEDGER)
+        except StaleHeadError:
+            # Somebody else moved it: what this one did is told from where it stands now.
+            continue
+        return
+
+
 def _moving(due: Due) -> str:
     return f"{due.event_id}:transition"
 
@@ -114,7 +154,8 @@ def _decided(experiment: Experiment, due: Due, state: State, now: float) -> Acte
     action = breach.action if breach.sustained else "alert"
     moving = action in ("pause", "rollback")
     instead = _instead(experiment, action, state) if moving else None
-    says = f"{_breached(due, watch)}; {_streak(due, watch, instead)}"
+    rolled = rolled_back_to(watch.scope, state.service) if action == "rollback" else None
+    says = f"{_breached(due, watch)}; {_streak(due, watch, instead, rolled)}"
     alert = Alert(
         experiment=experiment.name,
         happened=now,
@@ -144,8 +185,9 @@ def _decided(experiment: Experiment, due: Due, state: State, now: float) -> Acte
         by=BY,
         reason=says,
         evidence={"alert": due.event_id, "watch": due.watch, "metric": watch.metric, "variant": due.arm}
-        | asdict(breach),
-        service="redirected" if action == "rollback" else "paused",
+        | asdict(breach)
+        | ({} if rolled is None else {"scope": watch.scope}),
+        service=rolled or "paused",
     )
     return Acted(alert=alert, transition=transition)
 
@@ -173,7 +215,10 @@ _THEN = {
     "alert": "",
     "review": ": somebody should look at it",
     "pause": ": nobody new is let in",
-    "rollback": ": it is rolled back, and everyone is served control",
+}
+_ROLLED_BACK = {
+    "redirected": ": it is rolled back, and everyone is served control",
+    "paused": ": it is rolled back; nobody new is let in, and who is in keeps the variant to the end",
 }
 
 
@@ -185,13 +230,11 @@ def _breached(due: Due, watch: Watch) -> str:
     return f"{watch.metric} of {due.arm} was {breach.value:.6g} in the {minutes} up to {until}, and {allowed}"
 
 
-def _streak(due: Due, watch: Watch, instead: str | None) -> str:
+def _streak(due: Due, watch: Watch, instead: str | None, rolled: str | None) -> str:
     breach = due.breach
     if not breach.sustained:
         return f"the first such window, and at {watch.persist} in a row the watch says {watch.then}"
     row = "one such window is enough" if breach.streak == 1 else f"{breach.streak} such windows in a row"
-    return (
-        f"{row}, and the watch says {breach.action}, but {instead}"
-        if instead
-        else f"{row}{_THEN[breach.action]}"
-    )
+    if instead:
+        return f"{row}, and the watch says {breach.action}, but {instead}"
+    return f"{row}{_THEN[breach.action] if rolled is None else _ROLLED_BACK[rolled]}"

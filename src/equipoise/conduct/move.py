@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 from equipoise.clock import Clock
 from equipoise.conduct.moving import (
@@ -20,10 +20,11 @@ from equipoise.conduct.moving import (
     said,
     taking_out,
 )
-from equipoise.conduct.redirecting import redirected
+from equipoise.conduct.redirecting import met
 from equipoise.errors import GateError, UsageError
 from equipoise.events.log import EventLog
-from equipoise.rollout.stages import ENROLLING, STAGES, WATCHED
+from equipoise.experiment.definition import Scope
+from equipoise.rollout.stages import ENROLLING, STAGES, WATCHED, rolled_back_to
 
 __all__ = ["Moved", "kill", "pause", "ramp", "remove", "resume", "reweight", "roll_back", "ship"]
 
@@ -190,7 +191,7 @@ def roll_back(
     *,
     by: str,
     reason: str | None,
-    scope: Literal["now", "new_conversations"] = "now",
+    scope: Scope = "now",
     clock: Clock | None = None,
     count: bool = True,
 ) -> Moved:
@@ -201,17 +202,15 @@ def roll_back(
     """
     reasoned(reason, "roll back")
     at = moving(log, name, by, reason, clock)
-    # What was killed is not brought back for the conversations that go on.
-    service = "redirected" if scope == "now" or at.state.service == "redirected" else "paused"
+    service = rolled_back_to(scope, at.state.service)
     done = at.append(at.transition(stage="rolled back", service=service, evidence={"scope": scope}))
     return _counted(at, done) if count else done
 
 
 def _counted(at: Moving, done: Moved, arms: Collection[str] | None = None) -> Moved:
     """What a verb did to those who were exposed, kept beside it."""
-    found = redirected(at.log, at.experiment, now=at.now, arms=arms).to_dict()
-    kept = "exposed" if done.service == "paused" else "redirected"
-    evidence: dict[str, Any] = {**done.evidence, kept: found}
+    found = met(at.log, at.experiment, service=done.service, now=at.now, arms=arms)
+    evidence: dict[str, Any] = {**done.evidence, **found}
     add_evidence(at, evidence)
     return replace(done, evidence=evidence)
 

@@ -26,6 +26,7 @@ __all__ = [
     "FirstExposures",
     "Redirected",
     "first_exposures",
+    "met",
     "recent",
     "redirected",
     "redirected_turns",
@@ -95,6 +96,19 @@ def redirected(
         in_progress={arm: in_progress[arm] for arm in wanted},
         minutes=IN_PROGRESS_S / 60.0,
     )
+
+
+def met(
+    log: EventLog,
+    experiment: Experiment,
+    *,
+    service: str,
+    now: float,
+    arms: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """Whom a verb met that leaves such a service, as its evidence: `redirected`, or `exposed` if they keep theirs."""
+    found = redirected(log, experiment, now=now, arms=arms).to_dict()
+    return {"exposed" if service == "paused" else "redirected": found}
 
 
 def first_exposures(log: EventLog, experiment: Experiment) -> FirstExposures:

@@ -90,7 +90,10 @@ def words(watch: Watch) -> str:
         said.append(f"for: {watch.persist}")
     if watch.at_least != 1:
         said.append(f"at_least: {watch.at_least}")
-    return "{" + ", ".join([*said, f"then: {watch.then}"]) + "}"
+    said.append(f"then: {watch.then}")
+    if watch.scope != "now":
+        said.append(f"scope: {watch.scope}")
+    return "{" + ", ".join(said) + "}"
 
 
 def _minutes(seconds: float) -> str:

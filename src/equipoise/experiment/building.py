@@ -136,6 +136,7 @@ def build(
                 persist=watch.for_,
                 at_least=watch.at_least,
                 then=watch.then,
+                scope=watch.scope,
             )
             for watch in form.watches
         ),

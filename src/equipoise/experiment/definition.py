@@ -46,6 +46,7 @@ Crossed = Literal["first_seen", "exclude"]
 Grain = Literal["event", "unit"]
 Stage = Literal["shadow", "canary", "ab"]
 Action = Literal["alert", "review", "pause", "rollback"]
+Scope = Literal["now", "new_conversations"]
 CaseFormat = Literal["own", "promptfoo", "inspect", "mlflow"]
 Severity = Literal["low", "medium", "high", "critical"]
 Show = Literal["superior", "non_inferior", "not_worse"]
@@ -119,7 +120,8 @@ class Watch:
     """A windowed limit with a persistence rule and an action.
 
     `window` and `every` are in seconds: a window of that length is judged so often. With `every` None each window begins
-    where the one before ended; otherwise windows overlap.
+    where the one before ended; otherwise windows overlap. `scope` is whom a rollback serves control: everyone `now`, or
+    `new_conversations` only, where who is in keeps the variant to the end.
     """
 
     metric: str
@@ -130,6 +132,7 @@ class Watch:
     persist: int = 1
     at_least: int = 1
     then: Action = "alert"
+    scope: Scope = "now"
 
     @property
     def bound(self) -> Bound | None:

@@ -35,6 +35,7 @@ from equipoise.experiment.definition import (
     Crossed,
     Grain,
     Method,
+    Scope,
     Severity,
     Stage,
     UnitId,
@@ -276,6 +277,7 @@ class WatchForm(Section):
     for_: Annotated[int, Field(ge=1)] = Field(1, alias="for")
     at_least: Annotated[int, Field(ge=1)] = 1
     then: Action = "alert"
+    scope: Scope = "now"
 
 
 class RecordingForm(Section):

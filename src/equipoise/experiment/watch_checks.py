@@ -37,6 +37,16 @@ def watch_faults(form: Form, document: Document) -> Found:
             )
         if (watch.max is None) == (watch.min is None):
             yield here, document.fault(here, "a watch has one limit", accepted="either max or min")
+        if watch.scope != "now" and watch.then != "rollback":
+            path = (*here, "scope")
+            yield (
+                path,
+                document.fault(
+                    path,
+                    f"a scope is that of a rollback, and this watch says {watch.then}",
+                    accepted="`scope: new_conversations` beside `then: rollback`",
+                ),
+            )
         if watch.every is not None:
             yield from _steps(watch, watch.every, (*here, "every"), document)
 

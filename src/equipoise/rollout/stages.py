@@ -12,7 +12,7 @@ from fractions import Fraction
 from math import inf
 
 from equipoise.events.facts import Alert, Allocation, Decision, Fact, Gate, Look, Registration, Transition
-from equipoise.experiment.definition import Experiment
+from equipoise.experiment.definition import Experiment, Scope
 
 __all__ = [
     "ENROLLING",
@@ -26,6 +26,7 @@ __all__ = [
     "coverage_of",
     "fold",
     "may_enter",
+    "rolled_back_to",
 ]
 
 LEDGER = ("registration", "gate", "transition", "allocation", "look", "decision")
@@ -281,6 +282,17 @@ def _alerts(evidence: Evidence) -> list[Blocked]:
             f"{said}, and was paused for it; `resume` opens it again" if paused else said, not paused
         )
     return list(blocks.values())
+
+
+def rolled_back_to(scope: Scope, service: str) -> str:
+    """The service that a rollback leaves, by its scope and the service before.
+
+    What was killed is not brought back for the conversations that go on.
+
+    >>> rolled_back_to("now", "open"), rolled_back_to("new_conversations", "open")
+    ('redirected', 'paused')
+    """
+    return "redirected" if scope == "now" or service == "redirected" else "paused"
 
 
 def coverage_of(stage: str, experiment: Experiment) -> Fraction:
