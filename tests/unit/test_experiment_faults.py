@@ -125,8 +125,11 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
     "not an amount": ("critical_segments: [{where: tier=x, metric: resolution_rate, margin: little}]\nsegments: [tier]", [
         "10: critical_segments[0].margin: 'little' cannot be read here; accepted: a number, '10%' (relative) or '1pp' (percentage points)",
     ]),
-    "not a bound": ("watches: [{metric: resolution_rate, max: 20%, window: 5m}]", [
-        "10: watches[0].max: '20%' cannot be read here; accepted: a number, 'control+20%', 'control+1pp' or 'baseline+5%'",
+    "not a bound": ("watches: [{metric: resolution_rate, max: control 20%, window: 5m}]", [
+        "10: watches[0].max: 'control 20%' cannot be read here; accepted: a number, '2pp', 'control+20%', 'control+1pp' or 'baseline+5%'",
+    ]),
+    "a bound relative to nothing": ("watches: [{metric: resolution_rate, max: 2.5 %, window: 5m}]", [
+        "10: watches[0].max: '2.5 %' cannot be read here; accepted: a number, '2pp', 'control+20%', 'control+1pp' or 'baseline+5%'; '%' is relative, and it is not said to what: for that share itself write 2.5pp",
     ]),
     "not a duration": ("plan: {burn_in: 1 day, cycle: 7}", [
         "10: plan.burn_in: '1 day' cannot be read here; accepted: a duration such as '30s', '5m', '2h', '1d' or '1w'",
@@ -394,7 +397,7 @@ capture: {text: some}
         "16: watches[0].metric: there is no metric 'latency'; accepted: resolution_rate, error_rate",
         (
             "17: watches[1].max: 'control+lots' cannot be read here; "
-            "accepted: a number, 'control+20%', 'control+1pp' or 'baseline+5%'"
+            "accepted: a number, '2pp', 'control+20%', 'control+1pp' or 'baseline+5%'"
         ),
         (
             "18: watches[2].metric: there is no metric 'error_rat'; "

@@ -58,17 +58,19 @@ __all__ = ["Form"]
 
 
 def _reads(
-    parse: Callable[[object], Any], expected: str, **schema: Any
+    parse: Callable[[object], Any],
+    expected: str,
+    hint: Callable[[object], str | None] | None = None,
+    **schema: Any,
 ) -> tuple[BeforeValidator, WithJsonSchema]:
-    """A validator that reads by `parse`, says what it would have accepted, and its JSON Schema."""
+    """A validator that reads by `parse`, says what it would have accepted and what to do next, and its JSON Schema."""
 
     def read(value: object) -> Any:
         try:
             return parse(value)
         except (ValueError, TypeError, OverflowError):
-            raise PydanticCustomError(
-                "amount", "{value} cannot be read here", {"value": repr(value), "accepted": expected}
-            ) from None
+            told = {"value": repr(value), "accepted": expected, "next": hint and hint(value)}
+            raise PydanticCustomError("amount", "{value} cannot be read here", told) from None
 
     return BeforeValidator(read), WithJsonSchema({"description": expected, **schema})
 
@@ -97,6 +99,20 @@ def _guard_state(value: object) -> str:
     return value
 
 
+def _of_what(value: object) -> str | None:
+    """What is said of a limit such as 2 %, which many mean as that share itself."""
+    try:
+        relative = parse_amount(value).scale == "relative"
+    except (ValueError, TypeError, OverflowError):
+        return None
+    share = str(value).replace("%", "").strip()
+    return (
+        f"'%' is relative, and it is not said to what: for that share itself write {share}pp"
+        if relative
+        else None
+    )
+
+
 _amount, _amount_schema = _reads(
     parse_amount, "a number, '10%' (relative) or '1pp' (percentage points)", type=["number", "string"]
 )
@@ -107,7 +123,10 @@ _duration, _duration_schema = _reads(
     parse_duration, "a duration such as '30s', '5m', '2h', '1d' or '1w'", type="string"
 )
 _bound, _bound_schema = _reads(
-    parse_bound, "a number, 'control+20%', 'control+1pp' or 'baseline+5%'", type=["number", "string"]
+    parse_bound,
+    "a number, '2pp', 'control+20%', 'control+1pp' or 'baseline+5%'",
+    _of_what,
+    type=["number", "string"],
 )
 _of, _of_schema = _reads(
     _quantity,

@@ -274,7 +274,8 @@ def _translate(document: Document, path: FieldPath, detail: dict[str, Any]) -> F
             next=nearest(str(detail.get("input")), choices),
         )
     if kind == "amount":
-        return document.fault(path, f"{value} cannot be read here", accepted=context["accepted"])
+        problem = f"{value} cannot be read here"
+        return document.fault(path, problem, accepted=context["accepted"], next=context.get("next"))
     if kind == "string_pattern_mismatch" and "A-Za-z0-9]" in str(context.get("pattern")):
         return document.fault(
             path,
