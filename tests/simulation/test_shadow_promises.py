@@ -129,6 +129,22 @@ def test_latencies_at_the_margin_are_seldom_called_a_breach_and_twice_as_slow_is
     assert breaches(doubled, slower(2.0), 15, conversations=120) >= 0.95 - tolerance(0.95)
 
 
+def test_a_limit_that_is_just_met_is_seldom_called_passed_and_one_far_behind_is_seen() -> None:
+    """Errors, a mean and a 95th percentile exactly at the limit: at most 2.5 %; three times it: nearly always."""
+    latency = {"mean": math.exp(0.29 / 2), "q95": float(np.quantile(_latencies(1.0, own=0.2), 0.95))}
+    for seed, (kind, of, at, values, more) in enumerate(
+        (
+            ("proportion", "turn.error", 0.2, failing(0.02, 0.2), {}),
+            ("mean", "turn.latency_s", latency["mean"], slower(1.0), {}),
+            ("quantile", "turn.latency_s", latency["q95"], slower(1.0), {"q": 0.95}),
+        )
+    ):
+        at_it = metric(kind, of, 99.0, limit=at, **more)
+        assert breaches(at_it, values, 20 + seed) <= 0.025 + SKEW + tolerance(0.025)
+        passed = metric(kind, of, 99.0, limit=at / 3, **more)
+        assert breaches(passed, values, 30 + seed, conversations=120) >= 0.95 - tolerance(0.95)
+
+
 def _latencies(factor: float, own: float = 0.0) -> np.ndarray:
     rng = np.random.default_rng(1)
     spread = math.sqrt(0.25 + own**2)

@@ -279,6 +279,89 @@ def test_what_shadow_cannot_show_is_said(guard: Metric, reason: str) -> None:
     assert (found.held, found.because) == ("not shown", reason)
 
 
+@pytest.mark.parametrize(
+    ("guard", "held", "because"),
+    [
+        (
+            metric("mean", "turn.latency_s", margin=Amount(9.0), limit=2.0),
+            "breached",
+            "is beyond its limit of 2 (3, from 2.989 to 3.011, in 80 pairs)",
+        ),
+        (
+            metric("mean", "turn.latency_s", margin=Amount(9.0), limit=3.001),
+            "not shown",
+            "is neither shown to be within its limit of 3.001 nor to be beyond it (3, from 2.989 to 3.011, in 80 pairs)",
+        ),
+        (
+            metric("mean", "turn.latency_s", margin=Amount(9.0), limit=4.0),
+            "held",
+            (
+                "is worse by no more than its margin of 9 (3 against 1.01, in 80 pairs); "
+                "is within its limit of 4 (3, from 2.989 to 3.011, in 80 pairs)"
+            ),
+        ),
+        (
+            metric("mean", "turn.latency_s", margin=Amount(0.5), limit=4.0),
+            "breached",
+            "is worse by more than its margin of 0.5 (3 against 1.01, in 80 pairs)",
+        ),
+        (
+            metric("mean", "turn.latency_s", margin=None, limit=4.0),
+            "held",
+            "is within its limit of 4 (3, from 2.989 to 3.011, in 80 pairs)",
+        ),
+        (
+            metric("quantile", "turn.latency_s", q=0.5, margin=Amount(9.0), limit=2.0),
+            "breached",
+            "is beyond its limit of 2 (2.95, from 2.95 to 3.05, in 80 pairs)",
+        ),
+        (
+            metric("proportion", "turn.json_valid", better="higher", margin=Amount(0.9), limit=0.9),
+            "breached",
+            "is beyond its limit of 0.9 (0.5, from 0.388 to 0.612, in 80 pairs)",
+        ),
+        (
+            metric("ratio", "turn.cost_usd", per=Quantity("turn", "kilotokens"), margin=Amount(9.0), limit=0.01),
+            "breached",
+            "is beyond its limit of 0.01 (0.01334, from 0.01334 to 0.01334, in 80 pairs)",
+        ),
+        (
+            metric("mean", "turn.retries", margin=Amount(9.0), limit=1.0),
+            "not shown",
+            "there are no pairs; nothing shows whether it keeps within its limit of 1: there are no pairs",
+        ),
+    ],
+    ids=["beyond", "not to be told", "within both", "beyond the margin", "no margin", "quantile", "higher", "ratio", "none"],
+)  # fmt: skip
+def test_a_limit_is_read_beside_the_margin_and_the_worse_answer_is_told(guard, held, because) -> None:
+    """The interval of the treatment's own value is beyond it, within it, or on both sides: control's does not matter."""
+    pairs = [
+        Pair(*pair(n, f"c{n}", measured(1.0 + 0.01 * (n % 3), json_valid=True),
+                   measured(2.95 + 0.1 * (n % 2), cost_usd=0.002 + 0.000001 * (n % 3), json_valid=n % 2 == 0)))
+        for n in range(80)
+    ]  # fmt: skip
+    found = guard_in_shadow(guard, "treatment", pairs)
+    assert (found.held, found.because) == (held, because)
+    assert found.to_dict()["limit"] == guard.limit
+
+
+def test_a_limit_that_is_passed_bars_the_canary() -> None:
+    """However near control is: both are too slow."""
+    metrics = BASE["metrics"] | {"latency_p95": {"priority": "guardrail", "margin": 5.0, "limit": 0.5}}
+    of = read_canonical(BASE | {"metrics": metrics})
+    facts = [
+        each
+        for number in range(240)
+        for each in pair(number, f"c{number // 3}", measured(1.0 + 0.001 * number), measured(1.1 + 0.001 * number), of)
+    ]  # fmt: skip
+    with pytest.raises(GateError) as refused:
+        enter(logged(facts, of), "bot", "canary", by="ann", reason="never mind")
+    assert str(refused.value) == (
+        f"{of.identity} may not enter canary: in shadow latency_p95 of treatment is beyond its limit of 0.5 "
+        "(1.327, from 1.316 to 1.339, in 240 pairs). A reason does not go past that"
+    )
+
+
 def test_a_ratio_and_what_is_better_higher_are_judged_too() -> None:
     """Cost by token, and JSON that is valid: worse is the other way round."""
     rng = random.Random(2)

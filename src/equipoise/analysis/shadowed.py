@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from equipoise.analysis.findings import Held, describe
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.pairs import Pair, pair_number
+from equipoise.stats.cases.case_means import mean_over_cases, share_over_cases
 from equipoise.stats.comparison.clusters import clustered_difference
 from equipoise.stats.comparison.paired import paired_difference_of_proportions
-from equipoise.stats.comparison.quantiles import difference_of_quantiles, quantile_of
+from equipoise.stats.comparison.quantiles import (
+    difference_of_quantiles,
+    quantile_interval,
+    quantile_of,
+)
 from equipoise.stats.estimate import Estimate, NotEstimable
 
 __all__ = ["QUANTITIES", "PairedEffect", "guard_in_shadow", "guards", "paired_effect"]
@@ -29,8 +34,10 @@ _STOPPED = ("safe", "error")
 class PairedEffect:
     """One quantity or metric in pairs: what both arms had, by turn, and treatment minus control with its interval.
 
-    `held` and `because` are a guardrail's answer against `margin` (both in the metric's own unit): `breached` where a change
-    for the worse by less than the margin is excluded at the interval's level, `held` where one by more is.
+    `held` and `because` are a guardrail's answer against `margin` and `limit` (in the metric's own unit). Against the
+    margin: `breached` where a change for the worse by less is excluded at the interval's level, `held` where one by more
+    is; against the limit: where the interval of the treatment's own value (`own`, None without a limit) is beyond it, or
+    within. Of two answers the worse one is told.
     """
 
     name: str
@@ -42,17 +49,22 @@ class PairedEffect:
     margin: float | None = None
     held: Held | None = None
     because: str | None = None
+    limit: float | None = None
+    own: Estimate | NotEstimable | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {
+        told = {
             "name": self.name,
             "variant": self.variant,
             "pairs": self.pairs,
             "control": self.control,
             "treatment": self.treatment,
             "difference": describe(self.estimate),
-        } | ({} if self.held is None else {"margin": self.margin, "held": self.held, "because": self.because})
+        }
+        if self.held is not None:
+            told |= {"margin": self.margin, "held": self.held, "because": self.because}
+        return told if self.own is None else told | {"limit": self.limit, "own": describe(self.own)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,7 @@ def paired_effect(name: str, variant: str, pairs: Sequence[Pair], *, level: floa
 def guard_in_shadow(
     metric: Metric, variant: str, pairs: Sequence[Pair], *, level: float = 0.95
 ) -> PairedEffect:
-    """A guardrail in pairs, by turn: whether they show it to be worse than its margin.
+    """A guardrail in pairs, by turn: whether they show it to be worse than its margin, or beyond its limit.
 
     A relative margin is taken of control's value in the pairs. The two sides of a quantile are taken as independent, which
     claims less than pairs could. What needs users (outcomes, scores, time) or a whole conversation (a sum over a unit's
@@ -90,30 +102,79 @@ def guard_in_shadow(
         return _unknown(metric, variant, "it is of a whole conversation, and shadow answers single turns")
     rows = _rows(pairs, metric.of.name, None if metric.per is None else metric.per.name)
     if metric.kind == "quantile":
-        q = 0.5 if metric.q is None else metric.q
-        control = quantile_of([row.control[0] for row in rows], _numbered(rows), q=q, level=level)
-        treatment = quantile_of([row.treatment[0] for row in rows], _numbered(rows), q=q, level=level)
-        if isinstance(control, NotEstimable):
-            return _unknown(metric, variant, control.reason, len(rows))
-        if isinstance(treatment, NotEstimable):
-            return _unknown(metric, variant, treatment.reason, len(rows))
-        estimate: Estimate | NotEstimable = difference_of_quantiles(control, treatment, level=level)
-        effect = PairedEffect(
-            name=metric.name, variant=variant, pairs=len(rows), control=control.value, treatment=treatment.value,
-            estimate=estimate,
-        )  # fmt: skip
+        effect = _of_quantile(metric, variant, rows, level)
     else:
         estimate = _difference(rows, proportion=metric.kind == "proportion", level=level)
         effect = _effect(metric.name, variant, rows, estimate)
+    if metric.limit is not None:
+        effect = replace(effect, limit=metric.limit, own=_own(metric, rows, level))
     return _held(metric, effect)
 
 
+def _of_quantile(metric: Metric, variant: str, rows: Sequence[_Row], level: float) -> PairedEffect:
+    q, units = _q(metric), _numbered(rows)
+    control = quantile_of([row.control[0] for row in rows], units, q=q, level=level)
+    treatment = quantile_of([row.treatment[0] for row in rows], units, q=q, level=level)
+    estimate = (
+        control
+        if isinstance(control, NotEstimable)
+        else treatment
+        if isinstance(treatment, NotEstimable)
+        else difference_of_quantiles(control, treatment, level=level)
+    )
+    return PairedEffect(
+        name=metric.name,
+        variant=variant,
+        pairs=len(rows),
+        control=None if isinstance(control, NotEstimable) else control.value,
+        treatment=None if isinstance(treatment, NotEstimable) else treatment.value,
+        estimate=estimate,
+    )
+
+
+def _q(metric: Metric) -> float:
+    return 0.5 if metric.q is None else metric.q
+
+
+def _own(metric: Metric, rows: Sequence[_Row], level: float) -> Estimate | NotEstimable:
+    """The treatment's own value, with an interval that knows which turns belong together."""
+    if metric.kind == "quantile":
+        return quantile_interval(
+            [row.treatment[0] for row in rows], _numbered(rows), q=_q(metric), level=level
+        )
+    kept = [row for row in rows if row.treatment != (0.0, 0.0)]
+    if any(by == 0.0 for _, by in (row.treatment for row in kept)):
+        return NotEstimable("a turn has nothing that its value could be divided by")
+    if not kept:
+        return NotEstimable("there are no pairs")
+    values = [of / by for of, by in (row.treatment for row in kept)]
+    weights = None if metric.per is None else [row.treatment[1] for row in kept]
+    conversations = [row.conversation for row in kept]
+    if metric.kind == "proportion":
+        return share_over_cases(values, conversations, weights=weights, level=level)
+    return mean_over_cases(values, conversations, weights=weights, level=level)
+
+
 def _held(metric: Metric, effect: PairedEffect) -> PairedEffect:
+    """The worse of two answers: breached before not shown, and not shown before held."""
+    effect, held, because = _within_margin(metric, effect)
+    answers = [] if metric.margin is None and metric.limit is not None else [(held, because)]
+    if effect.limit is not None and effect.own is not None:
+        answers.append(_within_limit(metric, effect, effect.limit, effect.own))
+    worst = min((held for held, _ in answers), key=_WORST_FIRST.index)
+    says = "; ".join(because for held, because in answers if held == worst)
+    return replace(effect, held=worst, because=says)
+
+
+_WORST_FIRST: tuple[Held, ...] = ("breached", "not shown", "held")
+
+
+def _within_margin(metric: Metric, effect: PairedEffect) -> tuple[PairedEffect, Held, str]:
     found, estimate = metric.margin, effect.estimate
     if isinstance(estimate, NotEstimable):
-        return _unknown(metric, effect.variant, estimate.reason, effect.pairs, effect)
+        return effect, "not shown", estimate.reason
     if found is None:
-        return _unknown(metric, effect.variant, "no margin is declared for it", effect.pairs, effect)
+        return effect, "not shown", "no margin is declared for it"
     margin = found.value if found.scale == "absolute" else found.of(effect.control or 0.0)
     # By how much it is worse, whichever direction is better.
     worse = sorted((-metric.sign * estimate.low, -metric.sign * estimate.high))
@@ -123,21 +184,30 @@ def _held(metric: Metric, effect: PairedEffect) -> PairedEffect:
         "held": f"is worse by no more than its margin of {margin:.4g}",
         "not shown": f"is neither shown to keep within its margin of {margin:.4g} nor to be beyond it",
     }[held]
-    return PairedEffect(
-        name=effect.name, variant=effect.variant, pairs=effect.pairs, control=effect.control,
-        treatment=effect.treatment, estimate=estimate, margin=margin, held=held,
-        because=f"{says} ({effect.treatment:.4g} against {effect.control:.4g}, in {effect.pairs:,} pairs)",
-    )  # fmt: skip
+    told = f"{says} ({effect.treatment:.4g} against {effect.control:.4g}, in {effect.pairs:,} pairs)"
+    return replace(effect, margin=margin), held, told
 
 
-def _unknown(
-    metric: Metric, variant: str, reason: str, pairs: int = 0, effect: PairedEffect | None = None
-) -> PairedEffect:
+def _within_limit(
+    metric: Metric, effect: PairedEffect, limit: float, own: Estimate | NotEstimable
+) -> tuple[Held, str]:
+    if isinstance(own, NotEstimable):
+        return "not shown", f"nothing shows whether it keeps within its limit of {limit:g}: {own.reason}"
+    # By how much it is within, whichever direction is better.
+    within = sorted((metric.sign * (own.low - limit), metric.sign * (own.high - limit)))
+    held: Held = "breached" if within[1] < 0.0 else "held" if within[0] >= 0.0 else "not shown"
+    says = {
+        "breached": f"is beyond its limit of {limit:g}",
+        "held": f"is within its limit of {limit:g}",
+        "not shown": f"is neither shown to be within its limit of {limit:g} nor to be beyond it",
+    }[held]
+    return held, f"{says} ({own.value:.4g}, from {own.low:.4g} to {own.high:.4g}, in {effect.pairs:,} pairs)"
+
+
+def _unknown(metric: Metric, variant: str, reason: str) -> PairedEffect:
     return PairedEffect(
-        name=metric.name, variant=variant, pairs=pairs, control=None if effect is None else effect.control,
-        treatment=None if effect is None else effect.treatment,
-        estimate=NotEstimable(reason) if effect is None else effect.estimate, held="not shown",
-        because=reason,
+        name=metric.name, variant=variant, pairs=0, control=None, treatment=None,
+        estimate=NotEstimable(reason), held="not shown", because=reason,
     )  # fmt: skip
 
 

@@ -66,7 +66,7 @@ class Shadowing:
 
     @property
     def beyond(self) -> tuple[str, ...]:
-        """A sentence for each guardrail that is shown to be worse than its margin."""
+        """A sentence for each guardrail that is shown to be worse than its margin, or beyond its limit."""
         return tuple(
             f"{each.name} of {each.variant} {each.because}"
             for each in self.guardrails
