@@ -144,7 +144,6 @@ Steps = tuple[str | int, ...]
 EDITS: list[tuple[Steps, Any]] = [
     (("name",), "support-policy-prompt-2"),
     (("hypothesis",), "Citing the policy raises resolution."),
-    (("method",), "bandit"),
     (("changes",), ["system", "params"]),
     (("unit", "type"), "session"),
     (("unit", "from"), "header:x-session-id"),

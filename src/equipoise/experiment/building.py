@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from equipoise.errors import DefinitionError, Fault
 from equipoise.experiment.amount import Amount
 from equipoise.experiment.audience import Attribute, Layer
+from equipoise.experiment.bandit_form import bandit_of
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.definition import (
     Capture,
@@ -102,6 +103,7 @@ def build(
         name=form.name,
         hypothesis=form.hypothesis,
         method=form.method,
+        bandit=bandit_of(form.bandit, metrics) if form.method == "bandit" else None,
         changes=tuple(sorted(set(form.changes))),
         unit=Unit(form.unit.type, form.unit.from_, form.unit.id, form.unit.every),
         cluster=form.cluster,

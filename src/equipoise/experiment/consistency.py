@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from equipoise.errors import Fault, nearest
 from equipoise.experiment.audience_checks import audience_faults
+from equipoise.experiment.bandit_checks import bandit_faults
 from equipoise.experiment.capture_checks import capture_faults, online_judge_cautions
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.conversation_checks import conversation_faults
@@ -48,6 +49,7 @@ def inconsistencies(
         _source,
         offline_faults,
         audience_faults,
+        bandit_faults,
         capture_faults,
         conversation_faults,
         verdict_faults,

@@ -17,6 +17,7 @@ from typing import Any
 
 from equipoise.experiment.amount import Amount, Bound
 from equipoise.experiment.audience import Attribute, Condition, Layer
+from equipoise.experiment.bandit import Bandit
 from equipoise.experiment.definition import Experiment, Gate, Judge, PlanSettings, Recording, Rollout
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.experiment.variant import thaw
@@ -41,6 +42,7 @@ def canonical(experiment: Experiment) -> dict[str, Any]:
     form |= _given(
         {
             "method": (experiment.method, "ab"),
+            "bandit": (_bandit(experiment.bandit), None),
             "changes": (list(experiment.changes), []),
             "cluster": (experiment.cluster, None),
             "attributes": (
@@ -148,6 +150,31 @@ def _unit(experiment: Experiment) -> dict[str, Any]:
             "every": (f"{Decimal(repr(unit.every)):f}s", "3600.0s"),
         }
     )
+
+
+def _bandit(bandit: Bandit | None) -> dict[str, Any] | None:
+    if bandit is None:
+        return None
+    apart = {"policy", "leader", "epsilon", "prior", "drop", "stop"}
+    section = {
+        key: value
+        for key, value in _section(bandit, durations=("every", "half_life")).items()
+        if key not in apart
+    }
+    # What was taken from the metric is written out: its meaning is part of the identity.
+    section |= {"prior": thaw(bandit.prior)}
+    return section | _given(
+        {
+            "policy": (_policy(bandit), "thompson"),
+            "drop": (None if bandit.drop is None else _section(bandit.drop), None),
+            "stop": (_section(bandit.stop), {}),
+        }
+    )
+
+
+def _policy(bandit: Bandit) -> str | dict[str, str]:
+    parameter = {"top_two": bandit.leader, "epsilon_greedy": bandit.epsilon}.get(bandit.policy)
+    return bandit.policy if parameter is None else {bandit.policy: str(parameter)}
 
 
 def _attribute(attribute: Attribute) -> dict[str, Any]:
