@@ -1,0 +1,1 @@
+"""Bandits: what is believed of each arm, and who is played by which policy with what probability."""
