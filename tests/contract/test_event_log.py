@@ -27,6 +27,7 @@ from equipoise.events.facts import (
     Exposure,
     Fact,
     Gate,
+    Impression,
     Look,
     Outcome,
     Purge,
@@ -50,6 +51,9 @@ FACTS: list[Fact] = [
     Transition(experiment="e", happened=3.0, digest="d", origin="offline", stage="ab", by="bob", reason="r", evidence={"overridden": ["a"]}),
     Transition(experiment="e", happened=3.0, digest="d", origin="offline", stage="ab", by="bob"),
     Exposure(experiment="e", happened=4.0, digest="d", unit="Zoë 🙂\n\0", unit_type="user", variant="control", probability=1 / 3, reason="split", epoch=2, hash_version=1, attributes={"tier": "fr\u0065\u0301e"}),
+    Impression(experiment="e", happened=4.5, digest="d", unit="Zoë", unit_type="user", query="q\n\0", scheme="team_draft", items=["<b>", "é\0"], teams=["control", None], short=["b"]),
+    Impression(experiment="e", happened=4.5, digest="d", unit="u", unit_type="user", query="q", scheme="probabilistic", items=["x"], teams=["b"], shares={"control": [1 / 3], "b": [2 / 3]}, ranks={"control": [None], "b": [1]}, epoch=1, attributes={"tier": "free"}, source="shop"),
+    Outcome(experiment="e", happened=6.0, unit="u", name="click", value=True, query="q", item="x"),
     Turn(experiment="e", happened=5.0, unit="u"),
     Turn(experiment="e", happened=5.0, unit="u", latency_s=0.1, ttft_s=0.0, input_tokens=0, output_tokens=2**53, cost_usd=1e-300, safe=False, error=True, empty=False, model="m", sent_digest="x"),
     Outcome(experiment="e", happened=6.0, unit="u", name="resolved", value=True),
@@ -658,7 +662,7 @@ def test_a_fact_of_a_later_version_is_not_guessed_at(path: Path) -> None:
     with pytest.raises(RecordError) as unknown:
         list(log.read_since(1))
     assert str(unknown.value) == (
-        f"event {ids[1]} is a 'weather', which this version cannot read; it reads alert, allocation, conflict, decision, exposure, gate, label, look, loss, outcome, "
+        f"event {ids[1]} is a 'weather', which this version cannot read; it reads alert, allocation, conflict, decision, exposure, gate, impression, label, look, loss, outcome, "
         "purge, registration, score, shadow, transition, turn. Use the version that wrote it, or a later one"
     )
     for damage in (b'{"unit": "u"', b'{"unit": "u"}', b"[]", b"5"):

@@ -226,8 +226,8 @@ def test_events_of_a_remote_process_are_kept_all_or_none_and_faults_are_named():
         }  # fmt: skip
         outcome = {"kind": "outcome", "experiment": "bot", "unit": "u1", "name": "resolved", "value": True}
         faults = [
-            ("not a mapping", "an event has a kind: exposure, turn, outcome"),
-            (outcome | {"kind": "transition"}, "an event has a kind: exposure, turn, outcome"),
+            ("not a mapping", "an event has a kind: exposure, impression, turn, outcome"),
+            (outcome | {"kind": "transition"}, "an event has a kind: exposure, impression, turn, outcome"),
             (outcome | {"experiment": ""}, "an event names its experiment, in at most 100 characters"),
             (outcome | {"event_id": "a\0b"}, "an `event_id` is text of at most 100 characters"),
             (outcome | {"source": 7}, "a `source` is text of 1 to 100 printable characters, and this is 7"),
@@ -235,6 +235,27 @@ def test_events_of_a_remote_process_are_kept_all_or_none_and_faults_are_named():
             (outcome | {"happened": "now"}, "`happened` is in seconds since 1970 UTC"),
             (outcome | {"unit": None}, "a unit is named by text, and this is None (NoneType); pass the id as a string, or serve the request unenrolled"),
             (outcome | {"unit": " "}, "a unit must have a name, and this one is empty; pass the id, or serve the request unenrolled"),
+        ]  # fmt: skip
+        shown = {
+            "kind": "impression", "experiment": "bot", "digest": digest, "unit": "u1", "unit_type": "conversation",
+            "query": "q", "scheme": "team_draft", "items": ["x", "y"], "teams": ["control", None], "event_id": "s",
+        }  # fmt: skip
+        lists = "the items of a list are different texts of 1 to 1,024 characters, at most 1,000"
+        teams = "the teams of a list are the names of rankers or null, one for each item"
+        faults += [
+            (shown | odd, f"event s (impression) is damaged: {sentence}")
+            for odd, sentence in [
+                ({"query": ""}, "the query of a list is named by text of 1 to 1,024 characters"),
+                ({"items": 7}, lists),
+                ({"items": ["x", "x"]}, lists),
+                ({"items": [["x"], "y"]}, lists),
+                ({"items": [], "teams": []}, lists),
+                ({"teams": ["control"]}, teams),
+                ({"teams": [1, 2]}, teams),
+                ({"shares": {"control": [1.5, 0]}}, "the shares of a list are chances from 0 to 1, by ranker one for each item"),
+                ({"ranks": {"control": [0, None]}}, "the ranks of a list are places from 1 or null, by ranker one for each item"),
+                ({"short": 1}, "`short` of a list is a list of names of rankers"),
+            ]
         ]  # fmt: skip
         for fault, sentence in faults:
             told = say(at.url, "/events", {"events": [exposure, fault]})
@@ -255,9 +276,14 @@ def test_events_of_a_remote_process_are_kept_all_or_none_and_faults_are_named():
         assert (first.unit, first.variant, first.digest) == ("u1", "control", digest)
         assert (second.name, second.value, second.happened) == ("resolved", True, 12.5)
         assert (first.source, second.source) == (None, "shop")
+        clicked = outcome | {"name": "click", "query": "q", "item": "x"}
+        assert say(at.url, "/events", {"events": [shown, clicked]}).json() == {"accepted": 2}
+        (list_,) = at.facts("impression")
+        assert (list_.query, list(list_.items), list(list_.teams)) == ("q", ["x", "y"], ["control", None])
+        assert [(each.query, each.item) for each in at.facts("outcome")][-1] == ("q", "x")
         many = {"events": [outcome] * 1000}
         assert say(at.url, "/events", many).json() == {"accepted": 1000}
-        assert len(at.facts("outcome")) == 1001
+        assert len(at.facts("outcome")) == 1002
 
 
 def test_an_assignment_is_exposed_once_and_only_when_it_says_so():

@@ -208,7 +208,7 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
         "traffic": draw(conditions),
     }
     return result | draw(st.fixed_dictionaries({}, optional={
-        "method": st.sampled_from(["ab", "interleaving", "switchback"]),
+        "method": st.sampled_from(["ab", "switchback"]),
         "cluster": words, "layer": names | st.fixed_dictionaries({"name": names, "range": st.just(["1/4", "1/2"])}),
         "holdouts": st.dictionaries(names, shares, max_size=2), "assignment_version": st.integers(1, 10**9),
         "plan": st.fixed_dictionaries({}, optional={

@@ -206,7 +206,10 @@ def test_only_an_ab_test_can_be_registered(log: EventLog) -> None:
     drawn = experiment(method="switchback")
     with pytest.raises(UsageError) as refused:
         register(log, drawn, by="ann")
-    assert str(refused.value) == f"only `method: ab` can be registered, and {drawn.identity} is a switchback"
+    assert (
+        str(refused.value)
+        == f"only `method: ab` and `interleaving` can be registered, and {drawn.identity} is a switchback"
+    )
     assert log.head() == 0
 
 

@@ -20,7 +20,7 @@ from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.epochs import LEASE
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import EquipoiseError, RecordError
-from equipoise.events.facts import Exposure
+from equipoise.events.facts import Exposure, Impression
 from equipoise.events.log import EventLog, Recorded
 from equipoise.rollout.stages import LEDGER
 
@@ -33,7 +33,7 @@ _KEPT_EVERY = 30.0
 _A_FEW, _FEWER = 200, 60
 """Exposures noted at a time: at the start, and then (600 a second, a hundredth of the time of a core)."""
 _BREATH = 0.01
-_EXPOSURES = ("exposure",)
+_EXPOSURES = ("exposure", "impression")
 
 
 class Following:
@@ -159,7 +159,7 @@ class Following:
                 return False
             if self._enrolled_to:
                 self._enrolled_to = record.position
-            if isinstance(record.fact, Exposure):
+            if isinstance(record.fact, Exposure | Impression):
                 self._enrolled.add(record.fact.experiment, record.fact.unit)
         return self._enrolled_to == 0
 

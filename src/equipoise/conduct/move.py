@@ -38,6 +38,11 @@ def _running(at: Moving, verb: str) -> None:
 
 
 def _remembering(at: Moving) -> None:
+    if at.experiment.method == "interleaving":
+        raise GateError(
+            f"{at.experiment.identity} interleaves, and in an interleaved list every ranker has the same chance; "
+            "`roll-back` ends the experiment, and another set of rankers is another revision"
+        )
     if not at.experiment.remembers:
         raise GateError(
             f"other shares would move exposed units of {at.experiment.identity}: it cannot be told when they "

@@ -9,7 +9,7 @@ from equipoise.verdict.analysis import OverRun
 
 __all__ = ["over_run"]
 
-_COUNTED = ("exposure", "turn", "outcome", "score", "label", "loss")
+_COUNTED = ("exposure", "impression", "turn", "outcome", "score", "label", "loss")
 
 
 def over_run(log: EventLog, name: str) -> OverRun | None:

@@ -49,9 +49,9 @@ def register(
     finished experiment, UsageError where a watch's window is not of whole minutes, StaleHeadError where
     somebody else wrote to the log meanwhile.
     """
-    if experiment.method != "ab":
+    if experiment.method not in ("ab", "interleaving"):
         raise UsageError(
-            f"only `method: ab` can be registered, and {experiment.identity} is a {experiment.method}"
+            f"only `method: ab` and `interleaving` can be registered, and {experiment.identity} is a {experiment.method}"
         )
     for watch in experiment.watches:
         # Whoever registers believes that it is watched from now on.

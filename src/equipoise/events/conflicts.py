@@ -14,6 +14,7 @@ __all__ = ["Kept", "conflicts"]
 
 _IDENTITY: Mapping[str, Sequence[str]] = {
     "exposure": ("unit", "digest", "variant"),
+    "impression": ("unit", "digest", "query"),
     "turn": ("unit", "trace", "variant"),
     "shadow": ("unit", "trace", "variant"),
     "outcome": ("unit", "name", "trace"),

@@ -8,7 +8,7 @@ our own gateway and for a Router that was given no name.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
@@ -17,6 +17,7 @@ import orjson
 
 from equipoise.errors import RecordError, UsageError
 from equipoise.events.ids import new_id
+from equipoise.events.lists import check_list
 
 __all__ = [
     "KINDS",
@@ -28,6 +29,7 @@ __all__ = [
     "Exposure",
     "Fact",
     "Gate",
+    "Impression",
     "Label",
     "Look",
     "Loss",
@@ -137,6 +139,37 @@ class Exposure(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Impression(Fact):
+    """A unit was shown one list of several rankers' items: the exposure of an interleaved experiment, a query at a time.
+
+    `query` names the list; what was asked is said nowhere. `teams` has for each of the `items` the ranker that gave it,
+    None where it counts for nobody; `short` names the rankers that had nothing left to give. `shares`, of a
+    probabilistic list, are for each ranker the chances that it gave each item, and `ranks`, of a balanced one, the places
+    of the items in each ranker's own list, from 1. TypeError for a list that no read-out could make anything of.
+    """
+
+    kind: ClassVar[str] = "impression"
+
+    digest: str
+    unit: str
+    unit_type: str
+    query: str
+    scheme: str
+    items: Sequence[str]
+    teams: Sequence[str | None]
+    short: Sequence[str] | None = None
+    shares: Mapping[str, Sequence[float]] | None = None
+    ranks: Mapping[str, Sequence[int | None]] | None = None
+    epoch: int = 0
+    hash_version: int = 1
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        check_list(self.query, self.items, self.teams, self.short, self.shares, self.ranks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turn(Fact):
     """One call and its answer; what was not measured is absent (None), not zero.
 
@@ -235,7 +268,8 @@ class Conflict(Fact):
 class Outcome(Fact):
     """What became of a unit: a named value (true or false, or a number), or words about it (`comment`).
 
-    `trace` names the turn it is about, where it is about one.
+    `trace` names the turn it is about, where it is about one; of an interleaved list, `query` and `item` name the list
+    and what in it was clicked.
     """
 
     kind: ClassVar[str] = "outcome"
@@ -246,6 +280,8 @@ class Outcome(Fact):
     trace: str | None = None
     comment: str | None = None
     source: str | None = None
+    query: str | None = None
+    item: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,6 +417,7 @@ _KINDS: dict[str, type[Fact]] = {
         Transition,
         Allocation,
         Exposure,
+        Impression,
         Turn,
         Shadow,
         Loss,

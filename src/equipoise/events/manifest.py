@@ -25,7 +25,7 @@ __all__ = [
     "sought",
 ]
 
-SEALED = ("exposure", "turn", "shadow", "outcome", "score", "label")
+SEALED = ("exposure", "impression", "turn", "shadow", "outcome", "score", "label")
 """The kinds that are sealed: those that come with traffic, or with people who label it, and may be about a unit. What
 an experiment's state is folded from stays in the hot table, where it is few, needed by everybody, and read without a
 library."""

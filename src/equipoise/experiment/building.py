@@ -60,6 +60,7 @@ from equipoise.experiment.form import (
     SystemForm,
     VariantForm,
 )
+from equipoise.experiment.interleaving_form import InterleavingForm
 from equipoise.experiment.metric import PRIORITIES, TURN_COUNT, Metric, PerUnit, Tier
 from equipoise.experiment.variant import Prompt, Variant, control_first, freeze
 from equipoise.experiment.verdict_checks import rule
@@ -104,6 +105,9 @@ def build(
         hypothesis=form.hypothesis,
         method=form.method,
         bandit=bandit_of(form.bandit, metrics) if form.method == "bandit" else None,
+        interleaving=(form.interleaving or InterleavingForm()).value
+        if form.method == "interleaving"
+        else None,
         changes=tuple(sorted(set(form.changes))),
         unit=Unit(form.unit.type, form.unit.from_, form.unit.id, form.unit.every),
         cluster=form.cluster,

@@ -19,6 +19,7 @@ from equipoise.experiment.definition import Experiment, Recording
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form, SpendingForm
+from equipoise.experiment.interleaving_checks import interleaving_faults
 from equipoise.experiment.metric import PER_TURN
 from equipoise.experiment.metric_checks import metric_cautions, metric_faults
 from equipoise.experiment.offline_checks import offline_faults
@@ -52,6 +53,7 @@ def inconsistencies(
         bandit_faults,
         capture_faults,
         conversation_faults,
+        interleaving_faults,
         verdict_faults,
     )
     return [

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from equipoise.experiment.amount import Amount, Bound
 from equipoise.experiment.audience import Attribute, Condition, Layer
 from equipoise.experiment.bandit import Bandit
+from equipoise.experiment.interleaving import Interleaving
 from equipoise.experiment.metric import Metric
 from equipoise.experiment.prices import Price
 from equipoise.experiment.variant import Difference, Prompt, Variant, differences
@@ -394,6 +395,7 @@ class Experiment:
     hypothesis: str
     method: Method = "ab"
     bandit: Bandit | None = None
+    interleaving: Interleaving | None = None
     changes: tuple[str, ...] = ()
     unit: Unit
     cluster: str | None = None

@@ -41,9 +41,17 @@ from equipoise.experiment.fields import (
     SourceField,
     Words,
 )
+from equipoise.experiment.interleaving_form import InterleavingForm
 from equipoise.experiment.metric import Better, Kind, PerUnit, Priority, Tier
 from equipoise.experiment.variant import PromptMode
-from equipoise.experiment.verdict_rule import Arms, GuardsState, HealthState, LookState, PrimaryState, Word
+from equipoise.experiment.verdict_rule import (
+    Arms,
+    GuardsState,
+    HealthState,
+    LookState,
+    PrimaryState,
+    Word,
+)
 
 __all__ = ["Form"]
 
@@ -384,6 +392,7 @@ class Form(Section):
     hypothesis: Words
     method: Method = "ab"
     bandit: BanditForm | None = None
+    interleaving: InterleavingForm | None = None
     changes: list[str] = []
     unit: Annotated[UnitForm, BeforeValidator(_unit, json_schema_input_type=UnitType | UnitForm)]
     cluster: Words | None = None

@@ -43,6 +43,7 @@ def canonical(experiment: Experiment) -> dict[str, Any]:
         {
             "method": (experiment.method, "ab"),
             "bandit": (_bandit(experiment.bandit), None),
+            "interleaving": (_section(experiment.interleaving), {}),
             "changes": (list(experiment.changes), []),
             "cluster": (experiment.cluster, None),
             "attributes": (

@@ -21,7 +21,7 @@ from equipoise.gateway.routing import Part
 
 __all__ = ["Remote", "durably", "unavailable"]
 
-_KINDS = ("exposure", "turn", "outcome")
+_KINDS = ("exposure", "impression", "turn", "outcome")
 _NAME = 100
 """Characters in an event's id and in the name of its experiment."""
 _ENDURED = 2.5

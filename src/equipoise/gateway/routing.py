@@ -13,6 +13,7 @@ from equipoise.assignment.configuration import Configuration, Running
 from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.hashing import salt
 from equipoise.clock import Clock
+from equipoise.errors import UsageError
 from equipoise.experiment.audience import Attribute, Condition, Source, unit_name, unit_source
 from equipoise.experiment.endpoint import Endpoint, parse_endpoint
 from equipoise.experiment.prices import LIST_PRICES, Price
@@ -89,6 +90,10 @@ class Route:
 
 def _route(running: Running, clock: Clock, forced: Mapping[str, str], enrolled: Enrolled | None) -> Route:
     experiment = running.experiment
+    if experiment.method == "interleaving":
+        raise UsageError(
+            f"{experiment.identity} interleaves rankings, which is done where they are made, by `Router.interleave`"
+        )
     endpoints = {}
     for variant in experiment.variants:
         try:

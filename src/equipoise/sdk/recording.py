@@ -13,9 +13,10 @@ from equipoise.assignment.assigning import Draw
 from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.exposing import Exposed
 from equipoise.assignment.hashing import HASH_VERSION
+from equipoise.assignment.interleaving import Interleaved
 from equipoise.clock import Clock
 from equipoise.errors import UsageError
-from equipoise.events.facts import Exposure, Fact, Outcome, Turn
+from equipoise.events.facts import Exposure, Fact, Impression, Outcome, Turn
 from equipoise.events.log import EventLog
 from equipoise.events.writer import LogWriter
 from equipoise.sdk.assignment import Assignment
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Recording"]
 
+_ENDURED = 2.5
+"""Seconds that a list to be shown waits for the record; whoever searches is better off with the default then."""
 _OURS = {"unit", "digest", "variant", "epoch", "reason", "redirected", "checks", "sampled", "source"}
 _MEASURED = {
     entry.name: str(entry.type).split(" |", maxsplit=1)[0]
@@ -98,19 +101,74 @@ class Recording:
         if error is None:
             self._enrolled.add(draw.experiment.name, unit)
 
+    def impression(
+        self,
+        draw: Draw,
+        unit: str,
+        query: str,
+        shown: Interleaved,
+        attributes: Mapping[str, Any],
+        wait: bool,
+    ) -> bool:
+        """A unit is about to be shown a list; whether the record has it, or with `wait` off, took it."""
+        experiment = draw.experiment
+        assert experiment.interleaving is not None
+        fact = Impression(
+            experiment=experiment.name,
+            happened=self._clock.now(),
+            digest=experiment.digest,
+            unit=unit,
+            unit_type=experiment.unit.type,
+            query=query,
+            scheme=experiment.interleaving.scheme,
+            items=list(shown.items),
+            teams=list(shown.teams),
+            short=list(shown.short) or None,
+            shares=None if shown.shares is None else {name: list(of) for name, of in shown.shares.items()},
+            ranks=None if shown.ranks is None else {name: list(of) for name, of in shown.ranks.items()},
+            epoch=draw.epoch,
+            hash_version=HASH_VERSION,
+            attributes=dict(attributes),
+            source=self.source,
+        )
+        done = self.writer.submit(fact)
+        done.add_done_callback(
+            lambda told: None if told.exception() else self._enrolled.add(experiment.name, unit)
+        )
+        try:
+            return not wait or done.exception(timeout=_ENDURED) is None
+        except TimeoutError:
+            # Should it be written yet, it is a list that nobody clicked on.
+            return False
+
+    def click(
+        self, experiment: str, unit: str, query: str, item: str, name: str, value: float | bool, wait: bool
+    ) -> None:
+        """Something became of an item of a list."""
+        done = self.writer.submit(
+            Outcome(
+                experiment=experiment,
+                happened=self._clock.now(),
+                unit=unit,
+                name=_outcome_name(name),
+                value=_outcome_value(name, value),
+                source=self.source,
+                query=query,
+                item=item,
+            )
+        )
+        if wait:
+            done.result()
+
     def outcome(self, assignment: Assignment, name: str, value: float | bool, wait: bool) -> None:
         """Something became of a unit."""
-        if not isinstance(name, str) or not name.isascii() or not name.replace("_", "a").isalnum():
-            raise UsageError(f"an outcome is named by letters, digits and '_', and this is {name!r}")
-        if (number := _number(value)) is None:
-            raise UsageError(f"an outcome is true, false or a finite number, and {name} is {value!r}")
         done = self.writer.submit(
             Outcome(
                 experiment=assignment._draw.experiment.name,
                 happened=self._clock.now(),
                 unit=assignment.unit,
-                name=name,
-                value=number,
+                name=_outcome_name(name),
+                value=_outcome_value(name, value),
                 source=self.source,
             )
         )
@@ -145,6 +203,18 @@ def _text_writer(place: str | Path, clock: Clock) -> TextWriter:
 
     # Nobody else may be there to remove what has expired.
     return TextWriter(lambda create: open_texts(place, create=create), expires=True, clock=clock)
+
+
+def _outcome_name(name: object) -> str:
+    if not isinstance(name, str) or not name.isascii() or not name.replace("_", "a").isalnum():
+        raise UsageError(f"an outcome is named by letters, digits and '_', and this is {name!r}")
+    return name
+
+
+def _outcome_value(name: object, value: object) -> float | bool:
+    if (number := _number(value)) is None:
+        raise UsageError(f"an outcome is true, false or a finite number, and {name} is {value!r}")
+    return number
 
 
 def _number(value: object) -> float | bool | None:

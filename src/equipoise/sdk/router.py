@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Self
 from equipoise.assignment.assigning import Assigner, Draw
 from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.epochs import LEASE, Epoch, History
-from equipoise.assignment.hashing import salt
+from equipoise.assignment.hashing import salt, unit_bytes
 from equipoise.assignment.tokens import Signer
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError, UsageError
+from equipoise.events.ids import new_id
 from equipoise.events.sources import checked_source
 from equipoise.sdk.assignment import Assignment
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from equipoise.assignment.pins import PinStore
     from equipoise.events.log import EventLog
     from equipoise.experiment.definition import Experiment
+    from equipoise.sdk.interleaving import ShownList
     from equipoise.sdk.recording import Recording
 
 __all__ = ["Router"]
@@ -71,7 +73,7 @@ class Router:
             from equipoise.experiment.reading import load_experiment
 
             experiment = load_experiment(experiment)
-        if experiment.method != "ab":
+        if experiment.method not in ("ab", "interleaving"):
             raise UsageError(
                 f"this router splits by `method: ab`, and {experiment.identity} is a {experiment.method}"
             )
@@ -115,7 +117,7 @@ class Router:
 
             self._record = Recording(log, self._clock, self._enrolled, source, texts)
         self._following: Following | None = None
-        self._direct = self._pins is None
+        self._direct = self._pins is None and experiment.method == "ab"
         self._closed = False
 
     @classmethod
@@ -209,6 +211,11 @@ class Router:
 
     def _drawn(self, unit: str, attributes: Mapping[str, Any], token: str | None) -> Draw:
         assigner = self._current()
+        if assigner.experiment.method == "interleaving":
+            raise UsageError(
+                f"{assigner.experiment.identity} interleaves: a unit has no arm in it; "
+                "call `router.interleave` with every ranker's list"
+            )
         entered = self._entered(unit, token, assigner)
         draw = assigner.draw(unit, attributes, entered=entered)
         if self._pins is not None and draw.counts and entered is None:
@@ -236,7 +243,8 @@ class Router:
                 self._assigner = running.assigner(self._clock, forced, self._enrolled)
             self._served = served
             # As long as this is what runs and everybody may enter, a draw is all that is asked for.
-            open_ = self._assigner.closed is None and self._pins is None
+            split = self._assigner.experiment.method == "ab"
+            open_ = split and self._assigner.closed is None and self._pins is None
             self._fresh_until = served.as_of + LEASE if open_ else 0.0
         return self._assigner.closing("stale", served.as_of + LEASE) if following.stale else self._assigner
 
@@ -251,6 +259,72 @@ class Router:
             except RecordError:
                 return None
         return None
+
+    def interleave(
+        self,
+        unit: str,
+        rankings: Mapping[str, Sequence[str]],
+        *,
+        query: str | None = None,
+        attributes: Mapping[str, Any] = _NONE,
+        wait: bool = True,
+    ) -> ShownList:
+        """One list out of every ranker's (best first, by the variant's name), for one query of a unit.
+
+        The same rankings for the same unit and `query` give the same list in every process; without a `query` one is
+        made. That the list was shown is durable before it is returned, unless `wait` is False. A unit that is not
+        enrolled, and any while the record is away, gets control's own list, which counts for nobody.
+
+        Raises UsageError for an experiment that does not interleave, for units and items that cannot be named, and where
+        there is not one ranking for each variant.
+        """
+        assigner = self._current()
+        experiment = assigner.experiment
+        if experiment.method != "interleaving":
+            raise UsageError(
+                f"{experiment.identity} does not interleave (`method: {experiment.method}`): each unit is shown one "
+                "variant; call `router.assign`"
+            )
+        from equipoise.sdk.interleaving import ShownList, default_list, drawn_list, named_query
+
+        query = new_id() if query is None else named_query(query)
+        draw = assigner.draw(unit, attributes)
+        shown = drawn_list(experiment, draw, unit, query, rankings)
+        reason, counted = draw.reason, draw.counts and bool(shown.items)
+        if counted and not self._recording().impression(draw, unit, query, shown, attributes, wait):
+            # Nothing is shown of which the record does not know.
+            shown, reason, counted = default_list(experiment, "control", rankings), "unrecorded", False
+        return ShownList(
+            unit=unit,
+            query=query,
+            items=shown.items,
+            teams=shown.teams,
+            reason=reason,
+            counted=counted,
+            _click=self._click,
+        )
+
+    def click(
+        self,
+        unit: str,
+        query: str,
+        item: str,
+        outcome: str = "click",
+        value: float | bool = True,
+        *,
+        wait: bool = False,
+    ) -> None:
+        """Say what became of an item of a list that was shown, in whatever process: see `ShownList.click`.
+
+        Whether the item was in that list is not known here; one that was not counts for nobody.
+        """
+        from equipoise.sdk.interleaving import named_query
+
+        unit_bytes(unit)
+        self._click(unit, named_query(query), item, outcome, value, wait)
+
+    def _click(self, unit: str, query: str, item: str, outcome: str, value: float | bool, wait: bool) -> None:
+        self._recording().click(self._assigner.experiment.name, unit, query, item, outcome, value, wait)
 
     def token_of(self, assignment: Assignment) -> str | None:
         """Part of `Assignment.token`."""
