@@ -201,15 +201,12 @@ def test_a_revision_of_a_running_experiment_takes_its_place(verdict: str, log: E
     assert (state.digest, state.stage, state.looks, state.decision) == (revised.digest, "ab", (), None)
 
 
-def test_only_an_ab_test_can_be_registered(log: EventLog) -> None:
+def test_a_method_that_is_not_run_cannot_be_registered(log: EventLog) -> None:
     """Methods that come later are refused by name, and nothing is written."""
-    drawn = experiment(method="switchback")
+    drawn = experiment(method="bandit")
     with pytest.raises(UsageError) as refused:
         register(log, drawn, by="ann")
-    assert (
-        str(refused.value)
-        == f"only `method: ab` and `interleaving` can be registered, and {drawn.identity} is a switchback"
-    )
+    assert str(refused.value) == f"a bandit cannot be registered yet, and {drawn.identity} is one"
     assert log.head() == 0
 
 

@@ -13,6 +13,7 @@ from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.epochs import Epoch, History
 from equipoise.assignment.hashing import MAX_UNIT, prefix, salt, unit_bytes
 from equipoise.assignment.splitting import Splitter, threshold
+from equipoise.assignment.switchback import Schedule, schedule_of
 from equipoise.errors import UsageError
 from equipoise.experiment.variant import freeze
 
@@ -128,7 +129,7 @@ class Assigner:
         )
         # Where it need not be asked when a unit entered, coverage and split are all that is left to ask; and
         # where nothing comes before them and everybody is covered, the split alone is asked, at once.
-        asked = self._timed or self._closed or self._shipped or self._alone is None
+        asked = self._timed or self._closed or self._shipped
         self._last = None if asked or self._alone is None else _inlined(*self._alone)
         first = self._forced or self._holdouts or self._target or self._layer
         self._split = None if first or self._last is None or self._last[-1] is not None else self._last
@@ -146,9 +147,13 @@ class Assigner:
             serves=variant,
         )
 
-    def _drawn(self, epoch: Epoch) -> tuple[Splitter, tuple[Draw, ...]]:
+    def _drawn(self, epoch: Epoch) -> tuple[Splitter | Schedule, tuple[Draw, ...]]:
         """An epoch's split, and what each arm of it draws."""
-        splitter = Splitter(self._salt, epoch.shares, epoch.coverage)
+        splitter = (
+            Splitter(self._salt, epoch.shares, epoch.coverage)
+            if self.experiment.switchback is None
+            else schedule_of(self.experiment, shares=epoch.shares, coverage=epoch.coverage)
+        )
         draws = []
         for name in splitter.arms:
             removed = name not in self._configs or name not in self.history.kept
@@ -272,6 +277,8 @@ class Assigner:
 _Inlined = tuple[bytes, tuple[bytes, ...], tuple[Draw, ...], bytes, bytes | None]
 
 
-def _inlined(splitter: Splitter, draws: tuple[Draw, ...]) -> _Inlined:
-    """What `Splitter.place` looks at, for a path where a call is a tenth of the time."""
+def _inlined(splitter: Splitter | Schedule, draws: tuple[Draw, ...]) -> _Inlined | None:
+    """What `Splitter.place` looks at, for a path where a call is a tenth of the time; None where blocks are drawn."""
+    if isinstance(splitter, Schedule):
+        return None
     return splitter.before, splitter.cuts, draws, splitter.before_coverage, splitter.covered

@@ -49,10 +49,8 @@ def register(
     finished experiment, UsageError where a watch's window is not of whole minutes, StaleHeadError where
     somebody else wrote to the log meanwhile.
     """
-    if experiment.method not in ("ab", "interleaving"):
-        raise UsageError(
-            f"only `method: ab` and `interleaving` can be registered, and {experiment.identity} is a {experiment.method}"
-        )
+    if experiment.method == "bandit":
+        raise UsageError(f"a bandit cannot be registered yet, and {experiment.identity} is one")
     for watch in experiment.watches:
         # Whoever registers believes that it is watched from now on.
         whole_minutes(watch.window)

@@ -62,6 +62,7 @@ from equipoise.experiment.form import (
 )
 from equipoise.experiment.interleaving_form import InterleavingForm
 from equipoise.experiment.metric import PRIORITIES, TURN_COUNT, Metric, PerUnit, Tier
+from equipoise.experiment.switchback_form import switchback_of
 from equipoise.experiment.variant import Prompt, Variant, control_first, freeze
 from equipoise.experiment.verdict_checks import rule
 from equipoise.experiment.verdict_rule import USUAL
@@ -108,6 +109,7 @@ def build(
         interleaving=(form.interleaving or InterleavingForm()).value
         if form.method == "interleaving"
         else None,
+        switchback=switchback_of(form.switchback) if form.method == "switchback" else None,
         changes=tuple(sorted(set(form.changes))),
         unit=Unit(form.unit.type, form.unit.from_, form.unit.id, form.unit.every),
         cluster=form.cluster,

@@ -23,6 +23,7 @@ from equipoise.experiment.interleaving_checks import interleaving_faults
 from equipoise.experiment.metric import PER_TURN
 from equipoise.experiment.metric_checks import metric_cautions, metric_faults
 from equipoise.experiment.offline_checks import offline_faults
+from equipoise.experiment.switchback_checks import switchback_cautions, switchback_faults
 from equipoise.experiment.variant import CHANGEABLE, Variant, differences
 from equipoise.experiment.verdict_checks import verdict_faults
 from equipoise.experiment.watch_checks import watch_cautions, watch_faults
@@ -54,6 +55,7 @@ def inconsistencies(
         capture_faults,
         conversation_faults,
         interleaving_faults,
+        switchback_faults,
         verdict_faults,
     )
     return [
@@ -98,6 +100,7 @@ def cautions(experiment: Experiment, document: Document, folder: Path | None) ->
     yield from watch_cautions(experiment, document)
     yield from metric_cautions(experiment, document)
     yield from online_judge_cautions(experiment, document)
+    yield from switchback_cautions(experiment, document)
     if experiment.offline is not None and folder is not None:
         offline = experiment.offline
         judge = offline.judge

@@ -14,6 +14,7 @@ from equipoise.experiment.bandit import Bandit
 from equipoise.experiment.interleaving import Interleaving
 from equipoise.experiment.metric import Metric
 from equipoise.experiment.prices import Price
+from equipoise.experiment.switchback import Switchback
 from equipoise.experiment.variant import Difference, Prompt, Variant, differences
 from equipoise.experiment.verdict_rule import USUAL, Branch
 
@@ -396,6 +397,7 @@ class Experiment:
     method: Method = "ab"
     bandit: Bandit | None = None
     interleaving: Interleaving | None = None
+    switchback: Switchback | None = None
     changes: tuple[str, ...] = ()
     unit: Unit
     cluster: str | None = None

@@ -43,15 +43,9 @@ from equipoise.experiment.fields import (
 )
 from equipoise.experiment.interleaving_form import InterleavingForm
 from equipoise.experiment.metric import Better, Kind, PerUnit, Priority, Tier
+from equipoise.experiment.switchback_form import SwitchbackForm
 from equipoise.experiment.variant import PromptMode
-from equipoise.experiment.verdict_rule import (
-    Arms,
-    GuardsState,
-    HealthState,
-    LookState,
-    PrimaryState,
-    Word,
-)
+from equipoise.experiment.verdict_rule import Arms, GuardsState, HealthState, LookState, PrimaryState, Word
 
 __all__ = ["Form"]
 
@@ -393,6 +387,7 @@ class Form(Section):
     method: Method = "ab"
     bandit: BanditForm | None = None
     interleaving: InterleavingForm | None = None
+    switchback: SwitchbackForm | None = None
     changes: list[str] = []
     unit: Annotated[UnitForm, BeforeValidator(_unit, json_schema_input_type=UnitType | UnitForm)]
     cluster: Words | None = None

@@ -44,6 +44,7 @@ def canonical(experiment: Experiment) -> dict[str, Any]:
             "method": (experiment.method, "ab"),
             "bandit": (_bandit(experiment.bandit), None),
             "interleaving": (_section(experiment.interleaving), {}),
+            "switchback": (_section(experiment.switchback, durations=("wash_out",)), {}),
             "changes": (list(experiment.changes), []),
             "cluster": (experiment.cluster, None),
             "attributes": (

@@ -9,11 +9,11 @@ from typing import Any
 from equipoise.assignment.assigning import Assigner
 from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.pins import PinStore
+from equipoise.assignment.switchback import slot_now
 from equipoise.assignment.tokens import Signer
 from equipoise.clock import Clock
 from equipoise.errors import RecordError
 from equipoise.events.ids import id_time, new_id
-from equipoise.experiment.audience import slot_name
 from equipoise.gateway.http1 import Exchange
 from equipoise.gateway.metrics import Counts
 from equipoise.gateway.recording import Recorder
@@ -79,8 +79,8 @@ class Enrolling:
             if experiment.unit.type == "request":
                 unit = new_id()
             elif experiment.unit.type == "slot":
-                unit = slot_name(self._clock.now(), experiment.unit.every)
-            else:
+                unit = slot_now(experiment, attributes, self._clock.now())
+            if unit is None:
                 self._counts.no_unit += 1
                 return Part(route, None, attributes, assigner.outside("no_unit"), fresh=False)
         entered = (

@@ -14,6 +14,7 @@ from equipoise.assignment.assigning import Assigner, Draw
 from equipoise.assignment.enrolled import Enrolled
 from equipoise.assignment.epochs import LEASE, Epoch, History
 from equipoise.assignment.hashing import salt, unit_bytes
+from equipoise.assignment.switchback import slot_now
 from equipoise.assignment.tokens import Signer
 from equipoise.clock import Clock, SystemClock
 from equipoise.errors import RecordError, UsageError
@@ -73,10 +74,6 @@ class Router:
             from equipoise.experiment.reading import load_experiment
 
             experiment = load_experiment(experiment)
-        if experiment.method not in ("ab", "interleaving"):
-            raise UsageError(
-                f"this router splits by `method: ab`, and {experiment.identity} is a {experiment.method}"
-            )
         self._clock = clock or SystemClock()
         share = experiment.rollout.ab_coverage if coverage is None else _share(coverage)
         history = History([Epoch(0, 0.0, experiment.allocation, share)], clock=self._clock)
@@ -208,6 +205,38 @@ class Router:
         assignment._attributes = attributes
         assignment._recorder = self
         return assignment
+
+    def assign_now(self, attributes: Mapping[str, Any] = _NONE) -> Assignment:
+        """The variant of the time slot that it is now, where slots are randomised (`unit: {type: slot}`).
+
+        A request keeps the assignment it began with, also where its slot ends meanwhile. Raises UsageError where another
+        unit is randomised, or where the experiment has slots `by:` an attribute that is not among `attributes`.
+
+        >>> from equipoise.clock import ManualClock
+        >>> from equipoise.experiment.reading import read_canonical
+        >>> demo = {
+        ...     "name": "demo", "hypothesis": "A cache that all share makes it cheaper.", "method": "switchback",
+        ...     "unit": {"type": "slot", "every": "30m"}, "changes": ["retrieval"],
+        ...     "variants": {"control": {"retrieval": {"cache": "own"}}, "treatment": {"retrieval": {"cache": "shared"}}},
+        ...     "metrics": {"cost": {"priority": "primary", "kind": "mean", "of": "turn.cost_usd", "better": "lower"}},
+        ... }
+        >>> assigned = Router(read_canonical(demo), clock=ManualClock(1_767_225_900)).assign_now()
+        >>> assigned.unit, assigned.variant, assigned.probability
+        ('1767225600', 'control', 0.5)
+        """
+        experiment = self._current().experiment
+        if experiment.unit.type != "slot":
+            raise UsageError(
+                f"{experiment.identity} randomises a {experiment.unit.type} and no time slot; name it: `assign(unit)`"
+            )
+        unit = slot_now(experiment, attributes, self._clock.now())
+        if unit is None:
+            by = experiment.switchback.by if experiment.switchback else None
+            raise UsageError(
+                f"slots of {experiment.identity} are by '{by}', and these attributes do not name one; "
+                f"pass its value, or serve the request unenrolled"
+            )
+        return self.assign(unit, attributes)
 
     def _drawn(self, unit: str, attributes: Mapping[str, Any], token: str | None) -> Draw:
         assigner = self._current()

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from equipoise.assignment.applying import apply, count_usage
 from equipoise.assignment.assigning import Draw
+from equipoise.assignment.switchback import slot_now
 from equipoise.errors import RecordError, UsageError
 from equipoise.events.ids import new_id
-from equipoise.experiment.audience import slot_name
 from equipoise.experiment.prices import LIST_PRICES, cost_of
 from equipoise.providers.hearing import Heard
 from equipoise.providers.structured import json_valid
@@ -121,8 +121,7 @@ class Serving:
         elif unit is None and experiment.unit.type == "request":
             unit = new_id()
         elif unit is None and experiment.unit.type == "slot":
-            every = experiment.unit.every
-            unit = slot_name(self.router._clock.now(), every)
+            unit = slot_now(experiment, attributes, self.router._clock.now())
         return self._made(call, api, attributes, self._assigned(unit, attributes, token), unit)
 
     def _assigned(
