@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from equipoise.assignment.switchback import Schedule, slot_of
+from equipoise.assignment.switchback import Schedule
 from equipoise.errors import UsageError
-from equipoise.experiment.switchback import BALANCES, Switchback
+from equipoise.experiment.switchback import BALANCES, Switchback, slot_of
 
 HALVES = {"control": Fraction(1, 2), "treatment": Fraction(1, 2)}
 DAY, WEEK, MONDAY = 86_400, 604_800, 4 * 86_400
@@ -46,7 +46,7 @@ def test_a_time_of_day_or_week_has_every_arm_as_often_as_allocated(every, shares
     start = first + block * size * span + at % (span // every) * every
     found = Counter(schedule.arm(str(start + n * span)) for n in range(size))
     assert found == {arm: int(share * size) for arm, share in shares.items()}
-    assert len({schedule.block(str(start + n * span)) for n in range(size)}) == 1
+    assert len({schedule.blocks.place(str(start + n * span)).block for n in range(size)}) == 1
 
 
 @quiet
@@ -112,9 +112,9 @@ def test_a_ramp_moves_no_slot(balance) -> None:
     covered = {share: {slot for slot, arm in of.items() if arm} for share, of in arms.items()}
     assert covered[10] < covered[40] < covered[100] == set(slots)
     assert all(arms[10][slot] == arms[100][slot] for slot in covered[10])
-    blocks = {made[10].block(slot) for slot in covered[10]}
+    blocks = {made[10].blocks.place(slot).block for slot in covered[10]}
     if balance:
-        assert covered[10] == {slot for slot in slots if made[10].block(slot) in blocks}
+        assert covered[10] == {slot for slot in slots if made[10].blocks.place(slot).block in blocks}
     assert abs(len(covered[40]) / len(slots) - 0.4) < (0.35 if balance == ("weekday",) else 0.05)
 
 

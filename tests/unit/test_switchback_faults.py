@@ -49,6 +49,9 @@ FAULTS: dict[str, tuple[str, str, str, list[str]]] = {
     "slots by a number": ("switchback", SLOTS, "switchback: {wash_out: 5m, by: shop}\nattributes: {shop: {type: number}}\n", [
         "12: attributes.shop.type: slots are named by it, and names are texts; accepted: text",
     ]),
+    "blocks that begin on no day": ("switchback", SLOTS, "switchback: {wash_out: 5m, begins: 2026-02-30}\n", [
+        "11: switchback.begins: '2026-02-30' is no day; accepted: a day such as 2026-11-30",
+    ]),
     "shares that no block holds": ("switchback", SLOTS, QUIET + "allocation: {control: 1/13, treatment: 12/13}\n", [
         "12: allocation: a block that shares out its slots so has 13 of them; accepted: shares with a common denominator of at most 12; or draw each slot by itself: `switchback: {balance: []}`",
     ]),
@@ -118,11 +121,12 @@ def test_a_switchback_keeps_its_meaning_and_its_name() -> None:
         {"balance": ["hour"]},
         {"balance": ["weekday"]},
         {"by": "region"},
+        {"begins": "2026-11-30"},
         {"wash_out": "5m"},
         {"expected_correlation": 0.25},
     ):
         read = read_canonical(usual | {"switchback": section})
         assert read_canonical(canonical(read)) == read
         digests.add(read.digest)
-    assert len(digests) == 7
+    assert len(digests) == 8
     assert read_canonical(usual | {"method": "ab"}).switchback is None

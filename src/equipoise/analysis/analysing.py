@@ -18,6 +18,7 @@ from equipoise.analysis.novelty import novelty
 from equipoise.analysis.segments import directions, mixes, segment_effects
 from equipoise.analysis.so_far import effect_so_far
 from equipoise.analysis.stopping import stopping_rules
+from equipoise.analysis.switchback import carry_overs, carry_overs_said, check_slots
 from equipoise.experiment.amount import Amount
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.verdict_rule import asks
@@ -47,6 +48,7 @@ def analyse(
     """
     health = (
         *check_health(experiment, measured, repeated=repeated),
+        *check_slots(experiment, measured),
         *mixes(measured),
         *judges(experiment, measured, calibrations),
     )
@@ -62,6 +64,7 @@ def analyse(
     shown = healthy and look.due
     course = shown and not trend_withheld(experiment, measured, calibrations)
     segments = segment_effects(experiment, measured) if shown else ()
+    carried = carry_overs(experiment, measured) if shown else ()
     effects, segments, family = _adjusted(effects, segments)
     findings = Findings(
         experiment=experiment.identity,
@@ -80,6 +83,7 @@ def analyse(
             *absences(experiment, measured),
             *directions(experiment, measured, segments),
             *(novelty(experiment, measured) if course else ()),
+            *carry_overs_said(experiment, carried),
             *opinions(experiment, measured),
         )
         if shown
@@ -87,6 +91,7 @@ def analyse(
         so_far=effect_so_far(experiment, measured, level=look.level) if course else (),
         declared=declared(experiment),
         by_turn=by_turn(experiment, measured, effects),
+        carry_over=carried,
         immature=sum(tally.immature for tally in measured.tallies[experiment.primary.name].values()),
         rule=experiment.verdict,
     )

@@ -14,6 +14,7 @@ from equipoise.analysis.judged import (
     decided_by_labels,
 )
 from equipoise.experiment.metric import Metric
+from equipoise.measurement.counting import FEW_CLUSTERS
 from equipoise.measurement.tally import Tally
 from equipoise.stats.comparison.clusters import clustered_difference
 from equipoise.stats.comparison.means import difference_of_means
@@ -155,6 +156,8 @@ def _relative(
 ) -> Estimate | NotEstimable:
     if (c := decided_by_labels(control)) is not None and (t := decided_by_labels(treatment)) is not None:
         return corrected_relative(metric, c, t, level=level)
+    if control.totals is not None and len(control.totals.sums) >= FEW_CLUSTERS:
+        return NotEstimable("of arms that share their clusters a relative change is not estimated")
     if control.totals is not None:
         return NotEstimable("with so few clusters a relative change has no interval that can be trusted")
     if adjusted and control.covariates is not None and treatment.covariates is not None:

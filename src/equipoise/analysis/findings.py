@@ -13,7 +13,18 @@ from equipoise.experiment.verdict_rule import USUAL, Branch
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["Adjustment", "ByLabels", "ByTurn", "Check", "Effect", "Findings", "SoFar", "Stopping", "describe"]
+__all__ = [
+    "Adjustment",
+    "ByLabels",
+    "ByTurn",
+    "CarryOver",
+    "Check",
+    "Effect",
+    "Findings",
+    "SoFar",
+    "Stopping",
+    "describe",
+]
 
 Status = Literal["ok", "note", "invalid"]
 Held = Literal["held", "breached", "not shown"]
@@ -130,6 +141,14 @@ class SoFar:
 
 
 @dataclass(frozen=True, slots=True)
+class CarryOver:
+    """What a treatment's slot leaves behind in the slot after it, in the primary and its own unit."""
+
+    variant: str
+    estimate: Estimate | NotEstimable
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """What a stopping rule would have said of the primary in one arm, at this look and with its `boundary` on |z|.
 
@@ -152,7 +171,8 @@ class Findings:
     variants been handled the other way. `cautions` are checks of the effects themselves. `so_far` is the primary's
     effect by day, `stopping` what each stopping rule would have said, where there are several looks. All these inform
     and do not decide. `declared` says what was written down before launch, `immature` how many units have not been in for
-    the whole of the primary's window. `by_turn` has metrics of turns per unit and per turn.
+    the whole of the primary's window. `by_turn` has metrics of turns per unit and per turn, `carry_over` what
+    slots left behind where time slots are randomised.
     """
 
     experiment: str
@@ -173,6 +193,7 @@ class Findings:
     stopping: tuple[Stopping, ...] = ()
     immature: int = 0
     by_turn: tuple[ByTurn, ...] = ()
+    carry_over: tuple[CarryOver, ...] = ()
     rule: tuple[Branch, ...] = USUAL
 
     @property
@@ -215,6 +236,17 @@ class Findings:
             "enrolment": asdict(measured.enrolment),
             "clocks": [asdict(clock) for clock in measured.aside.clocks],
             "winsorised": {name: asdict(cap) for name, cap in measured.caps.items()},
+            # Only of a switchback: a look of any other experiment is still the same look.
+            **({"switchback": self._switchback()} if self.carry_over else {}),
+        }
+
+    def _switchback(self) -> dict[str, Any]:
+        return {
+            "carry_over": {each.variant: describe(each.estimate) for each in self.carry_over},
+            "slots": [
+                {"start": slot.start, "whose": slot.whose, "variant": slot.variant, "value": slot.value}
+                for slot in self.measurement.slots
+            ],
         }
 
 

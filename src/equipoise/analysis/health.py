@@ -71,7 +71,7 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
         )
     checks += check_clocks(measured)
     checks += _served_otherwise(measured)
-    if measured.clusters is not None:
+    if measured.clusters is not None and experiment.switchback is None:
         fewest = min(measured.clusters.values())
         if fewest < FEW_CLUSTERS:
             checks.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
 from equipoise.errors import Fault, nearest
 from equipoise.experiment.catalogue import CATALOGUE
@@ -94,6 +95,9 @@ def _slots(form: Form, said: SwitchbackForm, document: Document) -> Found:
     if len(set(said.balance)) < len(said.balance):
         path = ("switchback", "balance")
         yield path, document.fault(path, "it is balanced over each of these once", accepted="[hour, weekday]")
+    if said.begins is not None and not _is_day(said.begins):
+        path = ("switchback", "begins")
+        yield path, document.fault(path, f"'{said.begins}' is no day", accepted="a day such as 2026-11-30")
     if said.by is not None and said.by not in form.attributes:
         path = ("switchback", "by")
         yield (
@@ -116,7 +120,7 @@ def _slots(form: Form, said: SwitchbackForm, document: Document) -> Found:
 def _shares(form: Form, said: SwitchbackForm, document: Document) -> Found:
     assert form.allocation is not None
     path: FieldPath = ("allocation",)
-    size, slots = block_size(form.allocation.values()), _DAY_S / form.unit.every if form.unit.every else 0
+    size, slots = block_size(form.allocation), _DAY_S / form.unit.every if form.unit.every else 0
     if size > MOST_IN_BLOCK:
         yield (
             path,
@@ -178,3 +182,10 @@ def switchback_cautions(experiment: Experiment, document: Document) -> Iterator[
                     "in a switchback one arm runs at a time, so a window has no control to compare with",
                     accepted="a limit that is a number, or relative to the baseline",
                 )
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False

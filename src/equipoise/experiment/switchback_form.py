@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from equipoise.experiment.fields import DurationField, Name, Section
+from equipoise.experiment.fields import DurationField, Name, Section, Words
 from equipoise.experiment.switchback import BALANCES, Balance, Switchback
 
 __all__ = ["SwitchbackForm", "switchback_of"]
@@ -17,6 +17,7 @@ class SwitchbackForm(Section):
 
     balance: Annotated[list[Balance], Field(max_length=len(BALANCES))] = list(BALANCES)
     by: Name | None = None
+    begins: Words | None = None
     wash_out: DurationField = 0.0
     expected_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -28,6 +29,7 @@ def switchback_of(form: SwitchbackForm | None) -> Switchback:
         # One set, in one order, whatever order it was written in.
         balance=tuple(each for each in BALANCES if each in form.balance),
         by=form.by,
+        begins=form.begins,
         wash_out=form.wash_out,
         expected_correlation=float(form.expected_correlation),
     )

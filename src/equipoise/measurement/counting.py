@@ -149,12 +149,14 @@ def tallies_by(
     arms: Sequence[str],
     *,
     clusters: Mapping[str, int] | None,
+    shared: bool = False,
     by: str = WHOLE,
     among: str = "units",
 ) -> dict[str, dict[str, dict[str, Tally]]]:
     """The tallies of metrics by metric, part and arm; without `by` there is one part, called ''.
 
-    `clusters` counts clusters by arm where they carry the variance.
+    `clusters` counts clusters by arm where they carry the variance. Where arms have `shared` clusters by design (the
+    blocks of a switchback), totals are there however many there are: what the arms have in common then cancels.
     """
     if not counted:
         return {}
@@ -196,7 +198,13 @@ def tallies_by(
             parts[part] = {arm: parts[part].get(arm, empty) for arm in arms}
         if clusters is not None:
             _clustered(
-                connection, each, parts, arms, few=min(clusters.values()) < FEW_CLUSTERS, by=by, among=among
+                connection,
+                each,
+                parts,
+                arms,
+                few=shared or min(clusters.values()) < FEW_CLUSTERS,
+                by=by,
+                among=among,
             )
         found[each.metric.name] = {part: parts[part] for part in sorted(parts)}
     return found

@@ -21,6 +21,7 @@ from equipoise.measurement.parts import among_values, enrol, most_frequent
 from equipoise.measurement.quantiles import make_readings, quantile_tallies
 from equipoise.measurement.record import log_facts
 from equipoise.measurement.restricted_means import check_event_rows, restricted_tallies
+from equipoise.measurement.slots import by_block, name_blocks_of_rows, slot_values, whole_blocks
 from equipoise.measurement.tables import (
     connect,
     covariate_names,
@@ -75,9 +76,11 @@ def measure_table(
             # A Parquet file is read here, column by column, and not before.
             raise unreadable(described, error) from None
         labels = {name: f"l{index}" for index, name in enumerate(label_columns(experiment, source))}
-        return _measure(
-            connection, experiment, names, described, timed=source.time is not None, labels=labels
-        )
+        timed, washed = source.time is not None, 0
+        if experiment.switchback is not None:
+            washed = name_blocks_of_rows(connection, experiment, timed=timed)
+        measured = _measure(connection, by_block(experiment), names, described, timed=timed, labels=labels)
+        return replace(measured, aside=Aside(washed_out=washed)) if washed else measured
     finally:
         connection.close()
 
@@ -85,6 +88,7 @@ def measure_table(
 def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = None) -> Measurement:
     """Measure the log, up to a position where one is given."""
     connection = connect()
+    experiment = by_block(experiment)
     try:
         names, aside, read = log_facts(connection, experiment, log, until)
         measured = _measure(
@@ -132,9 +136,11 @@ def _measure(
     )
     enrolment = enrol(connection, experiment.plan, ends, timed=timed)
     kept = timed and experiment.plan.crossed == "first_seen"
-    connection.execute(
-        f"CREATE TEMP VIEW units AS SELECT * FROM enrolled {'' if kept or not crossed else 'WHERE NOT crossed'}"
-    )
+    drawn_together = experiment.switchback is not None and experiment.cluster is not None
+    counts = whole_blocks(connection, len(experiment.variants)) if drawn_together else ALWAYS
+    if crossed and not kept:
+        counts = f"({counts}) AND NOT crossed"
+    connection.execute(f"CREATE TEMP VIEW units AS SELECT * FROM enrolled WHERE {counts}")
     proportions = [metric for metric in metrics if metric.kind == "proportion"]
     # First what was recorded, then what became of it: two yeses of one unit may add up to 2.
     recorded = [metric for metric in (*proportions, *times) if metric.above is None]
@@ -147,7 +153,10 @@ def _measure(
     (told,) = one(connection, "SELECT coalesce(sum(told), 0) FROM all_units")
     arms = [variant.name for variant in experiment.variants]
     units = dict.fromkeys(arms, 0) | dict(
-        connection.execute("SELECT variant, count(*) FROM units GROUP BY variant").fetchall()
+        # Of slots all, also those whose blocks are not whole: where an arm's are lost, the sample ratio is to say so.
+        connection.execute(
+            f"SELECT variant, count(*) FROM {'enrolled' if drawn_together else 'units'} GROUP BY variant"
+        ).fetchall()
     )
     clusters = None
     if experiment.cluster:
@@ -199,6 +208,7 @@ def _measure(
         ],
         arms,
         clusters=clusters,
+        shared=experiment.switchback is not None,
     )
     return Measurement(
         source=described,
@@ -230,6 +240,9 @@ def _measure(
         else (),
         daily=daily(connection, primary, names[primary.of], arms, ends),
         by_turn={name: parts[""] for name, parts in by_turn.items()},
+        slots=slot_values(connection, counted[primary.name])
+        if experiment.switchback is not None and primary.name in counted
+        else (),
     )
 
 
@@ -263,6 +276,7 @@ class _Reader:
             [self.counted[metric.name] for metric in metrics if metric.name in self.counted],
             self.arms,
             clusters=self.clusters,
+            shared=self.experiment.switchback is not None,
             by=by,
             among=among,
         )

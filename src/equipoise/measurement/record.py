@@ -28,6 +28,7 @@ from equipoise.measurement.conversations import begin
 from equipoise.measurement.counted import ENROLLED, turn_value
 from equipoise.measurement.joining import apart, join
 from equipoise.measurement.labels import answered
+from equipoise.measurement.slots import name_blocks, wash_out
 from equipoise.measurement.tables import covariate_names, quantities
 from equipoise.measurement.tally import Aside, Read
 from equipoise.measurement.warmth import warmth_by_arm
@@ -59,13 +60,15 @@ def log_facts(
     reading = _Reading(connection, experiment, log, log.head() if until is None else until)
     reading.exposures()
     correctable = [metric for metric in experiment.metrics if metric.correctable]
-    reading.turns(called["turn"], traced=bool(called["score"]))
+    slots = experiment.switchback is not None
+    reading.turns(called["turn"], traced=slots or bool(called["score"]))
     for stream in ("outcome", "score"):
         if called[stream]:
             reading.values(stream, called[stream], drawn=stream == "score" and bool(correctable))
     if correctable:
         reading.labels()
     reading.settle()
+    washed = wash_out(connection, experiment, [f"{each}s" for each in ("outcome", "score") if called[each]])
     ended, canary = canary_ended(experiment, reading.transitions()), 0
     if ended is not None and math.isfinite(ended):
         canary = set_aside(
@@ -101,6 +104,7 @@ def log_facts(
         reading.clocks.told(),
         reading.redated,
         ahead,
+        washed,
     )
     return names, aside, Read(reading.read, reading.digest, exposed + counted, reading.received(), latest)
 
@@ -162,6 +166,9 @@ class _Reading:
         } | {f"s{index}": _word(segment) for index, segment in enumerate(experiment.segments)}
         columns |= {f"z{index}": _measure(name) for index, name in enumerate(covariate_names(experiment))}
         self._fill("exposed", "exposure", shape, columns, given=("digest", "unit", "variant"))
+        if experiment.switchback is not None:
+            name_blocks(self._connection, experiment, "exposed")
+            run("UPDATE exposed SET cluster = slots.block FROM slots WHERE slots.unit = exposed.unit")
         self._date(f"FROM exposed WHERE digest = '{experiment.digest}'")
         known = sorted(variant.name for variant in experiment.variants)
         stranger = run(
@@ -204,6 +211,8 @@ class _Reading:
             "THEN NULL ELSE told.latency_s END"
         }
         columns |= {name: f"CAST({value} AS DOUBLE)" for name, (_, value) in wanted.items()}
+        if self._experiment.switchback is not None:
+            columns |= {"began": "happened - coalesce(told.latency_s, 0)"}
         if traced:
             shape, columns = shape | {"trace": "VARCHAR"}, columns | {"trace": "told.trace"}
         self._fill("turns", "turn", shape, columns)
@@ -226,7 +235,7 @@ class _Reading:
                 "probability": "coalesce(told.probability, 1.0)",
                 "evaluator": "told.evaluator",
             }
-        if stream == "score":
+        if stream == "score" or self._experiment.switchback is not None:
             shape, columns = shape | {"trace": "VARCHAR"}, columns | {"trace": "told.trace"}
         self._fill(f"{stream}s", stream, shape, columns, given=("unit", "name"))
 

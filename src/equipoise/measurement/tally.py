@@ -25,6 +25,7 @@ __all__ = [
     "Measurement",
     "Read",
     "SegmentTallies",
+    "SlotValue",
     "SourceClock",
     "Tally",
 ]
@@ -121,7 +122,8 @@ class Aside:
     latency, those that a fallback model answered, or that were redirected to control, or blocked. `warmth` has,
     by arm, the turns whose model was warm or cold. `early_by` has those of the early that name their source, by it,
     `judges` how many judges gave a score, where it is several. `canary` units came in during the canary and are left
-    out; while it goes on (`in_canary`) they are all there is, and no look is due.
+    out; while it goes on (`in_canary`) they are all there is, and no look is due. `washed_out` turns (of a table: rows)
+    happened before their time slot had settled, and do not count.
 
     `clocks` compares the clocks of each source with the record's. `redated` exposures were so far off that they count
     from when they were received, and so do `ahead` events that are far ahead; those do not say when the data end. A copy of
@@ -142,6 +144,7 @@ class Aside:
     clocks: tuple[SourceClock, ...] = field(default=(), compare=False)
     redated: int = field(default=0, compare=False)
     ahead: int = field(default=0, compare=False)
+    washed_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,26 @@ class Daily:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotValue:
+    """What the primary was in one time slot: `total` over `size`, which is 1 unless the primary is a ratio.
+
+    `start` is in seconds since 1970 UTC, `whose` the value that has slots of its own, `block` what it was drawn with.
+    """
+
+    start: float
+    whose: str | None
+    variant: str
+    block: str
+    total: float
+    size: float = 1.0
+
+    @property
+    def value(self) -> float | None:
+        """The slot's own value; None where a ratio has nothing to be taken per."""
+        return self.total / self.size if self.size else None
+
+
+@dataclass(frozen=True, slots=True)
 class EntryDay:
     """The primary's tallies, by arm, of the units that came in on one day: 0 is the first 24 hours."""
 
@@ -211,7 +234,8 @@ class Measurement:
     `segments` has the primary by segment, `otherwise` the primary's tallies had crossed units been handled the
     other way (empty where none crossed, or no time tells), `daily` the primary by day since exposure where it
     adds up, `entry_days` the primary by the day its units came in, `caps` what was winsorised, by metric.
-    `by_turn` has the other figure of metrics of turns, by metric and arm (`measurement.by_turn`).
+    `by_turn` has the other figure of metrics of turns, by metric and arm (`measurement.by_turn`). `slots` has the primary
+    slot by slot where time slots were randomised.
     `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `aside` is
     what does not count, `read` what of a log went in (None for a table).
     """
@@ -236,3 +260,4 @@ class Measurement:
     daily: Daily | None = None
     entry_days: tuple[EntryDay, ...] = ()
     by_turn: Mapping[str, Mapping[str, Tally]] = field(default_factory=dict)
+    slots: tuple[SlotValue, ...] = ()

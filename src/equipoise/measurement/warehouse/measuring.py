@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.by_turn import others
@@ -39,6 +40,11 @@ def measure_relation(experiment: Experiment, relation: Table) -> Measurement:
     Sums may differ from another engine's in the last digits, because they are added in another order.
     Raises DataError for columns and values that are not as declared, and for what the engine cannot do.
     """
+    if experiment.switchback is not None:
+        raise DataError(
+            f"{experiment.identity} is a switchback, whose slots are read out of the log, a file or a frame; "
+            "give the rows as one of these"
+        )
     with ExitStack() as kept_tables:
         return _measured(experiment, relation, kept_tables)
 
