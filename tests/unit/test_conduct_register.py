@@ -201,15 +201,6 @@ def test_a_revision_of_a_running_experiment_takes_its_place(verdict: str, log: E
     assert (state.digest, state.stage, state.looks, state.decision) == (revised.digest, "ab", (), None)
 
 
-def test_a_method_that_is_not_run_cannot_be_registered(log: EventLog) -> None:
-    """Methods that come later are refused by name, and nothing is written."""
-    drawn = experiment(method="bandit")
-    with pytest.raises(UsageError) as refused:
-        register(log, drawn, by="ann")
-    assert str(refused.value) == f"a bandit cannot be registered yet, and {drawn.identity} is one"
-    assert log.head() == 0
-
-
 def test_what_cannot_be_watched_cannot_be_registered(log: EventLog) -> None:
     """Whoever registers relies on the watches; one that nobody would follow is refused before anything is written."""
     drawn = experiment(watches=[{"metric": next(iter(BASE["metrics"])), "min": 0.1, "window": "90s"}])

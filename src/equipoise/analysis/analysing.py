@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from equipoise.analysis.absence import absences
+from equipoise.analysis.bandit import analyse_bandit
 from equipoise.analysis.by_turn import by_turn
 from equipoise.analysis.calibration import Calibration
 from equipoise.analysis.declared import declared
@@ -43,9 +44,12 @@ def analyse(
 ) -> Findings:
     """What a measurement shows at this look.
 
-    `maximum` is the registered maximum information, `past` the looks taken before, `closing` that no more
-    data will come, `repeated` that data are looked at while they come in, `calibrations` how good the judges are.
+    `maximum` is the registered maximum information (of a bandit the number of units), `past` the looks taken before,
+    `closing` that no more data will come, `repeated` that data are looked at while they come in, `calibrations` how good
+    the judges are.
     """
+    if experiment.method == "bandit":
+        return analyse_bandit(experiment, measured, planned=maximum, past=past, closing=closing)
     health = (
         *check_health(experiment, measured, repeated=repeated),
         *check_slots(experiment, measured),

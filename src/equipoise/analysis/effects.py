@@ -37,7 +37,7 @@ from equipoise.stats.covariates.cuped import (
 )
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["difference", "effect_of", "value_of"]
+__all__ = ["difference", "effect_of", "held_by", "value_of"]
 
 
 def value_of(tally: Tally) -> float | None:
@@ -236,9 +236,20 @@ def _held(
         return "not shown", f"{metric.name} has a relative margin, and control has no value to take it of"
     # On the metric's own scale the worst acceptable difference is below 0 where higher is better.
     against = difference(metric, control, treatment, level=level, null=-metric.sign * margin)
+    return held_by(metric, against, value_of(treatment), level, margin, limit)
+
+
+def held_by(
+    metric: Metric,
+    against: Estimate | NotEstimable,
+    value: float | None,
+    level: float,
+    margin: float,
+    limit: float | None,
+) -> tuple[Held, str]:
+    """The answer of a guardrail whose difference was tested `against` its margin, the arm having this value."""
     if isinstance(against, NotEstimable):
         return "not shown", against.reason
-    value = value_of(treatment)
     if limit is not None and value is not None and metric.sign * (value - limit) < 0:
         return "not shown", f"{value:.4g} is beyond the limit {limit:g}"
     p, distance = against.p_value, metric.sign * (against.value - against.null)

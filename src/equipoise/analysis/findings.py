@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from equipoise.analysis.bandit_findings import BanditFindings
 from equipoise.analysis.looks import LookState, PastLook
 from equipoise.experiment.metric import Kind, Priority
 from equipoise.experiment.verdict_rule import USUAL, Branch
@@ -172,7 +173,7 @@ class Findings:
     effect by day, `stopping` what each stopping rule would have said, where there are several looks. All these inform
     and do not decide. `declared` says what was written down before launch, `immature` how many units have not been in for
     the whole of the primary's window. `by_turn` has metrics of turns per unit and per turn, `carry_over` what
-    slots left behind where time slots are randomised.
+    slots left behind where time slots are randomised, `bandit` a bandit's arms.
     """
 
     experiment: str
@@ -195,6 +196,7 @@ class Findings:
     by_turn: tuple[ByTurn, ...] = ()
     carry_over: tuple[CarryOver, ...] = ()
     rule: tuple[Branch, ...] = USUAL
+    bandit: BanditFindings | None = None
 
     @property
     def healthy(self) -> bool:
@@ -236,8 +238,9 @@ class Findings:
             "enrolment": asdict(measured.enrolment),
             "clocks": [asdict(clock) for clock in measured.aside.clocks],
             "winsorised": {name: asdict(cap) for name, cap in measured.caps.items()},
-            # Only of a switchback: a look of any other experiment is still the same look.
+            # Only of a switchback or a bandit: a look of any other experiment is still the same look.
             **({"switchback": self._switchback()} if self.carry_over else {}),
+            **({} if self.bandit is None else {"bandit": self.bandit.to_dict()}),
         }
 
     def _switchback(self) -> dict[str, Any]:

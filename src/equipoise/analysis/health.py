@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from equipoise.analysis.bandit_health import check_shares
 from equipoise.analysis.clocks import check_clocks, of_sources
 from equipoise.analysis.declared import span
 from equipoise.analysis.findings import Check
@@ -32,7 +33,9 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
     checks = [
         _arms(measured),
         *_enrolment(experiment, measured),
-        _sample_ratio(experiment, measured, repeated=repeated),
+        check_shares(measured, ALARM)
+        if experiment.method == "bandit"
+        else _sample_ratio(experiment, measured, repeated=repeated),
         _crossed(measured),
         *_missing(experiment, measured),
         *_maturing(experiment, measured),

@@ -60,9 +60,20 @@ def look(
     analysis = computed(log, pin, variable)
     if state.finished and state.looks and experiment.source is not None:
         _refuse_changed_table(experiment, analysis, state)
-    if (analysis.findings.look.due or analysis.verdict.word in _ENDS) and not state.finished:
+    if _counts(experiment, analysis) and not state.finished:
         _record(log, analysis, pin, clock or SystemClock())
     return analysis
+
+
+def _counts(experiment: Experiment, analysis: Analysis) -> bool:
+    """Whether a look is recorded: it is due, or it ends the experiment.
+
+    A bandit may be looked at whenever one likes, at no price; what is recorded of it is its end.
+    """
+    look, word = analysis.findings.look, analysis.verdict.word
+    if experiment.method == "bandit":
+        return look.final or word in ("ship", *_ENDS)
+    return look.due or word in _ENDS
 
 
 def _refuse_changed_table(experiment: Experiment, analysis: Analysis, state: State) -> None:

@@ -47,7 +47,8 @@ def computed(log: EventLog, pin: Pin, variable: Variable | None = None) -> Analy
     experiment = pin.experiment
     single = len(experiment.plan.looks) == 1
     table = experiment.source is not None
-    maximum = pin.registration.plan.get("information")
+    # A bandit counts its way in units, an A/B test in information.
+    maximum = pin.registration.plan.get("total" if experiment.method == "bandit" else "information")
     findings = analyse(
         experiment,
         measure_table(experiment, variable=variable)

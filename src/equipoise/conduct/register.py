@@ -49,8 +49,6 @@ def register(
     finished experiment, UsageError where a watch's window is not of whole minutes, StaleHeadError where
     somebody else wrote to the log meanwhile.
     """
-    if experiment.method == "bandit":
-        raise UsageError(f"a bandit cannot be registered yet, and {experiment.identity} is one")
     for watch in experiment.watches:
         # Whoever registers believes that it is watched from now on.
         whole_minutes(watch.window)

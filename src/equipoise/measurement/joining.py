@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.counted import ENROLLED
+from equipoise.measurement.epochs import SETTLED
 from equipoise.measurement.tables import covariate_names
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def join(
     # What is settled at the first exposure, and no later value moves.
     settled = [f"s{index}" for index in range(len(experiment.segments))]
     settled += [f"z{index}" for index in range(len(covariate_names(experiment)))]
+    settled += SETTLED if experiment.method == "bandit" else ()
     columns = [column for of in told.values() for column in of]
     blank = "".join(f", ({begun.get(column, 'NULL')})::DOUBLE AS {column}" for column in columns)
     parts = [

@@ -16,6 +16,7 @@ from equipoise.measurement.by_turn import others
 from equipoise.measurement.counting import ALWAYS, WHOLE, Counted, capped, complete, one, tallies_by
 from equipoise.measurement.daily import daily
 from equipoise.measurement.entry_days import entry_days
+from equipoise.measurement.epochs import SETTLED, Began, began, by_epoch
 from equipoise.measurement.judged import JudgedTable, judged_of_log, judged_of_table
 from equipoise.measurement.parts import among_values, enrol, most_frequent
 from equipoise.measurement.quantiles import make_readings, quantile_tallies
@@ -91,8 +92,16 @@ def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = No
     experiment = by_block(experiment)
     try:
         names, aside, read = log_facts(connection, experiment, log, until)
+        announced = began(log, experiment.name, until) if experiment.method == "bandit" else {}
         measured = _measure(
-            connection, experiment, names, "the event log", timed=True, aside=aside, read=read
+            connection,
+            experiment,
+            names,
+            "the event log",
+            timed=True,
+            aside=aside,
+            read=read,
+            announced=announced,
         )
         # A row of the engine may hold several values of one event; each counts.
         return replace(measured, rows=read.rows)
@@ -110,6 +119,7 @@ def _measure(
     aside: Aside | None = None,
     read: Read | None = None,
     labels: Mapping[str, str] = MappingProxyType({}),
+    announced: Mapping[int, Began] = MappingProxyType({}),
 ) -> Measurement:
     latest = "'inf'::DOUBLE" if read is None or read.latest is None else repr(read.latest)
     rows, first, last = one(
@@ -130,7 +140,7 @@ def _measure(
         experiment,
         valued,
         names,
-        [*segments.values(), *covariates.values()],
+        [*segments.values(), *covariates.values(), *(SETTLED if announced else ())],
         timed=timed,
         others=figures,
     )
@@ -243,6 +253,9 @@ def _measure(
         slots=slot_values(connection, counted[primary.name])
         if experiment.switchback is not None and primary.name in counted
         else (),
+        epochs=by_epoch(connection, announced, arms, reader.epochs(), reader.critical_epochs())
+        if announced
+        else (),
     )
 
 
@@ -319,6 +332,31 @@ class _Reader:
         found = self.tallies([metric], column, among_values(column, values))[metric.name] if values else {}
         nobody = self.tallies([metric], where="false")[metric.name][""] if set(values) - set(found) else {}
         return {value: found.get(value, nobody) for value in values}
+
+    def epochs(
+        self, metrics: Sequence[Metric] = (), where: str = ALWAYS
+    ) -> dict[str, dict[int, dict[str, Tally]]]:
+        """Metrics whose moments add up, by epoch of entry and arm, without covariates; all of them unless named."""
+        names = {metric.name for metric in metrics} or set(self.counted)
+        found = tallies_by(
+            self.connection,
+            [replace(self.counted[name], covariates=()) for name in self.counted if name in names],
+            self.arms,
+            clusters=None,
+            by="epoch",
+            among="units" if where == ALWAYS else f"(SELECT * FROM units WHERE {where})",
+        )
+        return {name: {int(epoch): of for epoch, of in parts.items()} for name, parts in found.items()}
+
+    def critical_epochs(self) -> list[dict[int, dict[str, Tally]]]:
+        """The metric of each critical segment within it, by epoch and arm."""
+        return [
+            self.epochs(
+                [self.experiment.metric(each.metric)],
+                among_values(self.segments[each.attribute], [each.value]),
+            ).get(each.metric, {})
+            for each in self.experiment.critical_segments
+        ]
 
     def segment(self, metric: Metric, attribute: str) -> SegmentTallies:
         """One metric by the most frequent values of an attribute; units of which it is not known are in no part."""

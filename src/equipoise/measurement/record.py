@@ -26,6 +26,7 @@ from equipoise.measurement.canary import set_aside
 from equipoise.measurement.clocks import NOT_AHEAD, Clocks
 from equipoise.measurement.conversations import begin
 from equipoise.measurement.counted import ENROLLED, turn_value
+from equipoise.measurement.epochs import SETTLED
 from equipoise.measurement.joining import apart, join
 from equipoise.measurement.labels import answered
 from equipoise.measurement.slots import name_blocks, wash_out
@@ -165,6 +166,9 @@ class _Reading:
             "cluster": _word(experiment.cluster),
         } | {f"s{index}": _word(segment) for index, segment in enumerate(experiment.segments)}
         columns |= {f"z{index}": _measure(name) for index, name in enumerate(covariate_names(experiment))}
+        if experiment.method == "bandit":
+            shape |= dict.fromkeys(SETTLED, "DOUBLE")
+            columns |= {each: f"told.{each}" for each in SETTLED}
         self._fill("exposed", "exposure", shape, columns, given=("digest", "unit", "variant"))
         if experiment.switchback is not None:
             name_blocks(self._connection, experiment, "exposed")

@@ -21,6 +21,7 @@ __all__ = [
     "Daily",
     "Enrolment",
     "EntryDay",
+    "EpochTallies",
     "Judged",
     "Measurement",
     "Read",
@@ -224,6 +225,24 @@ class EntryDay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EpochTallies:
+    """Who came in during one epoch of a bandit: its announced `shares`, and each metric's tallies by arm.
+
+    `tallies` have no covariates. `shares` is None where the epoch was never announced. `starts` is in seconds since 1970
+    UTC. `logged` has the lowest and the highest probability that the exposures of an arm hold. `critical` has the tallies
+    of each critical segment.
+    """
+
+    number: int
+    starts: float | None
+    shares: Mapping[str, float] | None
+    units: Mapping[str, int]
+    logged: Mapping[str, tuple[float, float]]
+    tallies: Mapping[str, Mapping[str, Tally]]
+    critical: tuple[Mapping[str, Tally], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """What a source holds about an experiment.
 
@@ -236,8 +255,8 @@ class Measurement:
     adds up, `entry_days` the primary by the day its units came in, `caps` what was winsorised, by metric.
     `by_turn` has the other figure of metrics of turns, by metric and arm (`measurement.by_turn`). `slots` has the primary
     slot by slot where time slots were randomised.
-    `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `aside` is
-    what does not count, `read` what of a log went in (None for a table).
+    `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `epochs` has a bandit
+    by epoch. `aside` is what does not count, `read` what of a log went in (None for a table).
     """
 
     source: str
@@ -261,3 +280,4 @@ class Measurement:
     entry_days: tuple[EntryDay, ...] = ()
     by_turn: Mapping[str, Mapping[str, Tally]] = field(default_factory=dict)
     slots: tuple[SlotValue, ...] = ()
+    epochs: tuple[EpochTallies, ...] = ()

@@ -58,7 +58,8 @@ class Analysis:
             for effect in (*self.findings.primary, *self.findings.guards)
             if effect.control is not None and effect.treatment is not None
         ]
-        return screen(changes) if self.findings.primary else None
+        # What is observed under shares that followed rewards is no change that a policy was made for.
+        return screen(changes) if self.findings.primary and self.findings.bandit is None else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: the verdict first, then what it rests on."""

@@ -12,7 +12,7 @@ from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.verdict.text import answer
 from equipoise.verdict.wording import is_rate, unit
 
-__all__ = ["Chart", "boundary", "day_by_day", "guards", "others", "primary", "segments"]
+__all__ = ["Chart", "boundary", "day_by_day", "guards", "others", "primary", "segments", "shares"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +163,38 @@ def boundary(findings: Findings) -> Chart | None:
         ),
         "The experiment may stop where the statistic reaches a boundary at a registered look.",
     )
+
+
+def shares(findings: Findings) -> Chart | None:
+    """A bandit's shares over the epochs, a line for each arm, named beside its end."""
+    bandit = findings.bandit
+    if bandit is None or len(bandit.epochs) < 2:
+        return None
+    starts = [epoch.starts for epoch in bandit.epochs]
+    first = starts[0]
+    timed = first is not None and all(each is not None for each in starts)
+    across = [
+        (epoch.starts - first) / 3_600.0 if timed and epoch.starts is not None and first is not None else n
+        for n, epoch in enumerate(bandit.epochs)
+    ]
+    curves = []
+    for arm in bandit.arms:
+        had = [epoch.shares.get(arm.variant, 0.0) for epoch in bandit.epochs]
+        # A share holds until the next epoch begins.
+        steps = [(x, share) for x, share in zip(across[1:], had, strict=False)]
+        corners = [
+            each for pair in zip(steps, zip(across[1:], had[1:], strict=True), strict=True) for each in pair
+        ]
+        curves.append(Curve(arm.variant, ((across[0], had[0]), *corners)))
+    draw = partial(
+        curve_chart,
+        curves,
+        title="How the shares went",
+        x="hours since the first epoch" if timed else "epoch",
+        y="share of those who came in",
+        percent_y=True,
+    )
+    return Chart.of(draw, "The share of each arm at the beginning of every epoch, as the log announced it.")
 
 
 def _intervals(

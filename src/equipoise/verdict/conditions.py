@@ -71,7 +71,8 @@ def primary_states(effect: Effect, findings: Findings) -> frozenset[str]:
         (estimate.low, estimate.high) if effect.better == "higher" else (-estimate.high, -estimate.low)
     )
     found = {
-        "better": side > 0,
+        # Of several arms that beat control a bandit names the best, and no other.
+        "better": side > 0 and (findings.bandit is None or findings.bandit.best == effect.variant),
         "worse": side < 0,
         "non_inferior": effect.margin is not None and (side > 0 or least > -effect.margin),
         "futile": effect.mde is not None and (side < 0 or most < effect.mde),

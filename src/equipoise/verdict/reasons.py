@@ -8,6 +8,7 @@ from equipoise.analysis.findings import Effect, Findings
 from equipoise.experiment.verdict_rule import STATES, Branch
 from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.ahead import until_next_look, until_settled
+from equipoise.verdict.best_arm import best_said, open_question
 from equipoise.verdict.conditions import improvement, met, primary_states
 from equipoise.verdict.wording import size
 
@@ -35,8 +36,16 @@ def reason(line: Branch, arms: tuple[str, ...], findings: Findings) -> Reason:
     breached = [subject for subject, state in line.of_arm if state == "breached"]
     if breached:
         return _breached(breached, arms, findings, ends=line.then != "keep running")
-    if not findings.look.due:
+    question = open_question(findings)
+    if not findings.look.due and question is None:
         return Reason(findings.look.says, until_next_look(findings))
+    if question is not None and ("primary", "worse") not in line.when:
+        said, change = question
+        if line.then == "keep running":
+            return Reason(said, change)
+        return Reason(
+            f"no more data will come, and {said}", "a new experiment with more units, or fewer arms"
+        )
     if (told := _of_primary(dict(line.when).get("primary"), arms, findings)) is not None:
         return told
     near = _near(findings)
@@ -54,7 +63,9 @@ def _broken(findings: Findings) -> Reason:
 
 def _shipped(line: Branch, arm: str, findings: Findings) -> Reason:
     primary = next(effect for effect in findings.primary if effect.variant == arm)
-    if ("primary", "better") in line.when:
+    if ("primary", "better") in line.when and (best := best_said(findings)) is not None:
+        said = best
+    elif ("primary", "better") in line.when:
         said = f"{primary.metric} improved beyond its boundary in {arm}"
     else:
         said = f"{primary.metric} is not worse by more than {_margin(primary)} in {arm}"

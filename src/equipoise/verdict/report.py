@@ -10,6 +10,7 @@ from equipoise.figures.card import card
 from equipoise.figures.lettering import clean
 from equipoise.figures.page import page, render
 from equipoise.verdict import charts
+from equipoise.verdict.best_arm import ARM_HEADERS, ARMS, arm_rows
 from equipoise.verdict.conversations import Conversations, Sampled
 from equipoise.verdict.deciding import Verdict
 from equipoise.verdict.screen import Screen
@@ -45,6 +46,10 @@ _BODY = """
 
 {% if findings.effects %}
 <h2>What it shows</h2>
+{% if findings.bandit %}
+<h3>{{ arms_says }}</h3>
+{{ arms }}
+{% endif %}
 {% for each in figures %}{{ each }}{% endfor %}
 {{ effects }}
 {% if findings.by_turn %}
@@ -119,6 +124,7 @@ def html(
             [[check.name, _HEALTH[check.status], check.says] for check in findings.health],
         ),
         figures=_shown(
+            charts.shares(findings),
             charts.primary(findings),
             charts.guards(findings),
             charts.others(findings),
@@ -126,6 +132,8 @@ def html(
             charts.day_by_day(findings),
         ),
         effects=table(HEADERS, [cells(effect) for effect in findings.effects]),
+        arms_says=ARMS,
+        arms=table(ARM_HEADERS, arm_rows(findings.bandit)) if findings.bandit else "",
         by_turn_says=BY_TURN,
         by_turn=table(BY_TURN_HEADERS, by_turn(findings)) if findings.by_turn else "",
         segments=table(HEADERS, [cells(effect) for effect in findings.segments]),

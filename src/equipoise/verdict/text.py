@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.figures.lettering import clean
 from equipoise.stats.estimate import NotEstimable
+from equipoise.verdict.best_arm import ARM_HEADERS, ARMS, arm_rows, bandit_sentences
 from equipoise.verdict.deciding import Verdict
 from equipoise.verdict.screen import Screen
 from equipoise.verdict.wording import NONE, adjusted, interval, labelled, tested, value
@@ -54,6 +55,8 @@ def summary(findings: Findings, verdict: Verdict, screen: Screen | None) -> str:
     ]
     # What somebody sent with a request, such as the value of a segment, is not for a terminal to obey.
     lines = [clean(line) for line in lines]
+    if findings.bandit is not None:
+        lines += ["", f"{ARMS}:", *_grid(ARM_HEADERS, arm_rows(findings.bandit))]
     if findings.effects:
         lines += ["", *_grid(HEADERS, [cells(effect) for effect in findings.effects])]
         if findings.by_turn:
@@ -87,6 +90,8 @@ def markdown(findings: Findings, verdict: Verdict, screen: Screen | None) -> str
         f"- {_escape(findings.look.says)}",
         "",
     ]
+    if findings.bandit is not None:
+        lines += [f"{ARMS}:", "", *_piped(ARM_HEADERS, arm_rows(findings.bandit)), ""]
     if findings.effects:
         lines += [
             *_piped(HEADERS, [cells(effect) for effect in (*findings.effects, *findings.segments)]),
@@ -208,6 +213,7 @@ def sentences(findings: Findings) -> list[str]:
         if effect.by_labels is not None and not effect.segment
     ]
     said += [f"{each.says}." for each in findings.by_turn if each.says]
+    said += [] if findings.bandit is None else bandit_sentences(findings.bandit)
     handled = "left out" if findings.measurement.kept else "counted for the variant seen first"
     said += [
         f"Sensitivity: with the {findings.measurement.crossed:,} units seen in two variants {handled}, "

@@ -1,0 +1,134 @@
+"""A bandit in words: which arm is best or why none is named yet, its arms as rows."""
+
+from __future__ import annotations
+
+from equipoise.analysis.bandit_findings import BanditArm, BanditFindings, Pair
+from equipoise.analysis.findings import Effect, Findings
+from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.verdict.wording import NONE, interval, value
+
+__all__ = ["ARMS", "ARM_HEADERS", "arm_rows", "bandit_sentences", "best_said", "open_question"]
+
+ARMS = "The arms, by what was played for"
+ARM_HEADERS = (
+    "arm",
+    "share now",
+    "units",
+    "pending",
+    "mean (95% interval)",
+    "plain mean, biased",
+    "chance of best",
+)
+_BIAS = (
+    "Plain means are biased: an arm that had bad luck was given fewer units to make up for it, so that they are too low on "
+    "average, most in arms that were seldom played. The means beside them are weighted by the logged probabilities."
+)
+
+
+def arm_rows(bandit: BanditFindings) -> list[list[str]]:
+    """Each arm as a row under ARM_HEADERS; the interval of its mean is for one reading."""
+    return [
+        [
+            arm.variant,
+            f"{arm.share:.1%}" if arm.in_play else "removed",
+            f"{arm.units:,}",
+            f"{arm.pending:,}",
+            _mean(bandit, arm),
+            NONE if isinstance(arm.naive, NotEstimable) else _value(bandit, arm.naive),
+            NONE if arm.best is None else f"{arm.best:.1%}",
+        ]
+        for arm in bandit.arms
+    ]
+
+
+def bandit_sentences(bandit: BanditFindings) -> list[str]:
+    """What belongs beside the arms: the bias of the plain means, what was missed, which arms are no part of the question."""
+    said = [_BIAS]
+    said += [f"{pair.arm} against {pair.other}: {_between(bandit, pair)}." for pair in bandit.against]
+    if isinstance(bandit.regret, float):
+        units = sum(arm.units for arm in bandit.arms)
+        much = f"{bandit.regret:,.4g} of {bandit.reward} in {units:,} units"
+        said.append(
+            f"Regret so far is about {much}: so much more they would have had, had {bandit.leader} served them all."
+        )
+    if bandit.removed:
+        gone = ", ".join(bandit.removed)
+        said.append(
+            f"{gone} got no more units; that an arm that was removed is not the best is the drop rule's word, and the "
+            "error says nothing of it."
+        )
+    return said
+
+
+def best_said(findings: Findings) -> str | None:
+    """What is shown of the best arm; None where it is no bandit's, or none is named."""
+    bandit = findings.bandit
+    if bandit is None or bandit.best is None:
+        return None
+    others = " and ".join(pair.other for pair in bandit.against)
+    return (
+        f"{bandit.best} is best: its {bandit.reward} is better than that of {others}, which is said wrongly in at most "
+        f"{100.0 * bandit.error:.3g}% of such experiments, however often somebody looks"
+    )
+
+
+def open_question(findings: Findings) -> tuple[str, str] | None:
+    """Why a bandit names no arm, and what would change it; None where it is none, or names one."""
+    bandit = findings.bandit
+    if bandit is None or bandit.best is not None:
+        return None
+    if not findings.look.due or bandit.leader is None:
+        return findings.look.says, "units with a reward in every arm that is in"
+    if not bandit.against:
+        return (
+            f"{bandit.leader} is the only arm that is still in",
+            "nothing; there is no other arm to compare it with",
+        )
+    rivals = " and ".join(pair.other for pair in bandit.rivals)
+    nearest = min(bandit.rivals, key=_lead)
+    return (
+        f"{bandit.leader} leads, and it is not shown yet that its {bandit.reward} is better than that of {rivals}",
+        f"more units: {bandit.leader} against {nearest.other} is {_between(bandit, nearest)}",
+    )
+
+
+def _lead(pair: Pair) -> float:
+    """How many standard errors the leader is ahead; those that cannot be compared first."""
+    found = pair.estimate
+    return (
+        abs(found.value) / found.standard_error
+        if isinstance(found, Estimate) and found.standard_error
+        else -1.0
+    )
+
+
+def _between(bandit: BanditFindings, pair: Pair) -> str:
+    return interval(_as_effect(bandit, pair.arm, pair.estimate))
+
+
+def _mean(bandit: BanditFindings, arm: BanditArm) -> str:
+    if isinstance(arm.mean, NotEstimable):
+        return f"not estimable: {arm.mean.reason}"
+    found = arm.mean
+    return f"{_value(bandit, found.value)} ({_value(bandit, found.low)} to {_value(bandit, found.high)})"
+
+
+def _value(bandit: BanditFindings, number: float) -> str:
+    return value(_as_effect(bandit, "", NotEstimable("")), number)
+
+
+def _as_effect(bandit: BanditFindings, variant: str, estimate: Estimate | NotEstimable) -> Effect:
+    """The reward as an effect, for the words of its kind."""
+    return Effect(
+        metric=bandit.reward,
+        variant=variant,
+        priority="primary",
+        kind=bandit.kind,
+        better=bandit.better,
+        control=None,
+        treatment=None,
+        units={},
+        missing={},
+        estimate=estimate,
+        relative=NotEstimable("not asked"),
+    )
