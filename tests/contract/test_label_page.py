@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -31,8 +32,9 @@ POLICY = (
 class Browser:
     """A client that does as it is told, and keeps cookies."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, source: str = "") -> None:
         self.at = urlsplit(url).netloc
+        self.source = (source, 0) if source else None
         self.cookies: dict[str, str] = {}
 
     def ask(
@@ -43,7 +45,7 @@ class Browser:
         sent.setdefault("Host", self.at)
         if self.cookies:
             sent.setdefault("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))
-        line = http.client.HTTPConnection(self.at, timeout=30)
+        line = http.client.HTTPConnection(self.at, timeout=30, source_address=self.source)
         try:
             line.putrequest(method, path, skip_host=True)
             for name, value in sent.items():
@@ -409,6 +411,54 @@ def test_beyond_this_machine_a_key_is_asked_for(tmp_path):
         # With a key the page may have any name: whoever has no cookie under it is asked for the key.
         assert client.ask("GET", "/", Host="labels.example", Cookie="")[0] == 401
     assert len(kept(tmp_path / "l.db")) == 1
+
+
+def test_a_key_is_not_guessed_and_whoever_has_it_comes_in(tmp_path):
+    """Five wrong keys from one address are heard, then none for a while, right or wrong; who is in and who waits get in."""
+    with page(tmp_path, *written(tmp_path), "--rater", "jo", env={"EQUIPOISE_KEY": "sesame"}) as (_, url):
+        inside, stranger = Browser(url), Browser(url)
+        assert inside.post("/key", {"key": "sesame"})[0] == 303
+        (cookie,) = inside.cookies.values()
+        assert "sesame" not in cookie
+        replies = [stranger.post("/key", {"key": f"guess {n}"}) for n in range(8)]
+        assert [status for status, _, _ in replies[:5]] == [401] * 5
+        status, headers, text = replies[-1]
+        assert (status, headers["content-security-policy"]) == (429, POLICY)
+        assert 1 <= int(headers["retry-after"]) <= 10
+        assert "There were too many wrong keys, so this one was not looked at. Try again in " in text
+        # Another address is heard, and a page, a wrong cookie and whoever is in already wait for nothing.
+        assert Browser(url, source="127.0.0.2").post("/key", {"key": "sesame"})[0] == 303
+        assert inside.get().count("/item/") > 0
+        stranger.cookies = dict.fromkeys(inside.cookies, "0" * 64)
+        assert stranger.ask("GET", "/")[0] == 401
+        assert (
+            stranger.ask("POST", "/undo", b"last=x", Content_Type=FORM, Accept="application/json")[2]
+            == '{"next": "/"}'
+        )
+        # The rightful one at the same address has only to wait as long as is said, whatever others do meanwhile.
+        for _ in range(30):
+            status, headers, _ = stranger.post("/key", {"key": "sesame"})
+            if status == 303:
+                break
+            assert status == 429
+            time.sleep(min(int(headers["retry-after"]), 11))
+        assert status == 303
+
+
+def test_a_hundred_keys_that_come_at_once_are_counted_one_by_one(tmp_path):
+    """Guesses in parallel: no more than five of them are heard (and one for each ten seconds that it takes)."""
+    with page(tmp_path, *written(tmp_path), "--rater", "jo", env={"EQUIPOISE_KEY": "sesame"}) as (_, url):
+        began, heard = time.monotonic(), []
+        threads = [
+            threading.Thread(target=lambda n=n: heard.append(Browser(url).post("/key", {"key": f"{n}"})[0]))
+            for n in range(100)
+        ]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert heard.count(401) + heard.count(429) == 100
+        assert 5 <= heard.count(401) <= 5 + (time.monotonic() - began) // 10 + 1
 
 
 def test_what_a_model_wrote_is_text_and_no_variant_is_in_the_source(tmp_path):

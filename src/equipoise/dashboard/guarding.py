@@ -2,7 +2,8 @@
 
 A request must name a host that is this machine (no name that an attacker points here), one that changes something must
 come from this very page (its origin, and a token that only the page knows), and beyond this machine a key is needed. Where
-one is set it is asked for on this machine, too: others may work on it.
+one is set it is asked for on this machine, too: others may work on it. It is not to be guessed: neither by trying, which
+is limited, nor by what a browser keeps once it is in, which has nothing of the key.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from equipoise.dashboard.guesses import Guesses
 from equipoise.dashboard.pages import render
 from equipoise.errors import EquipoiseError, UsageError
 
@@ -34,7 +36,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_COOKIE = "equipoise_key"
+_COOKIE = "equipoise_in_"
 _SAID = {
     404: ("There is no such page", "What you asked for is not here. Go on with what is left to label."),
     405: ("This page is not asked that way", "Go back and use the buttons of the page."),
@@ -104,6 +106,10 @@ class Guard:
             )
         self._key = key
         self._secret = secrets.token_bytes(32)
+        # What is kept by whoever is in follows from no key, or a guess at it would be one at the key. Two pages on one
+        # machine share a browser's cookies, whatever their ports.
+        self._cookie, self._in = _COOKIE + secrets.token_hex(4), secrets.token_hex(32)
+        self._guesses = Guesses()
 
     def token(self, rater: str) -> str:
         """What a form of this rater must bring along, until this process ends."""
@@ -157,19 +163,31 @@ class Guard:
     async def _let_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self._key is None or request.path.endswith((".css", ".js")):
             return await handler(request)
-        shown = hmac.new(self._key.encode(), b"equipoise label", hashlib.sha256).hexdigest()
-        cookie = request.cookies.get(_COOKIE, "")
-        if hmac.compare_digest(cookie.encode("utf-8", "replace"), shown.encode()):
+        cookie = request.cookies.get(self._cookie, "")
+        if hmac.compare_digest(cookie.encode("utf-8", "replace"), self._in.encode()):
             return await handler(request)
-        wrong = False
-        if request.method == "POST" and request.path == "/key":
-            given = (await form_of(request)).get("key", "")
-            if hmac.compare_digest(given.encode("utf-8", "replace"), self._key.encode()):
-                response = web.Response(status=303, headers={"Location": "/"})
-                response.set_cookie(_COOKIE, shown, httponly=True, samesite="Strict", path="/")
-                return response
-            wrong = True
-        return web.Response(text=render("key.html", wrong=wrong), content_type="text/html", status=401)
+        if request.method != "POST" or request.path != "/key":
+            if "application/json" in request.headers.get("Accept", ""):
+                # The script of a page that was open when the server was started anew.
+                return web.json_response({"next": "/"}, status=401)
+            return _ask_key(401)
+        given = (await form_of(request)).get("key", "")
+        # From here on nothing waits, so that as many guesses as come at once are counted one by one.
+        wait = self._guesses.refused_s(request.remote)
+        if wait is not None:
+            return _ask_key(429, wait=wait)
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), self._key.encode()):
+            self._guesses.wrong(request.remote)
+            return _ask_key(401, wrong=True)
+        response = web.Response(status=303, headers={"Location": "/"})
+        response.set_cookie(self._cookie, self._in, httponly=True, samesite="Strict", path="/")
+        return response
+
+
+def _ask_key(status: int, *, wrong: bool = False, wait: int | None = None) -> web.Response:
+    text = render("key.html", wrong=wrong, wait=wait)
+    headers = {} if wait is None else {"Retry-After": str(wait)}
+    return web.Response(text=text, content_type="text/html", status=status, headers=headers)
 
 
 def _names_this_machine(host: str) -> bool:
