@@ -17,10 +17,16 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from labelling import LONG, a_run, kept, live, page, written
+from labelling import LONG, a_run, experiment, kept, live, page, written
 from processes import QUIET
 
+from equipoise.clock import ManualClock
+from equipoise.conduct.audit_set import week_of
+from equipoise.conduct.register import register
+from equipoise.events.facts import Turn
 from equipoise.events.opening import open_log, open_texts
+from equipoise.events.sqlite import SQLiteLog
+from equipoise.events.texts import Said, Text
 
 FORM = "application/x-www-form-urlencoded"
 POLICY = (
@@ -480,6 +486,80 @@ def test_what_a_model_wrote_is_text_and_no_variant_is_in_the_source(tmp_path):
         for name in ("control", "brief", LONG):
             assert name not in text
         assert "case-" not in text
+
+
+def serve_turns(place: str, found, turns: range, received: float) -> None:
+    """Turns of control that the judge was to read, with their texts, which the log received at a time."""
+    log, texts = SQLiteLog(Path(place), clock=ManualClock(received)), open_texts(place)
+    common = {"experiment": found.name, "digest": found.digest, "variant": "control", "happened": received}
+    facts = [Turn(**common, unit=f"u{n}", trace=f"{n:032x}", sampled=0.5, reason="split") for n in turns]
+    log.append(facts)
+    texts.keep(
+        [
+            Text(**common, event_id=each.event_id, kind="turn", trace=each.trace, unit=None, expires=4e9,
+                 probability=0.5, request=(Said("user", "Where is it?"),), answer=f"Here is {each.trace[-3:]}.")
+            for each in facts
+        ]
+    )  # fmt: skip
+    log.close()
+    texts.close()
+
+
+def test_turns_that_come_while_the_page_is_open_join_at_its_next_item(tmp_path):
+    """It starts with nothing to label and says so; what is served meanwhile, by another process, is there when one looks."""
+    place = str(tmp_path / "l.db")
+    log = open_log(place)
+    found = experiment()
+    register(log, found, by="test", reason="a test")
+    open_texts(place).close()
+    log.close()
+    with page(tmp_path, "support-bot", "--ask", "thumbs", "--rater", "jo", log=place) as (_, url):
+        client = Browser(url)
+        text = client.get()
+        assert "Nothing to label yet" in text
+        assert "Turns join as they come." in text
+        serve_turns(place, found, range(2), time.time())
+        text = client.get()
+        assert "0 answered, 2 left" in text
+        serve_turns(place, found, range(2, 5), time.time())
+        client.post(item(text), fields(text, item(text)) | {"q.thumbs": "1"})
+        assert "1 answered, 4 left" in client.get()
+    (label,) = kept(place)
+    assert (label.draw, label.probability) == ("audit", 0.5)
+
+
+def test_an_audit_is_rationed_by_the_week(tmp_path):
+    """Turns of two weeks ago and before: their sets of seven are drawn, a part each day, and the page says how far they are."""
+    place = str(tmp_path / "l.db")
+    log = open_log(place)
+    found = experiment(
+        online_judge={"sample": 0.5, "audit": {"labels_per_week": 7}}, capture={"text": "sampled"}
+    )
+    register(log, found, by="test", reason="a test")
+    log.close()
+    now = time.time()
+    monday = week_of(now - 14 * 86_400.0) * 7 * 86_400.0 - 3 * 86_400.0
+    for day in range(7):
+        serve_turns(place, found, range(day * 10, day * 10 + 10), monday + day * 86_400.0)
+    words = ("support-bot", "--ask", "thumbs", "--rater", "jo")
+    with page(tmp_path, *words, log=place) as (_, url):
+        client = Browser(url)
+        text = client.get()
+        assert "0 answered, 7 left" in text
+        assert "0 of 7 this week, 0 drawn so far; 7 left of earlier weeks" in text
+        client.post(item(text), fields(text, item(text)) | {"q.thumbs": "0"})
+        assert "0 of 7 this week, 0 drawn so far; 6 left of earlier weeks" in client.get()
+    (label,) = kept(place)
+    assert (label.draw, label.probability) == ("audit", 0.05)
+    refused = subprocess.run(
+        [sys.executable, "-c", "from equipoise.cli.main import run; run()", "label", *words, "--share", "1/2", "--log", place],
+        cwd=tmp_path, capture_output=True, text=True, env=QUIET,
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1] == (
+        "error: support-bot says how many turns people label (`online_judge.audit.labels_per_week: 7`), and of two draws "
+        "nobody could tell with which probability a turn was labelled. Leave out --share"
+    )
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgres"])

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from equipoise.clock import ManualClock
-from equipoise.conduct.label_items import cases_of_run, live_turns
+from equipoise.conduct.label_items import cases_of_run
 from equipoise.conduct.label_task import Settings
+from equipoise.conduct.label_turns import live_turns
 from equipoise.conduct.labels import Labelling
 from equipoise.events.opening import open_log, open_texts
 from equipoise.experiment.definition import Labels, Recording
@@ -146,7 +147,6 @@ def test_what_cannot_be_labelled_says_what_would_be(tmp_path):
         "definition, or label the cases of an arena run with --run"
     )
     open_texts(tmp_path / "l.db").close()
-    assert refused("--ask", "thumbs").startswith("there is nothing to label of support-bot: ")
     assert (
         refused("--disagreements", "5")
         == "--disagreements needs to know what disagrees: say --score NAME[>=LEVEL]"

@@ -14,10 +14,12 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from labelling import LONG, SAYS, a_run, kept, written
+from labelling import LONG, SAYS, a_run, experiment, kept, written
 from processes import QUIET
 
+from equipoise.conduct.register import register
 from equipoise.events.labels import standing
+from equipoise.events.opening import open_log, open_texts
 
 COMMAND = (sys.executable, "-c", "from equipoise.cli.main import run; run()", "label")
 
@@ -168,3 +170,29 @@ def test_without_a_terminal_it_says_what_to_do(tmp_path):
     )
     assert not (tmp_path / "l.db").exists()
     assert refused("none", "--results").startswith("there is no log at l.db")
+
+
+def test_of_live_turns_it_says_that_there_is_nothing_yet(tmp_path):
+    """A page could wait for turns to come; a terminal says what is missing, with and without a ration, and ends."""
+    rationed = {
+        "capture": {"text": "sampled"},
+        "online_judge": {"sample": 0.5, "audit": {"labels_per_week": 7}},
+    }
+    plain = (
+        "no item with the texts that grades needs was drawn. A preference needs shadows; thumbs and grades need an answer "
+        "whose text was kept. Or draw a larger --share\r\n"
+    )
+    weekly = (
+        "its judge has read no turn of a day that is over (UTC). A part of the 7 turns of a week is drawn each day, when it "
+        "is over\r\n"
+    )
+    for folder, more, says in (("plain", {}, plain), ("rationed", rationed, weekly)):
+        place = tmp_path / folder
+        place.mkdir()
+        log = open_log(place / "l.db")
+        register(log, experiment(**more), by="test", reason="a test")
+        open_texts(place / "l.db").close()
+        log.close()
+        with terminal(place, "support-bot", "--ask", "grades", "--rater", "Jo") as (process, at):
+            at.until("error: there is nothing to label of support-bot yet: " + says)
+            assert process.wait(60) == 2

@@ -7,8 +7,9 @@ from labelling import LONG, SAYS, a_run, definition, experiment, live
 
 from equipoise.arena.exporting import run_text
 from equipoise.clock import ManualClock
-from equipoise.conduct.label_items import Disagreement, cases_of_run, live_turns
+from equipoise.conduct.label_items import cases_of_run
 from equipoise.conduct.label_task import Settings, questions_of, rater_name
+from equipoise.conduct.label_turns import Disagreement, live_turns
 from equipoise.conduct.labels import AnsweredElsewhereError, Labelling
 from equipoise.errors import DataError, UsageError
 from equipoise.events.facts import Label
@@ -370,8 +371,8 @@ def test_a_task_that_cannot_be_is_refused(tmp_path):
     with pytest.raises(UsageError) as refused:
         Labelling(MemoryLog(), experiment(), empty, Settings(ask="preference"))
     assert str(refused.value) == (
-        "there is nothing to label of support-bot: no item with the texts that preference needs was drawn. Of live turns a "
-        "preference needs shadows; thumbs and grades need an answer whose text was kept. Or draw a larger --share"
+        "there is nothing to label of support-bot: no item with the texts that preference needs was drawn. Draw a larger "
+        "--share"
     )
     with pytest.raises(UsageError) as refused:
         cases(tmp_path, overlap=1.5)

@@ -18,8 +18,9 @@ from equipoise.cli.output import AsJson, LogPlace, caution, emit, note, working
 from equipoise.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from equipoise.conduct.label_items import Disagreement, Source
+    from equipoise.conduct.label_items import Source
     from equipoise.conduct.label_task import Settings
+    from equipoise.conduct.label_turns import Disagreement
     from equipoise.events.log import EventLog
     from equipoise.events.texts import TextStore
     from equipoise.experiment.definition import Experiment
@@ -56,11 +57,20 @@ def label(
         str | None,
         typer.Option(help="Who labels (default: asked on the page; in the terminal, $EQUIPOISE_USER)."),
     ] = None,
-    share: Annotated[str, typer.Option(help="The probability with which an item is drawn.")] = "1",
+    share: Annotated[
+        str | None,
+        typer.Option(
+            help="The probability with which an item is drawn (default: 1, or what the definition's audit says).",
+            show_default=False,
+        ),
+    ] = None,
     overlap: Annotated[str, typer.Option(help="The share of items that several raters label.")] = "0",
     raters: Annotated[int, typer.Option(min=2, help="How many raters label those.")] = 2,
     disagreements: Annotated[
-        int, typer.Option(min=0, help="So many turns more, where judge and outcome disagree.")
+        int,
+        typer.Option(
+            min=0, help="So many turns more, where judge and outcome disagree; of each week under an audit."
+        ),
     ] = 0,
     score: Annotated[
         str | None,
@@ -106,10 +116,12 @@ def label(
     if terminal and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("--terminal reads keys, and this is no terminal; leave it out to serve a page")
     task = Settings(ask=ask, overlap=_share(overlap), raters=raters, seed=seed)
-    drawing = _Drawing(_share(share), disagreements, score, outcome)
+    drawing = _Drawing(None if share is None else _share(share), disagreements, score, outcome)
     with _drawn(place, what, run, task, drawing) as (record, experiment, source):
         labelling = Labelling(record, experiment, source, task)
         if terminal:
+            if not source.items:
+                raise UsageError(_nothing_yet(experiment, source, ask))
             from equipoise.cli.label_terminal import label_here
 
             label_here(labelling, rater_name(rater or settings.user()))
@@ -121,7 +133,12 @@ def label(
             if as_json:
                 sys.stdout.write(json.dumps({"url": url, "items": len(source.items)}) + "\n")
             else:
+                if not source.items:
+                    note(_nothing_yet(experiment, source, ask))
                 note(f"{len(source.items)} items to label at {url} (Ctrl-C stops it)")
+                week = labelling.progress("").week
+                if week is not None:
+                    note(f"audit set of {week.week}: {week.says}")
             sys.stdout.flush()
 
         serve_labelling(
@@ -138,7 +155,7 @@ def label(
 class _Drawing:
     """What is drawn, as it was said."""
 
-    share: float
+    share: float | None
     disagreements: int
     score: str | None
     outcome: str | None
@@ -211,7 +228,8 @@ def _cases(experiment: Experiment, run: Path | None, task: Settings, drawing: _D
     if drawing.disagreements:
         raise UsageError("--disagreements is of live turns, and cases have no outcome; leave it out")
     salt = f"{experiment.digest}:{task.seed}"
-    return cases_of_run(_run_of(experiment, run), experiment, task.ask, share=drawing.share, salt=salt)
+    share = 1.0 if drawing.share is None else drawing.share
+    return cases_of_run(_run_of(experiment, run), experiment, task.ask, share=share, salt=salt)
 
 
 def _run_of(experiment: Experiment, run: Path | None) -> Path:
@@ -226,13 +244,30 @@ def _turns(
     drawing: _Drawing,
     disputed: Disagreement | None,
 ) -> Source:
-    from equipoise.conduct.label_items import live_turns
+    from equipoise.conduct.label_turns import live_turns, ration_of
 
+    ration = ration_of(experiment, task.ask)
+    if ration is not None and drawing.share is not None:
+        raise UsageError(
+            f"{experiment.name} says how many turns people label (`online_judge.audit.labels_per_week: {ration}`), and of "
+            "two draws nobody could tell with which probability a turn was labelled. Leave out --share"
+        )
+    share = 1.0 if drawing.share is None else drawing.share
     salt = f"{experiment.digest}:{task.seed}"
     with working("drawing"):
-        return live_turns(
-            record, texts, experiment, task.ask, share=drawing.share, salt=salt, disagreement=disputed
+        return live_turns(record, texts, experiment, task.ask, share=share, salt=salt, disagreement=disputed)
+
+
+def _nothing_yet(experiment: Experiment, source: Source, ask: str) -> str:
+    if source.ration is not None:
+        return (
+            f"there is nothing to label of {experiment.name} yet: its judge has read no turn of a day that is over (UTC). A "
+            f"part of the {source.ration} turns of a week is drawn each day, when it is over"
         )
+    return (
+        f"there is nothing to label of {experiment.name} yet: no item with the texts that {ask} needs was drawn. A "
+        "preference needs shadows; thumbs and grades need an answer whose text was kept. Or draw a larger --share"
+    )
 
 
 def _tell(place: str, what: str, run: Path | None, *, csv: Path | None, as_json: bool) -> None:
@@ -272,7 +307,7 @@ def _share(text: str) -> float:
 
 
 def _disagreement(experiment: Experiment, drawing: _Drawing) -> Disagreement | None:
-    from equipoise.conduct.label_items import Disagreement
+    from equipoise.conduct.label_turns import Disagreement
 
     score, outcome = drawing.score, drawing.outcome
     if not drawing.disagreements:

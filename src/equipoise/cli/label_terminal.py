@@ -99,6 +99,8 @@ def _prompt(question: Question, ask: str) -> str:
 def _lines(shown: Shown, progress: Progress, rater: str) -> Iterator[str]:
     yield ""
     yield f"── {progress.answered} answered, {progress.left} left · {harmless(rater)} ──"
+    if progress.week is not None:
+        yield f"   {progress.week.says}"
     for message in shown.asked:
         yield from _text(message.role, message.text)
     for passage in shown.context:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from equipoise.conduct.label_items import Ask
@@ -18,6 +18,10 @@ __all__ = [
     "Question",
     "Settings",
     "Shown",
+    "ThisWeek",
+    "check_choices",
+    "preference_choice",
+    "preference_value",
     "questions_of",
     "rater_name",
 ]
@@ -69,10 +73,34 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThisWeek:
+    """How far the audit set of an ISO `week` is, such as 2026-W48: of the `ration`, how many were `drawn` so far (a part
+    each day), and `labelled` in full. `earlier` items of the sets of weeks before are left. By all raters together.
+
+    >>> ThisWeek(week="2026-W48", ration=50, drawn=21, labelled=12, earlier=7).says
+    '12 of 50 this week, 21 drawn so far; 7 left of earlier weeks'
+    """
+
+    week: str
+    ration: int
+    drawn: int
+    labelled: int
+    earlier: int
+
+    @property
+    def says(self) -> str:
+        """That in words."""
+        so_far = f", {self.drawn} drawn so far" if self.drawn < self.ration else ""
+        left = f"; {self.earlier} left of earlier weeks" if self.earlier else ""
+        return f"{self.labelled} of {self.ration} this week{so_far}{left}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far it is: items that the rater answered and that are left for them; items labelled in full, of all.
 
-    `last` stands for the rater's last answer, which is what can be taken back; None where there is none.
+    `last` stands for the rater's last answer, which is what can be taken back; None where there is none. `week` is None
+    where labels are not rationed by the week.
     """
 
     answered: int
@@ -80,6 +108,7 @@ class Progress:
     complete: int
     items: int
     last: str | None
+    week: ThisWeek | None = None
 
 
 def questions_of(experiment: Experiment, ask: Ask) -> tuple[Question, ...]:
@@ -100,6 +129,41 @@ def questions_of(experiment: Experiment, ask: Ask) -> tuple[Question, ...]:
     return tuple(
         Question(axis, words, tuple(range(1, rubric.top + 1))) for axis, words in rubric.axes.items()
     )
+
+
+def check_choices(questions: Sequence[Question], choices: Mapping[str, int | None]) -> None:
+    """UsageError unless each question has one of its answers (None: passed), and nothing else is answered."""
+    for question in questions:
+        if question.name not in choices:
+            raise UsageError(f"{question.name} has no answer; answer it, or skip the item")
+        choice = choices[question.name]
+        if choice is not None and choice not in question.choices:
+            raise UsageError(
+                f"{choice} is no answer to {question.name}; accepted: {', '.join(map(str, question.choices))}"
+            )
+    unknown = set(choices) - {question.name for question in questions}
+    if unknown:
+        raise UsageError(f"{min(unknown)} is not asked")
+
+
+def preference_value(choice: int, *, variant_first: bool) -> float:
+    """An answer to `preference` as a label keeps it: 1 says that the variant is better and not control.
+
+    >>> preference_value(FIRST, variant_first=False), preference_value(NEITHER, variant_first=False)
+    (0.0, 0.5)
+    """
+    return 0.5 if choice == NEITHER else float((choice == FIRST) == variant_first)
+
+
+def preference_choice(value: float, *, variant_first: bool) -> int:
+    """The answer that a label keeps, as it was given.
+
+    >>> preference_choice(0.0, variant_first=False) == FIRST
+    True
+    """
+    if value == 0.5:
+        return NEITHER
+    return FIRST if (value == 1.0) == variant_first else SECOND
 
 
 def rater_name(text: str) -> str:

@@ -7,18 +7,22 @@ a process.
 from __future__ import annotations
 
 import threading
+from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from equipoise.clock import Clock, SystemClock
+from equipoise.conduct.audit_set import week_name, week_of
 from equipoise.conduct.label_items import Item, Material, Source, fraction_of
 from equipoise.conduct.label_task import (
-    FIRST,
-    NEITHER,
-    SECOND,
     Progress,
     Settings,
     Shown,
+    ThisWeek,
+    check_choices,
+    preference_choice,
+    preference_value,
     questions_of,
     rater_name,
 )
@@ -41,6 +45,9 @@ class AnsweredElsewhereError(UsageError):
     """The rater answered the same item in another window meanwhile; that answer stands."""
 
 
+_Place: TypeAlias = tuple[int, float, str]
+
+
 @dataclass(slots=True)
 class _Answer:
     """What one rater says of one item: a standing label for each question."""
@@ -57,7 +64,8 @@ class Labelling:
     """A task for people: the items of a source, asked one by one. Safe to share between threads.
 
     Order, overlap and which of two answers stands first follow from the seed, the item and the rater, so a page that is
-    loaded again is the same page.
+    loaded again is the same page. Items that join meanwhile take their place in each rater's order, and change nothing of
+    the others; of audit sets this week's come first.
     """
 
     def __init__(
@@ -74,30 +82,32 @@ class Labelling:
                 f"an overlap is a share from 0 to 1 and goes to at least one rater, not {settings.overlap:g} to "
                 f"{settings.raters}"
             )
-        if not source.items:
-            raise UsageError(
-                f"there is nothing to label of {experiment.name}: no item with the texts that {settings.ask} needs "
-                "was drawn. Of live turns a preference needs shadows; thumbs and grades need an answer whose text was kept. "
-                "Or draw a larger --share"
-            )
+        if not source.items and not source.grows:
+            none = f"no item with the texts that {settings.ask} needs was drawn. Draw a larger --share"
+            raise UsageError(f"there is nothing to label of {experiment.name}: {none}")
         self.experiment, self.settings = experiment, settings
         self.questions = questions_of(experiment, settings.ask)
         self._log, self._source, self._clock = log, source, clock or SystemClock()
         self._salt = f"{experiment.digest}:{settings.seed}"
-        self._items = {item.key: item for item in source.items}
-        self._keys = {(item.item, item.variant): item.key for item in source.items}
-        self._wanted = {
-            key: settings.raters if fraction_of(self._salt, "overlap", key) < settings.overlap else 1
-            for key in self._items
-        }
+        self._items: dict[str, Item] = {}
+        self._keys: dict[tuple[str, str], str] = {}
+        self._wanted: dict[str, int] = {}
         self._lock = threading.RLock()
         self._position = 0
-        self._answers: dict[str, dict[str, _Answer]] = {key: {} for key in self._items}
+        self._answers: dict[str, dict[str, _Answer]] = {}
+        self._early: dict[tuple[str, str], list[tuple[Label, int]]] = {}
         self._complete: set[str] = set()
         self._mine: dict[str, dict[str, int]] = {}
         self._gone: set[str] = set()
         self._digests: dict[str, str] = {}
-        self._turns: dict[str, list[str]] = {}
+        self._turns: dict[str, list[_Place]] = {}
+        for each in source.items:
+            self._join(each)
+
+    @property
+    def grows(self) -> bool:
+        """Whether items may still join."""
+        return self._source.grows
 
     # What is there.
 
@@ -143,7 +153,23 @@ class Labelling:
                 complete=len(self._complete - self._gone),
                 items=len(self._items) - len(self._gone),
                 last=None if last is None else self._answers[last][rater].seen,
+                week=self._week(),
             )
+
+    def _week(self) -> ThisWeek | None:
+        """How far the audit set of this week is, and what is left of those before."""
+        if self._source.ration is None:
+            return None
+        week = week_of(self._clock.now())
+        drawn = {key for key, item in self._items.items() if item.draw == "audit"}
+        mine = {key for key in drawn if self._items[key].week == week}
+        return ThisWeek(
+            week=week_name(week),
+            ration=self._source.ration,
+            drawn=len(mine),
+            labelled=len(mine & self._complete),
+            earlier=len(drawn - mine - self._complete - self._gone),
+        )
 
     # What is said.
 
@@ -166,7 +192,7 @@ class Labelling:
         material = None if item is None else self._material(item)
         if item is None or material is None:
             raise UsageError("there is no such item, or its text is there no more; go on with the next")
-        self._check(choices)
+        check_choices(self.questions, choices)
         if seconds is not None and not 0.0 <= seconds <= _LONGEST_S:
             seconds = None
         first = self._order(rater, item)[0] if len(material.answers) > 1 else None
@@ -255,7 +281,22 @@ class Labelling:
 
     # What follows from the labels.
 
+    def _join(self, item: Item) -> None:
+        """Take in an item, with what was said of it by those who heard of it before."""
+        key, named = item.key, (item.item, item.variant)
+        self._items[key], self._keys[named] = item, key
+        several = fraction_of(self._salt, "overlap", key) < self.settings.overlap
+        self._wanted[key] = self.settings.raters if several else 1
+        self._answers[key] = {}
+        for rater, order in self._turns.items():
+            insort(order, self._place(rater, item))
+        for label, position in self._early.pop(named, ()):
+            self._fold(label, position)
+
     def _catch_up(self) -> None:
+        for item in self._source.fresh():
+            if item.key not in self._items:
+                self._join(item)
         for record in self._log.read_since(
             self._position, experiment=self.experiment.name, kinds=(Label.kind,)
         ):
@@ -265,8 +306,13 @@ class Labelling:
                 self._fold(label, record.position)
 
     def _fold(self, label: Label, position: int) -> None:
-        key = self._keys.get((label.item, label.variant or ""))
-        if key is None or all(label.name != question.name for question in self.questions):
+        if all(label.name != question.name for question in self.questions):
+            return
+        named = label.item, label.variant or ""
+        key = self._keys.get(named)
+        if key is None:
+            if self._source.grows:
+                self._early.setdefault(named, []).append((label, position))
             return
         if label.trace is None and label.shown != self._shown_digest(key):
             # A case of another run: what was said of other answers is not said of these.
@@ -317,11 +363,13 @@ class Labelling:
         if rater not in self._turns:
             if len(self._turns) >= _REMEMBERED:
                 self._turns.clear()
-            self._turns[rater] = sorted(
-                self._items, key=lambda key: fraction_of(self._salt, "turn", rater, key)
-            )
+            self._turns[rater] = sorted(self._place(rater, item) for item in self._items.values())
         over = self._gone | self._complete | self._mine.get(rater, {}).keys()
-        return (key for key in self._turns[rater] if key not in over)
+        return (key for _, _, key in self._turns[rater] if key not in over)
+
+    def _place(self, rater: str, item: Item) -> _Place:
+        """Where an item stands in a rater's order: of the latest week first, else by chance."""
+        return -(item.week or 0), fraction_of(self._salt, "turn", rater, item.key), item.key
 
     def _path(self, rater: str) -> list[str]:
         """What the rater answered, in that order, and what is left."""
@@ -343,30 +391,12 @@ class Labelling:
         ahead = fraction_of(self._salt, "order", rater, item.key) < 0.5
         return (item.variant, control) if ahead else (control, item.variant)
 
-    def _check(self, choices: Mapping[str, int | None]) -> None:
-        for question in self.questions:
-            if question.name not in choices:
-                raise UsageError(f"{question.name} has no answer; answer it, or skip the item")
-            choice = choices[question.name]
-            if choice is not None and choice not in question.choices:
-                raise UsageError(
-                    f"{choice} is no answer to {question.name}; accepted: {', '.join(map(str, question.choices))}"
-                )
-        unknown = set(choices) - {question.name for question in self.questions}
-        if unknown:
-            raise UsageError(f"{min(unknown)} is not asked")
-
     def _value(self, item: Item, first: str | None, choice: int | None) -> float | None:
-        """A choice as a label keeps it: of two, 1 says that the variant is better and not control."""
         if choice is None or self.settings.ask != "preference":
             return None if choice is None else float(choice)
-        if choice == NEITHER:
-            return 0.5
-        return float((choice == FIRST) == (first == item.variant))
+        return preference_value(choice, variant_first=first == item.variant)
 
     def _choice(self, rater: str, item: Item, value: float | None) -> int | None:
         if value is None or self.settings.ask != "preference":
             return None if value is None else round(value)
-        if value == 0.5:
-            return NEITHER
-        return FIRST if (value == 1.0) == (self._order(rater, item)[0] == item.variant) else SECOND
+        return preference_choice(value, variant_first=self._order(rater, item)[0] == item.variant)

@@ -51,6 +51,7 @@ class _Pages:
             "done.html",
             **self._common(rater),
             progress=progress,
+            grows=self._labelling.grows,
             notice=_NOTICES.get(request.query.get("n", "")),
         )
 
