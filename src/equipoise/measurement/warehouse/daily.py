@@ -38,7 +38,7 @@ def _by_day(facts: Facts, units: Table, metric: Metric, days: int) -> Table:
     """Arm, units, the mean of each day, and the sum of products about the means of each pair of days."""
     assert facts.last is not None
     whole = units.filter(units.since + number(days * DAY) <= number(facts.last)).select(
-        "unit", "variant", "since"
+        "unit", "key", "variant", "since"
     )
     told = facts.table.select("unit", "happened", value=facts.names[metric.of]).join(whole, "unit")
     told = told.mutate(day=((told.happened - told.since) / number(DAY)).floor())
@@ -50,7 +50,7 @@ def _by_day(facts: Facts, units: Table, metric: Metric, days: int) -> Table:
             f"d{day}": told.value.sum(where=told.day == number(day)).fill_null(number(0.0))
             for day in range(days)
         }
-    table = told.group_by("variant", "unit").aggregate(**each_day)
+    table = told.group_by("variant", "key").aggregate(**each_day)
     return table.group_by("variant").aggregate(
         n=table.count(),
         **{f"mean_{i}": table[f"d{i}"].mean() for i in range(days)},

@@ -1,4 +1,4 @@
-"""An Ibis table → `facts`: the columns that are counted, typed and checked, kept once where the rows are."""
+"""An Ibis table → `facts`: the columns that are counted, typed and checked, where the rows are."""
 
 from __future__ import annotations
 
@@ -38,57 +38,65 @@ class Facts:
     last: float | None
 
 
-def facts_of(experiment: Experiment, relation: Table, kept: ExitStack) -> Facts:
-    """Read a relation as the definition, or its silence, declares.
+def facts_of(experiment: Experiment, relation: Table, kept: ExitStack, *, standing: bool = False) -> Facts:
+    """Read a relation as the definition, or its silence, declares: kept once, or where it lies if it is `standing`.
 
     Raises DataError, naming the column, for one that is not there, that has a type whose text or number would
     depend on the engine, or that holds what is no finite number.
     """
     source = experiment.source or implied_source(experiment, list(relation.columns))
     named = named_columns(experiment, source, list(relation.columns))
-    table = keep(typed(relation, source, named, engine(relation)), kept)
+    table = typed(relation, source, named, engine(relation), tidy=_tidy(relation, source.unit))
+    table = table if standing else keep(table, kept)
     names = {quantity: f"q{index}" for index, quantity in enumerate(named.quantities)}
     labels = [*zip(map(str, named.quantities), names.values(), named.quantities.values(), strict=True)]
     labels += [(name, f"z{i}", column) for i, (name, column) in enumerate(named.covariates.items())]
     kinds = {name: relation[column].type() for _, name, column in labels}
     kinds |= {"happened": relation[source.time].type()} if source.time else {}
+    suspects = [name for name, kind in kinds.items() if not _finite(kind)]
+    proportions = {names[metric.of]: metric for metric in experiment.metrics if _yes_or_no(metric)}
     told = one_row(
         table.aggregate(
             rows=table.count(),
-            without_unit=table.count(where=table.unit.isnull()),
             first=table.happened.min(),
             last=table.happened.max(),
-            **_checks(experiment, table, names, [name for name, kind in kinds.items() if not _finite(kind)]),
+            untimed=table.count(where=_untimed(table, "happened" in suspects)),
+            **{f"bad_{name}": table.count(where=_boundless(table[name])) for name in suspects},
+            **{f"other_{name}": table.count(where=_neither(table[name])) for name in proportions},
         )
     )
     for label, name, column in labels:
         if told.get(f"bad_{name}"):
-            raise DataError(
-                f"the column '{column}' ({label}) holds "
-                f"{strays(told[f'bad_{name}'], 'a number', 'numbers', told[f'worst_{name}'])}. "
-                "Accepted: finite numbers, true, false, or empty for unknown"
-            )
+            raise _no_number(table, name, f"the column '{column}' ({label})")
     if source.time and told["untimed"]:
         raise DataError(
             f"the time column '{source.time}' holds no time in {told['untimed']:,} "
             f"row{'' if told['untimed'] == 1 else 's'}. Every row needs one"
         )
-    found = table.filter(table.unit.notnull()).group_by("variant").aggregate(rows=lambda t: t.count())
-    _check_variants(experiment, answer(found))
-    for metric in experiment.metrics:
-        if _yes_or_no(metric) and told[f"others_{names[metric.of]}"]:
-            raise other_than_yes_or_no(
-                metric, told[f"others_{names[metric.of]}"], told[f"other_{names[metric.of]}"]
-            )
+    found = answer(table.filter(table.unit.notnull()).group_by("variant").aggregate(rows=lambda t: t.count()))
+    _check_variants(experiment, found)
+    for name, metric in proportions.items():
+        if told[f"other_{name}"]:
+            raise _no_answer(table, name, metric)
     return Facts(
         table=table,
         names=names,
         timed=source.time is not None,
         rows=told["rows"],
-        without_unit=told["without_unit"],
+        without_unit=told["rows"] - sum(row["rows"] for row in found),
         first=told["first"],
         last=told["last"],
     )
+
+
+def _tidy(relation: Table, unit: str) -> bool:
+    """Whether no unit has space around it or is empty, where to look costs a fraction of trimming them all."""
+    column = relation[unit]
+    if engine(relation) != "duckdb" or not column.type().is_string():
+        return False
+    # What is empty or begins with a space sorts before '!'.
+    untidy = relation.count(where=(column < "!") | column.endswith(" "))
+    return not one_row(relation.aggregate(untidy=untidy))["untidy"]
 
 
 def _yes_or_no(metric: Metric) -> bool:
@@ -110,29 +118,42 @@ def _check_variants(experiment: Experiment, found: Sequence[Mapping[str, Any]]) 
             raise unknown_variant(experiment, row["variant"], row["rows"])
 
 
-def _checks(
-    experiment: Experiment, table: Table, names: Mapping[Quantity, str], suspects: Sequence[str]
-) -> dict[str, Value]:
-    """Counts of what there must be none of; `suspects` are the columns that may hold what is no finite number."""
-    happened = table.happened
-    untimed = happened.isnull()
-    if "happened" in suspects:
-        untimed = untimed | happened.isnan() | happened.isinf()
-    checks: dict[str, Value] = {"untimed": table.count(where=untimed)}
-    for name in suspects:
-        bad = table[name].isnan() | table[name].isinf()
-        checks |= {f"bad_{name}": table.count(where=bad), f"worst_{name}": table[name].max(where=bad)}
-    for name in {names[metric.of] for metric in experiment.metrics if _yes_or_no(metric)}:
-        other = (table[name] != 0) & (table[name] != 1)
-        checks |= {
-            f"others_{name}": table.unit.nunique(where=other),
-            f"other_{name}": table[name].min(where=other),
-        }
-    return checks
+def _untimed(table: Table, suspect: bool) -> Value:
+    """Whether a row has no time, or one that is no finite number, where there may be such."""
+    return table.happened.isnull() | _boundless(table.happened) if suspect else table.happened.isnull()
 
 
-def typed(relation: Table, source: TableSource, named: NamedColumns, dialect: str) -> Table:
-    """The expression of `facts`: only the columns that are counted, as text, seconds and doubles."""
+def _boundless(value: Value) -> Value:
+    return value.isnan() | value.isinf()
+
+
+def _neither(value: Value) -> Value:
+    """Whether a value is known, and neither 0 nor 1."""
+    return (value != 0) & (value != 1)
+
+
+def _no_number(table: Table, name: str, where: str) -> DataError:
+    bad = _boundless(table[name])
+    told = one_row(table.aggregate(rows=table.count(where=bad), worst=table[name].max(where=bad)))
+    return DataError(
+        f"{where} holds {strays(told['rows'], 'a number', 'numbers', told['worst'])}. "
+        "Accepted: finite numbers, true, false, or empty for unknown"
+    )
+
+
+def _no_answer(table: Table, name: str, metric: Metric) -> DataError:
+    other = _neither(table[name])
+    told = one_row(table.aggregate(units=table.unit.nunique(where=other), least=table[name].min(where=other)))
+    return other_than_yes_or_no(metric, told["units"], told["least"])
+
+
+def typed(
+    relation: Table, source: TableSource, named: NamedColumns, dialect: str, *, tidy: bool = False
+) -> Table:
+    """The expression of `facts`: only the columns that are counted, as text, seconds and doubles.
+
+    Units that are text are trimmed, unless they are known to be `tidy`.
+    """
     import ibis
 
     def text(column: str, what: str) -> Value:
@@ -144,7 +165,7 @@ def typed(relation: Table, source: TableSource, named: NamedColumns, dialect: st
         "happened": _seconds(relation, source.time, dialect) if source.time else ibis.null("float64"),
         "cluster": text(named.cluster, "cluster") if named.cluster else ibis.null("string"),
     }
-    if relation[source.unit].type().is_string():
+    if relation[source.unit].type().is_string() and not tidy:
         columns["unit"] = columns["unit"].strip().nullif("")
     for i, (quantity, column) in enumerate(named.quantities.items()):
         columns[f"q{i}"] = _number(relation, column, str(quantity))

@@ -23,6 +23,7 @@ from equipoise.measurement.warehouse.daily import daily
 from equipoise.measurement.warehouse.facts import Facts, facts_of
 from equipoise.measurement.warehouse.quantiles import quantile_tallies, readings_of
 from equipoise.measurement.warehouse.restricted_means import check_event_rows, restricted_tallies
+from equipoise.measurement.warehouse.standing import standing
 from equipoise.measurement.warehouse.units import enrolled, units_of
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
@@ -36,20 +37,22 @@ __all__ = ["measure_relation"]
 def measure_relation(experiment: Experiment, relation: Table) -> Measurement:
     """Measure a table of any engine that Ibis speaks to; no row leaves it, only counts and moments.
 
-    The engine is read once: the columns that count are kept in a temporary table, and dropped in the end.
-    Sums may differ from another engine's in the last digits, because they are added in another order.
-    Raises DataError for columns and values that are not as declared, and for what the engine cannot do.
+    Everything is counted from one state of the rows: the columns that count are kept in a temporary table, which is
+    dropped in the end, or counted where they lie, if they stand still there. Sums may differ from another engine's in
+    the last digits, because they are added in another order. Raises DataError for columns and values that are not as
+    declared, and for what the engine cannot do.
     """
     if experiment.switchback is not None:
         raise DataError(
             f"{experiment.identity} is a switchback, whose slots are read out of the log, a file or a frame; "
             "give the rows as one of these"
         )
-    with ExitStack() as kept_tables:
-        return _measured(experiment, relation, kept_tables)
+    # A transaction that fails is ended before what was kept is dropped: until then nothing can be.
+    with ExitStack() as kept_tables, standing(relation) as still:
+        return _measured(experiment, relation, kept_tables, still)
 
 
-def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack) -> Measurement:
+def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, still: bool) -> Measurement:
     if experiment.source is not None and experiment.source.grain == "unit":
         refused = times_to_events(
             experiment,
@@ -60,7 +63,7 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack) -
     metrics = [metric for metric in experiment.metrics if metric.kind != "quantile"]
     segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
     covariates = {name: f"z{index}" for index, name in enumerate(covariate_names(experiment))}
-    facts = facts_of(experiment, relation, kept_tables)
+    facts = facts_of(experiment, relation, kept_tables, standing=still)
     figures = others(experiment)
     settled = [*segments.values(), *covariates.values()]
     found = units_of(experiment, facts, metrics, figures, settled, kept_tables)
@@ -87,7 +90,9 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack) -
     sizes = {
         row["variant"]: row
         for row in answer(
-            whole.group_by("variant").aggregate(units=whole.count(), clusters=whole.cluster.nunique())
+            whole.group_by("variant").aggregate(
+                units=whole.count(), **({"clusters": whole.cluster.nunique()} if experiment.cluster else {})
+            )
         )
     }
     clusters = None
@@ -223,6 +228,11 @@ class _Reader:
             )
         return dict.fromkeys(self.arms, empty)
 
+    def _parted(self, metric: Metric) -> bool:
+        """Whether a metric is read out in parts."""
+        critical = {each.metric for each in self.experiment.critical_segments}
+        return metric.name in {self.experiment.primary.name, *critical}
+
     def _readings(self, metric: Metric) -> Table:
         """A metric's readings, made once."""
         if metric.name not in self.readings:
@@ -231,7 +241,7 @@ class _Reader:
                 self.units,
                 metric,
                 clustered=self.clusters is not None,
-                settled=tuple(self.segments.values()),
+                settled=tuple(self.segments.values()) if self._parted(metric) else (),
             )
             self.readings[metric.name] = keep(table, self.kept)
         return self.readings[metric.name]

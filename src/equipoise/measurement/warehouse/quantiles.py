@@ -27,7 +27,7 @@ def readings_of(
 ) -> Table:
     """Every reading that counts: `variant`, `block` (whose variance it shares), `value`, segments; `unit` in clusters."""
     counted = units.filter(ripe(units, metric, facts.last)).select(
-        "unit", "variant", "since", *settled, block=units.cluster if clustered else units.unit
+        "unit", "variant", "since", *settled, block=units.cluster if clustered else units.key
     )
     told = facts.table.select("unit", "happened", value=facts.names[metric.of])
     rows = told.filter(told.value.notnull()).join(counted, "unit")

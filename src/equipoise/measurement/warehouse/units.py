@@ -29,8 +29,8 @@ _FIRST, _LAST, _SLOPE = "first", "last", "slope"
 class Units:
     """One row per unit, and how many of them were seen in several variants.
 
-    Columns: `unit`, `variant`, `crossed`, `since`, `cluster`, segments `s0 …`, covariates `z0 …`, and of the
-    metric with number i among those that are no quantiles `m{i}_x`, and `m{i}_y` for a ratio.
+    Columns: `unit`, `key` (tells units apart), `variant`, `crossed`, `since`, `cluster`, segments `s0 …`, covariates
+    `z0 …`, and of the metric with number i among those that are no quantiles `m{i}_x`, and `m{i}_y` for a ratio.
     """
 
     table: Table
@@ -53,7 +53,7 @@ def units_of(
     """
     if not facts.timed and (refused := window_without_times(experiment)):
         raise refused
-    table = keep(per_unit(experiment, facts, metrics, others, settled), kept)
+    table = _numbered(keep(per_unit(experiment, facts, metrics, others, settled), kept))
     ordered = _ordered(facts, metrics, settled)
     flag = (table.variant == experiment.variants[0].name).ifelse(number(1.0), number(0.0))
     far = flag + number(1e8)
@@ -75,6 +75,11 @@ def units_of(
     settled_table = _in_order(table, facts, moved) if moved else table
     sloped = _with_slopes(settled_table, facts, metrics)
     return Units(table if sloped is table else keep(sloped, kept), told["crossed"])
+
+
+def _numbered(units: Table) -> Table:
+    """The kept units with `key`: the number of the row, where the engine has one, which is shorter than the name."""
+    return units.mutate(key=units.rowid() if engine(units) == "duckdb" else units.unit)
 
 
 def check_digits(engine: str, share: float | None, computed: Sequence[float | None]) -> None:
