@@ -187,6 +187,10 @@ def test_regret_is_what_was_lost_on_the_way(tmp_path):
     assert opposite.ships.value == 0.0
     assert opposite.regret["as designed"][0] == pytest.approx(0.2 * opposite.exposed.mean)
     assert 0 < planned.regret["as designed"][0] < 0.2 * horizon
+    # A bandit tries both at first, and keeps a twentieth of the units for the worse one.
+    for found in (planned, opposite):
+        lost, error = found.regret["a bandit instead"]
+        assert 0.05 * 0.2 * horizon - 4 * error < lost < 0.15 * 0.2 * horizon
 
 
 def test_the_command_prints_draws_and_refuses(tmp_path):
@@ -262,3 +266,16 @@ def test_past_units_of_the_mail_test_are_rehearsed(tmp_path):
     assert found["scenarios"][0]["effects"] == {"gave": 0.004}
     refused = CliRunner().invoke(app, ["simulate", str(file), "--past", "source", "--icc", "0.1"])
     assert "past units are as alike as they were" in str(refused.exception)
+
+
+def test_what_is_no_ab_test_is_not_rehearsed_as_one(tmp_path):
+    """A bandit's shares follow rewards, and nobody pretends they do not."""
+    path = tmp_path / "bandit.yaml"
+    path.write_text(
+        DEFINITION.replace("MORE", "")
+        .replace("PLAN", "")
+        .replace("mde: 20pp", "mde: 20pp, window: 1d")
+        .replace("unit: {type: user", "method: bandit\npins: required\nunit: {type: user")
+    )
+    with pytest.raises(UsageError, match="is a bandit, and what is rehearsed is an A/B test"):
+        rehearse(load_experiment(path), runs=1)

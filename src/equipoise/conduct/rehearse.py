@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from equipoise.conduct.rehearsal import WORDS, Outcome, Rehearsal, Spread
+from equipoise.conduct.rehearsed_bandit import lost_by_a_bandit
 from equipoise.conduct.rehearsing import DAY, Ending, Pace, Scenario, run
 from equipoise.conduct.scenarios import scenarios
 from equipoise.design.plan import Plan, plan
@@ -36,6 +37,7 @@ _PARTS = 40
 """Where no traffic is known, a look is taken after each fortieth of the planned units."""
 _PATIENCE = 2.0
 """So many times the planned length a run may take; then its time is up."""
+_BANDIT_RUNS = 100
 _ROUND = 25
 """Runs that one process does at a time."""
 
@@ -64,6 +66,10 @@ def rehearse(
         raise UsageError(f"{runs} runs show nothing; accepted: 1 or more")
     if not (every > 0 and math.isfinite(every)):
         raise UsageError(f"the time between two looks is above 0, and this is {every:g} s")
+    if experiment.method != "ab":
+        raise UsageError(
+            f"{experiment.identity} is a {experiment.method}, and what is rehearsed is an A/B test (`method: ab`)"
+        )
     drawn_from = population or Assumed(experiment)
     rehearsed, notes = _rehearsed(experiment, drawn_from)
     planned = plan(rehearsed, units_per_day=units_per_day)
@@ -94,7 +100,7 @@ def rehearse(
             rehearsed, drawn_from, scenario, pace, planned.information, _once(planned), (seed, place)
         )
         endings = _endings(all_runs, runs, workers, told)
-        outcomes.append(_outcome(rehearsed, scenario, endings, planned, horizon))
+        outcomes.append(_outcome(all_runs, endings, planned, horizon))
     return Rehearsal(
         experiment=experiment.identity,
         primary=experiment.primary.name,
@@ -225,9 +231,8 @@ def _unpacked_between(packed: bytes, first: int, last: int) -> list[Ending]:
     return all_runs.between(first, last)
 
 
-def _outcome(
-    experiment: Experiment, scenario: Scenario, endings: Sequence[Ending], planned: Plan, horizon: int
-) -> Outcome:
+def _outcome(all_runs: _Runs, endings: Sequence[Ending], planned: Plan, horizon: int) -> Outcome:
+    experiment, scenario = all_runs.experiment, all_runs.scenario
     place = [variant.name for variant in experiment.variants].index(scenario.arm)
     words = Counter(each.word for each in endings)
     burn_in = experiment.plan.burn_in
@@ -247,7 +252,7 @@ def _outcome(
         looks=float(np.mean([each.looks for each in endings])),
         days=days,
         ended=_ended(endings, None if planned.units_per_day is None else burn_in),
-        regret=_regret(experiment, scenario, endings, _once(planned), horizon),
+        regret=_regret(all_runs, endings, horizon),
     )
 
 
@@ -275,9 +280,10 @@ def _share(count: int, runs: int) -> Estimate:
 
 
 def _regret(
-    experiment: Experiment, scenario: Scenario, endings: Sequence[Ending], once: int, horizon: int
+    all_runs: _Runs, endings: Sequence[Ending], horizon: int
 ) -> Mapping[str, tuple[float, float]] | NotEstimable:
     """What each policy loses in the horizon, against the better arm for everyone; mean and standard error over runs."""
+    experiment, scenario, once = all_runs.experiment, all_runs.scenario, all_runs.once
     primary = experiment.primary
     if primary.kind not in ("proportion", "mean", "count"):
         return NotEstimable(f"a {primary.kind.replace('_', ' ')} does not add up over units")
@@ -301,9 +307,31 @@ def _regret(
     return {
         "as designed": _mean(designed),
         "one look at the end": _mean(at_once),
+        "a bandit instead": _mean(_bandit(all_runs, horizon, len(endings))),
         "control for everyone": (max(0.0, gain) * horizon, 0.0),
         f"{scenario.arm} for everyone, untested": (max(0.0, -gain) * horizon, 0.0),
     }
+
+
+def _bandit(all_runs: _Runs, horizon: int, runs: int) -> list[float]:
+    """What Thompson sampling on the primary would have lost, in as many runs as that takes no longer than the rest."""
+    experiment, pace = all_runs.experiment, all_runs.pace
+    primary, arms = experiment.primary, [variant.name for variant in experiment.variants]
+    base = all_runs.population.mean(primary)
+    means = [
+        base + (all_runs.scenario.effects[primary.name] if arm == all_runs.scenario.arm else 0.0)
+        for arm in arms
+    ]
+    return lost_by_a_bandit(
+        primary,
+        all_runs.population,
+        means,
+        horizon,
+        max(1, pace.units(pace.every)),
+        delay=pace.units(primary.window or 0.0),
+        runs=min(runs, _BANDIT_RUNS),
+        rng=np.random.default_rng((*all_runs.seed, runs)),
+    )
 
 
 def _mean(values: Sequence[float]) -> tuple[float, float]:
