@@ -160,5 +160,5 @@ def test_a_chore_that_is_none_is_refused():
     """With those that there are."""
     done = subprocess.run((*MONITOR[:-1], "bandit"), capture_output=True, text=True, env=QUIET)
     assert (done.returncode, done.stderr) == (
-        2, "error: the monitor has no chore 'bandit'; accepted: watches, judge, alerts\n",
+        2, "error: the monitor has no chore 'bandit'; accepted: watches, judge, weights, alerts\n",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`equipoise monitor`: the watches of all experiments, followed and acted on; live turns, judged; alerts, told."""
+"""`equipoise monitor`: watches, followed and acted on; live turns, judged; bandits, weighed; alerts, told."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AlertsPlace", "destinations", "monitor"]
 
-_CHORES = ("watches", "judge", "alerts")
+_CHORES = ("watches", "judge", "weights", "alerts")
 
 AlertsPlace = Annotated[
     Path | None,
@@ -42,7 +42,8 @@ def monitor(
         bool, typer.Option("--once", help="Take in what is in the log now, act on it, and end.")
     ] = False,
     only: Annotated[
-        str | None, typer.Option(help="Do one thing alone: watches, judge or alerts.", show_default=False)
+        str | None,
+        typer.Option(help="Do one thing alone: watches, judge, weights or alerts.", show_default=False),
     ] = None,
     alerts: AlertsPlace = None,
     log: LogPlace = None,
@@ -50,7 +51,8 @@ def monitor(
     tell: Annotated[Path | None, typer.Option(hidden=True)] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Watch every experiment that is served, and do what its watches say; judge the live turns that were drawn.
+    """Watch every experiment that is served, and do what its watches say; judge the live turns that were drawn; give
+    bandits the shares that their rewards say.
 
     It goes on until it is stopped; with --json each thing it does is a line. Any number may run: each thing is done once.
     """
@@ -64,6 +66,7 @@ def monitor(
     from equipoise.monitor import loop
     from equipoise.monitor.judging import Judging
     from equipoise.monitor.watches import Watches
+    from equipoise.monitor.weights import Weights, in_a_process
 
     if only is not None and only not in _CHORES:
         raise UsageError(f"the monitor has no chore '{only}'; accepted: {', '.join(_CHORES)}")
@@ -83,6 +86,7 @@ def monitor(
     every: dict[str, list[loop.Chore]] = {
         "watches": [watches],
         "judge": [Judging(judges)],
+        "weights": [Weights(record, in_a_process(where))],
         "alerts": [
             Alerting(record, lambda: open_cursors(where), each, rng=random.SystemRandom(), once=once)
             for each in told_to
@@ -161,6 +165,10 @@ def _summary(stands: dict[str, Any]) -> Iterator[str]:
         if each["elsewhere"]:
             said = f"{identity}: judged by {each['elsewhere']}"
         yield clean(said + (f"; {each['trouble']}" if each["trouble"] else ""))
+    for identity, each in stands.get("weights", {}).get("bandits", {}).items():
+        because = each["trouble"] or each["because"]
+        said = f"{identity}: next shares " + (f"from {moment(each['due'])} UTC" if each["due"] else "none")
+        yield clean(said + (f"; {because}" if because else ""))
 
 
 def _watched(stands: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ _TAKES = {
     "enter": "STAGE",
     "ramp": "COVERAGE",
     "reweight": "NAME=SHARE …",
+    "weigh": None,
     "remove": "VARIANT",
     "pause": None,
     "resume": None,
@@ -39,8 +40,8 @@ def rollout(
     verb: Annotated[
         str,
         typer.Argument(
-            help="status, shadow, enter STAGE, ramp COVERAGE, reweight NAME=SHARE …, remove VARIANT, pause, resume, kill, "
-            "roll-back or ship VARIANT."
+            help="status, shadow, enter STAGE, ramp COVERAGE, reweight NAME=SHARE …, weigh, remove VARIANT, pause, "
+            "resume, kill, roll-back or ship VARIANT."
         ),
     ] = "status",
     given: Annotated[
@@ -72,6 +73,7 @@ def rollout(
     max_cost: Annotated[
         float, typer.Option("--max-cost", help="With --judge: stop before it has cost so many US dollars.")
     ] = 1.0,
+    if_due: Annotated[bool, typer.Option("--if-due", hidden=True)] = False,
     log: LogPlace = None,
     as_json: AsJson = False,
 ) -> None:
@@ -90,6 +92,9 @@ def rollout(
             return
         if verb == "shadow":
             _shadow(record, place, name, judge, max_cost, as_json=as_json)
+            return
+        if verb == "weigh":
+            _weigh(record, name, by or settings.user(), if_due=if_due, as_json=as_json)
             return
         done = _carry_out(
             record, name, verb, words, by or settings.user(), reason, new_conversations=new_conversations
@@ -122,6 +127,19 @@ def _status(record: EventLog, place: str, name: str, *, as_json: bool) -> None:
         emit(found.to_dict())
     else:
         print("\n".join(status_lines(found)))
+
+
+def _weigh(record: EventLog, name: str, by: str, *, if_due: bool, as_json: bool) -> None:
+    """The shares that a bandit's rewards say, from a new epoch on."""
+    from equipoise.cli.rollout_text import weighed_lines
+    from equipoise.conduct.weigh import weigh
+
+    with working("counting rewards"):
+        done = weigh(record, name, by=by, if_due=if_due)
+    if as_json:
+        emit(asdict(done))
+    else:
+        print("\n".join(weighed_lines(done)))
 
 
 def _shadow(record: EventLog, place: str, name: str, judge: int, max_cost: float, *, as_json: bool) -> None:

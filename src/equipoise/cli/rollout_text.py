@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from equipoise.conduct.shadow import Shadowing
     from equipoise.conduct.shadow_judging import Asked
     from equipoise.conduct.status import Status, WatchLine
+    from equipoise.conduct.weigh import Weighed
     from equipoise.stats.estimate import Estimate
 
-__all__ = ["did", "judged_lines", "look_words", "shadow_lines", "status_lines"]
+__all__ = ["did", "judged_lines", "look_words", "shadow_lines", "status_lines", "weighed_lines"]
 
 
 def did(evidence: Mapping[str, Any]) -> Iterator[str]:
@@ -200,6 +201,30 @@ def _effect(effect: PairedEffect) -> list[str]:
 
 def _interval(estimate: Estimate) -> str:
     return f"{estimate.value:.4g} [{estimate.low:.4g}, {estimate.high:.4g}]"
+
+
+def weighed_lines(done: Weighed) -> Iterator[str]:
+    """What a bandit's rewards were, and what became of its shares."""
+    if done.evidence:
+        yield rows(
+            [done.evidence["reward"], "rewards", "pending", "missing", "mean", "best with", "share"],
+            [
+                [
+                    arm,
+                    f"{each['matured']:,}",
+                    f"{each['pending']:,}",
+                    f"{each['missing']:,}",
+                    "" if each["mean"] is None else f"{each['mean']:.4g}",
+                    f"{each['best']:.2%}",
+                    done.shares.get(arm, "dropped"),
+                ]
+                for arm, each in done.evidence["arms"].items()
+            ],
+        )
+    if done.epoch is not None and done.starts is not None:
+        yield f"epoch {done.epoch} of {done.experiment} starts at {moment(done.starts)} UTC"
+    else:
+        yield f"no epoch of {done.experiment} was opened: {done.because}"
 
 
 def judged_lines(asked: Asked) -> Iterator[str]:

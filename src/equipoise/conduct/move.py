@@ -26,7 +26,7 @@ from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Scope
 from equipoise.rollout.stages import ENROLLING, STAGES, WATCHED, rolled_back_to
 
-__all__ = ["Moved", "kill", "pause", "ramp", "remove", "resume", "reweight", "roll_back", "ship"]
+__all__ = ["Moved", "kill", "pause", "ramp", "remove", "resume", "reweight", "roll_back", "share_out", "ship"]
 
 
 def _running(at: Moving, verb: str) -> None:
@@ -95,12 +95,18 @@ def reweight(
         raise UsageError(
             "shares are positive, add up to exactly 1 and include control, such as control=1/3 …"
         )
-    return _shared(at, shares)
+    return share_out(at, shares)
 
 
-def _shared(at: Moving, shares: Mapping[str, Fraction]) -> Moved:
-    """Open an epoch with these shares; where an arm is left out, count whom that meets."""
-    epoch = at.allocation({arm: str(share) for arm, share in shares.items()}, at.coverage)
+def share_out(
+    at: Moving, shares: Mapping[str, Fraction], *, evidence: Mapping[str, Any] | None = None
+) -> Moved:
+    """Open an epoch with these shares, and the `evidence` they rest on; where an arm is left out, count whom that meets.
+
+    StaleHeadError where somebody else moved the experiment meanwhile.
+    """
+    told = {arm: str(share) for arm, share in shares.items()}
+    epoch = replace(at.allocation(told, at.coverage), evidence=evidence)
     gone = sorted(set(at.shares) - set(shares))
     if not gone:
         return at.append(epoch)
@@ -137,7 +143,7 @@ def remove(
             "`roll-back` ends the experiment"
         )
     _remembering(at)
-    return _shared(at, rest)
+    return share_out(at, rest)
 
 
 def pause(

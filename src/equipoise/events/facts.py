@@ -106,7 +106,8 @@ class Transition(Fact):
 class Allocation(Fact):
     """An epoch of the allocation log: from `starts` (seconds since 1970 UTC) on, who enters gets these shares.
 
-    `shares` and `coverage` are exact fractions as text. A unit keeps the epoch in which it entered.
+    `shares` and `coverage` are exact fractions as text. A unit keeps the epoch in which it entered. `evidence` is what
+    a bandit made the shares of: what was known of each arm, and the probability with which it is best and is played.
     """
 
     kind: ClassVar[str] = "allocation"
@@ -118,6 +119,7 @@ class Allocation(Fact):
     coverage: str
     by: str
     reason: str | None = None
+    evidence: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,7 +113,7 @@ class BetaBernoulli:
                     f"a rate is of rewards that are 0 or 1, and among {reward.n:g} with a mean of {reward.mean:g} there "
                     "are others; play a gaussian or gamma_poisson"
                 )
-            return BetaBernoulli(self.alpha + reward.total, self.beta + reward.n * (1.0 - reward.mean))
+            return BetaBernoulli(self.alpha + reward.total, self.beta + (reward.n - reward.total))
         if reward not in (0, 1):
             raise UsageError(
                 f"a rate is of rewards that are 0 or 1, and this one is {reward:g}; play a gaussian or gamma_poisson"

@@ -1,0 +1,42 @@
+"""When a bandit's shares are made anew, or why they are not: a function of where the experiment stands."""
+
+from __future__ import annotations
+
+from equipoise.experiment.definition import Experiment
+from equipoise.rollout.stages import State
+
+__all__ = ["next_weights"]
+
+
+def next_weights(experiment: Experiment, state: State) -> float | str:
+    """When the next epoch is to begin (seconds since 1970 UTC), or why none does.
+
+    An epoch lasts as long as the bandit says, counted from its start, whoever opened it. Shares follow rewards in the stage
+    `ab` alone, while the experiment is open and has no verdict that ends it.
+
+    >>> from equipoise.experiment.reading import read_canonical
+    >>> plain = read_canonical({"name": "bot", "hypothesis": "It helps.", "unit": "user", "changes": ["model"],
+    ...     "variants": {"control": {"model": "a"}, "b": {"model": "b"}},
+    ...     "metrics": {"resolution_rate": {"priority": "primary"}}})
+    >>> next_weights(plain, State(stage="ab"))
+    'its shares stay as they are declared: it is no bandit'
+    """
+    bandit = experiment.bandit
+    if bandit is None:
+        return "its shares stay as they are declared: it is no bandit"
+    if state.digest != experiment.digest:
+        return "another revision is registered since"
+    if state.stage != "ab":
+        return f"it is in the stage {state.stage}, and shares follow rewards in ab"
+    if state.service == "paused":
+        return "it is paused, and nobody new comes in"
+    if state.service != "open":
+        return "it serves control to everyone"
+    if state.finished:
+        return "the verdict has ended it"
+    if not state.allocations:
+        return "it was registered before there were epochs"
+    last = state.allocations[-1]
+    if len(last.shares) < 2:
+        return "one arm is left"
+    return last.starts + bandit.every
