@@ -19,6 +19,7 @@ from equipoise.cli import (
     listing,
     log,
     monitor,
+    off_policy,
     outbox,
     plan,
     register,
@@ -84,6 +85,7 @@ app.command("rollout")(rollout.rollout)
 app.command("outbox")(outbox.outbox)
 app.command("label")(label.label)
 app.command("analyze")(analyze.analyze)
+app.command("off-policy")(off_policy.off_policy)
 app.command("baseline")(baseline.baseline)
 app.command("list")(listing.list_experiments)
 app.command("show")(show.show)
