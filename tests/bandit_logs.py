@@ -51,7 +51,7 @@ def epoch(
     """One hour of an epoch: announced, and so many units that came in under its shares and answered at these rates.
 
     `cost` is an arm's mean cost (2 unless said), `logged` the probability that exposures hold where it is not the share's.
-    Of the arm that is `lost` every third exposure is missing.
+    Of the arm that is `lost` every third exposure is missing. Every other unit is of the gold tier.
     """
     starts = BEGAN + number * HOUR
     common = {"experiment": design.name}
@@ -87,11 +87,13 @@ def epoch(
                 probability=(logged or {}).get(arm, float(shares[arm])),
                 reason="split",
                 epoch=number,
+                attributes={"tier": "gold" if place % 2 else "free"},
             )
         )
-        values = {"cost": rng.gauss((cost or {}).get(arm, 2.0), 0.5)}
-        if rng.random() < rates[arm]:
-            values["answered"] = 1.0
+        values = {
+            "cost": rng.gauss((cost or {}).get(arm, 2.0), 0.5),
+            "answered": float(rng.random() < rates[arm]),
+        }
         facts += [
             Outcome(
                 **common,

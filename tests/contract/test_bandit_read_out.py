@@ -254,6 +254,45 @@ def test_units_of_one_cluster_are_refused(tmp_path):
     )
 
 
+def test_a_bandit_for_a_mean_that_should_be_low_with_a_ratio_and_a_critical_segment(tmp_path):
+    """The cheapest arm is best, cost per answer is a ratio of the same kind, and the gold tier is guarded by itself."""
+    text = TEXT.replace(
+        "proportion, of: outcome.answered, better: higher, window: 1h, absent: 0, baseline: 0.3, mde: 0.1",
+        "mean, of: outcome.cost, better: lower, window: 1h, baseline: 2, spread: 0.5, mde: 0.1",
+    )
+    text = text.replace("  answered:", "  paid:").replace(
+        "  cost: {priority: guardrail, kind: mean, of: outcome.cost, better: lower, margin: 0.5}",
+        "  per_answer: {priority: secondary, kind: ratio, of: outcome.cost, per: outcome.answered, better: lower}",
+    )
+    text += "segments: [tier]\ncritical_segments: [{where: tier=gold, metric: paid, margin: 0.2}]\n"
+    design = read(tmp_path, text)
+    log = MemoryLog()
+    begin(log, design)
+    for number in range(1, 8):
+        epoch(
+            log,
+            design,
+            number,
+            {"control": 0.3, "b": 0.3, "c": 0.3},
+            shares=EVEN if number < 4 else TO_C,
+            cost={"c": 1.7},
+        )
+    found = asked(log)
+    assert (found.verdict.word, found.verdict.arm) == ("ship", "c"), found.summary()
+    cheap = found.effect("paid", "c").estimate
+    assert isinstance(cheap, Estimate)
+    assert cheap.low < -0.3 < cheap.high < 0
+    guards = {(each.name, each.variant): each for each in found.findings.guards}
+    gold = guards["paid in tier=gold", "c"]
+    assert gold.held == "held"
+    assert sum(gold.units.values()) < sum(found.effect("paid", "c").units.values())
+    ratio = found.effect("per_answer", "c")
+    assert isinstance(ratio.estimate, Estimate)
+    assert ratio.control == pytest.approx(2 / 0.3, rel=0.25)
+    assert ratio.estimate.low < (1.7 - 2) / 0.3 < ratio.estimate.high
+    assert "paid in tier=gold" in found.to_markdown()
+
+
 def test_the_report_shows_arms_and_shares(log, design, tmp_path):
     """The page has the arms' table, the bias by name and the picture of the shares; the screen on raw changes is not there."""
     begin(log, design)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from equipoise.analysis.declared import in_words
 from equipoise.analysis.effects import held_by
@@ -16,7 +16,6 @@ from equipoise.measurement.tally import EpochTallies, Measurement, Tally
 from equipoise.stats.adaptive.batches import Batch, PairBatch, naive_mean
 from equipoise.stats.adaptive.estimates import arm_mean, difference, difference_of_ratios, shared_units
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.moments import Moments, PairMoments
 
 __all__ = ["FEWEST", "Epochs"]
 
@@ -26,11 +25,19 @@ FEWEST = 30
 
 @dataclass(frozen=True, slots=True)
 class Epochs:
-    """The epochs that were announced, oldest first, and the tallies of all of them together."""
+    """The epochs that were announced, oldest first, and the tallies of all of them together.
+
+    There may be thousands of epochs, so what is made of all of them is made once.
+    """
 
     experiment: Experiment
     rows: tuple[EpochTallies, ...]
     whole: Mapping[str, Mapping[str, Tally]]
+    _batches: dict[str, list[Batch]] = field(default_factory=dict, compare=False, repr=False)
+    _pairs: dict[str, list[PairBatch]] = field(default_factory=dict, compare=False, repr=False)
+    _means: dict[tuple[str, str], Estimate | NotEstimable] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @classmethod
     def of(cls, experiment: Experiment, measured: Measurement) -> Epochs:
@@ -58,29 +65,35 @@ class Epochs:
 
     def batches(self, metric: Metric) -> list[Batch]:
         """The moments of a metric that is a mean of units' values."""
-        return [
-            Batch(
-                each.shares or {},
-                {
-                    arm: tally.moments or Moments.zero()
-                    for arm, tally in each.tallies.get(metric.name, {}).items()
-                },
-            )
-            for each in self.rows
-        ]
+        if metric.name not in self._batches:
+            self._batches[metric.name] = [
+                Batch(
+                    each.shares or {},
+                    {
+                        arm: tally.moments
+                        for arm, tally in each.tallies.get(metric.name, {}).items()
+                        if tally.moments is not None and tally.units
+                    },
+                )
+                for each in self.rows
+            ]
+        return self._batches[metric.name]
 
     def pairs(self, metric: Metric) -> list[PairBatch]:
         """The moments of a ratio."""
-        return [
-            PairBatch(
-                each.shares or {},
-                {
-                    arm: tally.pairs or PairMoments.zero()
-                    for arm, tally in each.tallies.get(metric.name, {}).items()
-                },
-            )
-            for each in self.rows
-        ]
+        if metric.name not in self._pairs:
+            self._pairs[metric.name] = [
+                PairBatch(
+                    each.shares or {},
+                    {
+                        arm: tally.pairs
+                        for arm, tally in each.tallies.get(metric.name, {}).items()
+                        if tally.pairs is not None and tally.units
+                    },
+                )
+                for each in self.rows
+            ]
+        return self._pairs[metric.name]
 
     def clock(self, metric: Metric, arm: str | None = None, other: str | None = None) -> int:
         """Units with a value, of all arms, in the epochs in which both arms had a share; without arms, in all."""
@@ -97,8 +110,11 @@ class Epochs:
 
     def mean(self, metric: Metric, arm: str) -> Estimate | NotEstimable:
         """An arm's mean with an interval for one reading."""
-        refused = self._refused(metric)
-        return refused or arm_mean(self.batches(metric), arm, rate=metric.kind == "proportion")
+        if (metric.name, arm) not in self._means:
+            self._means[metric.name, arm] = self._refused(metric) or arm_mean(
+                self.batches(metric), arm, rate=metric.kind == "proportion"
+            )
+        return self._means[metric.name, arm]
 
     def difference(
         self, metric: Metric, arm: str, other: str, *, level: float, null: float = 0.0

@@ -24,7 +24,8 @@ def check_shares(measured: Measurement, alarm: float) -> Check:
             _NAME,
             "invalid",
             f"{measured.source} does not say under which shares units came in, and without them no estimate of a bandit is "
-            "honest. Register the experiment and serve it from its log, which announces every epoch",
+            "honest. A log announces every epoch; a table says it in columns called `epoch` and `probability`, or named so "
+            "in `source.columns`",
         )
     strange = [each.number for each in measured.epochs if each.shares is None]
     if strange:

@@ -10,6 +10,7 @@ from equipoise.design.plan import plan
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.measuring import measure_table
 from equipoise.measurement.warehouse.connecting import Variable
+from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.analysis import Analysis
 from equipoise.verdict.deciding import decide
 
@@ -43,10 +44,12 @@ def analyze(
         experiment = load_experiment(experiment)
     measured = measure_table(experiment, table, variable=variable)
     single = len(experiment.plan.looks) == 1
+    drawn = plan(experiment)
+    units = NotEstimable("no metric could be sized") if drawn.total is None else float(drawn.total)
     findings = analyse(
         experiment,
         measured,
-        maximum=plan(experiment).information,
+        maximum=units if experiment.method == "bandit" else drawn.information,
         closing=single if closing is None else closing,
     )
     return Analysis(findings=findings, verdict=decide(findings))

@@ -16,7 +16,7 @@ from equipoise.measurement.by_turn import others
 from equipoise.measurement.counting import ALWAYS, WHOLE, Counted, capped, complete, one, tallies_by
 from equipoise.measurement.daily import daily
 from equipoise.measurement.entry_days import entry_days
-from equipoise.measurement.epochs import SETTLED, Began, began, by_epoch
+from equipoise.measurement.epochs import SETTLED, Began, began, by_epoch, columns_of, of_table
 from equipoise.measurement.judged import JudgedTable, judged_of_log, judged_of_table
 from equipoise.measurement.parts import among_values, enrol, most_frequent
 from equipoise.measurement.quantiles import make_readings, quantile_tallies
@@ -80,7 +80,18 @@ def measure_table(
         timed, washed = source.time is not None, 0
         if experiment.switchback is not None:
             washed = name_blocks_of_rows(connection, experiment, timed=timed)
-        measured = _measure(connection, by_block(experiment), names, described, timed=timed, labels=labels)
+        columns = [str(row[0]) for row in connection.execute("DESCRIBE source_rows").fetchall()]
+        arms = [variant.name for variant in experiment.variants]
+        epochs = columns_of(experiment, source, columns)
+        measured = _measure(
+            connection,
+            by_block(experiment),
+            names,
+            described,
+            timed=timed,
+            labels=labels,
+            announced=of_table(connection, arms) if epochs else {},
+        )
         return replace(measured, aside=Aside(washed_out=washed)) if washed else measured
     finally:
         connection.close()
@@ -253,7 +264,14 @@ def _measure(
         slots=slot_values(connection, counted[primary.name])
         if experiment.switchback is not None and primary.name in counted
         else (),
-        epochs=by_epoch(connection, announced, arms, reader.epochs(), reader.critical_epochs())
+        epochs=by_epoch(
+            connection,
+            announced,
+            arms,
+            reader.epochs(),
+            reader.critical_epochs(),
+            logged_apart=read is not None,
+        )
         if announced
         else (),
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from equipoise.errors import DataError, nearest
 from equipoise.experiment.definition import Experiment, TableSource
 from equipoise.experiment.metric import Quantity
+from equipoise.measurement.epochs import columns_of
 from equipoise.measurement.literals import quoted, text_literal
 from equipoise.measurement.refusals import no_units, strays, unknown_variant
 
@@ -265,7 +266,7 @@ def table_facts(
     """
     types = {str(row[0]): str(row[1]) for row in connection.execute("DESCRIBE source_rows").fetchall()}
     named = named_columns(experiment, source, list(types))
-    columns, settled = named.quantities, named.covariates
+    columns, settled, epochs = named.quantities, named.covariates, columns_of(experiment, source, types)
     names = {quantity: f"q{index}" for index, quantity in enumerate(columns)}
     selected = [
         f"{_unit(connection, source.unit, types[source.unit])} AS unit",
@@ -276,11 +277,13 @@ def table_facts(
         *(f"CAST({quoted(column)} AS VARCHAR) AS s{i}" for i, column in enumerate(named.segments.values())),
         *(f"{_numeric(column, types[column])} AS z{i}" for i, column in enumerate(settled.values())),
         *(f"{_numeric(column, types[column])} AS l{i}" for i, column in enumerate(named.labels.values())),
+        *(f"{_numeric(column, types[column])} AS {each}" for each, column in epochs.items()),
     ]
     counted = {
         **{name: str(each) for each, name in columns.items()},
         **{n: f"covariate {c}" for c, n in settled.items()},
         **{column: f"label.{name}" for name, column in named.labels.items()},
+        **{column: each for each, column in epochs.items()},
     }
     texts = [name for name in counted if not _TYPED.match(types[name])]
     kept = connection.execute("SELECT 1 FROM duckdb_views() WHERE view_name = 'source_rows'").fetchone()
