@@ -65,6 +65,9 @@ def test_the_best_arm_ships_and_is_computed_again_to_the_byte(kind, design, tmp_
     assert bandit is not None
     assert (bandit.leader, bandit.best, bandit.error, bandit.removed) == ("c", "c", 0.05, ())
     assert [arm.share for arm in bandit.arms] == [0.05, 0.05, 0.9]
+    believed = [arm.best for arm in bandit.arms]
+    assert sum(believed) == pytest.approx(1.0)
+    assert believed[2] > 0.999
     assert [each.units for each in bandit.epochs] == [0, *[200] * 13]
     taken, decided = recorded(log)
     assert (taken.number, taken.final, decided.verdict, decided.arm) == (1, False, "ship", "c")

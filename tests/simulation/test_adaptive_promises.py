@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
+import numpy as np
 import pytest
 from tests.adaptive import Setting, arms, runs
 
-from equipoise.stats.adaptive.batches import Batch, naive_mean
-from equipoise.stats.adaptive.estimates import arm_mean, difference, shared_units
+from equipoise.stats.adaptive.batches import Batch, PairBatch, naive_mean
+from equipoise.stats.adaptive.estimates import arm_mean, difference, difference_of_ratios, shared_units
 from equipoise.stats.anytime.normal_mixture import Mixture
 from equipoise.stats.estimate import Estimate
+from equipoise.stats.moments import PairMoments
 
 FALSE_ALARM_Z = 4.0
 PROMISED = 0.01
@@ -76,6 +78,37 @@ def test_intervals_from_a_bandit_s_data_cover(setting: Setting) -> None:
 def test_intervals_from_many_bandits_cover(setting: Setting) -> None:
     """6,000 bandits each, Thompson and top-two, two and three arms, rates and normal outcomes, delays: 95 ± 1 %."""
     check(setting, 6_000, seed=2)
+
+
+def ratios(rng: np.random.Generator) -> list[PairBatch]:
+    """A Thompson bandit of twenty epochs whose units have a cost and a number of turns, the same in both arms."""
+    wins, units, found = np.zeros(2), np.zeros(2), []
+    for epoch in range(20):
+        drawn = rng.beta(1 + wins, 1 + units - wins, size=(300, 2))
+        share = 0.05 + 0.9 * float((drawn[:, 1] > drawn[:, 0]).mean()) if epoch else 0.5
+        arm = (rng.random(100) < share).astype(int)
+        won, turns = (rng.random(100) < 0.3).astype(float), 1.0 + rng.poisson(2, 100)
+        cost = turns * rng.lognormal(0.0, 0.5, 100) + 0.5 * won
+        moments = {
+            str(each): PairMoments.of(cost[arm == each], turns[arm == each])
+            for each in (0, 1)
+            if (arm == each).any()
+        }
+        found.append(PairBatch({"0": 1.0 - share, "1": share}, moments))
+        wins, units = wins + np.bincount(arm, weights=won, minlength=2), units + np.bincount(arm, minlength=2)
+    return found
+
+
+@pytest.mark.long
+def test_a_difference_of_ratios_covers() -> None:
+    """4,000 bandits, cost per turn, related to the reward that the shares follow: 95 ± 1 %."""
+    rng = np.random.default_rng(9)
+    held = []
+    for _ in range(4_000):
+        found = difference_of_ratios(ratios(rng), "1", "0")
+        assert isinstance(found, Estimate)
+        held.append(found.low <= 0.0 <= found.high)
+    assert fmean(held) == pytest.approx(0.95, abs=PROMISED + tolerance(0.95, 4_000))
 
 
 def test_plain_means_are_too_low_and_their_interval_does_not_cover() -> None:

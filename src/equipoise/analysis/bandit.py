@@ -12,10 +12,14 @@ from equipoise.analysis.declared import declared
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.analysis.health import check_health
 from equipoise.analysis.looks import LookState, PastLook
+from equipoise.errors import UsageError
+from equipoise.experiment.bandit import Bandit
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.anytime.normal_mixture import Mixture
+from equipoise.stats.bandits.posteriors import Rewards, prior_of
+from equipoise.stats.bandits.probabilities import best_probabilities
 from equipoise.stats.estimate import Estimate, NotEstimable
 
 __all__ = ["PLANNED_UNITS", "analyse_bandit"]
@@ -133,6 +137,7 @@ def _effects(
 def _arms(experiment: Experiment, measured: Measurement, epochs: Epochs, choosing: Mixture) -> BanditFindings:
     assert experiment.bandit is not None
     reward = experiment.metric(experiment.bandit.reward)
+    believed = _believed(experiment.bandit, reward, epochs)
     arms = tuple(
         BanditArm(
             variant=variant.name,
@@ -141,6 +146,7 @@ def _arms(experiment: Experiment, measured: Measurement, epochs: Epochs, choosin
             pending=measured.tallies[reward.name][variant.name].immature,
             naive=epochs.naive(reward, variant.name),
             mean=epochs.mean(reward, variant.name),
+            best=believed.get(variant.name),
         )
         for variant in experiment.variants
     )
@@ -167,6 +173,31 @@ def _arms(experiment: Experiment, measured: Measurement, epochs: Epochs, choosin
             if row.shares is not None
         ),
     )
+
+
+def _believed(bandit: Bandit, reward: Metric, epochs: Epochs) -> dict[str, float]:
+    """The posterior probability of being best of each arm in play, by the bandit's own model, prior and half-life.
+
+    It is what the shares follow: a belief, and no error rate. Empty where the rewards are not what the model is of.
+    """
+    arms = sorted(epochs.playing)
+    starts = [row.starts for row in epochs.rows]
+    rewards = dict.fromkeys(arms, Rewards())
+    for row, batch in zip(epochs.rows, epochs.batches(reward), strict=True):
+        weight = 1.0
+        if bandit.half_life is not None and row.starts is not None and starts[-1] is not None:
+            weight = 0.5 ** ((starts[-1] - row.starts) / bandit.half_life)
+        for arm in arms:
+            if arm in batch.moments:
+                found = batch.moments[arm]
+                rewards[arm] += Rewards(float(found.n), found.mean, found.m2).times(weight)
+    prior = prior_of(bandit.model, bandit.prior)
+    try:
+        posteriors = [prior.updated(rewards[arm]) for arm in arms]
+        chances = best_probabilities(posteriors, lower=reward.better == "lower")
+    except (UsageError, ArithmeticError):
+        return {}
+    return dict(zip(arms, chances, strict=True))
 
 
 def _leader(reward: Metric, arms: Sequence[BanditArm]) -> str | None:

@@ -17,7 +17,8 @@ class BanditArm:
     """One arm: its share of those who come in now (0 where it was removed), what it had, and what it earned.
 
     `mean` is the honest estimate, its interval for one reading; `naive` the plain mean, which is biased. `units` have a
-    reward, `pending` do not yet. `best` is the posterior probability of being best, where the log holds one.
+    reward, `pending` do not yet. `best` is the posterior probability of being best among the arms in play,
+    where the model has one.
     """
 
     variant: str

@@ -17,7 +17,7 @@ ARM_HEADERS = (
     "pending",
     "mean (95% interval)",
     "plain mean, biased",
-    "chance of best",
+    "believed best",
 )
 _BIAS = (
     "Plain means are biased: an arm that had bad luck was given fewer units to make up for it, so that they are too low on "
