@@ -30,7 +30,8 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
     "a section without its method": ("interleaving: {length: 5}", [
         "10: interleaving: `interleaving` belongs to `method: interleaving`, and this is `method: ab`; set the method, or leave the section out",
     ]),
-    "options of another scheme": (METHOD + "interleaving: {scheme: balanced, coin: once, tau: 2}", [
+    "options of another scheme": (METHOD + "interleaving: {scheme: balanced, coin: once, agreed: ignored, tau: 2}", [
+        "11: interleaving.agreed: `agreed` belongs to team draft, and this list is balanced",
         "11: interleaving.coin: `coin` belongs to team draft, and this list is balanced",
         "11: interleaving.tau: `tau` belongs to a probabilistic list, and this list is balanced",
     ]),
@@ -111,10 +112,11 @@ def data(**changed: Any) -> dict[str, Any]:
 def test_the_usual_list_is_by_team_draft_of_ten_with_a_coin_for_every_round() -> None:
     """A section that says what is usual has the digest of none; one that says more has another, and reads back."""
     usual = read_canonical(data())
-    assert usual.interleaving == Interleaving(scheme="team_draft", length=10, coin="every_round", tau=3.0, ties=None)  # fmt: skip
+    assert usual.interleaving == Interleaving(scheme="team_draft", length=10, coin="every_round", agreed="drafted", tau=3.0, ties=None)  # fmt: skip
     assert read_canonical(data(interleaving={"scheme": "team_draft", "length": 10})).digest == usual.digest
     for section in (
         {"coin": "once"},
+        {"agreed": "ignored"},
         {"length": 5},
         {"scheme": "probabilistic", "tau": 1.5},
         {"scheme": "balanced"},

@@ -13,6 +13,7 @@ from equipoise.analysis.declared import declared
 from equipoise.analysis.effects import difference, effect_of, value_of
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.analysis.health import check_health
+from equipoise.analysis.interleaved import wins_and_losses
 from equipoise.analysis.judged import judges, opinions, trend_withheld, unlabelled
 from equipoise.analysis.looks import LookState, PastLook, look_now, planned_looks
 from equipoise.analysis.novelty import novelty
@@ -53,7 +54,7 @@ def analyse(
     health = (
         *check_health(experiment, measured, repeated=repeated),
         *check_slots(experiment, measured),
-        *mixes(measured),
+        *(mixes(measured) if measured.lists is None else ()),
         *judges(experiment, measured, calibrations),
     )
     look = look_now(
@@ -85,7 +86,8 @@ def analyse(
         otherwise=_otherwise(experiment, measured, look) if shown else (),
         cautions=(
             *absences(experiment, measured),
-            *directions(experiment, measured, segments),
+            *(directions(experiment, measured, segments) if measured.lists is None else ()),
+            *wins_and_losses(experiment, measured),
             *(novelty(experiment, measured) if course else ()),
             *carry_overs_said(experiment, carried),
             *opinions(experiment, measured),

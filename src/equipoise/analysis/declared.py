@@ -12,10 +12,20 @@ _UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"), (1.0, "second"
 
 def declared(experiment: Experiment) -> dict[str, str]:
     """Each metric, the arms and the plan by name, each in one line."""
-    found = {metric.name: _metric(metric, experiment.labels_planned(metric)) for metric in experiment.metrics}
-    shares = ", ".join(f"{arm} {share}" for arm, share in experiment.allocation.items())
     clustered = f", clustered by {experiment.cluster}" if experiment.cluster else ""
-    found["arms"] = f"{shares}, by {experiment.unit.type}{clustered}"
+    if experiment.interleaving is None:
+        found = {
+            metric.name: _metric(metric, experiment.labels_planned(metric)) for metric in experiment.metrics
+        }
+        shares = ", ".join(f"{arm} {share}" for arm, share in experiment.allocation.items())
+        found["arms"] = f"{shares}, by {experiment.unit.type}{clustered}"
+    else:
+        found = {metric.name: _credited(metric) for metric in experiment.metrics}
+        rankers = ", ".join(variant.name for variant in experiment.variants)
+        scheme = experiment.interleaving.scheme.replace("_", " ")
+        found["lists"] = (
+            f"{scheme} of {rankers}, {experiment.interleaving.length} items, shown to each {experiment.unit.type}{clustered}"
+        )
     plan = experiment.plan
     looks = ", ".join(f"{fraction:.0%}" for fraction in plan.looks)
     by = "boundaries as written" if plan.boundaries else f"spending {plan.spending.replace('_', ' ')}"
@@ -53,6 +63,25 @@ _MADE = {
     "max": "the largest",
     "min": "the smallest",
     "slope": "the change from reading to reading of",
+}
+
+
+def _credited(metric: Metric) -> str:
+    """A metric of lists that rankers share."""
+    said = [metric.priority, _CREDIT[metric.kind].format(of=metric.of), f"{metric.better} is better"]
+    if metric.mde is not None:
+        said.append(f"to detect {metric.mde}")
+    if metric.margin is not None:
+        said.append(f"may get worse by {metric.margin}")
+    if metric.window is not None:
+        said.append(f"within {span(metric.window)} of the list")
+    return ", ".join(said)
+
+
+_CREDIT = {
+    "proportion": "share of queries in which more items of the ranker have {of} than of the other",
+    "count": "items of the ranker with {of}, per query",
+    "mean": "sum of {of} of the ranker's items, per query",
 }
 
 

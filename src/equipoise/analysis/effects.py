@@ -36,6 +36,7 @@ from equipoise.stats.covariates.cuped import (
     cuped_ratios_relative,
 )
 from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.stats.interleaving.preference import credit_difference
 
 __all__ = ["difference", "effect_of", "held_by", "value_of"]
 
@@ -111,6 +112,8 @@ def _plain(
     if control.units == 0 or treatment.units == 0:
         empty = "control" if control.units == 0 else "the treatment"
         return NotEstimable(f"no unit of {empty} has a value")
+    if treatment.contrast is not None:
+        return credit_difference(treatment.contrast, level=level, null=null)
     if control.quantile is not None and treatment.quantile is not None:
         for summary in (control.quantile, treatment.quantile):
             if isinstance(summary, NotEstimable):
@@ -158,6 +161,10 @@ def _relative(
         return corrected_relative(metric, c, t, level=level)
     if control.totals is not None and len(control.totals.sums) >= FEW_CLUSTERS:
         return NotEstimable("of arms that share their clusters a relative change is not estimated")
+    if treatment.contrast is not None:
+        return NotEstimable(
+            "what a ranker earns in a shared list depends on the others: there is no change relative to it"
+        )
     if control.totals is not None:
         return NotEstimable("with so few clusters a relative change has no interval that can be trusted")
     if adjusted and control.covariates is not None and treatment.covariates is not None:

@@ -8,6 +8,7 @@ from equipoise.analysis.bandit_health import check_shares
 from equipoise.analysis.clocks import check_clocks, of_sources
 from equipoise.analysis.declared import span
 from equipoise.analysis.findings import Check
+from equipoise.analysis.interleaved import check_lists
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.counting import FEW_CLUSTERS
@@ -31,14 +32,11 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
     that may be looked at after every unit.
     """
     checks = [
-        _arms(measured),
+        *([_arms(measured)] if measured.lists is None else ()),
         *_enrolment(experiment, measured),
-        check_shares(measured, ALARM)
-        if experiment.method == "bandit"
-        else _sample_ratio(experiment, measured, repeated=repeated),
-        _crossed(measured),
+        *_assigned(experiment, measured, repeated=repeated),
         *_missing(experiment, measured),
-        *_maturing(experiment, measured),
+        *(_maturing(experiment, measured) if measured.lists is None else ()),
         *_winsorised(measured),
     ]
     if measured.rows_without_unit:
@@ -86,6 +84,15 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
                 )
             )
     return tuple(checks)
+
+
+def _assigned(experiment: Experiment, measured: Measurement, *, repeated: bool) -> list[Check]:
+    """Whether chance was fair to the arms, or to the rankers of a list."""
+    if measured.lists is not None:
+        return check_lists(experiment, measured.lists, repeated=repeated)
+    if experiment.method == "bandit":
+        return [check_shares(measured, ALARM), _crossed(measured)]
+    return [_sample_ratio(experiment, measured, repeated=repeated), _crossed(measured)]
 
 
 def _served_otherwise(measured: Measurement) -> list[Check]:

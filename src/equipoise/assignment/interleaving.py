@@ -64,10 +64,11 @@ class HashedDraws:
 class Interleaved:
     """The list to show, and whose each item is.
 
-    `teams` names for each item the ranker that gave it, or None where it counts for nobody: some ranker had nothing
-    left to give (`short`), and the list was filled up. `shares`, of a probabilistic list, are for each ranker the
-    chances that it was the one that gave each item, the list being what it is. `ranks`, of a balanced list, are for
-    each ranker the places of the items in its own list, from 1, None for what is not in it.
+    `teams` names for each item the ranker that gave it, or None where it counts for nobody: all agreed on it and the
+    design ignores that, or some rankers (`short`) had nothing left to give, and the list was filled up. `shares`, of
+    a probabilistic list, are for each ranker the chances that it was the one that gave each item, the list being what
+    it is. `ranks`, of a balanced list, are for each ranker the places of the items in its own list, from 1, None for
+    what is not in it.
     """
 
     items: tuple[str, ...]
@@ -88,16 +89,21 @@ def interleave(
     chance that falls with its rank.
 
     An item that a ranking has twice has its first place. The list is as long as the design says, or as there are items.
-    A round in which a ranker has nothing to give counts for nobody, nor does what follows: had the one with the longer
-    list the credit, length would pass for quality. Time is linear in what is looked at, which for team draft and balanced
-    lists is not much more than the list shown, however long the rankings are.
+    A round in which a ranker may have nothing to give counts for nobody, nor does what follows: had the one with the longer
+    list the credit, length would pass for quality. Of team draft, with `agreed: ignored`, an item that every ranker would
+    put next counts for nobody either: whose it was would be chance alone, which hides what they disagree on.
 
-    Errors: UsageError for fewer than two rankings, for more than two in a balanced list, and for an item that is no text
-    of 1 to 1,024 characters.
-    Source: Radlinski, Kurup & Joachims (2008), How Does Clickthrough Data Reflect Retrieval Quality?, CIKM, algorithm 2,
-    for team draft, and Schuth et al. (2014), Multileaved Comparisons for Fast Online Evaluation, CIKM, for more than two
-    rankers; Joachims (2003), Evaluating Retrieval Performance Using Clickthrough Data, for balanced lists; Hofmann,
-    Whiteson & de Rijke (2011), A Probabilistic Method for Inferring Preferences from Clicks, CIKM, for probabilistic ones.
+    By coins of every round each ranker has the same chance of every place that counts, whatever the rankings are; by
+    one coin for the whole list it has where every ranking is as long as the list. Time is linear in what is looked
+    at, which for team draft and balanced lists is not much more than the list shown, however long the rankings are.
+
+    Errors: UsageError for fewer than two rankings, for more than two in a balanced list, and for an item that is no
+    text of 1 to 1,024 characters. Source: Radlinski, Kurup & Joachims (2008), How Does Clickthrough Data Reflect
+    Retrieval Quality?, CIKM, algorithm 2, for team draft, and Schuth et al. (2014), Multileaved Comparisons for Fast
+    Online Evaluation, CIKM, for more than two rankers, Radlinski & Craswell (2010), Comparing the Sensitivity of
+    Information Retrieval Metrics, SIGIR, for ignoring what rankings agree on (there, at their top); Joachims (2003),
+    Evaluating Retrieval Performance Using Clickthrough Data, for balanced lists; Hofmann, Whiteson & de Rijke (2011),
+    A Probabilistic Method for Inferring Preferences from Clicks, CIKM, for probabilistic ones.
 
     >>> from random import Random
     >>> a = ["sony", "sennheiser", "audio-technica", "jbl", "anker"]
@@ -123,30 +129,41 @@ def interleave(
         return _balanced(stacks, draws, design.length)
     if design.scheme == "probabilistic":
         return _probabilistic(stacks, draws, design.length, design.tau)
-    return _team_draft(stacks, draws, design.length, once=design.coin == "once")
+    return _team_draft(stacks, draws, design)
 
 
-def _team_draft(stacks: Mapping[str, _Stack], draws: Draws, length: int, *, once: bool) -> Interleaved:
+def _team_draft(stacks: Mapping[str, _Stack], draws: Draws, design: Interleaving) -> Interleaved:
     items: dict[str, str | None] = {}
     short: tuple[str, ...] = ()
-    order = _shuffled(stacks, draws)
-    while len(items) < length:
-        round_: dict[str, str] = {}
-        for name in order:
-            if len(items) + len(round_) == length:
-                break
-            best = stacks[name].best(items, round_)
-            if best is None:
-                short = tuple(each for each, stack in stacks.items() if stack.best(items, round_) is None)
-                break
-            round_[best] = name
-        items |= dict.fromkeys(round_) if short else round_
+    order: list[str] = []
+    while len(items) < design.length:
+        heads = [stack.best(items) for stack in stacks.values()]
+        if design.agreed == "ignored" and heads[0] is not None and len(set(heads)) == 1:
+            items[heads[0]] = None
+            continue
+        short = _without(stacks, items, design.length)
         if short:
             break
-        if not once and len(items) < length:
+        if not order or design.coin == "every_round":
             order = _shuffled(stacks, draws)
-    _fill(items, stacks, order, length)
+        for name in order[: design.length - len(items)]:
+            best = stacks[name].best(items)
+            assert best is not None
+            items[best] = name
+    _fill(items, stacks, order or list(stacks), design.length)
     return Interleaved(items=tuple(items), teams=tuple(items.values()), short=short)
+
+
+def _without(stacks: Mapping[str, _Stack], items: Mapping[str, object], length: int) -> tuple[str, ...]:
+    """Who could not give an item in the next round, whatever order is drawn; nobody where the round can be played.
+
+    Were it asked when somebody's turn comes, the coin would decide which rounds count, and not only who begins.
+    """
+    heads = [stack.best(items) for stack in stacks.values()]
+    if None not in heads and len(set(heads)) == len(heads):
+        return ()
+    needed = min(len(stacks), length - len(items))
+    return tuple(name for name, stack in stacks.items() if not stack.holds(needed, items))
 
 
 def _balanced(stacks: Mapping[str, _Stack], draws: Draws, length: int) -> Interleaved:
@@ -222,7 +239,7 @@ def _fill(
     while len(items) < length:
         before = len(items)
         for name in order:
-            best = stacks[name].best(items, {})
+            best = stacks[name].best(items)
             if best is not None and len(items) < length:
                 items[best] = None
         if len(items) == before:
@@ -251,11 +268,19 @@ class _Stack:
                 self._items.append(name)
         return self._items[place]
 
-    def best(self, *taken: Mapping[str, object]) -> str | None:
-        """The best item that is nowhere among those taken; they only ever become more."""
-        while (item := self.at(self._next)) is not None and any(item in each for each in taken):
+    def best(self, taken: Mapping[str, object]) -> str | None:
+        """The best item that is not taken; those that are taken only ever become more."""
+        while (item := self.at(self._next)) is not None and item in taken:
             self._next += 1
         return item
+
+    def holds(self, needed: int, taken: Mapping[str, object]) -> bool:
+        """Whether so many items are left that are not taken."""
+        place = self._next
+        while needed and (item := self.at(place)) is not None:
+            needed -= item not in taken
+            place += 1
+        return needed == 0
 
     def whole(self) -> list[str]:
         """All items."""

@@ -38,11 +38,12 @@ def plan(
         emit(drawn.to_dict() | {"warnings": [str(warning) for warning in reading.warnings]})
         return
     caution(reading.warnings)
-    print(plan_text(drawn, reading.experiment.hypothesis))
+    what = "units" if reading.experiment.interleaving is None else "queries"
+    print(plan_text(drawn, reading.experiment.hypothesis, what))
 
 
-def plan_text(drawn: Plan, hypothesis: str) -> str:
-    """The plan as a person reads it."""
+def plan_text(drawn: Plan, hypothesis: str, what: str = "units") -> str:
+    """The plan as a person reads it; `what` is counted."""
     from equipoise.stats.estimate import NotEstimable
 
     parts = [drawn.experiment, hypothesis, ""]
@@ -55,7 +56,7 @@ def plan_text(drawn: Plan, hypothesis: str) -> str:
         asked = "find a change of" if size.question == "detect" else "exclude a worsening by"
         mark = "  <- binding" if name == drawn.binding else ""
         lines.append([name, f"{asked} {size.effect:.4g}", f"{size.total:,}", f"{size.priority}{mark}"])
-    parts += [rows(["metric", "question", "units in all", ""], lines), ""]
+    parts += [rows(["metric", "question", f"{what} in all", ""], lines), ""]
     if drawn.total is not None:
         parts.append(
             (
@@ -63,7 +64,7 @@ def plan_text(drawn: Plan, hypothesis: str) -> str:
                 if len(drawn.looks) > 1
                 else "With one look at the end: "
             )
-            + f"{drawn.total:,} units at most, {drawn.expected:,} on average if the effect "
+            + f"{drawn.total:,} {what} at most, {drawn.expected:,} on average if the effect "
             f"is as planned (alpha {drawn.alpha:g}, power {drawn.power:g})."
         )
     else:
@@ -71,7 +72,7 @@ def plan_text(drawn: Plan, hypothesis: str) -> str:
     parts += [
         "",
         rows(
-            ["look", "information", "units", "boundary |z|", "alpha spent"],
+            ["look", "information", what, "boundary |z|", "alpha spent"],
             [
                 [
                     str(look.number),
@@ -89,7 +90,7 @@ def plan_text(drawn: Plan, hypothesis: str) -> str:
         parts.append(f"Duration: {drawn.days.reason}.")
     else:
         parts.append(
-            f"Duration: {drawn.days:g} days at {drawn.units_per_day:,.0f} units a day, burn-in and whole cycles included."
+            f"Duration: {drawn.days:g} days at {drawn.units_per_day:,.0f} {what} a day, burn-in and whole cycles included."
         )
     if drawn.watches:
         parts += ["", "What the watches do where nothing is wrong", *_watches(drawn), ""]

@@ -22,6 +22,7 @@ from equipoise.rollout.stages import canary_ended
 
 __all__ = [
     "IN_PROGRESS_S",
+    "SHARED",
     "FirstExposure",
     "FirstExposures",
     "Redirected",
@@ -34,6 +35,9 @@ __all__ = [
 
 IN_PROGRESS_S = 1800.0
 """A unit with a turn within so many seconds is in the middle of something."""
+
+SHARED = "interleaved"
+"""Whose the lists are that all rankers share."""
 
 _STEP = 2_000
 
@@ -112,13 +116,17 @@ def met(
 
 
 def first_exposures(log: EventLog, experiment: Experiment) -> FirstExposures:
-    """Every unit's first exposure to this revision, in the order of the log. RecordError for a damaged fact."""
+    """Every unit's first exposure to this revision, in the order of the log. RecordError for a damaged fact.
+
+    Where rankers share lists there is one for every list, in the arm `SHARED`: the plan counts queries.
+    """
+    shared = experiment.interleaving is not None
     first: dict[str, FirstExposure] = {}
     crossed: set[str] = set()
     digest = experiment.digest.encode()
     moves = log.read_since(0, experiment=experiment.name, kinds=("transition",))
     ended = canary_ended(experiment, (record.fact for record in moves))
-    for page in bodies_of(log, experiment.name, "exposure", until=log.head()):
+    for page in bodies_of(log, experiment.name, "impression" if shared else "exposure", until=log.head()):
         for position, happened, _, body in page:
             # What holds the digest nowhere is another revision's, and need not be read.
             if digest not in body:
@@ -127,7 +135,9 @@ def first_exposures(log: EventLog, experiment: Experiment) -> FirstExposures:
                 told = orjson.loads(body)
                 if told["digest"] != experiment.digest:
                     continue
-                unit, arm = told["unit"], told["variant"]
+                unit, arm = told["unit"], SHARED if shared else told["variant"]
+                if shared:
+                    unit = f"{unit}\0{told['query']}"
                 known = first.setdefault(unit, FirstExposure(arm, int(told.get("epoch", 0)), happened))
             except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
                 raise RecordError(f"the exposure at position {position} is damaged: {error}") from None

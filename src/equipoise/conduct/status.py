@@ -16,7 +16,7 @@ from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.enter import Known, known
 from equipoise.conduct.ledger import registered
 from equipoise.conduct.progress import NextLook, pace_so_far, upcoming
-from equipoise.conduct.redirecting import FirstExposures, first_exposures, redirected_turns
+from equipoise.conduct.redirecting import SHARED, FirstExposures, first_exposures, redirected_turns
 from equipoise.events.facts import Alert, Loss
 from equipoise.events.log import EventLog
 from equipoise.events.windows import Kept, Windows
@@ -90,6 +90,8 @@ class Ahead:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """The stage, the service (`open`, `paused`, `redirected`), the arm that shipped, and every epoch.
+
+    Where rankers share lists, `exposed` counts lists, and so does the plan.
 
     `planned` is how many units the plan asks for (None: no size could be planned). `warmth` has the turns of a canary, by
     arm, and is empty in any other stage; `shadow` is the read-out of shadow, in that stage alone. `watches` is empty where
@@ -180,6 +182,8 @@ def status(log: EventLog, name: str, *, windows: Windows | None = None, clock: C
 
 
 def _arms(experiment: Experiment, counts: Mapping[tuple[str, int], int]) -> list[str]:
+    if experiment.interleaving is not None:
+        return [SHARED]
     return sorted(
         {variant.name for variant in experiment.variants} | {arm for arm, _ in counts},
         key=control_first,
@@ -204,12 +208,16 @@ def _health(
     if not units:
         return ()
     crossed = f"{found.crossed:,} of {units:,} units were exposed to more than one variant; the first counts"
-    lines = [
-        _sample_ratio(state, counts),
-        HealthLine("units in two variants", "note", crossed)
-        if found.crossed
-        else HealthLine("units in two variants", "ok", "no unit was exposed to more than one variant"),
-    ]
+    lines = (
+        []
+        if experiment.interleaving is not None
+        else [
+            _sample_ratio(state, counts),
+            HealthLine("units in two variants", "note", crossed)
+            if found.crossed
+            else HealthLine("units in two variants", "ok", "no unit was exposed to more than one variant"),
+        ]
+    )
     lost = Counter[str]()
     for record in log.read_since(0, experiment=experiment.name, kinds=("loss",)):
         if isinstance(record.fact, Loss):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from equipoise.design.false_alarms import WatchForecast, declared_forecasts, too_often
+from equipoise.design.interleaved import FITS, query_power, query_size
 from equipoise.design.schedule import schedule, spent, written_rule
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
@@ -34,7 +35,8 @@ class MetricSize:
     """What one metric asks for.
 
     `question` is whether an effect of `effect` is to be found, or a degradation beyond it excluded; both
-    in the metric's own unit. `units` by variant and `total` are for one look, before the looks' price.
+    in the metric's own unit. `units` by variant and `total` are for one look, before the looks' price; where rankers share
+    lists they are queries, and every variant takes part in each.
     """
 
     metric: str
@@ -259,6 +261,8 @@ def _size(experiment: Experiment, metric: Metric, alpha: float) -> MetricSize | 
     effect = _effect(metric, metric.margin if exclude else metric.mde, "margin" if exclude else "mde")
     if isinstance(effect, NotEstimable):
         return effect
+    if experiment.interleaving is not None:
+        return _of_queries(experiment, metric, effect, alpha, exclude=exclude)
     if metric.kind == "proportion" and metric.baseline is None:
         return NotEstimable(f"{metric.name} needs a `baseline` rate to size for")
     if metric.kind != "proportion" and metric.spread is None:
@@ -291,6 +295,23 @@ def _size(experiment: Experiment, metric: Metric, alpha: float) -> MetricSize | 
         effect=effect,
         units=needed,
         total=total,
+    )
+
+
+def _of_queries(
+    experiment: Experiment, metric: Metric, effect: float, alpha: float, *, exclude: bool
+) -> MetricSize | NotEstimable:
+    """Queries in a shared list, each of which every arm takes part in."""
+    queries = query_size(experiment, metric, effect, alpha, experiment.plan.power, exclude=exclude)
+    if isinstance(queries, NotEstimable):
+        return queries
+    return MetricSize(
+        metric=metric.name,
+        priority=metric.priority,
+        question="exclude" if exclude else "detect",
+        effect=effect,
+        units={variant.name: queries for variant in experiment.variants},
+        total=queries,
     )
 
 
@@ -343,6 +364,11 @@ def _curve(
     points = []
     for step in range(1, 41):
         effect = size.effect * step / 20
+        if experiment.interleaving is not None:
+            found = query_power(experiment, effect, total, alpha)
+            if found is not None:
+                points.append((effect, found))
+            continue
         try:
             if metric.kind == "proportion" and metric.baseline is not None:
                 power = power_two_proportions(
@@ -383,7 +409,9 @@ def _notes(experiment: Experiment, sizes: Mapping[str, MetricSize | NotEstimable
         notes.append(
             f"the size of {', '.join(waiting)} is in units seen for the whole window; units that came in later tell less"
         )
-    if experiment.cluster:
+    if experiment.interleaving is not None:
+        notes += FITS
+    elif experiment.cluster:
         notes.append(
             f"these sizes take units as independent; units of one {experiment.cluster} are alike, and the experiment "
             "needs more of them, by the factor 1 + (units per cluster − 1) × intraclass correlation"

@@ -58,10 +58,12 @@ def _section(form: Form) -> Iterator[_Wrong]:
             f"a balanced list is made of two rankings, and there are {len(form.variants)} variants",
             accepted="team_draft or probabilistic",
         )
-    if section.coin is not None and section.scheme != "team_draft":
-        yield _Wrong(
-            ("interleaving", "coin"), f"`coin` belongs to team draft, and this list is {_BY[section.scheme]}"
-        )
+    for key in ("coin", "agreed"):
+        if getattr(section, key) is not None and section.scheme != "team_draft":
+            yield _Wrong(
+                ("interleaving", key),
+                f"`{key}` belongs to team draft, and this list is {_BY[section.scheme]}",
+            )
     if section.tau is not None and section.scheme != "probabilistic":
         yield _Wrong(
             ("interleaving", "tau"),

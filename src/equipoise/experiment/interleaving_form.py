@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from equipoise.experiment.fields import Section
-from equipoise.experiment.interleaving import Coin, Interleaving, Scheme
+from equipoise.experiment.interleaving import Agreed, Coin, Interleaving, Scheme
 
 __all__ = ["InterleavingForm"]
 
@@ -18,6 +18,7 @@ class InterleavingForm(Section):
     scheme: Scheme = "team_draft"
     length: Annotated[int, Field(ge=1, le=200)] = 10
     coin: Coin | None = None
+    agreed: Agreed | None = None
     tau: Annotated[float, Field(gt=0, le=10)] | None = None
     ties: Annotated[float, Field(ge=0, lt=1)] | None = None
 
@@ -29,6 +30,7 @@ class InterleavingForm(Section):
             scheme=self.scheme,
             length=self.length,
             coin=self.coin or usual.coin,
+            agreed=self.agreed or usual.agreed,
             tau=usual.tau if self.tau is None else float(self.tau),
             ties=None if self.ties is None else float(self.ties),
         )

@@ -17,6 +17,7 @@ from equipoise.measurement.counting import ALWAYS, WHOLE, Counted, capped, compl
 from equipoise.measurement.daily import daily
 from equipoise.measurement.entry_days import entry_days
 from equipoise.measurement.epochs import SETTLED, Began, began, by_epoch, columns_of, of_table
+from equipoise.measurement.interleaved import measure_lists
 from equipoise.measurement.judged import JudgedTable, judged_of_log, judged_of_table
 from equipoise.measurement.parts import among_values, enrol, most_frequent
 from equipoise.measurement.quantiles import make_readings, quantile_tallies
@@ -52,6 +53,11 @@ def measure_table(
     `variable` tells the environment's variables, one of which may hold the address of a
     warehouse. Raises DataError for files, columns and values that are not as declared.
     """
+    if experiment.method == "interleaving":
+        raise DataError(
+            f"{experiment.identity} interleaves, and a table has neither its lists nor whose their items are; register it, "
+            "show lists by a Router with the log, and analyse it by its name"
+        )
     import duckdb
 
     if table is None:
@@ -99,6 +105,8 @@ def measure_table(
 
 def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = None) -> Measurement:
     """Measure the log, up to a position where one is given."""
+    if experiment.method == "interleaving":
+        return measure_lists(experiment, log, until=until)
     connection = connect()
     experiment = by_block(experiment)
     try:

@@ -23,12 +23,14 @@ __all__ = [
     "EntryDay",
     "EpochTallies",
     "Judged",
+    "Lists",
     "Measurement",
     "Read",
     "SegmentTallies",
     "SlotValue",
     "SourceClock",
     "Tally",
+    "Won",
 ]
 
 
@@ -75,7 +77,9 @@ class Tally:
     cluster where the experiment is clustered; `quantile` of a quantile metric, `restricted` of a time to an event,
     where nobody is missing or immature, and of the `units` some are `censored`: seen neither until the event nor
     for the whole window. `immature` units have not been in for the whole of the metric's window; they are in
-    neither count. `covariates` has the value (for a ratio numerator and denominator) beside the declared
+    neither count. `contrast`, of a treatment whose items share lists with control's, has per unit (or
+    cluster) what it earned more than control, and the unit's queries; `pairs` then has what the arm earned,
+    and these. `covariates` has the value (for a ratio numerator and denominator) beside the declared
     covariates: first their values, then whether each is unknown. `totals` is there where clusters are few,
     `judged` where labels can correct a judge.
     """
@@ -91,6 +95,7 @@ class Tally:
     covariates: CrossMoments | None = None
     totals: ClusterTotals | None = None
     judged: Judged | None = None
+    contrast: PairMoments | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +229,39 @@ class EntryDay:
     tallies: Mapping[str, Tally]
 
 
+@dataclass(frozen=True, slots=True)
+class Won:
+    """The primary's queries that a treatment won and lost against control, and the units that it won or lost more.
+
+    Of probabilistic lists the first two are sums of chances.
+    """
+
+    wins: float
+    losses: float
+    units_for: int
+    units_against: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lists:
+    """The lists of an interleaved experiment that count: how many, and whose was the `first` item that counts, by ranker.
+
+    `short` has by ranker in how many it had nothing left to give. What counts for nobody: lists shown `again` under the
+    name of another one of the unit, clicks on `strange` items that are not in the list they name, and outcomes that are of
+    the `whole` list or of none. `unripe` are, by metric, lists that are younger than its window. `won` is by treatment.
+    """
+
+    shown: int
+    units: int
+    first: Mapping[str, int]
+    short: Mapping[str, int]
+    again: int
+    strange: int
+    whole: int
+    unripe: Mapping[str, int]
+    won: Mapping[str, Won]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochTallies:
     """Who came in during one epoch of a bandit: its announced `shares`, and each metric's tallies by arm.
@@ -256,7 +294,8 @@ class Measurement:
     `by_turn` has the other figure of metrics of turns, by metric and arm (`measurement.by_turn`). `slots` has the primary
     slot by slot where time slots were randomised.
     `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `epochs` has a bandit
-    by epoch. `aside` is what does not count, `read` what of a log went in (None for a table).
+    by epoch. `lists` is there where rankers share lists; `units` then has every unit in every arm. `aside` is what does
+    not count, `read` what of a log went in (None for a table).
     """
 
     source: str
@@ -281,3 +320,4 @@ class Measurement:
     by_turn: Mapping[str, Mapping[str, Tally]] = field(default_factory=dict)
     slots: tuple[SlotValue, ...] = ()
     epochs: tuple[EpochTallies, ...] = ()
+    lists: Lists | None = None
