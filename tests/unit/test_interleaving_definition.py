@@ -112,6 +112,7 @@ def data(**changed: Any) -> dict[str, Any]:
 def test_the_usual_list_is_by_team_draft_of_ten_with_a_coin_for_every_round() -> None:
     """A section that says what is usual has the digest of none; one that says more has another, and reads back."""
     usual = read_canonical(data())
+    assert usual.digest == "9a0f5105a311eff2311450fd0c45fcc4ee3c534e5f2d053fcd03b18a7b72eb69"
     assert usual.interleaving == Interleaving(scheme="team_draft", length=10, coin="every_round", agreed="drafted", tau=3.0, ties=None)  # fmt: skip
     assert read_canonical(data(interleaving={"scheme": "team_draft", "length": 10})).digest == usual.digest
     for section in (

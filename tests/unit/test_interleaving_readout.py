@@ -175,6 +175,30 @@ def test_several_treatments_are_each_compared_with_control() -> None:
     assert {arm: (each.wins, each.losses) for arm, each in found.lists.won.items()} == {"a": (0.0, 0.0), "b": (0.0, 1.0)}  # fmt: skip
 
 
+def test_a_page_of_several_treatments_tells_of_each() -> None:
+    """Multileaving through a look: alpha is shared, each treatment has its effect, and the report has no false control."""
+    e = experiment(
+        variants={"control": {}, "a": {}, "b": {}},
+        interleaving={"length": 3, "ties": 0.3},
+        metrics={"preference": metric("proportion", mde="20pp")},
+    )
+    draws, facts = Random(9), []
+    for number in range(400):
+        teams = ["control", "a", "b"]
+        draws.shuffle(teams)
+        facts.append(Impression(experiment="search", happened=float(number), digest=e.digest, unit=f"u{number}", unit_type="user", query="q", scheme="team_draft", items=["1", "2", "3"], teams=teams))  # fmt: skip
+        side = draws.choices(["control", "a", "b"], [3, 3, 6])[0]
+        facts.append(click(f"u{number}", "q", teams.index(side) + 1, at=number + 0.5))
+    log = MemoryLog(ManualClock(1000.0))
+    register(log, e, by="anna", clock=ManualClock(0.0))
+    log.append(facts)
+    taken = look(log, "search", clock=ManualClock(1000.0))
+    assert (taken.verdict.word, taken.verdict.arm) == ("ship", "b")
+    assert [(effect.variant, effect.control) for effect in taken.findings.primary] == [("a", None), ("b", None)]  # fmt: skip
+    assert [each.name for each in taken.findings.cautions] == ["preference for a", "preference for b"]
+    assert "preference for b" in taken.to_html()
+
+
 def test_the_unit_or_its_cluster_carries_the_variance() -> None:
     """Forty queries of four people of two teams are two clusters' worth, not forty."""
     e = experiment(cluster="team", segments=["team"])

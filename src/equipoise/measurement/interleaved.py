@@ -177,7 +177,8 @@ def _came_in(reading: _Reading) -> tuple[dict[str, _Came], Fence, float]:
         try:
             said = orjson.loads(body)
             if said["digest"] == digest:
-                told.append((said["unit"], happened, received, said.get("attributes") or {}))
+                known = said.get("attributes")
+                told.append((said["unit"], happened, received, known if isinstance(known, dict) else {}))
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise reading.damaged("list", position, error) from None
     if not told:
@@ -204,15 +205,15 @@ def _clicks(
     for position, happened, received, body in reading.bodies("outcome"):
         try:
             said = orjson.loads(body)
-            name, value = said["name"], said["value"]
-            unit, query, item = said["unit"], said.get("query"), said.get("item")
+            name, value, unit = said["name"], said["value"], said["unit"]
+            query, item = said.get("query"), said.get("item")
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise reading.damaged("outcome", position, error) from None
         at = _dated(happened, received, fence)
         latest = max(latest, at)
-        if name not in names or not isinstance(value, int | float):
+        if not isinstance(name, str) or name not in names or not isinstance(value, int | float):
             continue
-        if isinstance(query, str) and isinstance(item, str):
+        if all(isinstance(each, str) for each in (unit, query, item)):
             clicks[unit, query].append(_Click(name, at, item, float(value)))
         else:
             whole += 1
