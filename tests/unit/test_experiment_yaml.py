@@ -151,7 +151,7 @@ def test_a_definition_is_a_mapping(text: str, tmp_path: Path) -> None:
     assert said(tmp_path, text).split(": ", 1)[1] == (
         "a definition is a mapping of keys to values; accepted: allocation, assignment_version, attributes, capture, changes, cluster, "
         "critical_segments, holdouts, hypothesis, inline, layer, method, metrics, name, offline, online_judge, pins, plan, prices, rollout, "
-        "segments, source, target, traffic, unit, variants, verdict, watches"
+        "segments, source, switchback, target, traffic, unit, variants, verdict, watches"
     )
 
 

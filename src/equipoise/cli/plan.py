@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from equipoise.cli.output import AsJson, caution, emit, rows
+from equipoise.cli.output import AsJson, LogPlace, caution, emit, rows
+from equipoise.cli.plan_slots import past_text, schedule_rows, schedule_text
+from equipoise.errors import UsageError
 
 if TYPE_CHECKING:
+    from equipoise.conduct.past_slots import PastSlots
     from equipoise.design.plan import Plan
+    from equipoise.experiment.definition import Experiment
 
 __all__ = ["plan", "plan_text"]
 
@@ -26,6 +30,25 @@ def plan(
             help="Turns per day at full coverage, for the false alarms of watches.", show_default=False
         ),
     ] = None,
+    starts: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a switchback: the day from which on to print the schedule (default: today, UTC).",
+            show_default=False,
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Of a switchback by an attribute: whose schedule to print.", show_default=False),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a switchback: the experiment in the log whose past says what slots are like.",
+            show_default=False,
+        ),
+    ] = None,
+    log: LogPlace = None,
     as_json: AsJson = False,
 ) -> None:
     """Work out the plan: units per metric, looks and boundaries, duration, false alarms, what differs between variants."""
@@ -33,13 +56,48 @@ def plan(
     from equipoise.experiment.reading import read_definition
 
     reading = read_definition(file)
-    drawn = draw(reading.experiment, units_per_day=units_per_day, turns_per_day=turns_per_day)
+    experiment = reading.experiment
+    since = _since(starts)
+    past = _past(like, log, experiment)
+    drawn = draw(experiment, units_per_day=units_per_day, turns_per_day=turns_per_day)
+    shown = experiment.switchback is not None and (experiment.switchback.by is None or by is not None)
     if as_json:
-        emit(drawn.to_dict() | {"warnings": [str(warning) for warning in reading.warnings]})
+        also: dict[str, Any] = {"warnings": [str(warning) for warning in reading.warnings]}
+        also |= {"schedule": schedule_rows(experiment, since, by)} if shown else {}
+        emit(drawn.to_dict() | also | ({} if past is None else {"past_slots": past.to_dict()}))
         return
     caution(reading.warnings)
-    what = "units" if reading.experiment.interleaving is None else "queries"
-    print(plan_text(drawn, reading.experiment.hypothesis, what))
+    what = "units" if experiment.interleaving is None else "queries"
+    print(plan_text(drawn, experiment.hypothesis, what))
+    if shown:
+        print(f"\n{schedule_text(experiment, since, by)}")
+    if past is not None:
+        print(f"\n{past_text(past)}")
+
+
+def _since(starts: str | None) -> float:
+    from datetime import UTC, datetime
+
+    if starts is None:
+        return datetime.now(UTC).timestamp()
+    try:
+        return datetime.fromisoformat(starts).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        raise UsageError(f"--starts is a day such as 2026-11-30, and this is '{starts}'") from None
+
+
+def _past(like: str | None, log: str | None, experiment: Experiment) -> PastSlots | None:
+    if like is None:
+        return None
+    from equipoise import settings
+    from equipoise.conduct.past_slots import past_slots
+    from equipoise.events.opening import open_log
+
+    opened = open_log(log or settings.default_log(), create=False)
+    try:
+        return past_slots(opened, like, experiment)
+    finally:
+        opened.close()
 
 
 def plan_text(drawn: Plan, hypothesis: str, what: str = "units") -> str:

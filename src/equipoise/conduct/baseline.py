@@ -15,7 +15,7 @@ from equipoise.measurement.learning import measure_baseline
 from equipoise.measurement.past import Past
 from equipoise.measurement.table_cells import table_cells
 
-__all__ = ["baseline", "baseline_of_table"]
+__all__ = ["baseline", "baseline_of_table", "past_of"]
 
 _BATCH = 10_000
 
@@ -40,6 +40,18 @@ def baseline(
     """
     experiment, _, _ = registered(log, name)
     asked = experiment if definition is None else definition
+    past, _ = past_of(log, name, asked, since=since, until=until)
+    return measure_baseline(asked, past, arm=arm, turns_per_day=turns_per_day, quantile=quantile, most=most)
+
+
+def past_of(
+    log: EventLog, name: str, asked: Experiment, *, since: float | None = None, until: float | None = None
+) -> tuple[Past, tuple[str, ...]]:
+    """The past minutes of a registered experiment, by the metrics of another definition, and the arms that it had.
+
+    RecordError where nothing is registered under the name, DataError where nothing was recorded in the period.
+    """
+    experiment, _, _ = registered(log, name)
     # The metrics may be new, the arms are those that were served.
     counted = replace(asked, variants=experiment.variants, digest=experiment.digest)
     counting, members = Counting(counted, bucketed=True), dict[str, Member]()
@@ -49,8 +61,7 @@ def baseline(
         found, _ = counting.fold(batch, members)
         for key, cell in found.items():
             cells[key] = cells[key] + cell if key in cells else cell
-    past = Past.of(cells, since, until)
-    return measure_baseline(asked, past, arm=arm, turns_per_day=turns_per_day, quantile=quantile, most=most)
+    return Past.of(cells, since, until), tuple(variant.name for variant in experiment.variants)
 
 
 def baseline_of_table(

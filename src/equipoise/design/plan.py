@@ -10,6 +10,7 @@ from typing import Any, Literal
 from equipoise.design.false_alarms import WatchForecast, declared_forecasts, too_often
 from equipoise.design.interleaved import FITS, query_power, query_size
 from equipoise.design.schedule import schedule, spent, written_rule
+from equipoise.design.switchback import in_slots, slot_cycle, slot_notes, slots_per_day
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
@@ -163,8 +164,10 @@ def plan(
     chances. Guardrails are each planned one-sided at alpha/2 with the definition's power. Raises
     UsageError for traffic that is not positive.
     """
+    experiment = in_slots(experiment)
     settings = experiment.plan
     traffic = settings.units_per_day if units_per_day is None else units_per_day
+    traffic = slots_per_day(experiment) if traffic is None else traffic
     if traffic is not None and not (traffic > 0 and math.isfinite(traffic)):
         raise UsageError(f"units per day must be a number above 0, and this is {traffic:g}")
     if turns_per_day is not None and not (turns_per_day > 0 and math.isfinite(turns_per_day)):
@@ -213,7 +216,7 @@ def plan(
         differences=experiment.differences,
         power_curve=_curve(experiment, primary, total, alpha) if isinstance(primary, MetricSize) else (),
         requests_per_case=_requests(experiment),
-        notes=_notes(experiment, sizes) + too_often(forecasts),
+        notes=_notes(experiment, sizes) + slot_notes(experiment, total) + too_often(forecasts),
         watches=forecasts,
     )
 
@@ -346,7 +349,7 @@ def _days(experiment: Experiment, total: int | None, traffic: float | None) -> f
         return NotEstimable("no traffic is given; say `units_per_day` in the plan, or --units-per-day")
     settings = experiment.plan
     days = settings.burn_in / DAY + total / traffic
-    cycle = settings.cycle / DAY
+    cycle = slot_cycle(experiment)
     # Whole cycles, so that every weekday is seen equally often.
     return math.ceil(days / cycle - 1e-9) * cycle if cycle else days
 

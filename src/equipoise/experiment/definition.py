@@ -8,13 +8,14 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from equipoise.errors import UsageError
 from equipoise.experiment.amount import Amount, Bound
 from equipoise.experiment.audience import Attribute, Condition, Layer
 from equipoise.experiment.bandit import Bandit
 from equipoise.experiment.interleaving import Interleaving
 from equipoise.experiment.metric import Metric
 from equipoise.experiment.prices import Price
-from equipoise.experiment.switchback import Switchback
+from equipoise.experiment.switchback import Blocks, Switchback
 from equipoise.experiment.variant import Difference, Prompt, Variant, differences
 from equipoise.experiment.verdict_rule import USUAL, Branch
 
@@ -458,6 +459,13 @@ class Experiment:
         if self.capture.share is not None:
             return self.capture.share
         return Fraction(1, 20) if self.online_judge is None else self.online_judge.sample
+
+    @property
+    def blocks(self) -> Blocks:
+        """Which slots of a switchback are drawn together. UsageError for another method."""
+        if self.switchback is None:
+            raise UsageError(f"{self.identity} is no switchback, and has no slots in blocks")
+        return Blocks(self.switchback, self.allocation, every=self.unit.every)
 
     @property
     def control(self) -> Variant:

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
 from math import lcm
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from equipoise.errors import UsageError
-
-if TYPE_CHECKING:
-    from equipoise.experiment.definition import Experiment
 
 __all__ = ["BALANCES", "MOST_IN_BLOCK", "Balance", "Blocks", "Place", "Switchback", "block_size", "slot_of"]
 
@@ -112,13 +109,6 @@ class Blocks:
             raise UsageError(
                 f"{self.size} slots cannot be shared out as {', '.join(map(str, shares.values()))}"
             )
-
-    @classmethod
-    def of(cls, experiment: Experiment) -> Blocks:
-        """Those of an experiment. UsageError where it is no switchback."""
-        if experiment.switchback is None:
-            raise UsageError(f"{experiment.identity} is no switchback, and has no slots in blocks")
-        return cls(experiment.switchback, experiment.allocation, every=experiment.unit.every)
 
     def place(self, unit: str) -> Place:
         """Where the slot of this name stands. UsageError for what names no slot of these."""

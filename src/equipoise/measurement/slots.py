@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from equipoise.errors import DataError, UsageError
 from equipoise.experiment.definition import Experiment
-from equipoise.experiment.switchback import Blocks, slot_of
+from equipoise.experiment.switchback import slot_of
 from equipoise.measurement.counting import ALWAYS, Counted, one
 from equipoise.measurement.tally import SlotValue
 
@@ -31,7 +31,7 @@ def name_blocks(connection: duckdb.DuckDBPyConnection, experiment: Experiment, t
     """Make `slots` (unit, start, block) of a table of units; DataError for a unit that names no slot."""
     import pyarrow as pa
 
-    blocks = Blocks.of(experiment)
+    blocks = experiment.blocks
     units = [
         unit
         for (unit,) in connection.execute(

@@ -9,7 +9,7 @@ from equipoise.figures.blocks import banner, figure, table
 from equipoise.figures.card import card
 from equipoise.figures.lettering import clean
 from equipoise.figures.page import page, render
-from equipoise.verdict import charts
+from equipoise.verdict import charts, slot_charts
 from equipoise.verdict.best_arm import ARM_HEADERS, ARMS, arm_rows
 from equipoise.verdict.conversations import Conversations, Sampled
 from equipoise.verdict.deciding import Verdict
@@ -130,6 +130,11 @@ def html(
             charts.others(findings),
             charts.boundary(findings),
             charts.day_by_day(findings),
+            *(
+                (slot_charts.schedule(findings), slot_charts.by_time_of_day(findings))
+                if findings.carry_over
+                else ()
+            ),
         ),
         effects=table(HEADERS, [cells(effect) for effect in findings.effects]),
         arms_says=ARMS,
