@@ -73,7 +73,17 @@ def main(where: str | None = None, kills: int = 50) -> None:
         for port in ports:
             at = ("--port", str(port), "--log", place, "--state", str(Path(folder) / str(port)))
             process = subprocess.Popen(
-                [sys.executable, "-c", RUN, "serve", *at, "--upstream", "http://127.0.0.1:9/v1", "--json"],
+                [
+                    sys.executable,
+                    "-c",
+                    RUN,
+                    "serve",
+                    "--no-dashboard",
+                    *at,
+                    "--upstream",
+                    "http://127.0.0.1:9/v1",
+                    "--json",
+                ],
                 stdout=subprocess.PIPE,
             )
             running.callback(process.wait)

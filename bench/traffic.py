@@ -182,7 +182,9 @@ def main() -> None:
         )
         process.start()
         place = ("--port", str(here), "--log", str(log), "--state", str(home / "state"), "--json")
-        gateway = subprocess.Popen((*ours, "serve", *place), stdout=subprocess.PIPE, text=True)
+        gateway = subprocess.Popen(
+            (*ours, "serve", "--no-dashboard", *place), stdout=subprocess.PIPE, text=True
+        )
         try:
             assert gateway.stdout is not None
             gateway.stdout.readline()

@@ -55,7 +55,14 @@ def serving(
     folder: Path, *more: str, log: str | None = None, state: str = "state", **env: str
 ) -> Iterator[Process]:
     """A process that serves from a folder; killed at the end if it still lives."""
-    place = ("--log", log or str(folder / "log.db"), "--state", str(folder / state), "--json")
+    place = (
+        "--log",
+        log or str(folder / "log.db"),
+        "--state",
+        str(folder / state),
+        "--json",
+        "--no-dashboard",
+    )
     with subprocess.Popen(
         (*COMMAND, "--port", "0", *place, *more),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET | env,

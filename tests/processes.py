@@ -24,7 +24,15 @@ QUIET = {key: value for key, value in os.environ.items() if not key.startswith((
 @contextmanager
 def serving(folder: Path, *more: str, log: str | None = None):
     """A process that serves; gives it and its base URL."""
-    place = ("--log", log or str(folder / "log.db"), "--state", str(folder / "state"), "--json")
+    # Without a dashboard, which has tests of its own: several of these run at once, and it has one port.
+    place = (
+        "--log",
+        log or str(folder / "log.db"),
+        "--state",
+        str(folder / "state"),
+        "--json",
+        "--no-dashboard",
+    )
     with subprocess.Popen(
         (*COMMAND, "--port", "0", *place, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET
     ) as process:  # fmt: skip

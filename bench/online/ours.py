@@ -33,6 +33,7 @@ def gateway(name: str, units: str, definition: Callable[[int], str], *, shadows:
             argv=(
                 *ours,
                 "serve",
+                "--no-dashboard",
                 "--only",
                 "gateway",
                 *place,

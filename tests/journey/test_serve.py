@@ -148,7 +148,7 @@ def test_the_last_good_configuration_starts_a_gateway_without_its_log(tmp_path):
     ("arguments", "sentence"),
     [
         (("--host", "0.0.0.0", "--port", "0"), "open to the network at 0.0.0.0 without a key"),
-        (("--only", "everything"), "there is no part 'everything' to serve; accepted: gateway, monitor"),
+        (("--only", "everything"), "there is no part 'everything' to serve; accepted: gateway, monitor, dashboard"),
         (("--workers", "2", "--port", "0"), "several workers share one port"),
         (("--host", "256.1.1.1", "--port", "0"), "256.1.1.1"),
     ],

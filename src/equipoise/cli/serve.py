@@ -1,5 +1,5 @@
 """`equipoise serve`: the gateway, an OpenAI-compatible endpoint that puts each conversation into its variant, and beside it
-the monitor and the sealing of the log.
+the monitor, the dashboard and the sealing of the log.
 """
 
 from __future__ import annotations
@@ -24,21 +24,28 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
-_PARTS = ("gateway", "monitor")
+_PARTS = ("gateway", "monitor", "dashboard")
 _LOOK_S = 0.5
 _AGAIN_S = 1.0
-"""A monitor that died is started again so many seconds later: nobody watches meanwhile."""
+"""What died is started again so many seconds later: nobody watches meanwhile."""
 
 
 def serve(
     only: Annotated[
         str | None,
-        typer.Option(help="Serve one part alone: gateway or monitor (default: both).", show_default=False),
+        typer.Option(
+            help="Serve one part alone: gateway, monitor or dashboard (default: all).", show_default=False
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0 for any.")] = 8080,
     log: LogPlace = None,
     alerts: AlertsPlace = None,
+    dashboard: Annotated[
+        bool, typer.Option(help="Whether the dashboard is served beside the gateway.")
+    ] = True,
+    dashboard_host: Annotated[str, typer.Option(help="The address of the dashboard.")] = "127.0.0.1",
+    dashboard_port: Annotated[int, typer.Option(help="The port of the dashboard; 0 for any.")] = 8091,
     state: Annotated[
         Path, typer.Option(help="A folder for the last good configuration, pins and the secret.")
     ] = Path("equipoise-state"),
@@ -58,10 +65,13 @@ def serve(
     seal_facts: Annotated[int, typer.Option(min=1, help="Facts in a sealed segment.")] = 5_000,
     as_json: Annotated[bool, typer.Option("--json", help="Say where it listens as JSON.")] = False,
     worker: Annotated[int, typer.Option(hidden=True)] = -1,
+    tell: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve the registered experiments: point an OpenAI client's base_url here.
 
-    Keys come from the environment: EQUIPOISE_KEY is what clients must show (needed beyond this machine),
+    Keys come from the environment: EQUIPOISE_KEY is what clients and whoever opens the dashboard must show (needed beyond
+    this machine),
     OPENAI_API_KEY the upstream's, EQUIPOISE_SECRET signs tokens (else one is kept in the state folder).
     """
     if only is not None and only not in _PARTS:
@@ -69,17 +79,27 @@ def serve(
     from equipoise import settings
 
     place = log or settings.default_log()
+    if parent is not None:
+        from equipoise.cli.dashboard import serve_dashboard
+
+        serve_dashboard(place, dashboard_host, dashboard_port, tell=tell, parent=parent)
+        return
     beside: dict[str, list[str]] = {}
     if seal_every and is_file(place):
         said = {"--every": seal_every, "--hot": seal_hot, "--facts": seal_facts}
         beside["sealing"] = ["log", "seal", *(str(word) for pair in said.items() for word in pair)]
-    if only != "gateway" and place != "memory:":
+    if only in (None, "monitor") and place != "memory:":
         # What is wrong with the file is said at once, and not by a process beside this one.
         destinations(alerts)
         beside["monitor"] = ["monitor", *([] if alerts is None else ["--alerts", str(alerts)])]
+    if only == "dashboard" or (only is None and dashboard and worker < 0 and place != "memory:"):
+        from equipoise.cli.dashboard import command_of
+
+        words = command_of(dashboard_host, dashboard_port, insist=only is not None, place=place)
+        beside |= {} if words is None else {"dashboard": words}
     companions = {name: state / f"{name}.json" for name in beside}
-    if only == "monitor":
-        _without_gateway(beside, companions, place)
+    if only in ("monitor", "dashboard"):
+        _without_gateway(only, beside, companions, place)
         return
     if workers > 1 and worker < 0:
         if port == 0:
@@ -127,7 +147,7 @@ def serve(
     stop_tracing()
 
 
-_CALLED = {"sealing": "the sealing of the log", "monitor": "the monitor"}
+_CALLED = {"sealing": "the sealing of the log", "monitor": "the monitor", "dashboard": "the dashboard"}
 
 
 @contextmanager
@@ -145,19 +165,21 @@ def _beside(
                 files[name].unlink()
             command = [sys.executable, "-m", "equipoise", *words, "--log", place]
             command += ["--tell", str(files[name]), "--parent", str(os.getpid())]
-            again = {"pause_s": _AGAIN_S} if name == "monitor" else {}
+            again = {} if name == "sealing" else {"pause_s": _AGAIN_S}
             over[name] = running.enter_context(companion(command, _CALLED[name], **again))
         yield over
 
 
-def _without_gateway(commands: Mapping[str, list[str]], files: Mapping[str, Path], place: str) -> None:
-    """Serve the monitor alone, and what looks after the log; until told to stop, or the monitor has refused."""
+def _without_gateway(
+    only: str, commands: Mapping[str, list[str]], files: Mapping[str, Path], place: str
+) -> None:
+    """Serve one part alone, and what looks after the log; until told to stop, or the part has refused."""
     from equipoise.cli.stopping import until_told
 
     stop = until_told(None)
     with _beside(commands, files, place) as over:
         while not stop.wait(_LOOK_S):
-            if over["monitor"].is_set():
+            if over[only].is_set():
                 sys.exit(UsageError.exit_code)
 
 

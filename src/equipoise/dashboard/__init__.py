@@ -1,1 +1,1 @@
-"""The door for the eye: pages that people work on, served on this machine."""
+"""The door for the eye: pages that people work on, and pages that show where experiments stand, served on this machine."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 from urllib.parse import urlsplit
 
@@ -19,9 +18,10 @@ from aiohttp.typedefs import Handler, Middleware
 
 from equipoise.dashboard.guesses import Guesses
 from equipoise.dashboard.pages import render
+from equipoise.dashboard.reach import is_loopback, refuse_open
 from equipoise.errors import EquipoiseError, UsageError
 
-__all__ = ["Guard", "form_of", "is_loopback", "problem", "sentence"]
+__all__ = ["Guard", "form_of", "problem", "sentence"]
 
 _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; "
@@ -38,7 +38,7 @@ _HEADERS = {
 }
 _COOKIE = "equipoise_in_"
 _SAID = {
-    404: ("There is no such page", "What you asked for is not here. Go on with what is left to label."),
+    404: ("There is no such page", "What you asked for is not here. Go back to the first page."),
     405: ("This page is not asked that way", "Go back and use the buttons of the page."),
     400: (
         "This is no answer",
@@ -49,18 +49,6 @@ _SAID = {
         "An answer is a few bytes, and this is more than the page takes. Nothing was kept.",
     ),
 }
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0"), is_loopback("localhost")
-    (True, True, False, True)
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def problem(
@@ -99,11 +87,8 @@ class Guard:
     """
 
     def __init__(self, host: str, key: str | None) -> None:
+        refuse_open(host, key)
         self._local = is_loopback(host)
-        if not self._local and key is None:
-            raise UsageError(
-                f"the page would be open to the network at {host} without a key. Set EQUIPOISE_KEY, or listen on 127.0.0.1"
-            )
         self._key = key
         self._secret = secrets.token_bytes(32)
         # What is kept by whoever is in follows from no key, or a guess at it would be one at the key. Two pages on one
@@ -133,9 +118,11 @@ class Guard:
                 response = problem(request, error.status, title, message)
             except EquipoiseError as error:
                 usage = isinstance(error, UsageError)
-                title = "This cannot be done" if usage else "Nothing was kept"
+                shown = "This cannot be shown now" if request.method == "GET" else "Nothing was kept"
+                title = "This cannot be done" if usage else shown
                 response = problem(request, 400 if usage else 503, title, sentence(error), request.path)
-            response.headers.update(_HEADERS)
+            for name, value in _HEADERS.items():
+                response.headers.setdefault(name, value)
             return response
 
         return guarded

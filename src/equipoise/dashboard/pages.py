@@ -30,7 +30,7 @@ def asset(name: str) -> tuple[str, str] | None:
     """
     if name == "page.css":
         return files("equipoise.figures").joinpath(name).read_text(encoding="utf-8"), _TYPES["css"]
-    if name not in ("label.css", "label.js"):
+    if name not in ("board.css", "label.css", "label.js"):
         return None
     text = files(__package__).joinpath("static").joinpath(name).read_text(encoding="utf-8")
     return text, _TYPES[name.rpartition(".")[2]]

@@ -1,0 +1,156 @@
+"""The pages that show experiments: all of them, one of them, and the report of its last registered look. They only read.
+
+No effect stands on them that was not seen at a registered look: between looks there are health, watches and
+counts. The report is computed again from what its look is pinned to, and not from what came since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from base64 import b64encode
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TypeVar
+
+from aiohttp import web
+
+from equipoise.clock import Clock, SystemClock
+from equipoise.conduct.ledger import names, registered
+from equipoise.conduct.read_out import read_out
+from equipoise.conduct.status import status
+from equipoise.conduct.survey import survey
+from equipoise.dashboard import wording
+from equipoise.dashboard.guarding import Guard
+from equipoise.dashboard.pages import asset, render
+from equipoise.events.log import EventLog
+from equipoise.events.windows import Windows
+from equipoise.measurement.warehouse.connecting import Variable
+
+__all__ = ["Board", "application"]
+
+_FRESH_S = 5.0
+"""So long a page is as good as new: however many look at it, the log is read once."""
+_PAGES, _REPORTS = 200, 8
+_LARGEST = 4 * 1024
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Board:
+    """What the pages show, read from a log when somebody asks; one reading at a time. `windows` opens those of watches."""
+
+    log: EventLog
+    windows: Callable[[], Windows]
+    variable: Variable | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    _pages: OrderedDict[str, tuple[float, str]] = field(default_factory=OrderedDict)
+    _reports: OrderedDict[tuple[str, int], str] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def all(self) -> str:
+        """The page of all experiments."""
+        return self._fresh("", lambda: wording.listed(survey(self.log, clock=self.clock)))
+
+    def one(self, name: str) -> str | None:
+        """The page of an experiment; None where nothing is registered under the name."""
+        if name not in names(self.log):
+            return None
+        return self._fresh(name, lambda: self._one(name))
+
+    def report(self, name: str) -> str | None:
+        """The report of its last registered look, or a page that says why there is none; None as in `one`."""
+        if name not in names(self.log):
+            return None
+        with self._lock:
+            looks = registered(self.log, name)[2].looks
+            # A purge may have taken what a look was computed from.
+            purges = sum(1 for _ in self.log.read_since(0, kinds=("purge",)))
+            key = (looks[-1].event_id if looks else name, purges)
+            if not looks:
+                return render("unread.html", name=name, because="no look has been taken yet")
+            if key not in self._reports:
+                found = read_out(self.log, name, variable=self.variable)
+                assert found is not None
+                if found.analysis is None:
+                    return render("unread.html", name=name, because=found.because)
+                self._reports[key] = found.analysis.to_html()
+            self._reports.move_to_end(key)
+            while len(self._reports) > _REPORTS:
+                self._reports.popitem(last=False)
+            return self._reports[key]
+
+    def _one(self, name: str) -> dict[str, object]:
+        experiment, _, state = registered(self.log, name)
+        windows = self.windows()
+        try:
+            found = status(self.log, name, windows=windows, clock=self.clock)
+        finally:
+            windows.close()
+        return wording.told(experiment, state, found)
+
+    def _fresh(self, name: str, make: Callable[[], dict[str, object]]) -> str:
+        """A page, made anew if it is older than a few seconds, or than nothing by a clock that was put back."""
+        with self._lock:
+            now = self.clock.now()
+            made, text = self._pages.pop(name, (float("-inf"), ""))
+            if not 0.0 <= now - made < _FRESH_S:
+                template = "experiment.html" if name else "experiments.html"
+                made, text = now, render(template, now=wording.moment(now), **make())
+            self._pages[name] = made, text
+            while len(self._pages) > _PAGES:
+                self._pages.popitem(last=False)
+            return text
+
+
+class _Handlers:
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    async def all(self, _: web.Request) -> web.Response:
+        return _html(await asyncio.to_thread(self._board.all))
+
+    async def one(self, request: web.Request) -> web.Response:
+        return _html(await asyncio.to_thread(self._board.one, request.match_info["name"]))
+
+    async def report(self, request: web.Request) -> web.Response:
+        response = _html(await asyncio.to_thread(self._board.report, request.match_info["name"]))
+        if response.text is not None and "<style>" in response.text:
+            response.headers["Content-Security-Policy"] = _policy(response.text)
+        return response
+
+    async def file(self, request: web.Request) -> web.Response:
+        found = asset(request.match_info["name"])
+        if found is None:
+            raise web.HTTPNotFound
+        return web.Response(text=found[0], content_type=found[1])
+
+
+def application(board: Board, guard: Guard) -> web.Application:
+    """The pages as an application of aiohttp: nothing on them changes anything."""
+    handlers = _Handlers(board)
+    app = web.Application(middlewares=[guard.middleware], client_max_size=_LARGEST)
+    app.router.add_get("/", handlers.all)
+    app.router.add_get("/experiment/{name}", handlers.one)
+    app.router.add_get("/experiment/{name}/report", handlers.report)
+    app.router.add_get("/{name:[a-z]+\\.css}", handlers.file)
+    return app
+
+
+def _html(text: str | None) -> web.Response:
+    if text is None:
+        raise web.HTTPNotFound
+    return web.Response(text=text, content_type="text/html")
+
+
+def _policy(page: str) -> str:
+    """What a report may do: look as its one style sheet says, which is named by its digest."""
+    style = page[page.index("<style>") + len("<style>") : page.index("</style>")]
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
