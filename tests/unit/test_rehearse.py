@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ from typer.testing import CliRunner
 from equipoise.cli.main import app
 from equipoise.conduct.rehearse import rehearse
 from equipoise.conduct.rehearsing import DAY, Pace, Scenario, changed
+from equipoise.conduct.rehearsing_bandit import _Play
 from equipoise.conduct.scenarios import scenarios
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import load_experiment
 from equipoise.measurement.population import Assumed
+from equipoise.stats.moments import Moments
 
 DEFINITION = """
 name: rehearsed
@@ -268,14 +271,73 @@ def test_past_units_of_the_mail_test_are_rehearsed(tmp_path):
     assert "past units are as alike as they were" in str(refused.exception)
 
 
-def test_what_is_no_ab_test_is_not_rehearsed_as_one(tmp_path):
-    """A bandit's shares follow rewards, and nobody pretends they do not."""
-    path = tmp_path / "bandit.yaml"
-    path.write_text(
-        DEFINITION.replace("MORE", "")
-        .replace("PLAN", "")
-        .replace("mde: 20pp", "mde: 20pp, window: 1d")
-        .replace("unit: {type: user", "method: bandit\npins: required\nunit: {type: user")
-    )
-    with pytest.raises(UsageError, match="is a bandit, and what is rehearsed is an A/B test"):
-        rehearse(load_experiment(path), runs=1)
+BANDIT = """
+name: played
+hypothesis: The better one is found on the way.
+changes: [config]
+method: bandit
+pins: required
+unit: {type: user, from: header:x-user}
+variants: {control: {config: {x: 1}}, b: {config: {x: 2}}}
+metrics:
+  ok: {priority: primary, kind: proportion, of: outcome.ok, better: higher, baseline: 0.5, mde: 20pp, window: 1h}
+  cost: {priority: guardrail, kind: mean, of: turn.cost_usd, better: lower, baseline: 0.02, spread: 0.01, margin: 25%}
+  slow: {priority: guardrail, kind: quantile, q: 0.9, of: turn.latency_s, better: lower, margin: 10%}
+bandit: {every: 12h}
+plan: {units_per_day: 100}
+"""
+
+
+def test_a_bandit_is_rehearsed_with_shares_that_follow_rewards(tmp_path):
+    """The better arm gets more of the units, less is lost than by even shares, and the worse one is hardly played."""
+    path = tmp_path / "played.yaml"
+    path.write_text(BANDIT)
+    found = rehearse(load_experiment(path), runs=12, processes=1, every=2 * DAY, only=["planned", "opposite"])
+    assert found.method == "bandit"
+    assert found.left_out == {"slow": "how a quantile varies is told by past units only"}
+    planned, opposite = found.outcomes
+    assert planned.exposed.mean > 0.6 * planned.units.mean
+    assert opposite.exposed.mean < 0.4 * opposite.units.mean
+    for outcome in found.outcomes:
+        lost, error = outcome.regret["as designed"]
+        assert lost + 4 * error < outcome.regret["even shares"][0]
+        assert "a bandit instead" not in outcome.regret
+
+
+def test_a_bandit_is_measured_by_epoch_as_a_whole(tmp_path):
+    """What the epochs hold adds up to what the whole holds, and every unit stands in the arm it was given."""
+    path = tmp_path / "played.yaml"
+    path.write_text(BANDIT)
+    experiment = load_experiment(path)
+    experiment = replace(experiment, metrics=experiment.metrics[:2])
+    pace = Pace(per_day=400, every=DAY, longest=4 * DAY)
+    nothing = Scenario("nothing", "nothing differs", "b", {})
+    play = _Play.begun(experiment, Assumed(experiment), nothing, pace, np.random.default_rng(3))
+    for half_day in range(1, 9):
+        play.come(half_day * DAY / 2)
+        play.weigh(half_day * DAY / 2)
+    found = play.measured(4 * DAY)
+    assert sum(play.served) == 1600
+    assert len(found.epochs) == 9
+    for arm in ("control", "b"):
+        assert sum(epoch.units[arm] for epoch in found.epochs) == found.units[arm]
+        for metric in ("ok", "cost"):
+            whole = found.tallies[metric][arm]
+            parts = [epoch.tallies[metric][arm] for epoch in found.epochs]
+            assert sum(part.units for part in parts) == whole.units
+            assert sum(part.immature for part in parts) == whole.immature
+            together = sum((part.moments for part in parts), Moments.zero())
+            assert together.mean == pytest.approx(whole.moments.mean, rel=1e-12)
+            assert together.m2 == pytest.approx(whole.moments.m2, rel=1e-9)
+    # Those of the last hour are pending in what is played for, and in nothing else.
+    assert sum(found.tallies["ok"][arm].immature for arm in ("control", "b")) == 17
+
+
+def test_what_cannot_be_drawn_unit_by_unit_is_not_rehearsed(tmp_path):
+    """Time slots and shared lists have no units that come one by one."""
+    for method in ("switchback", "interleaving"):
+        other = replace(defined(tmp_path), method=method)
+        with pytest.raises(
+            UsageError, match=f"is a {method}, and what is rehearsed is an A/B test or a bandit"
+        ):
+            rehearse(other, runs=1)

@@ -19,7 +19,12 @@ __all__ = ["simulate"]
 
 def simulate(
     file: Annotated[Path, typer.Argument(help="The experiment file.")],
-    runs: Annotated[int, typer.Option(help="How often each scenario is carried out.")] = 500,
+    runs: Annotated[
+        int | None,
+        typer.Option(
+            help="How often each scenario is carried out (default: 500, of a bandit 100).", show_default=False
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same runs.")] = 0,
     units_per_day: Annotated[
         float | None, typer.Option(help="Units enrolled per day.", show_default=False)
@@ -72,7 +77,7 @@ def simulate(
         found = rehearse(
             experiment,
             population,
-            runs=runs,
+            runs=(100 if experiment.method == "bandit" else 500) if runs is None else runs,
             seed=seed,
             units_per_day=units_per_day,
             every=pauses["every"],

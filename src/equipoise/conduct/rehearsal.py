@@ -106,7 +106,8 @@ class Rehearsal:
     """A design, carried out `runs` times for each scenario; `seed` gives the same runs again.
 
     `population` says what the units were, `left_out` which metrics they do not have, and why: what is left out was no
-    part of the verdicts. `every` is how many seconds lie between two looks (None: `per_look` units). `horizon` is in units.
+    part of the verdicts. `error` is what the method registers, of an A/B test alpha. `every` is how many seconds lie
+    between two looks (None: `per_look` units). `horizon` is in units.
     """
 
     experiment: str
@@ -119,13 +120,49 @@ class Rehearsal:
     every: float | None
     horizon: int
     plan: Plan
+    method: str
+    error: float
     outcomes: tuple[Outcome, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def promises(self) -> tuple[str, ...]:
         """What the design promises beside what it did, a sentence each."""
-        return tuple(said for each in self.outcomes if (said := _promise(each, self.plan)) is not None)
+        return tuple(self._promise(each) for each in self.outcomes)
+
+    def _promise(self, outcome: Outcome) -> str:
+        crossed, ships, says = outcome.crossed, outcome.ships, outcome.scenario.says
+        match outcome.scenario.name:
+            case "nothing":
+                return self._false_positives(crossed)
+            case "planned":
+                said = f"Power: where the effect is as planned, {_between(ships)} of the runs shipped"
+                if self.method == "bandit":
+                    return f"{said}; a bandit plays for the reward on the way, and not for a verdict."
+                said += f" and {_between(crossed)} crossed the boundary; "
+                said += f"{self.plan.power:.0%} is what the binding question was planned with"
+                if ships.high < self.plan.power:
+                    return f"{said}. To ship, every guardrail must be shown to hold as well."
+                return said + "."
+            case "opposite" | "at the margin":
+                return f"A bad arm: {says}; {_between(ships)} of the runs shipped it."
+            case _:
+                return f"A broken guardrail: {says}; {_between(ships)} of the runs shipped it."
+
+    def _false_positives(self, crossed: Estimate) -> str:
+        if self.method == "bandit":
+            said = (
+                f"False positives: where nothing differs, a treatment was told from control in {_between(crossed)} of the "
+                f"runs; {self.error:.1%} is registered, whenever somebody looks"
+            )
+        else:
+            said = (
+                f"False positives: where nothing differs, the primary's boundary was crossed in {_between(crossed)} of the "
+                f"runs; {self.error:.1%} are registered, both directions together"
+            )
+        if crossed.low > self.error:
+            return f"{said}. That is more: what is drawn here is not what the test takes it for."
+        return said + "."
 
     @property
     def lost(self) -> list[list[str]]:
@@ -150,6 +187,7 @@ class Rehearsal:
         """The JSON shape of `equipoise simulate --json`."""
         return {
             "experiment": self.experiment,
+            "method": self.method,
             "primary": self.primary,
             "population": self.population,
             "runs": self.runs,
@@ -157,37 +195,17 @@ class Rehearsal:
             "units_per_day": self.per_day,
             "units_per_look": self.per_look,
             "horizon_units": self.horizon,
-            "planned": {"units": self.plan.total, "alpha": self.plan.alpha, "power": self.plan.power},
+            "planned": {
+                "units": self.plan.total,
+                "alpha": self.plan.alpha,
+                "error": self.error,
+                "power": self.plan.power,
+            },
             "left_out": dict(self.left_out),
             "notes": list(self.notes),
             "promises": list(self.promises()),
             "scenarios": [each.to_dict() for each in self.outcomes],
         }
-
-
-def _promise(outcome: Outcome, planned: Plan) -> str | None:
-    crossed, ships = outcome.crossed, outcome.ships
-    match outcome.scenario.name:
-        case "nothing":
-            said = (
-                f"False positives: where nothing differs, the primary's boundary was crossed in {_between(crossed)} of the "
-                f"runs; {planned.alpha:.1%} are registered, both directions together"
-            )
-            if crossed.low > planned.alpha:
-                return f"{said}. That is more: what is drawn here is not what the test takes it for."
-            return said + "."
-        case "planned":
-            said = (
-                f"Power: where the effect is as planned, {_between(ships)} of the runs shipped and {_between(crossed)} "
-                f"crossed the boundary; {planned.power:.0%} is what the binding question was planned with"
-            )
-            if ships.high < planned.power:
-                return f"{said}. To ship, every guardrail must be shown to hold as well."
-            return said + "."
-        case "opposite" | "at the margin":
-            return f"A bad arm: {outcome.scenario.says}; {_between(ships)} of the runs shipped it."
-        case _:
-            return f"A broken guardrail: {outcome.scenario.says}; {_between(ships)} of the runs shipped it."
 
 
 def _between(share: Estimate) -> str:

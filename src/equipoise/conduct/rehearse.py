@@ -22,7 +22,8 @@ import numpy as np
 
 from equipoise.conduct.rehearsal import WORDS, Outcome, Rehearsal, Spread
 from equipoise.conduct.rehearsed_bandit import lost_by_a_bandit
-from equipoise.conduct.rehearsing import DAY, Ending, Pace, Scenario, run
+from equipoise.conduct.rehearsing import DAY, Ending, Pace, Scenario, alone, run
+from equipoise.conduct.rehearsing_bandit import run_bandit
 from equipoise.conduct.scenarios import scenarios
 from equipoise.design.plan import Plan, plan
 from equipoise.errors import UsageError
@@ -66,12 +67,12 @@ def rehearse(
         raise UsageError(f"{runs} runs show nothing; accepted: 1 or more")
     if not (every > 0 and math.isfinite(every)):
         raise UsageError(f"the time between two looks is above 0, and this is {every:g} s")
-    if experiment.method != "ab":
+    if experiment.method not in ("ab", "bandit"):
         raise UsageError(
-            f"{experiment.identity} is a {experiment.method}, and what is rehearsed is an A/B test (`method: ab`)"
+            f"{experiment.identity} is a {experiment.method}, and what is rehearsed is an A/B test or a bandit"
         )
     drawn_from = population or Assumed(experiment)
-    rehearsed, notes = _rehearsed(experiment, drawn_from)
+    rehearsed, left_out, notes = _rehearsed(experiment, drawn_from)
     planned = plan(rehearsed, units_per_day=units_per_day)
     if planned.total is None:
         size = planned.sizes.get(rehearsed.primary.name)
@@ -97,7 +98,14 @@ def rehearse(
             progress(index * runs + done, total, says)
 
         all_runs = _Runs(
-            rehearsed, drawn_from, scenario, pace, planned.information, _once(planned), (seed, place)
+            rehearsed,
+            drawn_from,
+            scenario,
+            pace,
+            planned.information,
+            planned.total,
+            _once(planned),
+            (seed, place),
         )
         endings = _endings(all_runs, runs, workers, told)
         outcomes.append(_outcome(all_runs, endings, planned, horizon))
@@ -112,15 +120,23 @@ def rehearse(
         every=None if planned.units_per_day is None else every,
         horizon=horizon,
         plan=planned,
+        method=experiment.method,
+        error=planned.alpha if experiment.bandit is None else experiment.bandit.stop.error,
         outcomes=tuple(outcomes),
-        left_out=drawn_from.left_out,
+        left_out=left_out,
         notes=notes,
     )
 
 
-def _rehearsed(experiment: Experiment, population: Population) -> tuple[Experiment, tuple[str, ...]]:
+def _rehearsed(
+    experiment: Experiment, population: Population
+) -> tuple[Experiment, dict[str, str], tuple[str, ...]]:
     """The definition with what can be rehearsed of it, and what is different for it."""
-    left = population.left_out
+    left = {
+        metric.name: "a bandit's read-out has no quantiles"
+        for metric in experiment.metrics
+        if metric.kind == "quantile" and experiment.method == "bandit"
+    } | dict(population.left_out)
     primary = experiment.primary
     if primary.name in left:
         raise UsageError(
@@ -145,7 +161,7 @@ def _rehearsed(experiment: Experiment, population: Population) -> tuple[Experime
         if metric.name not in left
     )
     rehearsed = replace(experiment, metrics=metrics, critical_segments=(), segments=(), source=None)
-    return rehearsed, tuple(notes)
+    return rehearsed, left, tuple(notes)
 
 
 def _pace(experiment: Experiment, planned: Plan, every: float) -> Pace:
@@ -174,23 +190,19 @@ class _Runs:
     scenario: Scenario
     pace: Pace
     maximum: float | NotEstimable
+    units: int
     once: int
     seed: tuple[int, ...]
 
     def between(self, first: int, last: int) -> list[Ending]:
         """Some of them, each with a generator of its own: it does not matter which process does them."""
-        return [
-            run(
-                self.experiment,
-                self.population,
-                self.scenario,
-                self.pace,
-                maximum=self.maximum,
-                once=self.once,
-                rng=np.random.default_rng((*self.seed, number)),
-            )
-            for number in range(first, last)
-        ]
+        return [self._one(np.random.default_rng((*self.seed, number))) for number in range(first, last)]
+
+    def _one(self, rng: np.random.Generator) -> Ending:
+        what = (self.experiment, self.population, self.scenario, self.pace)
+        if self.experiment.method == "bandit":
+            return run_bandit(*what, planned=self.units, rng=rng)
+        return run(*what, maximum=self.maximum, once=self.once, rng=rng)
 
 
 def _endings(all_runs: _Runs, runs: int, workers: int, told: Callable[[int], None]) -> list[Ending]:
@@ -292,24 +304,27 @@ def _regret(
     gain = primary.sign * scenario.effects.get(primary.name, 0.0)
     if gain == 0.0:
         return NotEstimable("no arm is better")
-    place = [variant.name for variant in experiment.variants].index(scenario.arm)
-    # Who is served an arm that is not the better one, while it is tried and, where the verdict is wrong, ever after.
-    share = float(experiment.allocation[scenario.arm])
-    tried = once * (1.0 - share if gain > 0 else share)
-    designed, at_once = [], []
-    for each in endings:
-        served = sum(each.served)
-        right = each.served[place] if gain > 0 else served - each.served[place]
-        well = (each.arm == scenario.arm) == (gain > 0)
-        designed.append(abs(gain) * (served - right + (0 if well else max(0, horizon - served))))
-        well = (each.once == scenario.arm) == (gain > 0)
-        at_once.append(abs(gain) * (tried + (0 if well else max(0, horizon - once))))
-    return {
-        "as designed": _mean(designed),
-        "one look at the end": _mean(at_once),
-        "a bandit instead": _mean(_bandit(all_runs, horizon, len(endings))),
-        "control for everyone": (max(0.0, gain) * horizon, 0.0),
-        f"{scenario.arm} for everyone, untested": (max(0.0, -gain) * horizon, 0.0),
+    # What each arm's units lose: while it is tried, and ever after by what was decided.
+    base = [gain if variant.name == scenario.arm else 0.0 for variant in experiment.variants]
+    misses = np.array([max(base) - own for own in base])
+
+    def lost(served: Sequence[float], after: Sequence[float]) -> float:
+        return float(misses @ np.array(served) + max(0.0, horizon - sum(served)) * (misses @ np.array(after)))
+
+    shares = [float(experiment.allocation[variant.name]) for variant in experiment.variants]
+    nobody = [0.0] * len(base)
+    policies = {"as designed": _mean([lost(each.served, each.after) for each in endings])}
+    if experiment.method == "bandit":
+        policies["even shares"] = (horizon * float(misses.mean()), 0.0)
+    else:
+        tried = [once * share for share in shares]
+        policies["one look at the end"] = _mean(
+            [lost(tried, alone(experiment, each.once)) for each in endings]
+        )
+        policies["a bandit instead"] = _mean(_bandit(all_runs, horizon, len(endings)))
+    return policies | {
+        "control for everyone": (lost(nobody, alone(experiment, None)), 0.0),
+        f"{scenario.arm} for everyone, untested": (lost(nobody, alone(experiment, scenario.arm)), 0.0),
     }
 
 

@@ -22,7 +22,7 @@ from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.conditions import primary_states
 from equipoise.verdict.deciding import decide
 
-__all__ = ["DAY", "Ending", "Pace", "Scenario", "changed", "run"]
+__all__ = ["DAY", "Ending", "Pace", "Scenario", "alone", "changed", "crossing", "run"]
 
 DAY = 86_400.0
 
@@ -72,8 +72,9 @@ class Ending:
     """How a run ended: the word, the arm that ships, after how many seconds, and how many units each arm served by then.
 
     `crossed` says that the primary's boundary was crossed, in whatever direction, at a look. A run whose time was up keeps
-    running. `once` is the arm that would have shipped had the same units been looked at once, at the end of a design with a
-    single look; None where none would.
+    running. `after` are the shares of the arms from then on: of who ships all, of control where none does, and the last
+    ones of a bandit that goes on. `once` is the arm that would have shipped had the same units been looked at once, at the
+    end of a design with a single look; None where none would.
     """
 
     word: Word
@@ -82,7 +83,8 @@ class Ending:
     served: tuple[int, ...]
     looks: int
     crossed: bool
-    once: str | None
+    after: tuple[float, ...]
+    once: str | None = None
 
 
 def run(
@@ -125,12 +127,19 @@ def run(
         )
         verdict = decide(findings)
         if findings.look.due:
-            crossed = crossed or _crossed(findings)
+            crossed = crossed or crossing(findings)
             past.append(_taken(findings))
         if verdict.word in FINAL and (findings.look.due or verdict.word != "ship"):
             served = drawn.served(pace.units(seconds))
-            return Ending(verdict.word, verdict.arm, seconds, served, len(past), crossed, at_once)
-    return Ending("keep running", None, seconds, drawn.served(most), len(past), crossed, at_once)
+            after = alone(experiment, verdict.arm)
+            return Ending(verdict.word, verdict.arm, seconds, served, len(past), crossed, after, at_once)
+    after = alone(experiment, None)
+    return Ending("keep running", None, seconds, drawn.served(most), len(past), crossed, after, at_once)
+
+
+def alone(experiment: Experiment, arm: str | None) -> tuple[float, ...]:
+    """The shares where one arm is everyone's; None is control."""
+    return tuple(float(variant.name == (arm or "control")) for variant in experiment.variants)
 
 
 def _once(experiment: Experiment, drawn: Drawn, units: int) -> str | None:
@@ -140,7 +149,8 @@ def _once(experiment: Experiment, drawn: Drawn, units: int) -> str | None:
     return decide(analyse(plain, measured, maximum=NotEstimable("there is one look"), closing=True)).arm
 
 
-def _crossed(findings: Findings) -> bool:
+def crossing(findings: Findings) -> bool:
+    """Whether the primary is shown to be better or worse in any treatment."""
     return any(primary_states(effect, findings) & {"better", "worse"} for effect in findings.primary)
 
 

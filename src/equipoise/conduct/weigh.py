@@ -10,17 +10,18 @@ from typing import Any
 from equipoise.assignment.epochs import LEAD
 from equipoise.clock import Clock
 from equipoise.conduct.move import share_out
-from equipoise.conduct.moving import Moving, moving
+from equipoise.conduct.moving import moving
 from equipoise.errors import GateError
 from equipoise.events.log import EventLog, StaleHeadError
 from equipoise.experiment.bandit import Bandit
+from equipoise.experiment.definition import Experiment
 from equipoise.experiment.variant import control_first
 from equipoise.measurement.rewards import ArmRewards, rewards_of_log
 from equipoise.rollout.weights import next_weights
 from equipoise.stats.bandits.posteriors import Posterior, prior_of
 from equipoise.stats.bandits.probabilities import best_probabilities, policy_probabilities, shares_of
 
-__all__ = ["Weighed", "weigh"]
+__all__ = ["Weighed", "next_shares", "weigh"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,8 @@ def weigh(log: EventLog, name: str, *, by: str, if_due: bool = False, clock: Clo
     arms = sorted(at.shares, key=control_first)
     if not any(found[arm].matured for arm in arms):
         return Weighed(experiment=identity, because="no reward is matured yet")
-    shares, dropped, evidence = _decided(bandit, at, {arm: found[arm] for arm in arms})
+    shares, dropped, decided = next_shares(at.experiment, {arm: found[arm] for arm in arms})
+    evidence = {**decided, "position": at.head}
     told = {arm: str(share) for arm, share in shares.items()}
     if told == dict(at.shares):
         return Weighed(
@@ -87,15 +89,17 @@ def weigh(log: EventLog, name: str, *, by: str, if_due: bool = False, clock: Clo
     )
 
 
-def _decided(
-    bandit: Bandit, at: Moving, found: Mapping[str, ArmRewards]
+def next_shares(
+    experiment: Experiment, found: Mapping[str, ArmRewards]
 ) -> tuple[dict[str, Fraction], tuple[str, ...], dict[str, Any]]:
-    """The shares of the arms that stay, those that go, and what that rests on."""
-    lower = at.experiment.metric(bandit.reward).better == "lower"
+    """The shares that the policy gives the arms of `found` which stay, the arms that go, and what that rests on."""
+    bandit = experiment.bandit
+    assert bandit is not None
+    lower = experiment.metric(bandit.reward).better == "lower"
     prior = prior_of(bandit.model, bandit.prior)
     believed = {arm: prior.updated(each.rewards) for arm, each in found.items()}
     best = dict(zip(believed, best_probabilities([*believed.values()], lower=lower), strict=True))
-    dropped = _dropped(bandit, at.experiment.control.name, best, found)
+    dropped = _dropped(bandit, experiment.control.name, best, found)
     kept = {arm: posterior for arm, posterior in believed.items() if arm not in dropped}
     played = dict(
         zip(
@@ -115,7 +119,6 @@ def _decided(
         "policy": bandit.policy,
         "reward": bandit.reward,
         "model": bandit.model,
-        "position": at.head,
         "arms": {arm: _told(found[arm], believed[arm], best[arm], played.get(arm)) for arm in found},
     }
     if dropped:
