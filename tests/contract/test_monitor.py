@@ -86,6 +86,30 @@ def test_the_worked_example_alerts_in_the_first_window_and_acts_in_the_second(pl
     log.close()
 
 
+def test_what_is_resumed_is_paused_again_by_as_many_windows_as_the_watch_says(place):
+    """An operator has seen it, and it goes on: two more breached windows, begun since, pause it again; each row acts once."""
+    watch = {"metric": "error_rate", "max": 0.1, "window": "5m", "for": 2, "then": "pause"}
+    clock, experiment = ManualClock(START + 0.0), watched([watch])
+    log = kept(place, clock)
+    served(log, experiment, clock)
+    watches = Watches(log, lambda: open_windows(place), arrival=clock, clock=clock)
+    log.append([exposure(experiment, "u", "treatment", START + 1.0)])
+    done = []
+    for window in range(8):
+        log.append([turn("u", "treatment", START + 300.0 * window + 5.0, error=True)])
+        clock.advance(START + 300.0 * (window + 1) + 11.0 - clock.now())
+        said(watches)
+        done.append([each.action for each in alerts(log)][sum(map(len, done)) :])
+        if window == 3:
+            # In the middle of the next window, of which a part was seen.
+            clock.advance(120.0)
+            resume(log, "bot", by="ana", reason="it is looked at", clock=clock)
+    assert done == [["alert"], ["pause"], [], [], [], ["alert"], ["pause"], []]
+    assert state_of(log, "bot").service == "paused"
+    watches.close()
+    log.close()
+
+
 def written(place: str) -> None:
     """A log that holds both windows, and the moment after them."""
     clock, experiment = ManualClock(START + 0.0), watched()

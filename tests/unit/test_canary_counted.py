@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from equipoise.cli.rollout_text import status_lines
 from equipoise.clock import ManualClock
 from equipoise.conduct.enter import enter
 from equipoise.conduct.ledger import state_of
@@ -11,11 +12,13 @@ from equipoise.conduct.look import look
 from equipoise.conduct.progress import upcoming
 from equipoise.conduct.redirecting import first_exposures
 from equipoise.conduct.register import register
+from equipoise.conduct.status import status
 from equipoise.errors import DataError
 from equipoise.events.facts import Exposure, Outcome
 from equipoise.events.log import MemoryLog
 from equipoise.experiment.identity import canonical
 from equipoise.experiment.reading import read_canonical
+from equipoise.rollout.stages import canary_ended
 
 
 def experiment(**canary):
@@ -99,7 +102,13 @@ def test_who_came_in_during_the_canary_is_no_part_of_the_estimate():
     ]
     assert not [check for check in analysis.findings.health if check.name == "orphans"]
     found = first_exposures(log, one)
-    assert (len(found.by_unit), found.counted) == (100, 60)
+    ended = canary_ended(one, state_of(log, one.name))
+    assert (len(found.by_unit), found.counted(ended)) == (100, {"control": 30, "treatment": 30})
+    lines = [*status_lines(status(log, one.name, clock=clock))]
+    assert lines[1:3] == [
+        "exposed: control 30, treatment 30 (2% of the 2,942 planned)",
+        "in the canary, and no part of the estimate: control 20, treatment 20",
+    ]
     assert upcoming(one, state_of(log, one.name), found, clock.now()) is None
 
 

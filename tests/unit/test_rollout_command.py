@@ -102,6 +102,7 @@ def test_the_status_tells_stage_service_epochs_and_exposures(where: Path) -> Non
         "service": "open",
         "shipped": None,
         "exposed": {"control": 1, "treatment": 1},
+        "counted": {"control": 0, "treatment": 0},
         "warmth": {},
         "verdict": None,
         "planned": None,
@@ -120,17 +121,18 @@ def test_the_status_tells_stage_service_epochs_and_exposures(where: Path) -> Non
         ],
     }  # fmt: skip
     lines = said(where, "demo").splitlines()
-    assert lines[:3] == [
+    assert lines[:4] == [
         f"{experiment.identity}  (stage canary, service open)",
-        "exposed: control 1, treatment 1",
+        "exposed: control 0, treatment 0",
+        "in the canary, and no part of the estimate: control 1, treatment 1",
         (
             "next look: 1 of 1, at 100% of the planned information; no size could be planned, so nobody knows how many units "
             "that takes"
         ),
     ]
-    assert lines[4].split() == ["epoch", "starts", "coverage", "shares", "exposed"]
-    assert "1970-01-12 13:46:40 UTC" in lines[5]
-    assert lines[5].split()[-6:] == ["5.00%", "control", "1/2,", "treatment", "1/2", "1"]
+    assert lines[5].split() == ["epoch", "starts", "coverage", "shares", "exposed"]
+    assert "1970-01-12 13:46:40 UTC" in lines[6]
+    assert lines[6].split()[-6:] == ["5.00%", "control", "1/2,", "treatment", "1/2", "1"]
     assert lines[-5:] == [
         "ok       sample ratio: the units follow the shares (p = 1)",
         "note     units in two variants: 1 of 2 units were exposed to more than one variant; the first counts",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
 
 from equipoise.events.facts import Alert, Decision, Fact, Gate, Look, Outcome, Registration, Transition
+from equipoise.experiment.definition import Experiment, Rollout
 from equipoise.experiment.reading import read_canonical
-from equipoise.rollout.stages import FINAL, Blocked, Evidence, State, fold, may_enter
+from equipoise.rollout.stages import FINAL, Blocked, Evidence, State, canary_ended, fold, may_enter
 
 
 def registration(digest: str, version: int | None = None) -> Registration:
@@ -18,6 +21,12 @@ def registration(digest: str, version: int | None = None) -> Registration:
         {"name": "e"} if version is None else {"name": "e", "assignment_version": version}
     )
     return Registration(experiment="e", happened=1.0, digest=digest, definition=definition, plan={}, by="ann")
+
+
+def defined(hypothesis: str) -> Experiment:
+    return read_canonical({"name": "e", "hypothesis": hypothesis, "unit": "user", "changes": ["model"],
+                           "variants": {"control": {"model": "a"}, "b": {"model": "b"}},
+                           "metrics": {"resolution_rate": {"priority": "primary"}}})  # fmt: skip
 
 
 def moved(digest: str, stage: str) -> Transition:
@@ -182,6 +191,24 @@ def test_the_fold_keeps_the_stages_that_were_entered() -> None:
     state = fold([registration("a"), *(moved("a", each) for each in ("shadow", "canary", "shadow", "ab"))])
     assert state.entered == ("shadow", "canary", "ab")
     assert fold([registration("b")], state).entered == ()
+    # What is said of a stage while it goes on is no other stay.
+    again = [moved("a", each) for each in ("ab", "ab", "canary", "canary", "ab")]
+    assert [stage for stage, _ in fold([registration("a"), *again]).stays] == ["ab", "canary", "ab"]
+
+
+def test_a_canary_ends_when_ab_is_entered_after_it() -> None:
+    """Whatever was entered before it; it goes on for ever where nothing follows, and is of one revision."""
+
+    def ended(*stays: tuple[str, float], digest: str = "a", counted: bool = False) -> float | None:
+        one = replace(defined("It helps."), digest=digest, rollout=Rollout(canary_counted=counted))
+        return canary_ended(one, State(digest="a", stays=stays))
+
+    assert ended() is ended(("shadow", 1.0), ("ab", 2.0)) is None
+    assert ended(("canary", 1.0)) == inf
+    assert ended(("canary", 1.0), ("ab", 2.0), ("canary", 3.0), ("ab", 4.0)) == 2.0
+    assert ended(("ab", 1.0), ("canary", 2.0), ("shadow", 3.0), ("ab", 4.0)) == 4.0
+    assert ended(("canary", 1.0), ("ab", 2.0), counted=True) is None
+    assert ended(("canary", 1.0), ("ab", 2.0), digest="b") is None
 
 
 def alert(digest: str = "a", **more: Any) -> Alert:
@@ -244,12 +271,7 @@ def test_shadow_is_left_with_enough_turns_and_no_guardrail_beyond_its_margin() -
 
 def test_evidence_is_of_the_definition_that_asks() -> None:
     """Of a revision that is to be registered only the gate is known: where the one before stands is not its stage."""
-    one, other = (
-        read_canonical({"name": "e", "hypothesis": said, "unit": "user", "changes": ["model"],
-                        "variants": {"control": {"model": "a"}, "b": {"model": "b"}},
-                        "metrics": {"resolution_rate": {"priority": "primary"}}})
-        for said in ("It helps.", "It helps more.")
-    )  # fmt: skip
+    one, other = (defined(said) for said in ("It helps.", "It helps more."))
     state = fold(
         [gate(other.digest, "pass"), registration(one.digest), moved(one.digest, "ab"), alert(one.digest)]
     )

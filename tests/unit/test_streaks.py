@@ -6,7 +6,7 @@ import pytest
 
 from equipoise.experiment.amount import parse_bound
 from equipoise.experiment.definition import Watch
-from equipoise.rollout.streaks import Judged, Streak, judge, lengthen
+from equipoise.rollout.streaks import Judged, Streak, begun_anew, judge, lengthen
 from equipoise.stats.estimate import NotEstimable
 
 BREACHED = Judged(verdict="breached", value=3.3, limit=3.0)
@@ -56,6 +56,24 @@ def test_a_window_that_was_judged_changes_nothing_any_more():
     for window in SAID.values():
         assert lengthen(streak, watch, window, 600) == (streak, None)
         assert lengthen(streak, watch, window, 300) == (streak, None)
+
+
+def test_whoever_opens_it_again_has_seen_what_was_breached():
+    """The row begins anew: it alerts again and acts again, by windows that began since; those of before count for nothing."""
+    watch = Watch(metric="latency_p95", max=parse_bound(3), window=300.0, every=60.0, persist=2, then="pause")
+    streak = Streak()
+    for ends in (300, 360, 420):
+        streak, _ = lengthen(streak, watch, BREACHED, ends)
+    assert (streak.breached, streak.acted) == (3, True)
+    streak, said = begun_anew(streak), {}
+    for ends in range(480, 1_000, 60):
+        streak, breach = lengthen(streak, watch, BREACHED, ends, opened=450.0)
+        said[ends] = None if breach is None else (breach.action, breach.streak)
+    assert {ends: each for ends, each in said.items() if each is not None} == {
+        780: ("alert", 1),
+        840: ("pause", 2),
+    }
+    assert (streak.ends, streak.last) == (960, BREACHED)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,10 @@ def status_lines(found: Status) -> Iterator[str]:
     yield f"{found.experiment}  (stage {found.stage}, service {found.service})"
     if found.shipped is not None:
         yield clean(f"shipped: {found.shipped}")
-    yield f"exposed: {', '.join(f'{arm} {count:,}' for arm, count in found.exposed.items())}{_of_plan(found)}"
+    yield f"exposed: {_by_arm(found.counted)}{_of_plan(found)}"
+    if found.counted != found.exposed:
+        aside = {arm: units - found.counted[arm] for arm, units in found.exposed.items()}
+        yield f"in the canary, and no part of the estimate: {_by_arm(aside)}"
     if found.redirects:
         turns = ", ".join(f"{arm} {count:,}" for arm, count in found.redirects.items())
         yield f"turns served control in place of their arm: {turns}"
@@ -85,10 +88,14 @@ def status_lines(found: Status) -> Iterator[str]:
     yield from _ahead(found)
 
 
+def _by_arm(units: Mapping[str, int]) -> str:
+    return ", ".join(f"{arm} {count:,}" for arm, count in units.items())
+
+
 def _of_plan(found: Status) -> str:
     if not found.planned:
         return ""
-    total = sum(found.exposed.values())
+    total = sum(found.counted.values())
     pace = "" if found.units_per_day is None else f", {found.units_per_day:,.0f} a day"
     return f" ({total / found.planned:.0%} of the {found.planned:,} planned{pace})"
 

@@ -9,7 +9,7 @@ from typing import Any
 from equipoise.conduct.redirecting import FirstExposures
 from equipoise.events.facts import Look
 from equipoise.experiment.definition import Experiment
-from equipoise.rollout.stages import STAGES, State
+from equipoise.rollout.stages import STAGES, State, canary_ended
 
 __all__ = ["NextLook", "Pace", "next_look", "pace_of", "pace_so_far", "upcoming"]
 
@@ -118,7 +118,7 @@ def upcoming(experiment: Experiment, state: State, found: FirstExposures, now: f
     return next_look(
         state.registration.plan.get("looks", ()),
         state.looks,
-        exposed=found.counted,
+        exposed=found.counted(canary_ended(experiment, state)).total(),
         pace=pace_so_far(state, found, now),
         window=experiment.primary.window,
         now=now,

@@ -18,7 +18,6 @@ from equipoise.events.facts import Turn
 from equipoise.events.log import EventLog, Recorded
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.variant import control_first
-from equipoise.rollout.stages import canary_ended
 
 __all__ = [
     "IN_PROGRESS_S",
@@ -64,19 +63,19 @@ class FirstExposure(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FirstExposures:
-    """The first exposure of each unit, and how many units were `crossed`: exposed to another arm as well.
-
-    Units that came in before `since` are those of a canary and no part of the estimate; None where all are.
-    """
+    """The first exposure of each unit, and how many units were `crossed`: exposed to another arm as well."""
 
     by_unit: Mapping[str, FirstExposure]
     crossed: int
-    since: float | None = None
 
-    @property
-    def counted(self) -> int:
-        """How many units are part of the estimate."""
-        return sum(self.since is None or each.happened >= self.since for each in self.by_unit.values())
+    def counted(self, ended: float | None) -> Counter[str]:
+        """How many units of each arm are part of the estimate: who came in since `ended` (`canary_ended`; None: all).
+
+        >>> found = FirstExposures({"u": FirstExposure("control", 0, 5.0), "v": FirstExposure("control", 0, 9.0)}, 0)
+        >>> found.counted(6.0), found.counted(None)
+        (Counter({'control': 1}), Counter({'control': 2}))
+        """
+        return Counter(each.arm for each in self.by_unit.values() if ended is None or each.happened >= ended)
 
 
 def redirected(
@@ -124,8 +123,6 @@ def first_exposures(log: EventLog, experiment: Experiment) -> FirstExposures:
     first: dict[str, FirstExposure] = {}
     crossed: set[str] = set()
     digest = experiment.digest.encode()
-    moves = log.read_since(0, experiment=experiment.name, kinds=("transition",))
-    ended = canary_ended(experiment, (record.fact for record in moves))
     for page in bodies_of(log, experiment.name, "impression" if shared else "exposure", until=log.head()):
         for position, happened, _, body in page:
             # What holds the digest nowhere is another revision's, and need not be read.
@@ -143,7 +140,7 @@ def first_exposures(log: EventLog, experiment: Experiment) -> FirstExposures:
                 raise RecordError(f"the exposure at position {position} is damaged: {error}") from None
             if known.arm != arm:
                 crossed.add(unit)
-    return FirstExposures(first, len(crossed), ended)
+    return FirstExposures(first, len(crossed))
 
 
 def redirected_turns(log: EventLog, experiment: Experiment) -> dict[str, int]:

@@ -25,7 +25,7 @@ from equipoise.experiment.variant import control_first
 from equipoise.measurement.cells import TURNS, Cell
 from equipoise.measurement.warmth import ArmWarmth
 from equipoise.measurement.watching import Standing
-from equipoise.rollout.stages import STAGES, WATCHED, Blocked, State, may_enter
+from equipoise.rollout.stages import STAGES, WATCHED, Blocked, State, canary_ended, may_enter
 
 if TYPE_CHECKING:
     from equipoise.conduct.shadow import Shadowing
@@ -91,12 +91,14 @@ class Ahead:
 class Status:
     """The stage, the service (`open`, `paused`, `redirected`), the arm that shipped, and every epoch.
 
-    Where rankers share lists, `exposed` counts lists, and so does the plan.
+    Where rankers share lists, `exposed` and `counted` count lists, and so does the plan.
 
-    `planned` is how many units the plan asks for (None: no size could be planned). `warmth` has the turns of a canary, by
-    arm, and is empty in any other stage; `shadow` is the read-out of shadow, in that stage alone. `watches` is empty where
-    nothing was watched yet. `alerts` are the latest, the last one first. `redirects` are the turns of each arm that were
-    served control in its place; they are counted where that may have been: everyone is redirected, or an arm was removed.
+    `exposed` are all units of each arm, `counted` those that are part of the estimate: who came in during a canary is
+    not, unless the definition says so. `planned` is how many units the plan asks for (None: no size could be planned).
+    `warmth` has the turns of a canary, by arm, and is empty in any other stage; `shadow` is the read-out of shadow, in
+    that stage alone. `watches` is empty where nothing was watched yet. `alerts` are the latest, the last one first.
+    `redirects` are the turns of each arm that were served control in its place; they are counted where that may have
+    been: everyone is redirected, or an arm was removed.
     """
 
     experiment: str
@@ -105,6 +107,7 @@ class Status:
     shipped: str | None
     verdict: str | None
     exposed: dict[str, int]
+    counted: dict[str, int]
     planned: int | None
     units_per_day: float | None
     next_look: NextLook | None
@@ -148,6 +151,7 @@ def status(log: EventLog, name: str, *, windows: Windows | None = None, clock: C
     kept = windows.read(experiment.digest) if windows is not None and experiment.watches else Kept()
     counts = Counter((each.arm, each.epoch) for each in found.by_unit.values())
     exposed = {arm: sum(n for (of, _), n in counts.items() if of == arm) for arm in _arms(experiment, counts)}
+    of_plan = found.counted(canary_ended(experiment, state))
     alerts = [record.fact for record in log.read_since(0, experiment=name, kinds=("alert",))]
     return Status(
         experiment=experiment.identity,
@@ -156,6 +160,7 @@ def status(log: EventLog, name: str, *, windows: Windows | None = None, clock: C
         shipped=state.shipped,
         verdict=None if state.decision is None else state.decision.verdict,
         exposed=exposed,
+        counted={arm: of_plan[arm] for arm in exposed},
         planned=registration.plan.get("total"),
         units_per_day=pace_so_far(state, found, now).per_day,
         next_look=upcoming(experiment, state, found, now),

@@ -20,8 +20,8 @@ from equipoise.events.windows import (
     unit_key,
 )
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.cells import KINDS, Cell, unit_of
-from equipoise.measurement.watching import Decided, Folded, Standing, Watching
+from equipoise.measurement.cells import Cell, unit_of
+from equipoise.measurement.watching import FOLLOWED, Decided, Folded, Standing, Watching
 from equipoise.measurement.windows import Window, window_of
 from equipoise.rollout.streaks import Breach
 
@@ -145,7 +145,7 @@ class Watcher:
             raise UsageError(f"{limit} facts are no batch; take at least one at a time")
         if self._facts is None:
             self._facts = iter(
-                self._log.read_since(self._position, experiment=self._experiment.name, kinds=KINDS)
+                self._log.read_since(self._position, experiment=self._experiment.name, kinds=FOLLOWED)
             )
         # Read on where the last batch ended: a log reads pages that are longer than a batch.
         batch = list(islice(self._facts, limit))

@@ -25,7 +25,7 @@ from equipoise.experiment.metric import Metric
 from equipoise.measurement.clocks import Fence, fence_of
 from equipoise.measurement.earning import Earnings
 from equipoise.measurement.tally import Aside, Enrolment, Lists, Measurement, Read
-from equipoise.rollout.stages import canary_ended
+from equipoise.rollout.stages import State, canary_ended, fold
 
 __all__ = ["measure_lists"]
 
@@ -230,7 +230,7 @@ def _enrolled(
         for record in reading.log.read_since(0, experiment=experiment.name, kinds=("transition",))
         if record.position <= reading.until
     )
-    ended = canary_ended(experiment, moves)
+    ended = canary_ended(experiment, fold(moves, State(digest=experiment.digest)))
     going_on = ended is not None and math.isinf(ended)
     counting = {unit: each for unit, each in came.items() if ended is None or going_on or each.since >= ended}
     canary = len(came) - len(counting)

@@ -33,7 +33,7 @@ from equipoise.measurement.slots import name_blocks, wash_out
 from equipoise.measurement.tables import covariate_names, quantities
 from equipoise.measurement.tally import Aside, Read
 from equipoise.measurement.warmth import warmth_by_arm
-from equipoise.rollout.stages import canary_ended
+from equipoise.rollout.stages import State, canary_ended, fold
 
 if TYPE_CHECKING:
     import duckdb
@@ -70,7 +70,8 @@ def log_facts(
         reading.labels()
     reading.settle()
     washed = wash_out(connection, experiment, [f"{each}s" for each in ("outcome", "score") if called[each]])
-    ended, canary = canary_ended(experiment, reading.transitions()), 0
+    moved = fold(reading.transitions(), State(digest=experiment.digest))
+    ended, canary = canary_ended(experiment, moved), 0
     if ended is not None and math.isfinite(ended):
         canary = set_aside(
             connection,

@@ -14,14 +14,19 @@ from typing import Any
 import orjson
 
 from equipoise.errors import RecordError
+from equipoise.events.facts import Transition
 from equipoise.events.log import Recorded
 from equipoise.events.windows import CellKey, Member
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.cells import AHEAD_S, GRACE_S, MINUTE_S, Cell, Counting
+from equipoise.measurement.cells import AHEAD_S, GRACE_S, KINDS, MINUTE_S, Cell, Counting
 from equipoise.measurement.windows import spans, whole_minutes, window_of
-from equipoise.rollout.streaks import Breach, Judged, Streak, judge, lengthen
+from equipoise.rollout.stages import reopened
+from equipoise.rollout.streaks import Breach, Judged, Streak, begun_anew, judge, lengthen
 
-__all__ = ["Decided", "Folded", "Standing", "Watching"]
+__all__ = ["FOLLOWED", "Decided", "Folded", "Standing", "Watching"]
+
+FOLLOWED = (*KINDS, Transition.kind)
+"""The kinds of fact that a watch takes in: what is counted, and who opened the service again."""
 
 _KEEP_S = 3600.0
 
@@ -41,7 +46,7 @@ class Standing:
 
     `watermark` is the latest time of arrival (seconds since 1970 UTC; None before any fact), `closed` for each watch the
     end of its last window, `streaks` by watch and arm, `aside` what did not count by reason (`cells`). Cells of minutes
-    before `since` are gone.
+    before `since` are gone. `opened` is when the service was last opened again after it had been closed (None: never).
     """
 
     watermark: float | None = None
@@ -49,6 +54,7 @@ class Standing:
     streaks: Mapping[tuple[int, str], Streak] = field(default_factory=dict)
     aside: Mapping[str, int] = field(default_factory=dict)
     since: int | None = None
+    opened: float | None = None
 
     def encode(self) -> str:
         """The standing as JSON.
@@ -64,6 +70,7 @@ class Standing:
                 "streaks": [[watch, arm, asdict(streak)] for (watch, arm), streak in self.streaks.items()],
                 "aside": self.aside,
                 "since": self.since,
+                "opened": self.opened,
             }
         ).decode()
 
@@ -80,6 +87,7 @@ class Standing:
                 streaks={(watch, arm): _streak(streak) for watch, arm, streak in told["streaks"]},
                 aside=told["aside"],
                 since=told["since"],
+                opened=told.get("opened"),
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise RecordError(
@@ -138,12 +146,19 @@ class Watching:
         waiting: list[Recorded] = []
         closing = self._closing(under_way)
         for record in records:
+            if under_way.watermark is None and isinstance(record.fact, Transition):
+                # Time begins with the first fact that counts.
+                continue
             if record.received >= closing or under_way.watermark is None:
                 self._count(under_way, waiting, members)
                 waiting = []
                 self._close(under_way, record.received)
                 closing = self._closing(under_way)
             under_way.watermark = max(under_way.watermark or 0.0, record.received)
+            if reopened(record.fact, self._experiment.digest):
+                # Windows that were over by then are judged: what they said was seen.
+                under_way.opened = record.received
+                under_way.streaks = {key: begun_anew(each) for key, each in under_way.streaks.items()}
             waiting.append(record)
         self._count(under_way, waiting, members)
         if now is not None and under_way.watermark is not None and now >= closing:
@@ -199,7 +214,9 @@ class Watching:
         for arm in self._arms[number]:
             own = control if arm == self._experiment.control.name else value(arm)
             judged = judge(watch, own, control=control, baseline=metric.baseline)
-            streak, breach = lengthen(under_way.streaks.get((number, arm), Streak()), watch, judged, ends)
+            streak, breach = lengthen(
+                under_way.streaks.get((number, arm), Streak()), watch, judged, ends, opened=under_way.opened
+            )
             under_way.streaks[number, arm] = streak
             if breach is not None:
                 under_way.decided.append(Decided(watch=number, arm=arm, breach=breach))
@@ -209,7 +226,7 @@ class _UnderWay:
     """A standing while facts are taken in; what it began with stays as it was."""
 
     def __init__(self, standing: Standing, cells: MutableMapping[CellKey, Cell]) -> None:
-        self.watermark, self.since = standing.watermark, standing.since
+        self.watermark, self.since, self.opened = standing.watermark, standing.since, standing.opened
         self.closed = list(standing.closed)
         self.streaks = dict(standing.streaks)
         self.aside = Counter(standing.aside)
@@ -227,6 +244,7 @@ class _UnderWay:
                 streaks=self.streaks,
                 aside=dict(self.aside),
                 since=since,
+                opened=self.opened,
             ),
             cells={key: cell for key, cell in self.changed.items() if since is None or key.minute >= since},
             decided=tuple(self.decided),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import dropwhile
 from math import inf
 
 from equipoise.events.facts import Alert, Allocation, Decision, Fact, Gate, Look, Registration, Transition
@@ -26,6 +27,7 @@ __all__ = [
     "coverage_of",
     "fold",
     "may_enter",
+    "reopened",
     "rolled_back_to",
 ]
 
@@ -64,10 +66,15 @@ class State:
     """The arm that is everyone's default."""
     spent: int = 0
     """The highest `assignment_version` of a revision that was judged to its end; 0 where none was."""
-    entered: tuple[str, ...] = ()
-    """The stages that the registered digest was in, in the order in which it first came to them."""
+    stays: tuple[tuple[str, float], ...] = ()
+    """The stages of the registered digest, one after the other, and when it came to each (seconds since 1970 UTC)."""
     alerts: tuple[Alert, ...] = ()
     """What watches said since the service was last opened; empty where alerts were not read (`WATCHED`)."""
+
+    @property
+    def entered(self) -> tuple[str, ...]:
+        """The same, each once, in the order in which it first came to them."""
+        return tuple(dict.fromkeys(stage for stage, _ in self.stays))
 
     @property
     def version(self) -> int:
@@ -107,8 +114,8 @@ def fold(facts: Iterable[Fact], state: State | None = None) -> State:
                 state = replace(state, gates={**state.gates, fact.digest: fact})
             case Transition() if fact.digest == state.digest:
                 state = replace(state, stage=fact.stage, shipped=fact.variant or state.shipped)
-                if fact.stage not in state.entered:
-                    state = replace(state, entered=(*state.entered, fact.stage))
+                if not state.stays or state.stays[-1][0] != fact.stage:
+                    state = replace(state, stays=(*state.stays, (fact.stage, fact.happened)))
                 if fact.service is not None:
                     state = replace(state, service=fact.service, service_since=fact.happened)
                 if fact.service == "open":
@@ -129,23 +136,30 @@ def fold(facts: Iterable[Fact], state: State | None = None) -> State:
     return state
 
 
-def canary_ended(experiment: Experiment, facts: Iterable[Fact]) -> float | None:
-    """When `ab` was entered after a canary whose units do not count (seconds since 1970 UTC), by these facts in order.
+def canary_ended(experiment: Experiment, state: State) -> float | None:
+    """When `ab` was entered after a canary whose units do not count (seconds since 1970 UTC), as the state has it.
 
     None where all units count: there was no canary, or the definition counts it. Infinity while it goes on.
     """
-    began = False
-    for fact in facts:
-        if (
-            experiment.rollout.canary_counted
-            or not isinstance(fact, Transition)
-            or fact.digest != experiment.digest
-        ):
-            continue
-        if began and fact.stage == "ab":
-            return fact.happened
-        began = began or fact.stage == "canary"
-    return inf if began else None
+    if experiment.rollout.canary_counted or state.digest != experiment.digest:
+        return None
+    since = list(dropwhile(lambda stay: stay[0] != "canary", state.stays))
+    return next((came for stage, came in since if stage == "ab"), inf) if since else None
+
+
+def reopened(fact: Fact, digest: str) -> bool:
+    """Whether somebody opened a service again with this fact, having seen why it was closed.
+
+    >>> moved = Transition(experiment="bot", happened=5.0, digest="d", origin="ab", stage="ab", by="ana", service="open")
+    >>> reopened(moved, "d"), reopened(replace(moved, service="paused"), "d"), reopened(moved, "another")
+    (True, False, False)
+    """
+    return (
+        isinstance(fact, Transition)
+        and fact.digest == digest
+        and fact.service == "open"
+        and fact.origin in STAGES
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +177,8 @@ class Evidence:
     `declared` are the stages it goes through, `skipped` those it declares it skips and why, `gated` whether it has an
     offline gate at all, `gate` the last decision. `stage`, `entered`, `service` and `alerts` are those of the `State`.
     Of a shadow `shadowed` counts the turns of each treatment that were paired with control's, of which `turns` each are
-    asked for, and `beyond` says in a sentence each which guardrail is shown to be worse than its margin. `cold` are the arms
-    of a canary whose model was not kept warm.
+    asked for, and `beyond` says in a sentence each which guardrail is shown to be worse than its margin or beyond its
+    limit. `cold` are the arms of a canary whose model was not kept warm.
     """
 
     digest: str
@@ -203,7 +217,8 @@ def may_enter(stage: str, evidence: Evidence) -> tuple[Blocked, ...]:
 
     What is not known, or not enough, an operator may go on without, and a recorded reason suffices. What is decided is
     undone by the verb that is there for it and by no reason: a gate that failed, a service that is redirected, or that a
-    watch paused. So is a guardrail that shadow shows to be worse than the margin declared for it.
+    watch paused. So is a guardrail that shadow shows to be worse than the margin, or beyond the limit,
+    declared for it.
 
     >>> staged = Evidence(digest="a", declared=("shadow", "canary", "ab"), stage="shadow", entered=("shadow",),
     ...                   shadowed={"treatment": 40}, turns=100)

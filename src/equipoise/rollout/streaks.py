@@ -1,8 +1,9 @@
 """Watches as pure state: what a window says of a limit, how long that has been so, and what is decided on it.
 
-A window is breached, clear or unknown. The first breached window alerts; the watch's action is due once so many have been
-breached in a row as the watch says, and not again before one was clear. An unknown window (empty, or too small) is no
-pass, so it does not end a streak; and it is no evidence either, so it does not lengthen one.
+A window is breached, clear or unknown. The first breached window alerts; the watch's action is due once so many have
+been breached in a row as the watch says, and not again before one was clear, or somebody opened the service again. An
+unknown window (empty, or too small) is no pass, so it does not end a streak; and it is no evidence either, so it does
+not lengthen one.
 """
 
 from __future__ import annotations
@@ -108,8 +109,22 @@ def judge(
     return Judged(verdict="breached" if beyond else "clear", value=value, limit=limit)
 
 
-def lengthen(streak: Streak, watch: Watch, judged: Judged, ends: int) -> tuple[Streak, Breach | None]:
+def begun_anew(streak: Streak) -> Streak:
+    """A streak after somebody opened the service again: what was breached until then was seen.
+
+    >>> begun_anew(Streak(breached=3, acted=True, ends=900))
+    Streak(breached=0, acted=False, ends=900, last=None)
+    """
+    return Streak(ends=streak.ends, last=streak.last)
+
+
+def lengthen(
+    streak: Streak, watch: Watch, judged: Judged, ends: int, *, opened: float | None = None
+) -> tuple[Streak, Breach | None]:
     """A streak after one more window, and what is due on it; a window that was judged already changes nothing.
+
+    One that began before the service was last `opened` again (seconds since 1970 UTC; None: never) has in it what was
+    seen by then, and counts for nothing.
 
     >>> watch = Watch(metric="latency_p95", window=300.0, persist=2, then="pause")
     >>> breached = Judged(verdict="breached", value=3.3, limit=3.0)
@@ -120,7 +135,8 @@ def lengthen(streak: Streak, watch: Watch, judged: Judged, ends: int) -> tuple[S
     """
     if streak.ends is not None and ends <= streak.ends:
         return streak, None
-    if judged.verdict == "unknown" or judged.value is None or judged.limit is None:
+    seen = opened is not None and ends - watch.window < opened
+    if seen or judged.verdict == "unknown" or judged.value is None or judged.limit is None:
         return replace(streak, ends=ends, last=judged), None
     if judged.verdict == "clear":
         return Streak(ends=ends, last=judged), None
