@@ -7,10 +7,13 @@ import pytest
 
 from equipoise.errors import UsageError
 from equipoise.stats.estimate import NotEstimable
+from equipoise.stats.guardrails.overlapping import Runs, drawn_runs, normal_runs
 from equipoise.stats.guardrails.streaks import Streaks, expected_streaks, first_run_chance
 from equipoise.stats.guardrails.sums import Term, above_zero
 from equipoise.stats.guardrails.window_series import dispersion
 from equipoise.stats.guardrails.window_values import QuantileOf, Quotient, RateOf
+
+RNG = np.random.default_rng(1)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +22,10 @@ from equipoise.stats.guardrails.window_values import QuantileOf, Quotient, RateO
         (lambda: expected_streaks([0.1, 1.2], 2), "the chance of a breach must be in [0, 1], not 1.2"),
         (lambda: expected_streaks([0.1], 0), "persist must be a whole number of at least 1, not 0"),
         (lambda: first_run_chance(0.1, 2, autocorrelation=1.0), "the autocorrelation must be strictly between -1 and 1, not 1"),
+        (lambda: drawn_runs(RateOf(9, 0.1), None, 0.2, above=True, blocks=0, run=1, rng=RNG), "blocks must be a whole number of at least 1, not 0"),
+        (lambda: drawn_runs(RateOf(9, 0.1, 0.1), None, 0.2, above=True, blocks=5, run=1, rng=RNG), "windows that vary more than their readings are not drawn reading by reading"),
+        (lambda: normal_runs(1.5, blocks=5, run=1, rng=RNG), "the chance of a breach must be in [0, 1], not 1.5"),
+        (lambda: normal_runs(0.5, blocks=5, run=1, alike=1.0, rng=RNG), "alike must be in [0, 1), not 1"),
         (lambda: above_zero([], -1.0, spread=-0.1), "the spread must not be negative, and this is -0.1"),
         (lambda: dispersion([0.1], [1.0, 2.0], 0.1, 0.1), "1 means and 2 counts are not those of the same windows"),
     ],
@@ -39,6 +46,16 @@ def test_nothing_and_certainty_are_no_chance():
     assert first_run_chance(0.0, 3) == 0.0
     assert first_run_chance(1.0, 3, autocorrelation=0.5) == 1.0
     assert dispersion([0.5] * 4, [9.0] * 4, 0.5, 0.0) == NotEstimable("the readings do not vary")
+
+
+def test_windows_that_overlap_may_be_breached_never_or_always():
+    """No rate is beyond 1, and what is always so never begins."""
+    given = {"above": True, "blocks": 5, "run": 2, "rng": RNG}
+    assert drawn_runs(RateOf(50, 0.5), None, 1.0, **given) == Runs(0.0, 0.0)
+    assert drawn_runs(RateOf(50, 0.0), None, 0.5, **given) == Runs(0.0, 0.0)
+    assert drawn_runs(RateOf(50, 1.0), None, 0.5, **given) == Runs(0.0, 1.0)
+    assert normal_runs(0.0, blocks=5, run=2, rng=RNG) == Runs(0.0, 0.0)
+    assert normal_runs(1.0, blocks=5, run=2, rng=RNG) == Runs(0.0, 1.0)
 
 
 def test_readings_that_cannot_vary_are_beyond_a_limit_or_not():

@@ -319,6 +319,22 @@ def test_a_plan_says_how_often_each_watch_acts_for_nothing(tmp_path):
     }  # fmt: skip
 
 
+def test_a_plan_knows_what_windows_that_overlap_share(tmp_path):
+    """Most of what breaches one breaches the next: alarms and actions are those of a long series of such minutes."""
+    watch = "watches: [{metric: error_rate, max: 0.013, window: 5m, every: 1m, for: 2, then: pause}]\n"
+    made = drawn(tmp_path, ("plan:", watch + "plan:"), turns_per_day=2 * 1_000 * 288)
+    (sliding,) = made.watches
+    rng, minutes = np.random.default_rng(4), 3_000_000
+    turns = rng.poisson(200.0, size=minutes)
+    within, failed = (np.convolve(each, np.ones(5), "valid") for each in (turns, rng.binomial(turns, 0.01)))
+    breached = failed / within > 0.013
+    begun = breached[1:-1] & ~breached[:-2]
+    week = 2 * 10_080
+    assert sliding.breached == pytest.approx(breached.mean(), rel=0.05)
+    assert sliding.alarms == pytest.approx(week * begun.mean(), rel=0.1)
+    assert sliding.actions == pytest.approx(week * (begun & breached[2:]).mean(), rel=0.1)
+
+
 def test_a_plan_warns_of_a_limit_that_is_always_passed(tmp_path):
     """One streak that never ends acts once, and then never again; that is no quiet watch."""
     watch = "watches: [{metric: error_rate, max: 0.0005, window: 5m, for: 2, then: alert}]\n"

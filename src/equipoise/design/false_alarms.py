@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
+from equipoise.design.overlapping import OfBreached, limit_of_bound, of_breached
 from equipoise.experiment.amount import Amount, Bound
 from equipoise.experiment.definition import Experiment, Watch
 from equipoise.experiment.metric import Metric
@@ -137,37 +138,55 @@ def breach_chances(
 def _chance(
     bound: Bound, value: WindowValue, control: WindowValue | None, *, above: bool, baseline: float | None
 ) -> float:
-    amount = bound.amount
-    if bound.reference == "control" and control is not None:
-        limit = Limit(share=amount.value) if amount.scale == "relative" else Limit(added=amount.value)
-        return _probable(value.beyond_control(control, limit, above=above))
-    reference = 0.0 if bound.reference == "none" or baseline is None else baseline
-    return _probable(value.beyond(reference + amount.of(reference), above=above))
+    limit = limit_of_bound(bound, baseline)
+    if not isinstance(limit, Limit):
+        return _probable(value.beyond(limit, above=above))
+    assert control is not None
+    return _probable(value.beyond_control(control, limit, above=above))
 
 
 def _probable(chance: float) -> float:
     return min(max(chance, 0.0), 1.0)
 
 
-def streaks_a_week(chances: Sequence[float | None], watch: Watch, *, autocorrelation: float = 0.0) -> Streaks:
-    """Streaks expected in a week of such windows, unknown ones and all; none of no windows."""
+def streaks_a_week(
+    chances: Sequence[float | None],
+    watch: Watch,
+    *,
+    autocorrelation: float = 0.0,
+    shares: OfBreached | None = None,
+) -> Streaks:
+    """Streaks expected in a week of such windows, unknown ones and all; none of no windows.
+
+    Where windows overlap, `shares` says what follows a breached one.
+    """
     if not chances:
         return Streaks(0.0, 0.0)
+    if shares is not None:
+        breached = math.fsum(chance for chance in chances if chance) * WEEK_S / watch.step / len(chances)
+        return Streaks(breached * shares.begins, breached * shares.acts)
     found = expected_streaks(chances, watch.persist, autocorrelation=autocorrelation)
-    weeks = len(chances) * watch.window / WEEK_S
+    weeks = len(chances) * watch.step / WEEK_S
     return Streaks(found.alarms / weeks, found.actions / weeks)
 
 
 def soon(
-    chances: Sequence[float | None], watch: Watch, *, autocorrelation: float = 0.0
+    chances: Sequence[float | None],
+    watch: Watch,
+    *,
+    autocorrelation: float = 0.0,
+    shares: OfBreached | None = None,
 ) -> float | NotEstimable:
     """The chance that a watch acts as soon as it can, in its `persist`-th window, where windows are breached so.
 
-    The average over the windows in which it could begin; NotEstimable where all of them are unknown.
+    The average over the windows in which it could begin; NotEstimable where all of them are unknown. Where windows overlap,
+    `shares` says what follows a breached one; those that were only in part like that are not among them.
     """
     known = [each for each in chances if each is not None]
     if not known:
         return NotEstimable("no window has readings enough")
+    if shares is not None:
+        return math.fsum(min(each * shares.lasts, 1.0) for each in known) / len(known)
     found = (first_run_chance(each, watch.persist, autocorrelation=autocorrelation) for each in known)
     return math.fsum(found) / len(known)
 
@@ -219,8 +238,9 @@ def declared_forecasts(
     """What is expected of each watch from the definition alone: of rates with a declared `baseline`, in order.
 
     Turns come at `turns_per_day` (all arms together, evenly, by the coverage of the A/B stage), so many in a window as a
-    Poisson number says, each one true with the chance `baseline`, whichever arm. Windows are independent. What comes
-    less than once a turn is not told by the number of turns. NotEstimable says what is missing, watch by watch.
+    Poisson number says, each one true with the chance `baseline`, whichever arm. Windows are independent, or share the
+    turns that they have in common. What comes less than once a turn is not told by the number of turns. NotEstimable
+    says what is missing, watch by watch.
     """
     return tuple(_declared(experiment, number, turns_per_day) for number in range(len(experiment.watches)))
 
@@ -228,7 +248,7 @@ def declared_forecasts(
 def _declared(experiment: Experiment, number: int, turns: float | None) -> WatchForecast | NotEstimable:
     watch = experiment.watches[number]
     metric, bound = experiment.metric(watch.metric), bound_of(watch)
-    missing = _missing(watch, metric, turns)
+    missing = _missing(metric, turns)
     if missing is not None or metric.baseline is None or turns is None:
         return NotEstimable(f"{watch.metric}: {missing}")
     each_window = turns * watch.window / DAY_S * float(experiment.rollout.ab_coverage)
@@ -248,7 +268,15 @@ def _declared(experiment: Experiment, number: int, turns: float | None) -> Watch
                 f"{watch.metric}: a window of {arm} has about {own:,.0f} turns, and {watch.at_least:,} are asked for"
             )
         breached.append(math.fsum(known) / len(known))
-        found = streaks_a_week([breached[-1]] * 64, watch)
+        follows = None
+        if watch.every is not None:
+            # As many turns as there are usually, or as are asked for.
+            one, other = (RateOf(max(round(n), watch.at_least, 1), metric.baseline) for n in (own, control))
+            (chance,) = breach_chances(
+                bound, [one], [other], above=watch.max is not None, baseline=metric.baseline
+            )
+            follows = of_breached(bound, one, other, watch, breached=chance or 0.0, baseline=metric.baseline)
+        found = streaks_a_week([breached[-1]] * 64, watch, shares=follows)
         share = len(known) / len(chances)
         total = Streaks(total.alarms + share * found.alarms, total.actions + share * found.actions)
     return WatchForecast(
@@ -266,9 +294,7 @@ def _window(turns: int, rate: float, watch: Watch) -> RateOf | None:
     return RateOf(turns, rate) if turns >= max(1, watch.at_least) else None
 
 
-def _missing(watch: Watch, metric: Metric, turns: float | None) -> str | None:
-    if watch.every is not None:
-        return "how often windows that overlap are breached in a row is not forecast"
+def _missing(metric: Metric, turns: float | None) -> str | None:
     if metric.kind != "proportion" or metric.of.stream != "turn":
         return (
             f"how a {metric.kind} of {metric.of} varies is not in the definition; `equipoise baseline` takes it from "

@@ -130,7 +130,7 @@ class Baseline:
 
     `arm` is the one whose readings count as stable, `turns_per_day` the traffic reckoned with, `divided` whether it was
     shared out by the definition's allocation as an arm had none. `quantile` is that of the windows' limits, `most` the
-    false actions a week that proposals allow.
+    false actions a week that proposals allow, `seed` that of what was drawn.
     """
 
     experiment: str
@@ -142,6 +142,7 @@ class Baseline:
     divided: bool
     quantile: float
     most: float
+    seed: int
     metrics: tuple[MetricBaseline | NotEstimable, ...]
     watches: tuple[WatchBaseline | NotEstimable, ...]
 
@@ -162,6 +163,7 @@ class Baseline:
             "divided_by_allocation": self.divided,
             "quantile": self.quantile,
             "most_actions_per_week": self.most,
+            "seed": self.seed,
             "metrics": [
                 told(each) if isinstance(each, NotEstimable) else each.to_dict() for each in self.metrics
             ],

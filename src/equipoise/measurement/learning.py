@@ -38,11 +38,13 @@ def measure_baseline(
     turns_per_day: float | None = None,
     quantile: float = 0.99,
     most: float = 0.1,
+    seed: int = 0,
 ) -> Baseline:
     """What past minutes, with every quantity in buckets, say of each metric and each watch of a definition.
 
     `arm` is the stable one (control, unless said otherwise), `turns_per_day` another amount of traffic than was seen,
-    `quantile` (in (0.5, 1)) that of the windows' own limit. UsageError for an arm that is not declared, and for numbers
+    `quantile` (in (0.5, 1)) that of the windows' own limit, `seed` that of what is drawn, which is what follows a breached
+    window where windows overlap. UsageError for an arm that is not declared, and for numbers
     that cannot be meant.
     """
     names = [variant.name for variant in experiment.variants]
@@ -58,7 +60,7 @@ def measure_baseline(
             raise UsageError(f"{what} must be a number above 0, and this is {value:g}")
     if not 0.5 < quantile < 1.0:
         raise UsageError(f"the quantile of the windows must be between 0.5 and 1, and this is {quantile:g}")
-    at_work = _Measuring(experiment, past, stable, turns_per_day, quantile, most)
+    at_work = _Measuring(experiment, past, stable, turns_per_day, quantile, most, seed)
     watched = [(watch.metric, watch.window, watch.at_least) for watch in experiment.watches]
     alone = [
         (metric.name, WINDOW_S, 1)
@@ -75,6 +77,7 @@ def measure_baseline(
         divided=at_work.divided,
         quantile=quantile,
         most=most,
+        seed=seed,
         metrics=tuple(at_work.metric(*each) for each in dict.fromkeys([*watched, *alone])),
         watches=tuple(at_work.watch(number) for number in range(len(experiment.watches))),
     )
@@ -84,10 +87,17 @@ class _Measuring:
     """One baseline under way."""
 
     def __init__(
-        self, experiment: Experiment, past: Past, arm: str, turns: float | None, quantile: float, most: float
+        self,
+        experiment: Experiment,
+        past: Past,
+        arm: str,
+        turns: float | None,
+        quantile: float,
+        most: float,
+        seed: int,
     ) -> None:
         self._experiment, self._past, self._arm = experiment, past, arm
-        self._quantile, self._most = quantile, most
+        self._quantile, self._most, self._seed = quantile, most, seed
         self._scale = 1.0 if turns is None or past.turns == 0 else turns * past.days / past.turns
         self._known: dict[tuple[str, str], Readings] = {}
         self._seen_levels: dict[tuple[str, str, float], list[tuple[float, float] | None]] = {}
@@ -121,10 +131,6 @@ class _Measuring:
         found = self.metric(watch.metric, watch.window, watch.at_least)
         if isinstance(found, NotEstimable):
             return found
-        if watch.every is not None:
-            return NotEstimable(
-                f"{watch.metric}: how often windows that overlap are breached in a row is not forecast"
-            )
         metric, bound = self._experiment.metric(watch.metric), bound_of(watch)
         if bound.reference == "baseline" and metric.baseline is None:
             return NotEstimable(f"{watch.metric}: the limit is {bound}, and the metric has no `baseline`")
@@ -145,6 +151,7 @@ class _Measuring:
             control=readings.windows(at_least=watch.at_least, exact=exact),
             counts=counts,
             alike=alike,
+            seed=self._seed,
         )
         expected = {arm: forecast.streaks(bound, arm) for arm in forecast.arms}
         return WatchBaseline(
@@ -209,7 +216,7 @@ class _Measuring:
     def _counts(self, metric: Metric, watch: Watch) -> dict[str, list[Counts]]:
         """How many readings each arm would have in each window at the traffic reckoned with."""
         names = [variant.name for variant in self._experiment.variants]
-        counts = {name: self._past.counts(metric, name, watch.window) for name in names}
+        counts = {name: self._past.counts(metric, name, watch.window, every=watch.every) for name in names}
         if self.divided:
             shares = self._experiment.allocation
             together = [
@@ -229,12 +236,14 @@ class _Measuring:
     def _seen(self, watch: Watch, metric: Metric, arms: Sequence[str]) -> dict[str, tuple[int, int]]:
         """The alarms and actions that the rule makes of the windows as they were."""
         control = self._past.windows(
-            metric, self._experiment.control.name, watch.window, at_least=watch.at_least
+            metric, self._experiment.control.name, watch.window, at_least=watch.at_least, every=watch.every
         )
         found: dict[str, tuple[int, int]] = {}
         for arm in arms:
             streak, alarms, actions = Streak(), 0, 0
-            windows = self._past.windows(metric, arm, watch.window, at_least=watch.at_least)
+            windows = self._past.windows(
+                metric, arm, watch.window, at_least=watch.at_least, every=watch.every
+            )
             for own, beside in zip(windows, control, strict=True):
                 judged = judge(watch, own.value, control=beside.value, baseline=metric.baseline)
                 streak, breach = lengthen(streak, watch, judged, own.ends)

@@ -38,10 +38,10 @@ class Past:
     cells: Mapping[CellKey, Cell]
     since: int
     until: int
-    _windows: dict[tuple[str, str, float, int], list[Window]] = field(
+    _windows: dict[tuple[str, str, float, int, float | None], list[Window]] = field(
         default_factory=dict, repr=False, compare=False
     )
-    _counts: dict[tuple[str, str, float], list[Counts]] = field(
+    _counts: dict[tuple[str, str, float, float | None], list[Counts]] = field(
         default_factory=dict, repr=False, compare=False
     )
 
@@ -79,31 +79,33 @@ class Past:
         """The turns of all arms."""
         return sum(cell.n for key, cell in self.cells.items() if key.quantity == TURNS)
 
-    def spans(self, length: float) -> list[tuple[int, int]]:
-        """The whole tumbling windows of the period."""
-        return list(spans(length, self.since + int(length) - 1, self.until))
+    def spans(self, length: float, *, every: float | None = None) -> list[tuple[int, int]]:
+        """The whole windows of the period, tumbling or one `every` so many seconds."""
+        return list(spans(length, self.since + int(length) - 1, self.until, every=every))
 
-    def windows(self, metric: Metric, arm: str, length: float, *, at_least: int = 1) -> list[Window]:
+    def windows(
+        self, metric: Metric, arm: str, length: float, *, at_least: int = 1, every: float | None = None
+    ) -> list[Window]:
         """A metric of an arm in each window, in order; without a value where the window has too few readings."""
-        asked = (metric.name, arm, length, at_least)
+        asked = (metric.name, arm, length, at_least, every)
         if asked not in self._windows:
             self._windows[asked] = [
                 window_of(self.cells, metric, arm, starts, ends, at_least=at_least)
-                for starts, ends in self.spans(length)
+                for starts, ends in self.spans(length, every=every)
             ]
         return self._windows[asked]
 
-    def counts(self, metric: Metric, arm: str, length: float) -> list[Counts]:
+    def counts(self, metric: Metric, arm: str, length: float, *, every: float | None = None) -> list[Counts]:
         """How many readings each window of an arm has."""
-        asked = (metric.name, arm, length)
+        asked = (metric.name, arm, length, every)
         if asked not in self._counts:
-            self._counts[asked] = self._counted(metric, arm, length)
+            self._counts[asked] = self._counted(metric, arm, length, every)
         return self._counts[asked]
 
-    def _counted(self, metric: Metric, arm: str, length: float) -> list[Counts]:
+    def _counted(self, metric: Metric, arm: str, length: float, every: float | None) -> list[Counts]:
         by = _by(metric)
         found: list[Counts] = []
-        for starts, ends in self.spans(length):
+        for starts, ends in self.spans(length, every=every):
             minutes = range(starts // MINUTE_S, ends // MINUTE_S)
             each = [
                 sum(
