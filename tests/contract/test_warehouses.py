@@ -60,9 +60,9 @@ def quick(request, engines):
     return engines(request.param)
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=ENGINES, scope="module")
 def connection(request, engines):
-    """Every engine."""
+    """Every engine, each for all of its tests together: they stay in one process, and so does its Spark."""
     return engines(request.param)
 
 
