@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forked
 import httpx2 as httpx
 from processes import ASK, COMMAND, QUIET
 
@@ -22,7 +23,7 @@ from equipoise.experiment.reading import read_canonical
 class Process:
     """A gateway that serves at `url`, which ends in /v1."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | forked.Process
     url: str
 
     def ask(self, unit: str | None = "c1", body: dict[str, Any] | None = None, **head: str) -> httpx.Response:
@@ -63,10 +64,13 @@ def serving(
         "--json",
         "--no-dashboard",
     )
-    with subprocess.Popen(
-        (*COMMAND, "--port", "0", *place, *more),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET | env,
-    ) as process:  # fmt: skip
+    command, env = (*COMMAND, "--port", "0", *place, *more), QUIET | env
+    with (
+        # What is loaded before a program is loaded when an interpreter starts.
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+        if "LD_PRELOAD" in env
+        else forked.Process(command, env=env)
+    ) as process:
         try:
             assert process.stdout is not None
             assert process.stderr is not None

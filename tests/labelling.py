@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import forked
 from processes import QUIET
 
 from equipoise.clock import ManualClock
@@ -157,10 +157,7 @@ def live(
 def page(folder: Path, *words: str, log: str = "l.db", port: int = 0, env: dict[str, str] | None = None):
     """`equipoise label` as a process of its own; gives it and its address."""
     command = (sys.executable, "-c", "from equipoise.cli.main import run; run()", "label", *words)
-    with subprocess.Popen(
-        (*command, "--port", str(port), "--json", "--log", log),
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET | (env or {}),
-    ) as process:  # fmt: skip
+    with forked.Process((*command, "--port", str(port), "--json", "--log", log), cwd=folder, env=QUIET | (env or {})) as process:  # fmt: skip
         try:
             line = process.stdout.readline()
             assert line, process.stderr.read()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import forked
 import openai
 from gateways import definition
 
@@ -33,9 +33,7 @@ def serving(folder: Path, *more: str, log: str | None = None):
         "--json",
         "--no-dashboard",
     )
-    with subprocess.Popen(
-        (*COMMAND, "--port", "0", *place, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET
-    ) as process:  # fmt: skip
+    with forked.Process((*COMMAND, "--port", "0", *place, *more), env=QUIET) as process:  # fmt: skip
         try:
             line = process.stdout.readline()
             assert line, process.stderr.read()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import Any
+
+import forked
 
 from equipoise.events.facts import Exposure, Fact, Outcome
 
@@ -51,6 +52,6 @@ def traffic(count: int, **more: Any) -> list[Fact]:
     return [outcome(value=index, **more) for index in range(count)]
 
 
-def run_python(script: str, *args: str, **options: Any) -> subprocess.Popen[str]:
+def run_python(script: str, *args: str) -> forked.Process:
     """A process of its own that runs a few lines with `outcome` at hand."""
-    return subprocess.Popen([sys.executable, "-c", PRELUDE + script, *args], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # fmt: skip
+    return forked.Process([sys.executable, "-c", PRELUDE + script, *args])  # fmt: skip

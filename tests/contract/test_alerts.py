@@ -10,7 +10,6 @@ import json
 import random
 import socket
 import socketserver
-import subprocess
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import forked
 import pytest
 from aiohttp.resolver import DefaultResolver
 
@@ -175,7 +175,7 @@ def test_what_was_refused_is_sent_again_on_demand(tmp_path):
     named = QUIET | {"OPS_SECRET": "a secret"}
 
     def run(*words):
-        return subprocess.run([*MONITOR, *words, "--log", place, "--alerts", str(tmp_path / "alerts.yaml")], capture_output=True, text=True, env=named)  # fmt: skip
+        return forked.run([*MONITOR, *words, "--log", place, "--alerts", str(tmp_path / "alerts.yaml")], env=named)  # fmt: skip
 
     with hooks() as there:
         there.statuses = [400, 400]
@@ -568,7 +568,7 @@ def test_the_whole_way_by_the_command_line(tmp_path):
         )
         named = QUIET | {"OPS_SECRET": "a secret", "EQUIPOISE_ALERTS": str(tmp_path / "alerts.yaml")}
         runs = [
-            subprocess.run([*MONITOR, "monitor", "--once", "--log", place], capture_output=True, text=True, env=named)
+            forked.run([*MONITOR, "monitor", "--once", "--log", place], env=named)
             for _ in range(2)
         ]  # fmt: skip
         assert [each.returncode for each in runs] == [0, 0], runs
@@ -576,8 +576,8 @@ def test_the_whole_way_by_the_command_line(tmp_path):
         assert runs[1].stderr == ""
         actions = [json.loads(body)["data"]["action"] for _, body in there.posts]
         assert actions == ["alert", "alert", "alert", "pause", "rollback", "review"]
-    shown = subprocess.run([*MONITOR, "outbox", "--log", place, "--json"], capture_output=True, text=True, env=QUIET)  # fmt: skip
+    shown = forked.run([*MONITOR, "outbox", "--log", place, "--json"], env=QUIET)  # fmt: skip
     [cursor] = json.loads(shown.stdout)
     assert (cursor["collector"], cursor["delivered"], cursor["behind"]) == ("alerts webhook ops", 6, 0)
-    done = subprocess.run([*MONITOR, "serve", "--log", place, "--alerts", "none.yaml"], capture_output=True, text=True, env=QUIET, cwd=tmp_path)  # fmt: skip
+    done = forked.run([*MONITOR, "serve", "--log", place, "--alerts", "none.yaml"], env=QUIET, cwd=tmp_path)  # fmt: skip
     assert (done.returncode, done.stderr) == (2, "error: the file of destinations none.yaml does not exist\n")

@@ -7,7 +7,6 @@ import math
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from equipoise.clock import ManualClock
@@ -416,14 +416,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "log.db"
 
 
-def run(script: str, *args: str, **options: Any) -> subprocess.Popen[str]:
+def run(script: str, *args: str) -> forked.Process:
     """A process of its own that runs a few lines with the log module at hand."""
     prelude = (
         "import sys\nfrom equipoise.events.sqlite import SQLiteLog\nfrom equipoise.events.log import StaleHeadError\n"
         "from equipoise.events.facts import Outcome\n"
         "def fact(unit, value=True): return Outcome(experiment='e', happened=1.0, unit=unit, name='n', value=value)\n"
     )
-    return subprocess.Popen([sys.executable, "-c", prelude + script, *args], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # fmt: skip
+    return forked.Process([sys.executable, "-c", prelude + script, *args])  # fmt: skip
 
 
 def test_what_was_written_is_there_after_reopening(path: Path) -> None:
@@ -504,7 +504,7 @@ def test_of_two_processes_that_decide_one_wins(path: Path) -> None:
         "log = SQLiteLog(sys.argv[1])\nhead = log.head()\nprint(head, flush=True)\nsys.stdin.readline()\n"
         "try:\n    log.append_if([fact('u')], head); print('won')\nexcept StaleHeadError: print('lost')\n"
     )
-    deciders = [run(script, str(path), stdin=subprocess.PIPE) for _ in range(3)]
+    deciders = [run(script, str(path)) for _ in range(3)]
     for decider in deciders:
         assert decider.stdout is not None
         assert decider.stdout.readline() == "1\n"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import sys
 from collections import Counter
 
+import forked
 import pytest
 from dying import FINDS_THIS
 from judged import grades, judged, served
@@ -65,10 +65,7 @@ def test_whatever_kills_it_each_turn_is_scored_once(place, seed):
         killed = 0
         while True:
             fatal = rng.randrange(1, 40)
-            process = subprocess.run(
-                [sys.executable, "-c", JUDGE, place, url, str(fatal)],
-                capture_output=True, text=True, env=QUIET,
-            )  # fmt: skip
+            process = forked.run([sys.executable, "-c", JUDGE, place, url, str(fatal)], env=QUIET)  # fmt: skip
             if process.returncode == 0:
                 break
             assert process.returncode == -signal.SIGKILL, process.stderr

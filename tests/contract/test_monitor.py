@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 from dataclasses import replace
 
+import forked
 import pytest
 from processes import QUIET
 from watched import START, exposure, kept, served, turn, watched, worked
@@ -128,7 +128,7 @@ def test_two_monitors_at_once_do_everything_once(place):
     """Two processes on the whole of it: six alerts and two moves, however they race, and nobody told otherwise."""
     written(place)
     pair = [
-        subprocess.Popen([*MONITOR, "--once", "--json", "--log", place], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET)
+        forked.Process([*MONITOR, "--once", "--json", "--log", place], env=QUIET)
         for _ in range(2)
     ]  # fmt: skip
     spoken = [each.communicate() for each in pair]
@@ -149,10 +149,7 @@ def test_once_says_what_it_did(tmp_path):
     """A sentence on stdout, and what happened on stderr with its time; a second run has nothing to do."""
     place = str(tmp_path / "log.db")
     written(place)
-    first, second = (
-        subprocess.run([*MONITOR, "--once", "--log", place], capture_output=True, text=True, env=QUIET)
-        for _ in range(2)
-    )
+    first, second = (forked.run([*MONITOR, "--once", "--log", place], env=QUIET) for _ in range(2))
     assert (first.returncode, first.stdout) == (0, "0 experiments watched; 6 alerts\n")
     lines = [line.split(" ", 2)[2] for line in first.stderr.splitlines()]
     assert lines[0] == f"bot: watching {watched().identity}: 3 watches"
@@ -164,15 +161,13 @@ def test_once_ends_with_a_code_that_says_what_could_not_be_watched(tmp_path):
     """A log was put in the place of another: it is said whose windows are not its own."""
     place = tmp_path / "log.db"
     written(str(place))
-    assert (
-        subprocess.run([*MONITOR, "--once", "--log", place], capture_output=True, env=QUIET).returncode == 0
-    )
+    assert forked.run([*MONITOR, "--once", "--log", place], env=QUIET).returncode == 0
     for ending in ("", "-wal", "-shm"):
         place.with_name(place.name + ending).unlink(missing_ok=True)
     log, experiment = kept(str(place), ManualClock(START + 0.0)), watched()
     served(log, experiment, ManualClock(START + 0.0))
     log.close()
-    done = subprocess.run([*MONITOR, "--once", "--log", place], capture_output=True, text=True, env=QUIET)
+    done = forked.run([*MONITOR, "--once", "--log", place], env=QUIET)
     assert done.returncode == 2
     assert done.stdout == f"0 experiments watched; 0 alerts; trouble with {experiment.identity}\n"
     assert f"bot: the windows of {experiment.identity} stand at position " in done.stderr
@@ -183,7 +178,7 @@ def test_it_goes_on_until_it_is_told_to_stop(tmp_path):
     place, clock = str(tmp_path / "log.db"), ManualClock(START + 0.0)
     log = kept(place, clock)
     served(log, watched(HARSH), clock)
-    with subprocess.Popen([*MONITOR, "--json", "--log", place], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET) as process:  # fmt: skip
+    with forked.Process([*MONITOR, "--json", "--log", place], env=QUIET) as process:  # fmt: skip
         first = json.loads(process.stdout.readline())
         assert (first["chore"], first["experiment"], first["says"], first["trouble"]) == (
             "watches", "bot", f"watching {watched(HARSH).identity}: 1 watch", False
@@ -212,7 +207,7 @@ def test_it_goes_on_until_it_is_told_to_stop(tmp_path):
 )  # fmt: skip
 def test_what_cannot_be_watched_is_said_whole(tmp_path, arguments, sentence):
     """And nothing is made."""
-    done = subprocess.run([*MONITOR, *arguments], capture_output=True, text=True, env=QUIET, cwd=tmp_path)
+    done = forked.run([*MONITOR, *arguments], env=QUIET, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
     assert not list(tmp_path.iterdir())
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from contextlib import contextmanager
 
+import forked
 from judged import grades, judged, served
 from processes import QUIET
 
@@ -35,9 +35,7 @@ def scores(log) -> list[str]:
 
 @contextmanager
 def running(place: str):
-    with subprocess.Popen(
-        (*MONITOR, "--log", place, "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET
-    ) as process:  # fmt: skip
+    with forked.Process((*MONITOR, "--log", place, "--json"), env=QUIET) as process:  # fmt: skip
         try:
             yield process
         finally:
@@ -56,9 +54,7 @@ def test_what_was_drawn_is_judged_once_and_told(place):
         experiment, log = written(place, url, 20)
         runs = []
         for _ in range(2):
-            done = subprocess.run(
-                (*MONITOR, "--once", "--log", place, "--json"), capture_output=True, text=True, env=QUIET
-            )
+            done = forked.run((*MONITOR, "--once", "--log", place, "--json"), env=QUIET)
             assert (done.returncode, done.stderr) == (0, "")
             runs.append(json.loads(done.stdout))
     first, second = runs
@@ -112,7 +108,7 @@ def test_a_judge_that_does_not_answer_keeps_nobody_from_stopping(tmp_path):
             assert process.wait() == 0
         assert {record.fact.name for record in log.read_since(0, kinds=("score",))} <= {"max_words"}
         slow = False
-        done = subprocess.run((*MONITOR, "--once", "--log", place), capture_output=True, text=True, env=QUIET)
+        done = forked.run((*MONITOR, "--once", "--log", place), env=QUIET)
         assert done.returncode == 0, done.stderr
     assert len(scores(log)) == 9
     log.close()
@@ -146,7 +142,7 @@ def test_a_judge_without_its_key_is_told_of_and_holds_up_nothing(tmp_path):
     place = str(tmp_path / "log.db")
     experiment, log = written(place, "https://api.openai.com/v1", 2)
     log.close()
-    done = subprocess.run((*MONITOR, "--once", "--log", place, "--json"), capture_output=True, text=True, env=QUIET)  # fmt: skip
+    done = forked.run((*MONITOR, "--once", "--log", place, "--json"), env=QUIET)  # fmt: skip
     assert done.returncode == 2, done.stderr
     (news,) = json.loads(done.stdout)["news"]
     assert (news["experiment"], news["trouble"]) == (experiment.identity, True)
@@ -158,7 +154,7 @@ def test_a_judge_without_its_key_is_told_of_and_holds_up_nothing(tmp_path):
 
 def test_a_chore_that_is_none_is_refused():
     """With those that there are."""
-    done = subprocess.run((*MONITOR[:-1], "bandit"), capture_output=True, text=True, env=QUIET)
+    done = forked.run((*MONITOR[:-1], "bandit"), env=QUIET)
     assert (done.returncode, done.stderr) == (
         2, "error: the monitor has no chore 'bandit'; accepted: watches, judge, weights, alerts\n",
     )  # fmt: skip

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import sys
 import time
 
+import forked
 import pytest
 from dying import FINDS_THIS
 from processes import QUIET
@@ -60,10 +60,7 @@ def killed(place: str, seed: int, kills: int) -> None:
     died = 0
     while True:
         fatal = rng.randrange(1, 100) if died < kills else 0
-        done = subprocess.run(
-            [sys.executable, "-c", MONITOR, place, str(rng.randrange(1_000)), str(fatal)],
-            capture_output=True, text=True, env=QUIET,
-        )  # fmt: skip
+        done = forked.run([sys.executable, "-c", MONITOR, place, str(rng.randrange(1_000)), str(fatal)], env=QUIET)  # fmt: skip
         if done.returncode == 0 and died >= kills // 2:
             break
         if done.returncode == 0:
@@ -125,7 +122,7 @@ def test_three_that_are_killed_at_once_miss_and_double_nothing(place):
     died = 0
     for life in range(4):
         some = [
-            subprocess.Popen([sys.executable, "-c", MONITOR, place, str(rng.randrange(1_000)), str(rng.randrange(10, 100) if life < 3 else 0)], env=QUIET, stderr=subprocess.PIPE, text=True)
+            forked.Process([sys.executable, "-c", MONITOR, place, str(rng.randrange(1_000)), str(rng.randrange(10, 100) if life < 3 else 0)], env=QUIET)
             for _ in range(3)
         ]  # fmt: skip
         for each in some:
@@ -170,7 +167,7 @@ def test_killed_at_any_moment_while_facts_pour_in_two_miss_and_double_nothing(pl
     served(log, experiment, clock)
     facts = traffic(experiment, 9, 3_000, per_minute=12.0)
     for _ in range(30):
-        pair = [subprocess.Popen([sys.executable, "-c", POURING, place], env=QUIET, stderr=subprocess.PIPE, text=True) for _ in range(2)]  # fmt: skip
+        pair = [forked.Process([sys.executable, "-c", POURING, place], env=QUIET) for _ in range(2)]  # fmt: skip
         until, arrived = time.monotonic() + rng.uniform(0.4, 1.6), []
         while time.monotonic() < until or arrived:
             at, fact = next(facts, (None, None))
@@ -190,8 +187,6 @@ def test_killed_at_any_moment_while_facts_pour_in_two_miss_and_double_nothing(pl
         if rng.random() < 0.3 and state_of(log, "bot").service == "paused":
             resume(log, "bot", by="ana", reason="it is looked at")
     log.close()
-    last = subprocess.run(
-        [sys.executable, "-c", POURING, place, "once"], capture_output=True, text=True, env=QUIET
-    )
+    last = forked.run([sys.executable, "-c", POURING, place, "once"], env=QUIET)
     assert last.returncode == 0, last.stderr
     agreed(place)

@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+import forked
 import pytest
 from collecting import Said, collecting
 from processes import COMMAND, QUIET
@@ -27,10 +28,7 @@ def outcome(number: int, experiment: str) -> Outcome:
 @contextmanager
 def delivering(where: str, there, kind: str, *more: str):
     """A process that delivers until it is ended; what it says goes to pipes."""
-    with subprocess.Popen(
-        (*OUTBOX, "deliver", "--log", where, "--to", there.url, "--kind", kind, "--turn", "0.5", "--json", *more),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET,
-    ) as process:  # fmt: skip
+    with forked.Process((*OUTBOX, "deliver", "--log", where, "--to", there.url, "--kind", kind, "--turn", "0.5", "--json", *more), env=QUIET) as process:  # fmt: skip
         try:
             yield process
         finally:
@@ -38,7 +36,7 @@ def delivering(where: str, there, kind: str, *more: str):
 
 
 def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run((*OUTBOX, *arguments), capture_output=True, text=True, env=QUIET | env)
+    return forked.run((*OUTBOX, *arguments), env=QUIET | env)
 
 
 def until(holds, process=None) -> None:
@@ -269,7 +267,7 @@ def test_the_whole_way_by_the_command_line(tmp_path, there):
 )  # fmt: skip
 def test_what_cannot_be_carried_out_is_said_whole(tmp_path, arguments, sentence):
     """A usage error is a sentence and the exit code 2."""
-    done = subprocess.run((*OUTBOX, *arguments, "--log", "none.db"), capture_output=True, text=True, env=QUIET, cwd=tmp_path)  # fmt: skip
+    done = forked.run((*OUTBOX, *arguments, "--log", "none.db"), env=QUIET, cwd=tmp_path)  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {sentence}\n")
 
 
@@ -289,10 +287,8 @@ def test_otlp_without_its_extra_says_which_one(tmp_path):
     hide = (
         "import sys; sys.modules['google.protobuf.message'] = None; from equipoise.cli.main import run; run()"
     )
-    done = subprocess.run(
-        (sys.executable, "-c", hide, "outbox", "deliver", "--kind", "otlp", "--to", "http://127.0.0.1:9/"),
-        capture_output=True, text=True, env=QUIET, cwd=tmp_path,
-    )  # fmt: skip
+    # What is not there must not have been imported before.
+    done = subprocess.run((sys.executable, "-c", hide, "outbox", "deliver", "--kind", "otlp", "--to", "http://127.0.0.1:9/"), capture_output=True, text=True, env=QUIET, cwd=tmp_path)  # fmt: skip
     assert (done.returncode, done.stderr) == (
         2,
         "error: a collector of the kind otlp needs the 'telemetry' extra. Install it: pip install 'equipoise[telemetry]'\n",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import forked
 import pytest
 
 from equipoise.assignment.opening import open_pins
@@ -105,12 +105,12 @@ def test_threads_agree(pins: PinStore) -> None:
 # What outlives who keeps it.
 
 
-def run(script: str, *args: str) -> subprocess.Popen[str]:
+def run(script: str, *args: str) -> forked.Process:
     """A process of its own that runs a few lines with the pins at hand."""
     prelude = (
         "import sys\nfrom equipoise.assignment.opening import open_pins\npins = open_pins(sys.argv[1])\n"
     )
-    return subprocess.Popen([sys.executable, "-c", prelude + script, *args], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    return forked.Process([sys.executable, "-c", prelude + script, *args])  # fmt: skip
 
 
 def test_pins_are_there_after_reopening(place: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import forked
 import pytest
 
 from equipoise.clock import ManualClock
@@ -34,7 +34,7 @@ def log(database: str) -> Iterator[PostgresLog]:
     opened.close()
 
 
-def run(script: str, *args: str, **options: Any) -> subprocess.Popen[str]:
+def run(script: str, *args: str) -> forked.Process:
     """A process of its own that runs a few lines with a log at hand."""
     prelude = (
         "import sys\nfrom equipoise.errors import RecordError\nfrom equipoise.events.opening import open_log\n"
@@ -42,7 +42,7 @@ def run(script: str, *args: str, **options: Any) -> subprocess.Popen[str]:
         "def fact(unit, value=True): return Outcome(experiment='e', happened=1.0, unit=unit, name='n', value=value)\n"
         "log = open_log(sys.argv[1])\n"
     )
-    return subprocess.Popen([sys.executable, "-c", prelude + script, *args], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # fmt: skip
+    return forked.Process([sys.executable, "-c", prelude + script, *args])  # fmt: skip
 
 
 def refused(url: str, **options: Any) -> str:
@@ -111,7 +111,7 @@ def test_of_two_processes_that_decide_one_wins(log: PostgresLog, database: str) 
         "head = log.head()\nprint(head, flush=True)\nsys.stdin.readline()\n"
         "try:\n    log.append_if([fact('u')], head); print('won')\nexcept StaleHeadError: print('lost')\nlog.close()\n"
     )
-    deciders = [run(script, database, stdin=subprocess.PIPE) for _ in range(3)]
+    deciders = [run(script, database) for _ in range(3)]
     for decider in deciders:
         assert decider.stdout is not None
         assert decider.stdout.readline() == "0\n"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from sealed import outcome, traffic
 
@@ -84,12 +85,7 @@ def test_a_log_of_the_first_format_is_read_on_a_disk_that_cannot_be_written(
     copy = tmp_path / "copy.db"
     shutil.copy(path, copy)
     for words, found in zip(read, there, strict=True):
-        here = subprocess.run(
-            [sys.executable, "-m", "equipoise", *words, "--log", str(copy)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        here = forked.run([sys.executable, "-m", "equipoise", *words, "--log", str(copy)])
         assert (found.returncode, found.stdout, found.stderr) == (here.returncode, here.stdout, here.stderr)
     refused = run_read_only(folder, "rollout", "support-policy-prompt", "pause", "--log", str(path))
     assert refused.returncode != 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from equipoise.conduct.ledger import state_of
@@ -87,21 +87,16 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return place
 
 
-def operator(where: str, verb: str, by: str) -> subprocess.Popen[str]:
+def operator(where: str, verb: str, by: str) -> forked.Process:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(
-        [sys.executable, "-c", OPERATOR, where, verb, by],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
+    return forked.Process([sys.executable, "-c", OPERATOR, where, verb, by], env=environment)  # fmt: skip
 
 
-def said(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
+def said(process: forked.Process) -> str:
     return process.stdout.readline().strip()
 
 
-def go(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
+def go(process: forked.Process) -> None:
     process.stdin.write("\n")
     process.stdin.flush()
 
@@ -136,11 +131,8 @@ def test_of_those_who_decide_at_once_exactly_one_moves(where: str, verbs: tuple[
         assert (state.stage, state.service) == meant[verbs[int(winner[2:])]]
     finally:
         for each in operators.values():
-            each.kill()
-            each.wait()
-            for pipe in (each.stdin, each.stdout):
-                assert pipe is not None
-                pipe.close()
+            with each:
+                each.kill()
         log.close()
 
 
@@ -165,9 +157,8 @@ def test_killed_before_or_after_its_first_write_a_verb_is_undone_or_done(where: 
     written = [record.fact for record in log.read_since(head)]
     assert len(written) in ((1, 2) if verb != "remove" else (2, 3))
     for process in (gone, quick):
-        for pipe in (process.stdin, process.stdout):
-            assert pipe is not None
-            pipe.close()
+        with process:
+            process.wait()
     # Every prefix is a state: fact by fact as all together.
     state = State()
     for record in log.read_since():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -287,7 +286,7 @@ def test_a_seal_and_a_writer_do_not_disturb_each_other(path: Path) -> None:
         "while sys.stdin.readline().strip() != 'end': seal(sys.argv[1], hot_s=0, segment_facts=70)\n"
     )
     writers = [run_python(write, str(path), name) for name in ("x", "y")]
-    sealers = [run_python(sealer, str(path), stdin=subprocess.PIPE) for _ in range(2)]
+    sealers = [run_python(sealer, str(path)) for _ in range(2)]
     log, longest = SQLiteLog(path), 0
     while any(writer.poll() is None for writer in writers):
         for each in sealers:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 from equipoise import analyze, load_experiment
@@ -70,12 +70,10 @@ def test_the_command_reads_out_a_warehouse_by_an_address_from_the_environment(fi
     """`equipoise analyze FILE`: the verdict on the table, its password neither in the file nor in what is shown."""
     path = definition(tmp_path, "env:SHOP")
     address = filled.url.replace("postgres@", "guarded:open%20sesame@")
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-c", "from equipoise.cli.main import run; run()", "analyze", str(path), "--json"],
         cwd=tmp_path,
         env=os.environ | {"SHOP": address},
-        capture_output=True,
-        text=True,
     )
     assert done.stderr == ""
     shown = json.loads(done.stdout)

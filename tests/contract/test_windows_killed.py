@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 
+import forked
 import pytest
 from dying import FINDS_THIS
 from processes import QUIET
@@ -70,10 +71,7 @@ def killed(place: str, seed: int, kills: int) -> None:
     while True:
         # After so many it is left alone.
         fatal = rng.randrange(1, 120) if died < kills else 0
-        done = subprocess.run(
-            [sys.executable, "-c", WATCH, place, str(rng.randrange(1_000)), str(fatal)],
-            capture_output=True, text=True, env=QUIET,
-        )  # fmt: skip
+        done = forked.run([sys.executable, "-c", WATCH, place, str(rng.randrange(1_000)), str(fatal)], env=QUIET)  # fmt: skip
         if done.returncode == 0:
             break
         assert done.returncode == -signal.SIGKILL, done.stderr

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 from equipoise.experiment.reading import read_definition
@@ -48,14 +49,21 @@ def refuse(event, arguments):
 
 sys.addaudithook(refuse)
 """
+RUN = "from equipoise.cli.main import run; run()"
 
 
 def start(guard, place, *command):
     """Start the program (or Python) in a folder, with none of our settings and under the guard."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI", "EQUIPOISE"))}
-    program = Path(sys.executable).with_name("equipoise") if command[0] == "equipoise" else sys.executable
+    program, *words = map(str, command)
+    if program == "equipoise":
+        program, words = "-c", [RUN, *words]
+    else:
+        program, *words = words
+    if program == "-c":
+        return forked.run([sys.executable, "-c", GUARD + words[0], *words[1:]], cwd=place, env=clean)
     return subprocess.run(
-        [program, *map(str, command[1:])],
+        [sys.executable, program, *words],
         cwd=place,
         env=clean | {"PYTHONPATH": str(guard)},
         capture_output=True,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
-import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import forked
 import pytest
 
 from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint
@@ -19,12 +19,10 @@ GOLDEN = ROOT.parent / "shared" / "data" / "support_retail"
 
 
 def command(folder, *arguments, url="http://127.0.0.1:9/v1"):
-    return subprocess.run(
+    return forked.run(
         [sys.executable, "-c", "from equipoise.cli.main import run; run()", *arguments],
         cwd=folder,
         env=os.environ | {"EQUIPOISE_BASE_URL": url, "OPENAI_API_KEY": "none", "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
         timeout=120,
     )
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from stable import replayed
 
@@ -32,7 +33,7 @@ watches:
 
 def equipoise(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from equipoise.cli.main import run; run()", *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    return forked.run(command, cwd=cwd)
 
 
 @pytest.fixture(scope="module")

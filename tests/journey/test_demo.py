@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 
 COMMAND = Path(sys.executable).with_name("equipoise")
@@ -25,9 +26,7 @@ def equipoise(*words: str | Path, cwd: Path, **more) -> subprocess.CompletedProc
         "HTTPS_PROXY": "http://192.0.2.1:9",
         "ALL_PROXY": "http://192.0.2.1:9",
     }
-    return subprocess.run(
-        [COMMAND, *words], capture_output=True, text=True, cwd=cwd, env=env, encoding="utf-8", **more
-    )
+    return forked.run([COMMAND, *words], cwd=cwd, env=env, **more)
 
 
 @pytest.fixture(scope="module")
@@ -219,19 +218,14 @@ def test_running_it_twice_starts_afresh_and_a_person_is_told_what_is_simulated(p
 def test_killed_half_way_it_runs_again(place, until):
     """Cut off while files are laid out or conversations recorded, the next run finds its way."""
     folder = place / f"killed-{until}"
-    running = subprocess.Popen(
-        [COMMAND, "demo", "--folder", folder, "--json"],
-        cwd=place,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    running = forked.Process([COMMAND, "demo", "--folder", folder, "--json"], cwd=place)
     deadline = time.monotonic() + 30
     while not (folder / until).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.3)
     running.send_signal(signal.SIGKILL)
     said, _ = running.communicate()
-    assert (running.returncode, said) == (-signal.SIGKILL, b"")
+    assert (running.returncode, said) == (-signal.SIGKILL, "")
     done = equipoise("demo", "--folder", folder, "--json", "--conversations", "200", cwd=place)
     assert (done.returncode, done.stderr) == (0, "")
     assert sum(json.loads(done.stdout)["analysis"]["units"].values()) == 200

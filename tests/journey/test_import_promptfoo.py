@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
+
+import forked
 
 from equipoise.experiment.reading import read_definition
 from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint
@@ -30,12 +31,10 @@ tests:
 
 
 def run(folder, *arguments, url="http://127.0.0.1:9/v1"):
-    return subprocess.run(
+    return forked.run(
         [sys.executable, "-c", "from equipoise.cli.main import run; run()", *arguments],
         cwd=folder,
         env=os.environ | {"EQUIPOISE_BASE_URL": url, "OPENAI_API_KEY": "none"},
-        capture_output=True,
-        text=True,
         timeout=60,
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import forked
 import pytest
 from labelling import LONG, SAYS, a_run, kept, page, written
 from processes import QUIET
@@ -156,10 +156,7 @@ def test_two_people_see_the_overlap_in_orders_of_their_own(browser, tmp_path):
     first = {(label.rater, label.item, label.variant): label.first for label in said}
     turned = sum(first["Jo", item, variant] != first["Kim", item, variant] for _, item, variant in first) // 2
     assert 2 <= turned <= 14
-    done = subprocess.run(
-        [sys.executable, "-c", "from equipoise.cli.main import run; run()", "label", *named, "--results", "--json", "--log", "l.db"],
-        cwd=tmp_path, capture_output=True, text=True, env=QUIET,
-    )  # fmt: skip
+    done = forked.run([sys.executable, "-c", "from equipoise.cli.main import run; run()", "label", *named, "--results", "--json", "--log", "l.db"], cwd=tmp_path, env=QUIET)  # fmt: skip
     found = json.loads(done.stdout)
     assert (found["items"], found["overlapping"]) == (16, 16)
     assert [(each["rater"], each["answered"]) for each in found["raters"]] == [("Jo", 16), ("Kim", 16)]

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
+
 from equipoise.clock import ManualClock
 from equipoise.conduct.label_items import cases_of_run
 from equipoise.conduct.label_task import Settings
@@ -23,7 +25,7 @@ from processes import QUIET
 
 def equipoise(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from equipoise.cli.main import run; run()", *words, "--log", "l.db"]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=QUIET)
+    return forked.run(command, cwd=cwd, env=QUIET)
 
 
 def labelled(folder: Path, run: str) -> None:

@@ -14,6 +14,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import forked
 from labelling import LONG, SAYS, a_run, experiment, kept, written
 from processes import QUIET
 
@@ -149,9 +150,7 @@ def test_without_a_terminal_it_says_what_to_do(tmp_path):
     named = written(tmp_path)
 
     def refused(*words: str) -> str:
-        done = subprocess.run(
-            (*COMMAND, *words, "--log", "l.db"), cwd=tmp_path, capture_output=True, text=True, env=QUIET
-        )
+        done = forked.run((*COMMAND, *words, "--log", "l.db"), cwd=tmp_path, env=QUIET)
         assert (done.returncode, done.stdout) == (2, "")
         return done.stderr.removeprefix("error: ").strip()
 

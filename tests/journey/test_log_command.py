@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from sealed import exposure, outcome
 
@@ -17,7 +18,7 @@ from equipoise.events.sqlite import SQLiteLog
 
 def equipoise(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from equipoise.cli.main import run; run()", "log", *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    return forked.run(command, cwd=cwd)
 
 
 @pytest.fixture

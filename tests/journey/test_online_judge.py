@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import httpx2 as httpx
 import pytest
 from gateways import gateway, until
@@ -22,7 +23,7 @@ from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint
 
 def equipoise(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from equipoise.cli.main import run; run()", *words, "--log", "l.db"]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=QUIET)
+    return forked.run(command, cwd=cwd, env=QUIET)
 
 
 def answers(body):

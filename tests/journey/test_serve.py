@@ -6,10 +6,10 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import threading
 from pathlib import Path
 
+import forked
 import httpx2 as httpx
 import openai
 import pytest
@@ -155,9 +155,7 @@ def test_the_last_good_configuration_starts_a_gateway_without_its_log(tmp_path):
 )  # fmt: skip
 def test_what_cannot_be_served_is_refused_in_a_sentence(tmp_path, arguments, sentence):
     """Exit 2 and one sentence; nothing is left behind that listens."""
-    done = subprocess.run(
-        (*COMMAND, *arguments, "--state", str(tmp_path / "state")), capture_output=True, text=True, env=QUIET, check=False
-    )  # fmt: skip
+    done = forked.run((*COMMAND, *arguments, "--state", str(tmp_path / "state")), env=QUIET)  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
@@ -169,9 +167,7 @@ def test_a_port_that_is_taken_is_said_so(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = subprocess.run(
-            (*COMMAND, "--port", port, "--state", str(tmp_path)), capture_output=True, text=True, env=QUIET, check=False
-        )  # fmt: skip
+        done = forked.run((*COMMAND, "--port", port, "--state", str(tmp_path)), env=QUIET)  # fmt: skip
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
 
@@ -264,7 +260,7 @@ def test_one_part_can_be_served_alone(tmp_path):
             assert "monitor" not in httpx.get(url.removesuffix("/v1") + "/healthz").json()
             assert one_of(process.pid) is None
     place = ("--log", str(tmp_path / "log.db"), "--state", str(tmp_path / "state"))
-    with subprocess.Popen([*COMMAND, "--only", "monitor", *place], stderr=subprocess.PIPE, text=True, env=QUIET) as process:  # fmt: skip
+    with forked.Process([*COMMAND, "--only", "monitor", *place], env=QUIET) as process:  # fmt: skip
         told = tmp_path / "state" / "monitor.json"
         until(lambda: told.exists() and '"bot@' in told.read_text(), "the monitor")
         process.send_signal(signal.SIGTERM)

@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import forked
 import httpx2 as httpx
 import pytest
 from attacking import ASK, COMMAND, QUIET, facts, registered, serving
@@ -28,7 +29,7 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def children(process: subprocess.Popen[str]) -> list[int]:
+def children(process: forked.Process) -> list[int]:
     return [
         int(each) for each in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     ]
@@ -43,9 +44,7 @@ def alive(pid: int) -> bool:
 
 def refused(*arguments: str, **env: str) -> tuple[int, str]:
     """The exit code of a command that is to end by itself, and what it says."""
-    done = subprocess.run(
-        (*COMMAND, *arguments), capture_output=True, text=True, env=QUIET | env, check=False, timeout=60
-    )
+    done = forked.run((*COMMAND, *arguments), env=QUIET | env, timeout=60)
     return done.returncode, " ".join(done.stderr.split())
 
 

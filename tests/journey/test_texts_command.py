@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 from aiohttp import web
 from gateways import definition, gateway, until, upstream, whole
@@ -26,7 +27,7 @@ ALL = {"text": "all"}
 
 def equipoise(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from equipoise.cli.main import run; run()", *words, "--log", "l.db"]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=QUIET)
+    return forked.run(command, cwd=cwd, env=QUIET)
 
 
 @pytest.fixture

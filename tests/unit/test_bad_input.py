@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
+import forked
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -418,60 +420,30 @@ def held(folder: Path) -> dict[str, bytes]:
     }
 
 
-# The program itself, in a process of its own for each command; only the libraries are loaded once, before the fork.
-STABLE = """
-import json, os, sys
-import equipoise.arena.run, equipoise.conduct.analyze, equipoise.conduct.look, equipoise.conduct.register
-import duckdb, pyarrow
-from equipoise.cli.main import run
-for line in sys.stdin:
-    folder, words = json.loads(line)
-    child = os.fork()
-    if not child:
-        os.chdir(folder)
-        for number, name in ((1, "stdout"), (2, "stderr")):
-            os.dup2(os.open(f"{folder}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
-        sys.argv = ["equipoise", *words]
-        run()
-        os._exit(99)  # a command always leaves by SystemExit
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
+class Results(dict[str, tuple[Path, CompletedProcess[str], dict[str, bytes], dict[str, bytes]]]):
+    """For each case, once it is asked for: what the last command said, and the folder before and after it."""
 
+    def __init__(self, made: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self._made = made
 
-@dataclass(frozen=True)
-class Told:
-    returncode: int
-    stdout: str
-    stderr: str
+    def __missing__(self, name: str):
+        case, folder = CASES[name], self._made.mktemp("case")
+        for path, content in case.files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+        for earlier in case.before:
+            forked.run([COMMAND, *earlier.split(), "--json"], cwd=folder)
+        before = held(folder)
+        told = forked.run([COMMAND, *case.arguments.split(), "--json"], cwd=folder)
+        self[name] = folder, told, before, held(folder)
+        return self[name]
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """For each case: what the last command said, and the folder before and after it."""
-    found = {}
-    with subprocess.Popen(
-        [sys.executable, "-c", STABLE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as stable:
-
-        def command(folder: Path, words: list[str]) -> Told:
-            stable.stdin.write(json.dumps([str(folder), words]) + "\n")
-            stable.stdin.flush()
-            code = int(stable.stdout.readline())
-            said = (Path(f"{folder}.{name}").read_text(encoding="utf-8") for name in ("stdout", "stderr"))
-            return Told(code, *said)
-
-        for name, case in CASES.items():
-            folder = tmp_path_factory.mktemp("case")
-            for path, content in case.files.items():
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_bytes(content)
-            for earlier in case.before:
-                command(folder, [*earlier.split(), "--json"])
-            before = held(folder)
-            told = command(folder, [*case.arguments.split(), "--json"])
-            found[name] = folder, told, before, held(folder)
-        stable.stdin.close()
-    return found
+    """What came of each case."""
+    return Results(tmp_path_factory)
 
 
 @pytest.mark.parametrize("name", CASES)

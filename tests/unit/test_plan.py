@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 from scipy.stats import binom, poisson
@@ -217,7 +218,7 @@ def test_the_power_curve_grows_through_the_planned_power(tmp_path):
 
 
 def size(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, "size", *arguments], capture_output=True, text=True)
+    return forked.run([COMMAND, "size", *arguments])
 
 
 @pytest.mark.parametrize(("mde", "per_variant", "total"), [("0.05", 1471, 2942), ("2pp", 9336, 18672)])
