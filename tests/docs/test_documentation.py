@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from typer.main import get_command
 
@@ -130,14 +130,7 @@ def test_the_tour_in_the_readme_runs(tmp_path):
         promised = [line.removeprefix("# ") for line in block.splitlines() if line.startswith("#")]
         for command in commands:
             assert command.startswith("equipoise ")
-            done = subprocess.run(
-                [program, *command.split()[1:]],
-                cwd=tmp_path,
-                env=clean,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            done = forked.run([program, *command.split()[1:]], cwd=tmp_path, env=clean)
             # An inconclusive gate (4) is an answer; a broken command is not.
             assert done.returncode in (0, 4), done.stderr
             assert all(line in done.stdout for line in promised)

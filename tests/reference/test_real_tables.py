@@ -7,10 +7,10 @@ import gzip
 import json
 import math
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 from equipoise import analyze, load_experiment
@@ -112,7 +112,7 @@ def test_the_verdict_follows_the_declared_primary(tmp_path):
         (PROPORTION, PROPORTION.replace("primary", "secondary")),
         (SECONDARY, SECONDARY.replace("secondary", "primary").replace("}", ", mde: 0.2}")),
     )
-    done = subprocess.run([COMMAND, "analyze", path, "--json"], capture_output=True, text=True, cwd=tmp_path)
+    done = forked.run([COMMAND, "analyze", path, "--json"], cwd=tmp_path)
     said = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (3, "")
     assert (said["verdict"], said["arm"]) == ("hold", None)

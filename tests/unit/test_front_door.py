@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 import typer
 
@@ -117,7 +118,7 @@ def test_the_help_of_every_command_starts(capsys, monkeypatch):
 
 def test_what_the_starter_leaves_as_comments_holds_as_it_stands(tmp_path):
     """Rollout, watches, capture and online judge of `init` need no more than their comment signs taken away."""
-    subprocess.run([COMMAND, "init", "mine"], cwd=tmp_path, check=True, capture_output=True)
+    forked.run([COMMAND, "init", "mine"], cwd=tmp_path)
     path = tmp_path / "mine" / "experiment.yaml"
     head, tail = path.read_text(encoding="utf-8").split("# rollout: ")
     path.write_text(f"{head}rollout: {tail.replace(chr(10) + '# ', chr(10))}", encoding="utf-8")
@@ -126,7 +127,7 @@ def test_what_the_starter_leaves_as_comments_holds_as_it_stands(tmp_path):
     assert [(each.metric, each.then) for each in experiment.watches] == [("latency_p95", "pause")]
     assert (experiment.text_share > 0, experiment.online_judge is not None) == (True, True)
     words = [COMMAND, "register", path, "--reason", "a test"]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    done = forked.run(words, cwd=tmp_path)
     assert (done.returncode, done.stdout.splitlines()) == (
         0,
         [
@@ -149,7 +150,7 @@ def test_stdout_holds_nothing_but_the_result(tmp_path):
         ("show", "support-policy-prompt"),
         ("schema",),
     ):
-        done = subprocess.run([COMMAND, *words, "--json"], capture_output=True, text=True, cwd=tmp_path)
+        done = forked.run([COMMAND, *words, "--json"], cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, ""), words
         told[words[0]] = json.loads(done.stdout)
     assert (
