@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import random
 from dataclasses import replace
+from functools import cache
 
+import httpcore2
 import pytest
 from hypothesis import settings
 
@@ -22,6 +24,9 @@ from equipoise.scoring.pairwise import Comparison
 # A law holds or does not, however long an import or a busy machine takes over it.
 settings.register_profile("laws", deadline=None)
 settings.load_profile("laws")
+
+# Each client reads the certificates of the world, for 20 ms, before it asks an address of this machine, without TLS.
+httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
 
 
 def pytest_collection_finish() -> None:
