@@ -125,13 +125,13 @@ def test_a_judge_that_is_away_ends_one_run_with_the_code_that_says_so(tmp_path):
     once = (*MONITOR, "--once", "--log", place, "--json")
     with SimulatedEndpoint(answer, models=("judge",)) as url:
         experiment, log = written(place, url, 3)
-        done = subprocess.run(once, capture_output=True, text=True, env=QUIET)
+        done = forked.run(once, env=QUIET)
         assert done.returncode == 6, done.stderr
         stands = json.loads(done.stdout)["chores"]["judge"]["experiments"][experiment.identity]
         assert (stands["scored"], stands["waiting"], stands["exit_code"]) == (0, 3, 6)
         assert stands["trouble"]
         away = False
-        done = subprocess.run(once, capture_output=True, text=True, env=QUIET)
+        done = forked.run(once, env=QUIET)
         assert done.returncode == 0, done.stderr
     assert len(scores(log)) == 9
     log.close()
