@@ -5,6 +5,7 @@ the arena tries it on golden cases before anybody sees it (`run_arena`, `GateRes
 a router decides who sees what (`Router`, `Assignment`, `open_pins`; `wrap` for the `openai` clients);
 the log keeps what happened (`open_log`, `Exposure`, `Turn`, `Outcome`, `Score`);
 `analyze` counts it, checks its health first, and shows effects with honest intervals (`Analysis`);
+`evaluate_policy` asks a log what another policy would have earned;
 and the `Verdict` says what to do: ship, hold, roll back, keep running, or that the data are invalid.
 """
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from equipoise.arena.run import run_arena, run_arena_sync
     from equipoise.assignment.opening import open_pins
     from equipoise.conduct.analyze import analyze
+    from equipoise.conduct.off_policy import evaluate_policy
     from equipoise.design.plan import Plan, plan
     from equipoise.errors import EquipoiseError
     from equipoise.events.facts import Exposure, Label, Outcome, Score, Turn
@@ -54,6 +56,7 @@ _HOMES = {
     "Variant": "experiment.variant",
     "Verdict": "verdict.deciding",
     "analyze": "conduct.analyze",
+    "evaluate_policy": "conduct.off_policy",
     "load_experiment": "experiment.reading",
     "open_log": "events.opening",
     "open_pins": "assignment.opening",
@@ -82,6 +85,7 @@ __all__ = [
     "Variant",
     "Verdict",
     "analyze",
+    "evaluate_policy",
     "load_experiment",
     "open_log",
     "open_pins",

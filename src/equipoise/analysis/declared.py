@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from equipoise.experiment.bandit import Bandit
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import RETURNED, Metric
 
@@ -27,9 +28,12 @@ def declared(experiment: Experiment) -> dict[str, str]:
             f"{scheme} of {rankers}, {experiment.interleaving.length} items, shown to each {experiment.unit.type}{clustered}"
         )
     plan = experiment.plan
+    if experiment.bandit is not None:
+        found["bandit"] = _bandit(experiment.bandit)
     looks = ", ".join(f"{fraction:.0%}" for fraction in plan.looks)
     by = "boundaries as written" if plan.boundaries else f"spending {plan.spending.replace('_', ' ')}"
-    said = [f"alpha {plan.alpha:g}", f"power {plan.power:g}", f"looks at {looks} of the information", by]
+    said = [f"alpha {plan.alpha:g}", f"power {plan.power:g}"]
+    said += ["looks at any time"] if experiment.bandit else [f"looks at {looks} of the information", by]
     if plan.burn_in:
         said.append(f"burn-in of {span(plan.burn_in)}")
     if plan.whole_cycles:
@@ -41,6 +45,24 @@ def declared(experiment: Experiment) -> dict[str, str]:
     )
     found["plan"] = ", ".join(said)
     return found
+
+
+def _bandit(bandit: Bandit) -> str:
+    prior = ", ".join(f"{name} {value:g}" for name, value in bandit.prior.items())
+    said = [
+        f"{bandit.policy.replace('_', ' ')} for {bandit.reward}",
+        f"{bandit.model.replace('_', ' ')} with {prior}",
+        f"shares anew every {span(bandit.every)}",
+        f"at least {float(bandit.explore):.3g} of the units for each arm",
+    ]
+    if bandit.half_life is not None:
+        said.append(f"half-life {span(bandit.half_life)}")
+    if bandit.drop is not None:
+        said.append(
+            f"an arm believed best with less than {bandit.drop.below:g} goes after {bandit.drop.after:,} units"
+        )
+    said.append(f"the best arm at an error of {bandit.stop.error:g}")
+    return ", ".join(said)
 
 
 def in_words(metric: Metric) -> str | None:

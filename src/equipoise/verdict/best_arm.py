@@ -5,6 +5,7 @@ from __future__ import annotations
 from equipoise.analysis.bandit_findings import BanditArm, BanditFindings, Pair
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.verdict.ahead import about
 from equipoise.verdict.wording import NONE, interval, value
 
 __all__ = ["ARMS", "ARM_HEADERS", "arm_rows", "bandit_sentences", "best_said", "open_question"]
@@ -19,6 +20,8 @@ ARM_HEADERS = (
     "plain mean, biased",
     "believed best",
 )
+_FAR = 10.0
+"""More standard errors than this, in multiples of the lead, would only feign that somebody could wait for them."""
 _BIAS = (
     "Plain means are biased: an arm that had bad luck was given fewer units to make up for it, so that they are too low on "
     "average, most in arms that were seldom played. The means beside them are weighted by the logged probabilities."
@@ -86,10 +89,23 @@ def open_question(findings: Findings) -> tuple[str, str] | None:
         )
     rivals = " and ".join(pair.other for pair in bandit.rivals)
     nearest = min(bandit.rivals, key=_lead)
+    wanted = _wanted(nearest, findings)
+    more = "more units" if wanted is None else f"{about(wanted)}, if it stays as it is"
     return (
         f"{bandit.leader} leads, and it is not shown yet that its {bandit.reward} is better than that of {rivals}",
-        f"more units: {bandit.leader} against {nearest.other} is {_between(bandit, nearest)}",
+        f"{more}: {bandit.leader} against {nearest.other} is {_between(bandit, nearest)}",
     )
+
+
+def _wanted(pair: Pair, findings: Findings) -> float | None:
+    """About how many more units would show the leader to be better, at the shares so far; None where that is far off.
+
+    Its distance in standard errors grows with the root of the units, and must grow to the boundary.
+    """
+    units, lead = sum(findings.measurement.units.values()), _lead(pair)
+    if lead <= 0.0 or findings.look.boundary / lead > _FAR:
+        return None
+    return max(1.0, units * ((findings.look.boundary / lead) ** 2 - 1.0))
 
 
 def _lead(pair: Pair) -> float:
