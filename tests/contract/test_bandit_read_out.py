@@ -59,7 +59,7 @@ def test_the_best_arm_ships_and_is_computed_again_to_the_byte(kind, design, tmp_
     found = asked(log)
     assert (found.verdict.word, found.verdict.arm) == ("ship", "c")
     assert found.verdict.because == (
-        "c is best: its answered is better than that of control and b, which is said wrongly in at most 5% of such "
+        "the best arm is c: its answered is better than that of control and b, which is said wrongly in at most 5% of such "
         "experiments, however often somebody looks, and every guardrail is held"
     )
     bandit = found.findings.bandit
@@ -91,7 +91,7 @@ def test_while_no_arm_is_best_nothing_is_recorded(log, design):
     leader = found.findings.bandit.leader
     others = " and ".join(arm for arm in ("control", "b", "c") if arm != leader)
     assert found.verdict.because == (
-        f"{leader} leads, and it is not shown yet that its answered is better than that of {others}"
+        f"the leading arm is {leader}, and it is not shown yet that its answered is better than that of {others}"
     )
     assert re.match(
         rf"(about [\d,]+ more units, if it stays as it is|more units): {leader} against ",

@@ -15,7 +15,6 @@ ARM_HEADERS = (
     "arm",
     "share now",
     "units",
-    "pending",
     "mean (95% interval)",
     "plain mean, biased",
     "believed best",
@@ -34,8 +33,7 @@ def arm_rows(bandit: BanditFindings) -> list[list[str]]:
         [
             arm.variant,
             f"{arm.share:.1%}" if arm.in_play else "removed",
-            f"{arm.units:,}",
-            f"{arm.pending:,}",
+            f"{arm.units:,} and {arm.pending:,} pending" if arm.pending else f"{arm.units:,}",
             _mean(bandit, arm),
             NONE if isinstance(arm.naive, NotEstimable) else _value(bandit, arm.naive),
             NONE if arm.best is None else f"{arm.best:.1%}",
@@ -70,7 +68,7 @@ def best_said(findings: Findings) -> str | None:
         return None
     others = " and ".join(pair.other for pair in bandit.against)
     return (
-        f"{bandit.best} is best: its {bandit.reward} is better than that of {others}, which is said wrongly in at most "
+        f"the best arm is {bandit.best}: its {bandit.reward} is better than that of {others}, which is said wrongly in at most "
         f"{100.0 * bandit.error:.3g}% of such experiments, however often somebody looks"
     )
 
@@ -92,7 +90,7 @@ def open_question(findings: Findings) -> tuple[str, str] | None:
     wanted = _wanted(nearest, findings)
     more = "more units" if wanted is None else f"{about(wanted)}, if it stays as it is"
     return (
-        f"{bandit.leader} leads, and it is not shown yet that its {bandit.reward} is better than that of {rivals}",
+        f"the leading arm is {bandit.leader}, and it is not shown yet that its {bandit.reward} is better than that of {rivals}",
         f"{more}: {bandit.leader} against {nearest.other} is {_between(bandit, nearest)}",
     )
 
