@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from tests.bandit_logs import EVEN, TEXT, begin, epoch
+from bandit_logs import EVEN, TEXT, begin, epoch
+from playing import START, bandit, playing, served
 
 from equipoise import load_experiment
 from equipoise.clock import ManualClock
 from equipoise.conduct.look import look
+from equipoise.conduct.overrun import over_run
 from equipoise.conduct.verify import verify
+from equipoise.conduct.weigh import weigh
 from equipoise.events.log import MemoryLog
 from equipoise.events.sqlite import SQLiteLog
 from equipoise.stats.estimate import Estimate, NotEstimable
@@ -75,6 +79,20 @@ def test_the_best_arm_ships_and_is_computed_again_to_the_byte(kind, design, tmp_
     assert json.dumps(taken.evidence["read_out"]["bandit"]) == json.dumps(found.to_dict()["bandit"])
     assert [(each.answer, each.says) for each in verify(log, "greetings").looks] == [("same", "the same")]
     assert asked(log).to_json() == found.to_json()
+
+
+def test_what_arrives_after_the_verdict_is_told_apart(log, design):
+    """The verdict stands; the rule is asked of everything once more, and nothing is recorded."""
+    begin(log, design)
+    for number in range(1, 12):
+        epoch(log, design, number, ONE_BETTER)
+    assert asked(log).verdict.word == "ship"
+    epoch(log, design, 12, ALIKE)
+    later = over_run(log, "greetings")
+    assert later.verdict == "ship"
+    assert later.facts["exposure"] == 200
+    assert later.analysis.findings.measurement.units["c"] > asked(log).findings.measurement.units["c"]
+    assert len(recorded(log)) == 2
 
 
 def test_while_no_arm_is_best_nothing_is_recorded(log, design):
@@ -316,3 +334,26 @@ def test_the_report_shows_arms_and_shares(log, design, tmp_path):
     assert replace(found.findings, bandit=None).to_dict().keys() == found.findings.to_dict().keys() - {
         "bandit"
     }
+
+
+@pytest.mark.parametrize("policy", ["thompson", "top_two"])
+def test_what_the_monitor_weighs_is_read_out(policy):
+    """Units come in by the epochs that `weigh` opens: every look is healthy, and the best arm is found and verified."""
+    clock = ManualClock(START)
+    log, design = MemoryLog(clock), bandit({"policy": policy})
+    rng = random.Random(7)
+    playing(log, design, clock)
+    found = None
+    for _ in range(16):
+        served(log, design, clock, rng, 240, {"control": 0.4, "b": 0.4, "c": 0.6}, apart=15.0)
+        weigh(log, "bot", by="monitor", clock=clock)
+        found = look(log, "bot", clock=clock)
+        assert found.findings.healthy, found.summary()
+        if found.verdict.word == "ship":
+            break
+    assert found is not None
+    assert (found.verdict.word, found.verdict.arm) == ("ship", "c")
+    assert len(found.findings.bandit.epochs) >= 3
+    # What the shares were made of is what the read-out says is believed, but for what matured since.
+    assert found.findings.bandit.arms[2].best > 0.9
+    assert [each.answer for each in verify(log, "bot").looks] == ["same"]

@@ -13,7 +13,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from tests.adaptive import Setting, arms, runs
+from adaptive import Setting, arms, runs
 
 from equipoise.stats.adaptive.batches import Batch, PairBatch, naive_mean
 from equipoise.stats.adaptive.estimates import arm_mean, difference, difference_of_ratios, shared_units

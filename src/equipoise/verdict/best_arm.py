@@ -68,8 +68,8 @@ def best_said(findings: Findings) -> str | None:
         return None
     others = " and ".join(pair.other for pair in bandit.against)
     return (
-        f"the best arm is {bandit.best}: its {bandit.reward} is better than that of {others}, which is said wrongly in at most "
-        f"{100.0 * bandit.error:.3g}% of such experiments, however often somebody looks"
+        f"the best arm is {bandit.best}: its {bandit.reward} is better than that of {others}, which is said wrongly in at "
+        f"most {100.0 * bandit.error:.3g}% of such experiments, however often somebody looks"
     )
 
 
@@ -89,8 +89,9 @@ def open_question(findings: Findings) -> tuple[str, str] | None:
     nearest = min(bandit.rivals, key=_lead)
     wanted = _wanted(nearest, findings)
     more = "more units" if wanted is None else f"{about(wanted)}, if it stays as it is"
+    asked = f"its {bandit.reward} is better than that of {rivals}"
     return (
-        f"the leading arm is {bandit.leader}, and it is not shown yet that its {bandit.reward} is better than that of {rivals}",
+        f"the leading arm is {bandit.leader}, and it is not shown yet that {asked}",
         f"{more}: {bandit.leader} against {nearest.other} is {_between(bandit, nearest)}",
     )
 
