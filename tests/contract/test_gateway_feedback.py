@@ -240,7 +240,7 @@ def test_events_of_a_remote_process_are_kept_all_or_none_and_faults_are_named():
             "kind": "impression", "experiment": "bot", "digest": digest, "unit": "u1", "unit_type": "conversation",
             "query": "q", "scheme": "team_draft", "items": ["x", "y"], "teams": ["control", None], "event_id": "s",
         }  # fmt: skip
-        lists = "the items of a list are different texts of 1 to 1,024 characters, at most 1,000"
+        lists = "the items of a list are different texts of 1 to 1,024 characters, at most 200"
         teams = "the teams of a list are the names of rankers or null, one for each item"
         faults += [
             (shown | odd, f"event s (impression) is damaged: {sentence}")

@@ -334,7 +334,8 @@ def test_a_treatment_that_people_prefer_ships_at_a_registered_look() -> None:
     (caution,) = [check for check in taken.findings.cautions if check.name == "preference for treatment"]
     won = taken.findings.measurement.lists.won["treatment"]  # type: ignore[union-attr]
     assert caution.says.startswith(
-        f"outcome.click per query: treatment won {won.wins:.0f}, lost {160 - won.wins:.0f} and tied 0 of 160 queries; "
+        f"outcome.click per query: treatment won {won.wins:.0f}, lost {160 - won.wins:.0f} and tied 0 of 160 queries, a "
+        f"lean of {(won.wins - 80) / 160:+.4f}; "
         f"of the units that lean, {won.units_for} lean to it and {won.units_against} to control (exact sign test, p = "
     )
     assert taken.findings.declared["preference"] == (

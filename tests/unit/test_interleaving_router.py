@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -136,6 +137,12 @@ def test_a_unit_that_is_not_enrolled_gets_controls_list(log: MemoryLog) -> None:
     with Router(experiment(), log=log, coverage=0) as router:
         shown = router.interleave("user-1", {"control": [*A, "sony"], "treatment": B})
         shown.click(1, wait=True)
+        with pytest.raises(UsageError) as refused:
+            router.interleave("user-1", {"control": [["sony"]], "treatment": B})  # type: ignore[list-item]
+    assert str(refused.value) == (
+        "an item is named by text of 1 to 1,024 characters, and control has ['sony']; rank the ids of items, not what they "
+        "hold"
+    )
     assert (shown.items, shown.teams, shown.reason, shown.counted) == (tuple(A), (None,) * 5, "not_covered", False)  # fmt: skip
     assert facts(log) == []
 
@@ -172,8 +179,11 @@ def test_a_follower_hears_of_a_pause_and_of_a_rollback(tmp_path: Path) -> None:
             assert router.interleave("user-1", LISTS).counted
         pause(log, "search", by="anna", reason="odd")
         with Router.follow("search", log) as router:
-            router.flush()
-            assert router.interleave("user-1", LISTS).counted
+            # Who is in is read in the background, a few at a time.
+            until = time.monotonic() + 30.0
+            while not router.interleave("user-1", LISTS).counted:
+                assert time.monotonic() < until
+                time.sleep(0.01)
             new = router.interleave("user-2", LISTS)
             assert (new.items, new.reason) == (tuple(A), "paused")
         roll_back(log, "search", by="anna", reason="odd")

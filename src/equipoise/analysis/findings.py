@@ -237,6 +237,7 @@ class Findings:
             "rule": [line.to_dict() for line in self.rule],
             "enrolment": asdict(measured.enrolment),
             "clocks": [asdict(clock) for clock in measured.aside.clocks],
+            **({} if measured.lists is None else {"lists": asdict(measured.lists)}),
             "winsorised": {name: asdict(cap) for name, cap in measured.caps.items()},
             # Only of a switchback or a bandit: a look of any other experiment is still the same look.
             **({"switchback": self._switchback()} if self.carry_over else {}),

@@ -105,6 +105,8 @@ def wins_and_losses(experiment: Experiment, measured: Measurement) -> list[Check
             f"{experiment.primary.of} per query: {treatment} won {won.wins:,.0f}, lost {won.losses:,.0f} and tied "
             f"{ties:,.0f} of {_count(counted, 'query', 'queries')}"
         )
+        if counted:
+            says += f", a lean of {(won.wins - won.losses) / counted / 2.0:+.4f}"
         signs = sign_test(won.units_for, won.units_against, lists.units - won.units_for - won.units_against)
         if isinstance(signs, NotEstimable):
             says += "; no unit leans to either"

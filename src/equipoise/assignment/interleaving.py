@@ -18,7 +18,7 @@ from equipoise.errors import UsageError
 from equipoise.experiment.interleaving import Interleaving
 from equipoise.experiment.variant import control_first
 
-__all__ = ["MAX_ITEM", "Draws", "HashedDraws", "Interleaved", "interleave"]
+__all__ = ["MAX_ITEM", "Draws", "HashedDraws", "Interleaved", "alone", "interleave"]
 
 MAX_ITEM = 1024
 """Characters in the name of an item."""
@@ -118,11 +118,6 @@ def interleave(
             f"interleaving takes the rankings of two rankers or more, and these are {len(rankings)}; "
             'give a mapping such as {"control": […], "treatment": […]}'
         )
-    for name, ranking in rankings.items():
-        if isinstance(ranking, str | bytes) or not isinstance(ranking, Sequence):
-            raise UsageError(
-                f"a ranking is a list of items, best first, and that of {name} is {ranking!r:.80}"
-            )
     # In an order of their own, so that who tells them in another order draws the same list.
     stacks = {name: _Stack(name, rankings[name]) for name in sorted(rankings, key=control_first)}
     if design.scheme == "balanced":
@@ -130,6 +125,17 @@ def interleave(
     if design.scheme == "probabilistic":
         return _probabilistic(stacks, draws, design.length, design.tau)
     return _team_draft(stacks, draws, design)
+
+
+def alone(name: str, ranking: Sequence[str], length: int) -> Interleaved:
+    """One ranker's own list, which counts for nobody. UsageError for items that cannot be named.
+
+    >>> alone("control", ["sony", "sony", "jbl", "anker"], 2).items
+    ('sony', 'jbl')
+    """
+    stack = _Stack(name, ranking)
+    items = tuple(item for place in range(length) if (item := stack.at(place)) is not None)
+    return Interleaved(items=items, teams=(None,) * len(items))
 
 
 def _team_draft(stacks: Mapping[str, _Stack], draws: Draws, design: Interleaving) -> Interleaved:
@@ -250,6 +256,10 @@ class _Stack:
     """A ranker's items from its best one on, each once, looked at no further than they are asked for."""
 
     def __init__(self, name: str, ranking: Sequence[str]) -> None:
+        if isinstance(ranking, str | bytes) or not isinstance(ranking, Sequence):
+            raise UsageError(
+                f"a ranking is a list of items, best first, and that of {name} is {ranking!r:.80}"
+            )
         self._name = name
         self._rest: Iterator[object] = iter(ranking)
         self._seen: set[str] = set()

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 __all__ = ["MAX_ITEMS", "check_list"]
 
-MAX_ITEMS = 1000
+MAX_ITEMS = 200
+"""As many as a definition lets a list have."""
 _MAX_NAME = 1024
 
 
@@ -23,7 +24,7 @@ def check_list(
     >>> check_list("q1", ["x", "y"], ["control", None], None, None, None)
     >>> check_list("q1", ["x", "x"], ["control", None], None, None, None)
     Traceback (most recent call last):
-    TypeError: the items of a list are different texts of 1 to 1,024 characters, at most 1,000
+    TypeError: the items of a list are different texts of 1 to 1,024 characters, at most 200
     """
     if not isinstance(query, str) or not 0 < len(query) <= _MAX_NAME:
         raise TypeError(f"the query of a list is named by text of 1 to {_MAX_NAME:,} characters")

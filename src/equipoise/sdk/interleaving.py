@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from equipoise.assignment.assigning import Draw, Reason
 from equipoise.assignment.hashing import MAX_UNIT, salt
-from equipoise.assignment.interleaving import HashedDraws, Interleaved, interleave
+from equipoise.assignment.interleaving import HashedDraws, Interleaved, alone, interleave
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 
@@ -76,8 +76,7 @@ def drawn_list(
 def default_list(experiment: Experiment, serves: str, rankings: Mapping[str, Sequence[str]]) -> Interleaved:
     """One ranker's own list, as long as the experiment's."""
     assert experiment.interleaving is not None
-    items = tuple(dict.fromkeys(rankings[serves]))[: experiment.interleaving.length]
-    return Interleaved(items=items, teams=(None,) * len(items))
+    return alone(serves, rankings[serves], experiment.interleaving.length)
 
 
 def named_query(query: object) -> str:
