@@ -15,7 +15,8 @@ from equipoise.clock import ManualClock
 from equipoise.conduct.register import register
 from equipoise.events.facts import Label, Outcome, Score, Shadow, Turn
 from equipoise.events.log import EventLog
-from equipoise.events.opening import open_log
+from equipoise.events.opening import open_log, open_texts
+from equipoise.events.sqlite import SQLiteLog
 from equipoise.events.texts import Said, Text, TextStore, ToolCall, unit_digest
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
@@ -151,6 +152,23 @@ def live(
             ]
         )
     return found
+
+
+def serve_turns(place: str, found: Experiment, turns: range, received: float) -> None:
+    """Turns of control that the judge was to read, with their texts, which the log received at a time."""
+    log, texts = SQLiteLog(Path(place), clock=ManualClock(received)), open_texts(place)
+    common = {"experiment": found.name, "digest": found.digest, "variant": "control", "happened": received}
+    facts = [Turn(**common, unit=f"u{n}", trace=f"{n:032x}", sampled=0.5, reason="split") for n in turns]
+    log.append(facts)
+    texts.keep(
+        [
+            Text(**common, event_id=each.event_id, kind="turn", trace=each.trace, unit=None, expires=4e9,
+                 probability=0.5, request=(Said("user", "Where is it?"),), answer=f"Here is {each.trace[-3:]}.")
+            for each in facts
+        ]
+    )  # fmt: skip
+    log.close()
+    texts.close()
 
 
 @contextmanager

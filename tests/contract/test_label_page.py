@@ -17,16 +17,12 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from labelling import LONG, a_run, experiment, kept, live, page, written
+from labelling import LONG, a_run, experiment, kept, live, page, serve_turns, written
 from processes import QUIET
 
-from equipoise.clock import ManualClock
 from equipoise.conduct.audit_set import week_of
 from equipoise.conduct.register import register
-from equipoise.events.facts import Turn
 from equipoise.events.opening import open_log, open_texts
-from equipoise.events.sqlite import SQLiteLog
-from equipoise.events.texts import Said, Text
 
 FORM = "application/x-www-form-urlencoded"
 POLICY = (
@@ -486,23 +482,6 @@ def test_what_a_model_wrote_is_text_and_no_variant_is_in_the_source(tmp_path):
         for name in ("control", "brief", LONG):
             assert name not in text
         assert "case-" not in text
-
-
-def serve_turns(place: str, found, turns: range, received: float) -> None:
-    """Turns of control that the judge was to read, with their texts, which the log received at a time."""
-    log, texts = SQLiteLog(Path(place), clock=ManualClock(received)), open_texts(place)
-    common = {"experiment": found.name, "digest": found.digest, "variant": "control", "happened": received}
-    facts = [Turn(**common, unit=f"u{n}", trace=f"{n:032x}", sampled=0.5, reason="split") for n in turns]
-    log.append(facts)
-    texts.keep(
-        [
-            Text(**common, event_id=each.event_id, kind="turn", trace=each.trace, unit=None, expires=4e9,
-                 probability=0.5, request=(Said("user", "Where is it?"),), answer=f"Here is {each.trace[-3:]}.")
-            for each in facts
-        ]
-    )  # fmt: skip
-    log.close()
-    texts.close()
 
 
 def test_turns_that_come_while_the_page_is_open_join_at_its_next_item(tmp_path):

@@ -6,16 +6,22 @@ import json
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import forked
 import pytest
-from labelling import LONG, SAYS, a_run, kept, page, written
+from labelling import LONG, SAYS, a_run, experiment, kept, page, serve_turns, written
 from processes import QUIET
 
+from equipoise.conduct.audit_set import week_of
+from equipoise.conduct.register import register
 from equipoise.events.labels import standing
+from equipoise.events.opening import open_log, open_texts
+from equipoise.experiment.definition import Experiment
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -263,5 +269,64 @@ def test_hostile_texts_stay_within_the_page(browser, tmp_path, ask, scheme, widt
                 )
             left = int(jo.tab.locator("#progress").inner_text().split(", ")[1].split()[0])
             jo.press("s", f", {left - 1} left")
+        jo.quiet()
+        jo.context.close()
+
+
+def served(folder: Path, **more) -> tuple[str, Experiment]:
+    """A registered experiment without any traffic yet."""
+    log = open_log(folder / "l.db")
+    found = experiment(**more)
+    register(log, found, by="test", reason="a test")
+    open_texts(folder / "l.db").close()
+    log.close()
+    return str(folder / "l.db"), found
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1200)])
+def test_how_far_the_audit_set_of_a_week_is_stands_in_the_bar(browser, tmp_path, scheme, width):
+    """Of days of two weeks ago: what is left of them, by all raters together; nothing sticks out."""
+    place, found = served(
+        tmp_path,
+        online_judge={"sample": 0.5, "audit": {"labels_per_week": 14}},
+        capture={"text": "sampled"},
+    )
+    monday = (week_of(time.time()) - 2) * 7 * 86_400.0 - 3 * 86_400.0
+    for day in (0, 1):
+        serve_turns(place, found, range(day * 10, day * 10 + 10), monday + day * 86_400.0)
+    with page(tmp_path, "support-bot", "--ask", "thumbs", "--rater", "Jo", log=place) as (_, url):
+        jo = Rater(browser, url, None, color_scheme=scheme, viewport={"width": width, "height": 740})
+        told = "0 of 14 this week, 0 drawn so far; {} left of earlier weeks"
+        assert jo.tab.locator("#week").inner_text() == told.format(4)
+        reached, room = jo.tab.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert reached <= room == width
+        jo.press("1", told.format(3))
+        jo.press("0", told.format(2))
+        jo.press("s", "3 answered, 1 left")
+        # Whoever skips leaves it to others.
+        assert jo.tab.locator("#week").inner_text() == told.format(2)
+        jo.press("1", "Nothing is left for you")
+        assert jo.tab.locator("#week").inner_text() == told.format(1)
+        jo.quiet()
+        jo.context.close()
+    assert {label.probability for label in kept(place)} == {0.1}
+
+
+def test_what_is_served_while_the_page_is_open_joins_at_its_next_item(browser, tmp_path):
+    """It waits with nothing to label; turns come, and more while one is shown, which stays as it was."""
+    place, found = served(tmp_path)
+    with page(tmp_path, "support-bot", "--ask", "thumbs", "--rater", "Jo", log=place) as (_, url):
+        jo = Rater(browser, url, None)
+        assert jo.tab.get_by_role("heading", name="Nothing to label yet").is_visible()
+        serve_turns(place, found, range(2), time.time())
+        jo.press("j", "0 answered, 2 left")
+        before = words(jo.tab)
+        serve_turns(place, found, range(2, 6), time.time())
+        assert words(jo.tab) == before
+        jo.press("1", "1 answered, 5 left")
+        jo.press("k", "You have answered this one")
+        assert words(jo.tab) == before
         jo.quiet()
         jo.context.close()

@@ -202,7 +202,9 @@ class TurnSource:
             if isinstance(fact, Score | Outcome):
                 self.disputes.hear(fact)
             elif isinstance(fact, Shadow) and self._compares:
-                self._waiting.append((fact, record.received))
+                # The gateway says whether it kept the text; whoever names no turn says nothing.
+                if fact.sampled or fact.of is None:
+                    self._waiting.append((fact, record.received))
             elif isinstance(fact, Turn):
                 self._turn(fact, record.received)
             if looked >= _READ and not self._first:

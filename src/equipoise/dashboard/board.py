@@ -49,6 +49,7 @@ class Board:
     clock: Clock = field(default_factory=SystemClock)
     _pages: OrderedDict[str, tuple[float, str]] = field(default_factory=OrderedDict)
     _reports: OrderedDict[tuple[str, int], str] = field(default_factory=OrderedDict)
+    _unread: dict[tuple[str, int], tuple[float, str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def all(self) -> str:
@@ -72,10 +73,16 @@ class Board:
             key = (looks[-1].event_id if looks else name, purges)
             if not looks:
                 return render("unread.html", name=name, because="no look has been taken yet")
+            now = self.clock.now()
+            failed, because = self._unread.get(key, (float("-inf"), ""))
+            if 0.0 <= now - failed < _FRESH_S:
+                return render("unread.html", name=name, because=because)
             if key not in self._reports:
                 found = read_out(self.log, name, variable=self.variable)
                 assert found is not None
                 if found.analysis is None:
+                    # What it read may come back; computing it again for each who asks would cost as much as a look.
+                    self._unread = {key: (self.clock.now(), found.because or "")}
                     return render("unread.html", name=name, because=found.because)
                 self._reports[key] = found.analysis.to_html()
             self._reports.move_to_end(key)
