@@ -106,17 +106,20 @@ def check(found: list[Replication], *, low: float, high: float) -> None:
     covered = sum(each.low <= one.truth <= each.high for each, one in zip(estimates, found, strict=True))
     least, most = binom.ppf(ALARM / 2, len(found), low), binom.isf(ALARM / 2, len(found), high)
     assert least <= covered <= most, covered / len(found)
-    # Counted alike the labels flatter by five points, and the judge by more: both would be seen.
+    # Counted alike the labels flatter by eight points, and the judge by more: both would be seen.
     assert np.mean([each.alike - each.truth for each in found]) > 0.05
     assert np.mean([each.judge - each.truth for each in found]) > 0.05
 
 
 def test_estimates_weighted_by_the_audit_are_unbiased_and_cover() -> None:
-    """150 replications: the weighted total is unbiased, the corrected interval of 95 % covers in 93 to 96 %."""
-    check(replications(11, 150), low=0.93, high=0.96)
+    """150 replications: the weighted total is unbiased, the corrected interval of 95 % covers in 94 to 98 %.
+
+    More than it says, since the parts of the days are strata, and the interval does not count on that.
+    """
+    check(replications(11, 150), low=0.94, high=0.98)
 
 
 @pytest.mark.long
 def test_estimates_weighted_by_the_audit_are_unbiased_and_cover_at_length() -> None:
     """The same with 1,500 replications."""
-    check(replications(12, 1_500), low=0.93, high=0.96)
+    check(replications(12, 1_500), low=0.94, high=0.98)
