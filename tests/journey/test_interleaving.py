@@ -52,7 +52,7 @@ def test_two_rankers_are_compared_from_the_plan_to_the_verdict(tmp_path: Path) -
     rankings = {"control": ["a", "c", "b", "d", "e"], "treatment": ["a", "b", "c", "d", "e"]}
     with Router.follow("search", log) as router:
         for number in range(150):
-            shown = router.interleave(f"user-{number % 70}", rankings, wait=False)
+            shown = router.interleave(f"user-{number % 70}", rankings, query=f"query-{number}", wait=False)
             if draws.random() < 0.6:
                 shown.click("b" if draws.random() < 0.8 else "c")
     log.close()
