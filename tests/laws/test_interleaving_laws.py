@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import product
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from equipoise.assignment.interleaving import Interleaved, interleave
@@ -50,6 +51,36 @@ def test_team_draft_gives_both_rankers_the_same_chance_of_every_place(one, other
             chances[place, team] += chance
     for place in range(length):
         assert chances[place, "a"] == chances[place, "b"]
+
+
+@quiet
+@given(ranking, ranking, ranking, st.integers(1, 6), st.sampled_from(["drafted", "ignored"]))
+def test_of_three_rankers_each_has_the_same_chance_of_every_place(one, other, third, length, agreed):
+    """Exactly, by all orders of each round: two numbers, of which the first has three places to choose and the second two."""
+    orders = [(first, second) for first in (1 / 6, 3 / 6, 5 / 6) for second in (1 / 4, 3 / 4)]
+    chances: Counter[tuple[int, str | None]] = Counter()
+    design = Interleaving(length=length, agreed=agreed)
+    # What all agree on takes a place without a draw, so there are at most as many rounds as places, and seldom as many.
+    for numbers in product(orders, repeat=3):
+        tape = iter([number for pair in numbers for number in pair])
+        try:
+            shown = interleave({"a": one, "b": other, "c": third}, _Numbers(tape), design)
+        except StopIteration:
+            assume(False)
+        for place, team in enumerate(shown.teams):
+            chances[place, team] += 1
+    for place in range(length):
+        assert chances[place, "a"] == chances[place, "b"] == chances[place, "c"]
+
+
+class _Numbers:
+    """Numbers written down; StopIteration beyond the last."""
+
+    def __init__(self, numbers: Iterator[float]) -> None:
+        self.numbers = numbers
+
+    def random(self) -> float:
+        return next(self.numbers)
 
 
 @quiet

@@ -149,9 +149,9 @@ def test_a_treacherous_file_is_refused_in_one_sentence(
 def test_a_definition_is_a_mapping(text: str, tmp_path: Path) -> None:
     """A list, a word, a number or nothing at the top is refused with the keys that are expected."""
     assert said(tmp_path, text).split(": ", 1)[1] == (
-        "a definition is a mapping of keys to values; accepted: allocation, assignment_version, attributes, capture, changes, cluster, "
-        "critical_segments, holdouts, hypothesis, inline, layer, method, metrics, name, offline, online_judge, pins, plan, prices, rollout, "
-        "segments, source, switchback, target, traffic, unit, variants, verdict, watches"
+        "a definition is a mapping of keys to values; accepted: allocation, assignment_version, attributes, bandit, capture, changes, "
+        "cluster, critical_segments, holdouts, hypothesis, inline, interleaving, layer, method, metrics, name, offline, online_judge, pins, "
+        "plan, prices, rollout, segments, source, switchback, target, traffic, unit, variants, verdict, watches"
     )
 
 
