@@ -10,10 +10,13 @@ import pytest
 from playing import HOUR, START, bandit, playing, served
 
 from equipoise.assignment.epochs import LEAD
+from equipoise.cli.output import moment
+from equipoise.cli.rollout_text import status_lines, weighed_lines
 from equipoise.clock import ManualClock
 from equipoise.conduct.ledger import state_of
 from equipoise.conduct.move import kill, pause, resume, reweight, roll_back
 from equipoise.conduct.register import register
+from equipoise.conduct.status import status
 from equipoise.conduct.weigh import Weighed, weigh
 from equipoise.errors import DataError, GateError
 from equipoise.events.facts import Allocation, Decision, Exposure, Outcome, Transition, decode, encode
@@ -361,3 +364,46 @@ def test_what_is_no_bandit_is_not_weighed() -> None:
         "resolution_rate is a proportion of outcome.resolved, and 30 units have another value than 0 or 1, such as 0.5. "
         "Use `kind: mean`, or record true and false"
     )
+
+
+def test_where_it_stands_tells_the_weights_and_when_they_change() -> None:
+    """Before any weights, after some, with a removed arm, and where shares change no more."""
+
+    def lines(log: MemoryLog, clock: ManualClock) -> list[str]:
+        return list(status_lines(status(log, "bot", clock=clock)))
+
+    log, clock, _ = begun({"drop": {"below": "5%", "after": 50}}, units=600)
+    starts = state_of(log, "bot").allocations[-1].starts
+    assert f"shares change next at {moment(starts + HOUR)} UTC, where `equipoise monitor` runs" in lines(
+        log, clock
+    )
+    done = weigh(log, "bot", by="monitor", clock=clock)
+    said = lines(log, clock)
+    (table,) = [each for each in said if each.startswith("resolution_rate")]
+    rows = {row.split()[0]: row.split() for row in table.splitlines()}
+    assert rows["resolution_rate"][1:] == ["rewards", "pending", "missing", "mean", "best", "with", "share"]
+    arm = done.evidence["arms"]["c"]
+    assert rows["c"] == [
+        "c", f"{arm['matured']:,}", str(arm["pending"]), "0", f"{arm['mean']:.4g}", f"{arm['best']:.2%}", "95.00%",
+    ]  # fmt: skip
+    assert rows["b"][-1] == "removed"
+    pause(log, "bot", by="ann", clock=clock)
+    assert "shares change no more: it is paused, and nobody new comes in" in lines(log, clock)
+    told = status(log, "bot", clock=clock).to_dict()["weights"]
+    assert (told["next"], told["because"]) == (None, "it is paused, and nobody new comes in")
+    assert told["evidence"] == done.evidence
+    assert list(weighed_lines(done))[-1] == (
+        f"epoch 1 of {done.experiment} starts at {moment(done.starts or 0.0)} UTC"
+    )
+
+
+def test_of_many_epochs_the_last_are_told() -> None:
+    """A bandit has one every hour: a dozen are shown, and how many there were before."""
+    log, clock, _ = begun()
+    for number in range(1, 20):
+        reweight(log, "bot", {"control": Fraction(1, 3), "b": Fraction(number, 60), "c": Fraction(40 - number, 60)}, by="ann", clock=clock)  # fmt: skip
+        clock.advance(20.0)
+    said = list(status_lines(status(log, "bot", clock=clock)))
+    assert "and 8 epochs before; --json has them all" in said
+    (table,) = [each for each in said if each.startswith("epoch")]
+    assert [line.split()[0] for line in table.splitlines()] == ["epoch", *map(str, range(8, 20))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -57,6 +58,7 @@ class History:
         if any(later.starts < earlier.starts for earlier, later in pairwise(epochs)):
             raise UsageError("epochs must be in the order of their start")
         self.epochs = tuple(epochs)
+        self._starts = [epoch.starts for epoch in epochs]
         self.kept = frozenset(epochs[-1].shares if epochs else ()) if kept is None else kept
         self._clock = clock or SystemClock()
         self._tolerance = tolerance
@@ -71,10 +73,9 @@ class History:
         if len(self.epochs) == 1 and time is None and self.epochs[0].starts == 0:
             return self.epochs[0]
         when = self._clock.now() if time is None else time
-        for epoch in reversed(self.epochs):
-            if epoch.starts <= when:
-                return epoch
-        return None
+        # A bandit has hundreds, and a unit keeps its own for as long as it goes on.
+        begun = bisect_right(self._starts, when)
+        return self.epochs[begun - 1] if begun else None
 
     def time_of(self, unit: str) -> float | Literal["bad_id", "bad_time"]:
         """When a unit with a UUIDv7 began, in seconds since 1970 UTC; or why its id does not tell.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equipoise.cli.output import AsJson, LogPlace, caution, emit, rows
+from equipoise.cli.plan_bandit import as_a_bandit, bandit_lines
 from equipoise.cli.plan_slots import past_text, schedule_rows, schedule_text
 from equipoise.errors import UsageError
 
@@ -61,14 +62,17 @@ def plan(
     past = _past(like, log, experiment)
     drawn = draw(experiment, units_per_day=units_per_day, turns_per_day=turns_per_day)
     shown = experiment.switchback is not None and (experiment.switchback.by is None or by is not None)
+    played = as_a_bandit(experiment, drawn)
     if as_json:
         also: dict[str, Any] = {"warnings": [str(warning) for warning in reading.warnings]}
         also |= {"schedule": schedule_rows(experiment, since, by)} if shown else {}
-        emit(drawn.to_dict() | also | ({} if past is None else {"past_slots": past.to_dict()}))
+        emit(drawn.to_dict() | played | also | ({} if past is None else {"past_slots": past.to_dict()}))
         return
     caution(reading.warnings)
     what = "units" if experiment.interleaving is None else "queries"
     print(plan_text(drawn, experiment.hypothesis, what))
+    if played:
+        print("\n".join(bandit_lines(**played["bandit"])))
     if shown:
         print(f"\n{schedule_text(experiment, since, by)}")
     if past is not None:

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from equipoise.conduct.progress import NextLook
     from equipoise.conduct.shadow import Shadowing
     from equipoise.conduct.shadow_judging import Asked
-    from equipoise.conduct.status import Status, WatchLine
+    from equipoise.conduct.status import Status, WatchLine, Weights
     from equipoise.conduct.weigh import Weighed
     from equipoise.stats.estimate import Estimate
 
 __all__ = ["did", "judged_lines", "look_words", "shadow_lines", "status_lines", "weighed_lines"]
+
+_EPOCHS = 12
+"""So many epochs are told, the last ones: a bandit has one every hour."""
 
 
 def did(evidence: Mapping[str, Any]) -> Iterator[str]:
@@ -62,9 +65,14 @@ def status_lines(found: Status) -> Iterator[str]:
                 ", ".join(f"{arm} {share}" for arm, share in each.shares.items()),
                 f"{sum(each.exposed.values()):,}",
             ]
-            for each in found.epochs
+            for each in found.epochs[-_EPOCHS:]
         ],
     )
+    if len(found.epochs) > _EPOCHS:
+        yield f"and {len(found.epochs) - _EPOCHS:,} epochs before; --json has them all"
+    if found.weights is not None:
+        yield ""
+        yield from _weights_lines(found.weights, found.epochs[-1].shares if found.epochs else {})
     if found.health:
         yield ""
         yield from (f"{each.status:<7}  {each.name}: {each.says}" for each in found.health)
@@ -90,6 +98,34 @@ def status_lines(found: Status) -> Iterator[str]:
 
 def _by_arm(units: Mapping[str, int]) -> str:
     return ", ".join(f"{arm} {count:,}" for arm, count in units.items())
+
+
+def _weights_lines(weights: Weights, shares: Mapping[str, str]) -> Iterator[str]:
+    if weights.evidence is not None:
+        yield _believed(weights.evidence, shares)
+    if weights.next is None:
+        yield clean(f"shares change no more: {weights.because}")
+    else:
+        yield f"shares change next at {moment(weights.next)} UTC, where `equipoise monitor` runs"
+
+
+def _believed(evidence: Mapping[str, Any], shares: Mapping[str, str]) -> str:
+    """What a bandit knows of each arm, and the share that it has for it."""
+    return rows(
+        [evidence["reward"], "rewards", "pending", "missing", "mean", "best with", "share"],
+        [
+            [
+                arm,
+                f"{each['matured']:,}",
+                f"{each['pending']:,}",
+                f"{each['missing']:,}",
+                "" if each["mean"] is None else f"{each['mean']:.4g}",
+                f"{each['best']:.2%}",
+                f"{float(Fraction(shares[arm])):.2%}" if arm in shares else "removed",
+            ]
+            for arm, each in evidence["arms"].items()
+        ],
+    )
 
 
 def _of_plan(found: Status) -> str:
@@ -213,21 +249,7 @@ def _interval(estimate: Estimate) -> str:
 def weighed_lines(done: Weighed) -> Iterator[str]:
     """What a bandit's rewards were, and what became of its shares."""
     if done.evidence:
-        yield rows(
-            [done.evidence["reward"], "rewards", "pending", "missing", "mean", "best with", "share"],
-            [
-                [
-                    arm,
-                    f"{each['matured']:,}",
-                    f"{each['pending']:,}",
-                    f"{each['missing']:,}",
-                    "" if each["mean"] is None else f"{each['mean']:.4g}",
-                    f"{each['best']:.2%}",
-                    done.shares.get(arm, "dropped"),
-                ]
-                for arm, each in done.evidence["arms"].items()
-            ],
-        )
+        yield _believed(done.evidence, done.shares)
     if done.epoch is not None and done.starts is not None:
         yield f"epoch {done.epoch} of {done.experiment} starts at {moment(done.starts)} UTC"
     else:

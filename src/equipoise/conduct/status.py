@@ -26,11 +26,12 @@ from equipoise.measurement.cells import TURNS, Cell
 from equipoise.measurement.warmth import ArmWarmth
 from equipoise.measurement.watching import Standing
 from equipoise.rollout.stages import STAGES, WATCHED, Blocked, State, canary_ended, may_enter
+from equipoise.rollout.weights import next_weights
 
 if TYPE_CHECKING:
     from equipoise.conduct.shadow import Shadowing
 
-__all__ = ["Ahead", "EpochLine", "HealthLine", "Status", "WatchLine", "status"]
+__all__ = ["Ahead", "EpochLine", "HealthLine", "Status", "WatchLine", "Weights", "status"]
 
 _ALARM = 0.001
 _ALERTS = 5
@@ -78,6 +79,18 @@ class WatchLine:
     because: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """When a bandit's shares change next (seconds since 1970 UTC; None: they do not, and `because` says why).
+
+    `evidence` is what the last shares that the bandit made rest on, as it stands in the ledger; None before any.
+    """
+
+    next: float | None
+    because: str | None
+    evidence: Mapping[str, Any] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Ahead:
     """What comes after the stage (None: nothing), what stands between, and the command that goes on."""
@@ -112,6 +125,7 @@ class Status:
     units_per_day: float | None
     next_look: NextLook | None
     epochs: tuple[EpochLine, ...]
+    weights: Weights | None
     health: tuple[HealthLine, ...]
     warmth: Mapping[str, ArmWarmth]
     redirects: Mapping[str, int]
@@ -174,6 +188,7 @@ def status(log: EventLog, name: str, *, windows: Windows | None = None, clock: C
             )
             for each in state.allocations
         ),
+        weights=_weights(experiment, state),
         health=(*_health(log, experiment, state, found, counts, evidence), *_late(kept)),
         warmth=evidence.warmth,
         redirects=redirected_turns(log, experiment) if _redirects(experiment, state) else {},
@@ -183,6 +198,18 @@ def status(log: EventLog, name: str, *, windows: Windows | None = None, clock: C
         )[:_ALERTS],
         shadow=evidence.shadow,
         ahead=_ahead(experiment, state, evidence),
+    )
+
+
+def _weights(experiment: Experiment, state: State) -> Weights | None:
+    if experiment.bandit is None:
+        return None
+    due = next_weights(experiment, state)
+    made = [each.evidence for each in state.allocations if each.evidence is not None]
+    return Weights(
+        next=None if isinstance(due, str) else due,
+        because=due if isinstance(due, str) else None,
+        evidence=made[-1] if made else None,
     )
 
 
