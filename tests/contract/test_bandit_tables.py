@@ -6,6 +6,7 @@ import random
 import re
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from equipoise import analyze, load_experiment
@@ -79,6 +80,17 @@ def test_a_table_that_does_not_say_its_shares_is_invalid(design):
         "bandit is honest. A log announces every epoch; a table says it in columns called `epoch` and `probability`, or "
         "named so in `source.columns`"
     )
+
+
+def test_a_warehouse_s_table_is_refused(design):
+    """Its moments by epoch are not counted there yet, and the message says what to do."""
+    ibis = pytest.importorskip("ibis")
+    with pytest.raises(
+        DataError,
+        match=r"is a bandit, which is read out from a log, a file or a frame, and not yet where a warehouse's rows are. "
+        r"Export the table to Parquet, and name that$",
+    ):
+        analyze(design, ibis.duckdb.connect().create_table("plays", pa.Table.from_pandas(table())))
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,11 @@ def measure_relation(experiment: Experiment, relation: Table) -> Measurement:
             f"{experiment.identity} is a switchback, whose slots are read out of the log, a file or a frame; "
             "give the rows as one of these"
         )
+    if experiment.method == "bandit":
+        raise DataError(
+            f"{experiment.identity} is a bandit, which is read out from a log, a file or a frame, and not yet where a "
+            "warehouse's rows are. Export the table to Parquet, and name that"
+        )
     # A transaction that fails is ended before what was kept is dropped: until then nothing can be.
     with ExitStack() as kept_tables, standing(relation) as still:
         return _measured(experiment, relation, kept_tables, still)

@@ -13,7 +13,7 @@ from equipoise.errors import UsageError
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
 
-__all__ = ["Batch", "PairBatch", "naive_mean", "residuals"]
+__all__ = ["Batch", "Numbers", "PairBatch", "Series", "naive_mean", "residuals"]
 
 Numbers = NDArray[np.float64]
 
