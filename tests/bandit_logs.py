@@ -47,11 +47,13 @@ def epoch(
     logged: Mapping[str, float] | None = None,
     announced: bool = True,
     lost: str | None = None,
+    alike: float = 0.0,
 ) -> None:
     """One hour of an epoch: announced, and so many units that came in under its shares and answered at these rates.
 
     `cost` is an arm's mean cost (2 unless said), `logged` the probability that exposures hold where it is not the share's.
     Of the arm that is `lost` every third exposure is missing. Every other unit is of the gold tier.
+    There are twenty teams, and those of every other one answer `alike` more often, the rest less.
     """
     starts = BEGAN + number * HOUR
     common = {"experiment": design.name}
@@ -87,12 +89,12 @@ def epoch(
                 probability=(logged or {}).get(arm, float(shares[arm])),
                 reason="split",
                 epoch=number,
-                attributes={"tier": "gold" if place % 2 else "free"},
+                attributes={"tier": "gold" if place % 2 else "free", "team": f"team {place % 20}"},
             )
         )
         values = {
             "cost": rng.gauss((cost or {}).get(arm, 2.0), 0.5),
-            "answered": float(rng.random() < rates[arm]),
+            "answered": float(rng.random() < rates[arm] + (alike if place % 2 else -alike) / 2),
         }
         facts += [
             Outcome(

@@ -264,19 +264,21 @@ def test_what_has_no_honest_estimate_says_why(tmp_path):
     )
 
 
-def test_units_of_one_cluster_are_refused(tmp_path):
-    """What a cluster did decided the shares that the rest of it got."""
-    design = read(tmp_path, TEXT.replace("bandit: {", "cluster: team\nbandit: {"))
-    log = MemoryLog()
-    begin(log, design)
-    for number in (1, 2):
-        epoch(log, design, number, ALIKE)
-    found = asked(log)
-    assert found.verdict.word == "invalid"
-    assert found.findings.primary[0].estimate == NotEstimable(
-        "units of one team are alike, and what they did decided the shares of those that came later; take the team itself "
-        "for the unit"
-    )
+def test_units_of_one_team_vary_together(tmp_path):
+    """The same units in teams that are alike: the same estimate, a wider interval, and the number of clusters is noted."""
+    alone, teams = read(tmp_path), read(tmp_path, TEXT.replace("bandit: {", "cluster: team\nbandit: {"))
+    found = []
+    for design in (alone, teams):
+        log = MemoryLog()
+        begin(log, design)
+        for number in range(1, 5):
+            epoch(log, design, number, ALIKE, alike=0.4)
+        found.append(asked(log))
+    plain, clustered = (each.effect("answered", "c").estimate for each in found)
+    assert clustered.value == pytest.approx(plain.value)
+    assert clustered.standard_error > 1.1 * plain.standard_error
+    assert found[1].findings.measurement.clusters == {"control": 20, "b": 20, "c": 20}
+    assert any(check.name == "clusters" for check in found[1].findings.health)
 
 
 def test_a_bandit_for_a_mean_that_should_be_low_with_a_ratio_and_a_critical_segment(tmp_path):

@@ -18,8 +18,9 @@ from adaptive import Setting, arms, runs
 from equipoise.stats.adaptive.batches import Batch, PairBatch, naive_mean
 from equipoise.stats.adaptive.estimates import arm_mean, difference, difference_of_ratios, shared_units
 from equipoise.stats.anytime.normal_mixture import Mixture
+from equipoise.stats.comparison.ratios import linear_variance
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.moments import PairMoments
+from equipoise.stats.moments import Moments, PairMoments
 from equipoise.stats.normal import two_sided
 
 FALSE_ALARM_Z = 4.0
@@ -202,6 +203,37 @@ def test_another_arm_than_the_best_is_named_in_five_per_cent_at_most(setting: Se
     unique = [arm for arm, mean in zip(arms(setting), setting.means, strict=True) if mean == best]
     wrong = sum(shares[arm] for arm in arms(setting) if len(unique) > 1 or arm != unique[0])
     assert wrong <= 0.05 + tolerance(0.05, 2_000)
+
+
+@pytest.mark.long
+def test_clusters_are_covered_at_least() -> None:
+    """2,000 bandits whose 400 users come again and again, each with a liking: widened intervals cover 95 % at least."""
+    rng = np.random.default_rng(11)
+    held = []
+    for _ in range(2_000):
+        liking, wins, units = rng.normal(0.0, 0.2, 400), np.zeros(2), np.zeros(2)
+        batches, told = [], []
+        for epoch in range(20):
+            drawn = rng.beta(1 + wins, 1 + units - wins, size=(300, 2))
+            share = 0.05 + 0.9 * float((drawn[:, 1] > drawn[:, 0]).mean()) if epoch else 0.5
+            user, arm = rng.integers(0, 400, 100), (rng.random(100) < share).astype(int)
+            won = (rng.random(100) < np.clip(0.3 + liking[user], 0.0, 1.0)).astype(float)
+            moments = {str(each): Moments.of(won[arm == each]) for each in (0, 1) if (arm == each).any()}
+            batches.append(Batch({"0": 1.0 - share, "1": share}, moments))
+            told.append(np.stack([user, arm, won]))
+            wins, units = wins + np.bincount(arm, won, 2), units + np.bincount(arm, minlength=2)
+        user, arm, won = np.concatenate(told, axis=1)
+        effects = []
+        for each in (0, 1):
+            mine = user[arm == each].astype(int)
+            size = np.bincount(mine)
+            sums = PairMoments.of(np.bincount(mine, won[arm == each])[size > 0], size[size > 0])
+            plain = Moments.of(won[arm == each])
+            effects.append(max(1.0, linear_variance(sums) / (plain.m2 / (plain.n - 1) / plain.n)))
+        found = difference(batches, "1", "0", rate=True, inflation=(effects[1], effects[0]))
+        assert isinstance(found, Estimate)
+        held.append(found.low <= 0.0 <= found.high)
+    assert fmean(held) >= 0.95 - tolerance(0.95, 2_000)
 
 
 @pytest.mark.long

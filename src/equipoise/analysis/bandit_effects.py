@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from equipoise.analysis.declared import in_words
@@ -15,7 +15,9 @@ from equipoise.experiment.verdict_rule import asks
 from equipoise.measurement.tally import EpochTallies, Measurement, Tally
 from equipoise.stats.adaptive.batches import Batch, PairBatch, naive_mean
 from equipoise.stats.adaptive.estimates import arm_mean, difference, difference_of_ratios, shared_units
+from equipoise.stats.comparison.ratios import linear_variance
 from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.stats.moments import Moments, PairMoments
 
 __all__ = ["FEWEST", "Epochs"]
 
@@ -33,6 +35,7 @@ class Epochs:
     experiment: Experiment
     rows: tuple[EpochTallies, ...]
     whole: Mapping[str, Mapping[str, Tally]]
+    critical: tuple[Mapping[str, Tally], ...] = ()
     _batches: dict[str, list[Batch]] = field(default_factory=dict, compare=False, repr=False)
     _pairs: dict[str, list[PairBatch]] = field(default_factory=dict, compare=False, repr=False)
     _means: dict[tuple[str, str], Estimate | NotEstimable] = field(
@@ -43,7 +46,7 @@ class Epochs:
     def of(cls, experiment: Experiment, measured: Measurement) -> Epochs:
         """Those of a measurement. An epoch that nobody announced has no shares, which health makes much of."""
         rows = tuple(each for each in measured.epochs if each.shares is not None)
-        return cls(experiment, rows, measured.tallies)
+        return cls(experiment, rows, measured.tallies, measured.critical_segments)
 
     @property
     def playing(self) -> frozenset[str]:
@@ -61,7 +64,7 @@ class Epochs:
             replace(each, tallies={metric: each.critical[number] if each.critical else {}})
             for each in self.rows
         )
-        return Epochs(self.experiment, rows, {metric: _together(rows, metric, self.experiment)})
+        return Epochs(self.experiment, rows, {metric: self.critical[number]})
 
     def batches(self, metric: Metric) -> list[Batch]:
         """The moments of a metric that is a mean of units' values."""
@@ -112,7 +115,10 @@ class Epochs:
         """An arm's mean with an interval for one reading."""
         if (metric.name, arm) not in self._means:
             self._means[metric.name, arm] = self._refused(metric) or arm_mean(
-                self.batches(metric), arm, rate=metric.kind == "proportion"
+                self.batches(metric),
+                arm,
+                rate=metric.kind == "proportion",
+                inflation=self._inflation(metric, arm),
             )
         return self._means[metric.name, arm]
 
@@ -123,10 +129,20 @@ class Epochs:
         refused = self._refused(metric) or self._few(metric, arm) or self._few(metric, other)
         if refused:
             return refused
+        inflation = self._inflation(metric, arm), self._inflation(metric, other)
         if metric.kind == "ratio":
-            return difference_of_ratios(self.pairs(metric), arm, other, level=level, null=null)
-        rate = metric.kind == "proportion"
-        return difference(self.batches(metric), arm, other, rate=rate, level=level, null=null)
+            return difference_of_ratios(
+                self.pairs(metric), arm, other, inflation=inflation, level=level, null=null
+            )
+        return difference(
+            self.batches(metric),
+            arm,
+            other,
+            rate=metric.kind == "proportion",
+            inflation=inflation,
+            level=level,
+            null=null,
+        )
 
     def effect(
         self, metric: Metric, variant: str, *, level: float, segment: CriticalSegment | None = None
@@ -195,6 +211,21 @@ class Epochs:
             f"{FEWEST}"
         )
 
+    def _inflation(self, metric: Metric, arm: str) -> float:
+        """By how much units that belong together vary more than alone: of all of an arm's, whenever they came in."""
+        clusters = self._tally(metric, arm).pairs
+        if not self.experiment.cluster or clusters is None or clusters.n < 2 or not clusters.mean_y:
+            return 1.0
+        if metric.kind == "ratio":
+            units = sum(
+                (each.moments.get(arm, PairMoments.zero()) for each in self.pairs(metric)), PairMoments.zero()
+            )
+            alone = linear_variance(units) if units.n > 1 and units.mean_y else 0.0
+        else:
+            moments = self._tally(metric, arm).moments or Moments.zero()
+            alone = (moments.variance or 0.0) / max(moments.n, 1)
+        return max(1.0, linear_variance(clusters) / alone) if alone > 0.0 else 1.0
+
     def _tally(self, metric: Metric, arm: str) -> Tally:
         return self.whole[metric.name].get(arm, Tally(units=0, missing=0))
 
@@ -220,11 +251,6 @@ class Epochs:
             return NotEstimable(
                 "no epoch was announced, so that nobody knows under which shares units came in"
             )
-        if self.experiment.cluster:
-            return NotEstimable(
-                f"units of one {self.experiment.cluster} are alike, and what they did decided the shares of those that "
-                f"came later; take the {self.experiment.cluster} itself for the unit"
-            )
         if metric.kind in ("quantile", "time_to_event"):
             return NotEstimable(
                 f"{'a quantile' if metric.kind == 'quantile' else 'a time to an event'} has no moments that add up over "
@@ -233,21 +259,6 @@ class Epochs:
         if self.experiment.labels_planned(metric) is not None:
             return NotEstimable("people's labels correct a judge in an A/B test, and not in a bandit")
         return None
-
-
-def _together(rows: Sequence[EpochTallies], metric: str, experiment: Experiment) -> dict[str, Tally]:
-    """Units by arm over all epochs."""
-    return {
-        variant.name: Tally(
-            units=sum(of.units for of in found),
-            missing=sum(of.missing for of in found),
-            immature=sum(of.immature for of in found),
-        )
-        for variant in experiment.variants
-        for found in [
-            [each.tallies[metric][variant.name] for each in rows if variant.name in each.tallies[metric]]
-        ]
-    }
 
 
 def _amount(amount: Amount | None, control: float | None) -> float | None:

@@ -25,7 +25,7 @@ import numpy as np
 
 from equipoise.errors import UsageError
 from equipoise.stats.adaptive.batches import Batch, Numbers, PairBatch, Series, residuals
-from equipoise.stats.domain import finite, inside
+from equipoise.stats.domain import finite, inside, positive
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.normal import critical, two_sided
 
@@ -46,6 +46,7 @@ def arm_mean(
     *,
     rate: bool = False,
     weighting: Weighting = "stabilised",
+    inflation: float = 1.0,
     level: float = 0.95,
 ) -> Estimate | NotEstimable:
     """An arm's mean, with an interval that holds although the shares followed the outcomes.
@@ -53,12 +54,14 @@ def arm_mean(
     Scale: the outcome's own; `rate` says that it is 0 or 1, and the interval is then a score interval. `stabilised`
     weights are the ones whose coverage holds (tested by simulation); `doubly_robust` without them and
     `inverse_probability` without guesses either are the textbook's, wider, and no nearer to their level.
+    `inflation` is the factor by which units that belong together vary more than units alone (a design effect).
     The interval is for one reading at a time that the data did not choose. Where the mean moves over time, it is that
     of the batches together, weighted.
 
     Degenerate cases: not estimable for an arm with fewer than two units, or with outcomes that are all the same.
-    Errors: UsageError for a level outside (0, 1) or an unknown weighting.
-    Source: Hadad et al. (2021), eq. (5) and (9); Wilson (1927) for the score interval.
+    Errors: UsageError for a level outside (0, 1), an unknown weighting or an inflation not above 0.
+    Source: Hadad et al. (2021), eq. (5) and (9); Kish (1965), 5.4, for the design effect; Wilson (1927) for the score
+    interval.
 
     >>> from equipoise.stats.moments import Moments
     >>> def batch(share: float, a: list[int], b: list[int]) -> Batch:
@@ -80,7 +83,7 @@ def arm_mean(
     weights = np.where(held, np.sqrt(e) if weighting == "stabilised" else 1.0, 0.0)
     n, whole = series.units, float(weights @ series.units)
     value = float(weights @ (n * guesses + series.counts * (series.means - guesses) / e)) / whole
-    own = float(weights**2 @ (n / e)) / whole**2
+    own = positive("inflation", inflation) * float(weights**2 @ (n / e)) / whole**2
     noise = float(weights**2 @ (n * (guesses - value) ** 2 * (1.0 - e) / e)) / whole**2
     z = critical((1.0 - level) / 2.0)
     spread = series.variance
@@ -108,6 +111,7 @@ def difference(
     against: str,
     *,
     rate: bool = False,
+    inflation: tuple[float, float] = (1.0, 1.0),
     level: float = 0.95,
     null: float = 0.0,
 ) -> Estimate | NotEstimable:
@@ -116,7 +120,8 @@ def difference(
     Scale: the outcome's own; `rate` says that it is 0 or 1. Interval, statistic and two-sided p-value belong together:
     the interval excludes `null` exactly when p is below 1 − level. They are for one reading at a time that the data did
     not choose; at the level of a boundary (`anytime.normal_mixture`, in `shared_units`) they hold at every time.
-    Batches in which one of the two had no share say nothing here.
+    Batches in which one of the two had no share say nothing here. `inflation` has the design effects of the two arms where
+    units belong together; that units of one cluster are in both arms, and alike, is left out, which widens the interval.
 
     Degenerate cases: not estimable where the arms shared no batch, with fewer than two units in an arm, or where the
     outcome is the same for all units of both. Errors: UsageError for a level outside (0, 1) or an infinite null.
@@ -135,7 +140,7 @@ def difference(
     short = _short(arm, arms[0]) or _short(against, arms[1])
     if short:
         return short
-    weighted = _Weighted.of(*arms)
+    weighted = _Weighted.of(*arms, inflation)
     if weighted is None:
         return NotEstimable(
             f"{arm} and {against} never had shares at the same time, so nothing compares them"
@@ -149,7 +154,13 @@ def difference(
 
 
 def difference_of_ratios(
-    batches: Sequence[PairBatch], arm: str, against: str, *, level: float = 0.95, null: float = 0.0
+    batches: Sequence[PairBatch],
+    arm: str,
+    against: str,
+    *,
+    inflation: tuple[float, float] = (1.0, 1.0),
+    level: float = 0.95,
+    null: float = 0.0,
 ) -> Estimate | NotEstimable:
     """The difference of sum(x)/sum(y) between `arm` and `against`, adaptively weighted, by the delta method.
 
@@ -181,7 +192,7 @@ def difference_of_ratios(
     ratio, other = x.arm / y.arm, x.against / y.against
     own = Series.of(residuals(batches, arm, ratio, y.arm), arm)
     others = Series.of(residuals(batches, against, other, y.against), against)
-    linear = _Weighted.of(own, others)
+    linear = _Weighted.of(own, others, inflation)
     assert linear is not None
     if own.variance + others.variance <= 0.0:
         return NotEstimable("the ratio is the same for every unit of each arm, so it has no spread")
@@ -228,7 +239,7 @@ class _Weighted:
         return self.arm - self.against
 
     @classmethod
-    def of(cls, a: Series, b: Series) -> _Weighted | None:
+    def of(cls, a: Series, b: Series, inflation: tuple[float, float] = (1.0, 1.0)) -> _Weighted | None:
         held = a.known & b.known
         if not held.any():
             return None
@@ -244,8 +255,8 @@ class _Weighted:
         return cls(
             arm=means[0],
             against=means[1],
-            of_arm=float(weights**2 @ (n / p)) / whole**2,
-            of_against=float(weights**2 @ (n / q)) / whole**2,
+            of_arm=positive("inflation", inflation[0]) * float(weights**2 @ (n / p)) / whole**2,
+            of_against=positive("inflation", inflation[1]) * float(weights**2 @ (n / q)) / whole**2,
             weights=weights,
             whole=whole,
         )
