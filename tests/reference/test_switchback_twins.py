@@ -47,13 +47,14 @@ def by_blocks(y: np.ndarray, arms: np.ndarray, blocks: np.ndarray) -> Estimate:
 
 def carried(y: np.ndarray, arms: np.ndarray, blocks: np.ndarray) -> Estimate:
     before = np.r_[False, arms[:-1]]
-    asked = blocks != blocks[0]
+    drawn_with = np.r_[-1, blocks[:-1]]
+    asked = (drawn_with >= 0) & (drawn_with != blocks[-1])
     found = carry_over_in_blocks(
         y[asked].tolist(),
         [1.0] * int(asked.sum()),
         arms[asked].tolist(),
         before[asked].tolist(),
-        blocks[asked].tolist(),
+        drawn_with[asked].tolist(),
     )
     assert isinstance(found, Estimate)
     return found

@@ -99,16 +99,16 @@ def replicate(
         compared = clustered_difference(sums[0], sizes[0], sums[1], sizes[1])
     else:
         compared = difference_of_means(Moments.of(means[there & ~arms]), Moments.of(means[there & arms]))
-    asked = there & (np.arange(n) > 0)
-    if design.balance:
-        # The first slot follows none, and its others stand alone.
-        asked &= blocks != blocks[0]
+    # The first slot follows none; the last before it stands alone in its block, and is not asked either.
+    asked, drawn_with = there & (np.arange(n) > 0), np.r_[-1, blocks[:-1]]
+    if design.balance and design.balance != ("weekday",):
+        asked &= drawn_with != blocks[-1]
     carried = carry_over_in_blocks(
         means[asked].tolist(),
         [1.0] * int(asked.sum()),
         arms[asked].tolist(),
         before[asked].tolist(),
-        blocks[asked].tolist(),
+        drawn_with[asked].tolist(),
     )
     for each in (compared, carried, naive):
         assert isinstance(each, Estimate)

@@ -26,7 +26,7 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
         "10: varaints: unknown key 'varaints'; accepted: allocation, assignment_version, attributes, bandit, capture, changes, cluster, critical_segments, holdouts, hypothesis, inline, interleaving, layer, method, metrics, name, offline, online_judge, pins, plan, prices, rollout, segments, source, switchback, target, traffic, unit, variants, verdict, watches; did you mean 'variants'?",
     ]),
     "unknown key in a section": ("plan: {alhpa: 0.05}", [
-        "10: plan.alhpa: unknown key 'alhpa'; accepted: alpha, boundaries, burn_in, crossed, cycle, looks, power, spending, units_per_day, whole_cycles; did you mean 'alpha'?",
+        "10: plan.alhpa: unknown key 'alhpa'; accepted: alpha, boundaries, burn_in, clusters, crossed, cycle, looks, power, spending, units_per_day, whole_cycles; did you mean 'alpha'?",
     ]),
     "unknown key in a list": ("watches: [{metric: resolution_rate, max: 1, window: 5m, wait: 2}]", [
         "10: watches[0].wait: unknown key 'wait'; accepted: at_least, every, for, max, metric, min, scope, then, window",

@@ -135,6 +135,7 @@ def _plain(
             control.totals.sizes,
             treatment.totals.sums,
             treatment.totals.sizes,
+            correction="CR3" if control.totals.whole else "CR2",
             level=level,
             null=null,
         )

@@ -23,6 +23,8 @@ ALARM = 0.001
 """A sample ratio this improbable under the declared allocation invalidates the experiment."""
 
 _CROSSED = 0.01
+_MIXED = 0.05
+"""More members than this in several arms are said to blur the effect."""
 
 
 def check_health(experiment: Experiment, measured: Measurement, *, repeated: bool) -> tuple[Check, ...]:
@@ -80,9 +82,10 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
                     "clusters",
                     "note",
                     f"an arm has only {fewest} clusters; with fewer than {FEW_CLUSTERS} the intervals are corrected "
-                    "for it (CR2 and Student's t), and wide",
+                    f"for it ({'CR3' if experiment.unit.type == 'cluster' else 'CR2'} and Student's t), and wide",
                 )
             )
+    checks += _members(experiment, measured)
     return tuple(checks)
 
 
@@ -333,3 +336,26 @@ def _missing(experiment: Experiment, measured: Measurement) -> list[Check]:
             )
         )
     return checks
+
+
+def _members(experiment: Experiment, measured: Measurement) -> list[Check]:
+    """Whether those who belong to a cluster stayed in it: whoever is in two arms dilutes what they differ by."""
+    found, name = measured.members, "members of several clusters"
+    if found is None:
+        return []
+    who = experiment.unit.members
+    if not found.members:
+        return [Check(name, "note", f"no turn says its {who}, so nobody knows who was in several clusters")]
+    several, crossed = found.in_several / found.members, found.in_several_arms / found.members
+    if not found.in_several:
+        return [Check(name, "ok", f"each of {found.members:,} was seen in one cluster alone")]
+    says = (
+        f"{found.in_several:,} of {found.members:,} ({several:.2%}) were seen in several clusters, and "
+        f"{found.in_several_arms:,} ({crossed:.2%}) of them in several arms; what they did counts where they did it"
+    )
+    if crossed > _MIXED:
+        says += (
+            ". So many know both arms that what clusters differ by is likely to be less than what worlds would: "
+            "randomise what holds them together instead"
+        )
+    return [Check(name, "note" if crossed > _CROSSED else "ok", says)]

@@ -91,15 +91,16 @@ def carry_overs(experiment: Experiment, measured: Measurement) -> tuple[CarryOve
     if experiment.switchback is None or not measured.slots:
         return ()
     every = experiment.unit.every
-    arms = {(slot.start, slot.whose): slot.variant for slot in measured.slots}
+    slots = {(slot.start, slot.whose): slot for slot in measured.slots}
     found = []
     for treatment in experiment.treatments:
         asked = _in_whole_blocks(
             [
-                (slot, before == treatment.name)
+                (slot, before)
                 for slot in measured.slots
                 if slot.size > 0.0
-                and (before := arms.get((slot.start - every, slot.whose))) in ("control", treatment.name)
+                and (before := slots.get((slot.start - every, slot.whose))) is not None
+                and before.variant in ("control", treatment.name)
             ]
         )
         found.append(
@@ -109,22 +110,22 @@ def carry_overs(experiment: Experiment, measured: Measurement) -> tuple[CarryOve
                     [slot.total for slot, _ in asked],
                     [slot.size for slot, _ in asked],
                     [slot.variant for slot, _ in asked],
-                    [after for _, after in asked],
-                    [slot.block for slot, _ in asked],
+                    [before.variant != "control" for _, before in asked],
+                    [before.block for _, before in asked],
                 ),
             )
         )
     return tuple(found)
 
 
-def _in_whole_blocks(asked: list[tuple[SlotValue, bool]]) -> list[tuple[SlotValue, bool]]:
-    """Of slots and whether they follow the treatment, those whose block has both kinds; all where few blocks have."""
-    kinds: dict[str, set[bool]] = defaultdict(set)
-    for slot, after in asked:
-        kinds[slot.block].add(after)
-    if 2 * sum(len(of) == 2 for of in kinds.values()) < len(kinds):
+def _in_whole_blocks(asked: list[tuple[SlotValue, SlotValue]]) -> list[tuple[SlotValue, SlotValue]]:
+    """Of slots and those before them, those whose slot before shares its block with another arm; all where few do."""
+    arms: dict[str, set[str]] = defaultdict(set)
+    for _, before in asked:
+        arms[before.block].add(before.variant)
+    if 2 * sum(len(of) == 2 for of in arms.values()) < len(arms):
         return asked
-    return [(slot, after) for slot, after in asked if len(kinds[slot.block]) == 2]
+    return [(slot, before) for slot, before in asked if len(arms[before.block]) == 2]
 
 
 def carry_overs_said(experiment: Experiment, found: tuple[CarryOver, ...]) -> tuple[Check, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,11 +10,11 @@ import typer
 
 from equipoise.cli.output import AsJson, LogPlace, caution, emit, rows
 from equipoise.cli.plan_bandit import as_a_bandit, bandit_lines
+from equipoise.cli.plan_clusters import clusters_json, clusters_text
 from equipoise.cli.plan_slots import past_text, schedule_rows, schedule_text
 from equipoise.errors import UsageError
 
 if TYPE_CHECKING:
-    from equipoise.conduct.past_slots import PastSlots
     from equipoise.design.plan import Plan
     from equipoise.experiment.definition import Experiment
 
@@ -45,9 +46,14 @@ def plan(
     like: Annotated[
         str | None,
         typer.Option(
-            help="Of a switchback: the experiment in the log whose past says what slots are like.",
+            help="Of a switchback or of clusters: the experiment in the log (or, of clusters, a table) whose past says what "
+            "they are like.",
             show_default=False,
         ),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="With --like: the attribute or column that names clusters.", show_default=False),
     ] = None,
     log: LogPlace = None,
     as_json: AsJson = False,
@@ -59,14 +65,14 @@ def plan(
     reading = read_definition(file)
     experiment = reading.experiment
     since = _since(starts)
-    past = _past(like, log, experiment)
+    past = None if like is None else _past(like, log, experiment, cluster)
     drawn = draw(experiment, units_per_day=units_per_day, turns_per_day=turns_per_day)
     shown = experiment.switchback is not None and (experiment.switchback.by is None or by is not None)
     played = as_a_bandit(experiment, drawn)
     if as_json:
         also: dict[str, Any] = {"warnings": [str(warning) for warning in reading.warnings]}
         also |= {"schedule": schedule_rows(experiment, since, by)} if shown else {}
-        emit(drawn.to_dict() | played | also | ({} if past is None else {"past_slots": past.to_dict()}))
+        emit(drawn.to_dict() | played | also | ({} if past is None else past[0]))
         return
     caution(reading.warnings)
     what = "units" if experiment.interleaving is None else "queries"
@@ -76,7 +82,7 @@ def plan(
     if shown:
         print(f"\n{schedule_text(experiment, since, by)}")
     if past is not None:
-        print(f"\n{past_text(past)}")
+        print(f"\n{past[1]}")
 
 
 def _since(starts: str | None) -> float:
@@ -90,16 +96,26 @@ def _since(starts: str | None) -> float:
         raise UsageError(f"--starts is a day such as 2026-11-30, and this is '{starts}'") from None
 
 
-def _past(like: str | None, log: str | None, experiment: Experiment) -> PastSlots | None:
-    if like is None:
-        return None
+def _past(
+    like: str, log: str | None, experiment: Experiment, cluster: str | None
+) -> tuple[dict[str, Any], str]:
+    """What the past says of slots or clusters, as JSON and in words."""
     from equipoise import settings
+    from equipoise.conduct.past_clusters import past_clusters, past_clusters_of_table
     from equipoise.conduct.past_slots import past_slots
     from equipoise.events.opening import open_log
 
+    of_clusters = experiment.unit.type == "cluster"
+    if of_clusters and os.path.isfile(like):
+        table = past_clusters_of_table(experiment, like, cluster=cluster)
+        return {"past_clusters": clusters_json(table)}, clusters_text(table)
     opened = open_log(log or settings.default_log(), create=False)
     try:
-        return past_slots(opened, like, experiment)
+        if of_clusters:
+            found = past_clusters(opened, like, experiment, cluster=cluster)
+            return {"past_clusters": clusters_json(found)}, clusters_text(found)
+        slots = past_slots(opened, like, experiment)
+        return {"past_slots": slots.to_dict()}, past_text(slots)
     finally:
         opened.close()
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from equipoise.design.clusters import cluster_notes, in_clusters
 from equipoise.design.false_alarms import WatchForecast, declared_forecasts, too_often
 from equipoise.design.interleaved import FITS, query_power, query_size
 from equipoise.design.schedule import schedule, spent, written_rule
@@ -164,7 +165,7 @@ def plan(
     chances. Guardrails are each planned one-sided at alpha/2 with the definition's power. Raises
     UsageError for traffic that is not positive.
     """
-    experiment = in_slots(experiment)
+    experiment = in_clusters(in_slots(experiment))
     settings = experiment.plan
     traffic = settings.units_per_day if units_per_day is None else units_per_day
     traffic = slots_per_day(experiment) if traffic is None else traffic
@@ -216,7 +217,10 @@ def plan(
         differences=experiment.differences,
         power_curve=_curve(experiment, primary, total, alpha) if isinstance(primary, MetricSize) else (),
         requests_per_case=_requests(experiment),
-        notes=_notes(experiment, sizes) + slot_notes(experiment, total) + too_often(forecasts),
+        notes=_notes(experiment, sizes)
+        + slot_notes(experiment, total)
+        + cluster_notes(experiment, total)
+        + too_often(forecasts),
         watches=forecasts,
     )
 

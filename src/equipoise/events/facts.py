@@ -181,7 +181,8 @@ class Turn(Fact):
     `reason` why it belongs to none; `redirected` says that it was served control all the same, `fallback` that
     another model answered. `json_valid` is known where JSON was asked for. `cancelled` turns and those cut by a
     timeout are right-censored. `checks` holds `passed`, `failed` or `skipped` for each inline check. `sampled` is the
-    probability with which the turn was drawn to have its text kept, where it was drawn.
+    probability with which the turn was drawn to have its text kept, where it was drawn. `member` is who of a cluster it was,
+    where clusters are randomised and the definition says how members are named.
     """
 
     kind: ClassVar[str] = "turn"
@@ -226,6 +227,7 @@ class Turn(Fact):
     checks: Mapping[str, str] | None = None
     source: str | None = None
     sampled: float | None = None
+    member: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

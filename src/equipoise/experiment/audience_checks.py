@@ -65,9 +65,53 @@ def _unit(form: Form, document: Document) -> Found:
                     accepted="header:NAME, cookie:NAME or body:PATH",
                 ),
             )
+    if form.unit.members is not None:
+        yield from _members(form, form.unit.members, document)
+    if form.plan.clusters is not None and form.unit.type != "cluster":
+        path = ("plan", "clusters")
+        yield (
+            path,
+            document.fault(
+                path,
+                f"this is about clusters that are randomised, and the unit is a {form.unit.type}",
+                next="set `unit: {type: cluster}`, or leave it out",
+            ),
+        )
+    path = ("unit", "from")
     if form.unit.type == "slot" and form.unit.every <= 0:
         path = ("unit", "every")
         yield path, document.fault(path, "a time slot takes time", accepted="a duration such as '1h'")
+
+
+def _members(form: Form, members: str, document: Document) -> Found:
+    path: FieldPath = ("unit", "members")
+    if form.unit.type != "cluster":
+        yield (
+            path,
+            document.fault(
+                path,
+                f"members belong to a cluster, and the unit is a {form.unit.type}",
+                accepted="`unit: {type: cluster, from: …, members: ATTRIBUTE}`",
+            ),
+        )
+    elif form.source is None and members not in form.attributes:
+        yield (
+            path,
+            document.fault(
+                path,
+                f"'{members}' is not a declared attribute",
+                accepted=", ".join(form.attributes) or None,
+                next=nearest(members, form.attributes)
+                or f"declare it: `attributes: {{{members}: {{from: header:x-{members}}}}}`",
+            ),
+        )
+    elif form.source is not None and members not in form.source.columns:
+        yield (
+            path,
+            document.fault(
+                path, f"no column is named for the members '{members}'", accepted=f"{members}: COLUMN"
+            ),
+        )
 
 
 def _undeclared(path: FieldPath, names: Iterable[str], known: list[str], document: Document) -> Found:

@@ -19,6 +19,7 @@ from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.definition import (
     Capture,
     Cases,
+    Clusters,
     Criterion,
     CriticalSegment,
     Experiment,
@@ -111,7 +112,7 @@ def build(
         else None,
         switchback=switchback_of(form.switchback) if form.method == "switchback" else None,
         changes=tuple(sorted(set(form.changes))),
-        unit=Unit(form.unit.type, form.unit.from_, form.unit.id, form.unit.every),
+        unit=Unit(form.unit.type, form.unit.from_, form.unit.id, form.unit.every, form.unit.members),
         cluster=form.cluster,
         attributes=MappingProxyType(
             {name: Attribute(each.type, each.from_) for name, each in sorted(form.attributes.items())}
@@ -216,6 +217,9 @@ def _plan(form: PlanForm) -> PlanSettings:
         units_per_day=form.units_per_day,
         crossed=form.crossed,
         whole_cycles=form.whole_cycles,
+        clusters=None
+        if form.clusters is None
+        else Clusters(form.clusters.icc, form.clusters.size, form.clusters.size_cv),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from equipoise.errors import UsageError
 from equipoise.experiment.amount import Amount, Bound
-from equipoise.experiment.audience import Attribute, Condition, Layer
+from equipoise.experiment.audience import Attribute, Condition, Layer, unit_name
 from equipoise.experiment.bandit import Bandit
 from equipoise.experiment.interleaving import Interleaving
 from equipoise.experiment.metric import Metric
@@ -22,6 +22,7 @@ from equipoise.experiment.verdict_rule import USUAL, Branch
 __all__ = [
     "Capture",
     "Cases",
+    "Clusters",
     "Criterion",
     "CriticalSegment",
     "Experiment",
@@ -74,13 +75,27 @@ class Unit:
 
     `id` says how it is known when a unit began, which re-weighting needs: `uuid7` (the id is a UUIDv7 and
     carries its time), `token` (a signed token travels with the unit), or `any` (not at all). A time slot is
-    `every` seconds long.
+    `every` seconds long. `members` is the attribute that names who of a cluster a request is from.
     """
 
     type: UnitType
     source: str | None = None
     id: UnitId = "any"
     every: float = 3600.0
+    members: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """What is expected of clusters that are randomised: how alike their readings are, how many they have.
+
+    `icc` is the intraclass correlation, `size` the mean number of readings of a cluster, `size_cv` their standard deviation
+    over that. With it `spread` (and the `baseline` of a rate) is that of single readings.
+    """
+
+    icc: float
+    size: float
+    size_cv: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +122,7 @@ class PlanSettings:
     units_per_day: float | None = None
     crossed: Crossed = "first_seen"
     whole_cycles: bool = False
+    clusters: Clusters | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,6 +475,11 @@ class Experiment:
         if self.capture.share is not None:
             return self.capture.share
         return Fraction(1, 20) if self.online_judge is None else self.online_judge.sample
+
+    def member_of(self, attributes: Mapping[str, Any]) -> str | None:
+        """Who of its cluster a request is from; None where nobody asks or the request does not say."""
+        members = self.unit.members
+        return None if members is None else unit_name(attributes.get(members))
 
     @property
     def blocks(self) -> Blocks:

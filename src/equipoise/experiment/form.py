@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, StringCon
 
 from equipoise.experiment.audience import AttributeType
 from equipoise.experiment.bandit_form import BanditForm
+from equipoise.experiment.clusters_form import ClustersForm
 from equipoise.experiment.definition import (
     Action,
     CaseFormat,
@@ -79,6 +80,7 @@ class UnitForm(Section):
     from_: Words | None = Field(None, alias="from")
     id: UnitId = "any"
     every: DurationField = 3600.0
+    members: Name | None = None
 
 
 class AttributeForm(Section):
@@ -154,6 +156,7 @@ class PlanForm(Section):
     units_per_day: Positive | None = None
     crossed: Crossed = "first_seen"
     whole_cycles: bool = False
+    clusters: ClustersForm | None = None
 
 
 class CriticalSegmentForm(Section):

@@ -139,6 +139,8 @@ def _section(
 
 def _plan(settings: PlanSettings) -> dict[str, Any]:
     section = _section(settings, durations=("burn_in", "cycle"))
+    if settings.clusters is not None:
+        section["clusters"] = _section(settings.clusters)
     parameter = section.pop("spending_parameter", None)
     return section | ({} if parameter is None else {"spending": {settings.spending: parameter}})
 
@@ -150,6 +152,7 @@ def _unit(experiment: Experiment) -> dict[str, Any]:
             "from": (unit.source, None),
             "id": (unit.id, "any"),
             "every": (f"{Decimal(repr(unit.every)):f}s", "3600.0s"),
+            "members": (unit.members, None),
         }
     )
 

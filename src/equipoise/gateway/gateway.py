@@ -383,6 +383,7 @@ class Gateway:
                 "reason": draw.reason,
                 "redirected": True if draw.reason in ("redirected", "removed") else None,
                 "cost_usd": self._cost(route.prices, heard, body),
+                "member": route.running.experiment.member_of(part.attributes),
             }
             capture = route.capture
             drawn: float | None = None

@@ -19,6 +19,7 @@ from equipoise.measurement.entry_days import entry_days
 from equipoise.measurement.epochs import SETTLED, Began, began, by_epoch, columns_of, of_table
 from equipoise.measurement.interleaved import measure_lists
 from equipoise.measurement.judged import JudgedTable, judged_of_log, judged_of_table
+from equipoise.measurement.members import members_of_log, members_of_table, of_units, whole
 from equipoise.measurement.parts import among_values, enrol, most_frequent
 from equipoise.measurement.quantiles import make_readings, quantile_tallies
 from equipoise.measurement.record import log_facts
@@ -91,14 +92,15 @@ def measure_table(
         epochs = columns_of(experiment, source, columns)
         measured = _measure(
             connection,
-            by_block(experiment),
+            of_units(by_block(experiment)),
             names,
             described,
             timed=timed,
             labels=labels,
             announced=of_table(connection, arms) if epochs else {},
         )
-        return replace(measured, aside=Aside(washed_out=washed)) if washed else measured
+        members = members_of_table(connection, experiment, source.unit, source.variant, source.columns)
+        return whole(experiment, replace(measured, aside=Aside(washed_out=washed), members=members))
     finally:
         connection.close()
 
@@ -108,7 +110,7 @@ def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = No
     if experiment.method == "interleaving":
         return measure_lists(experiment, log, until=until)
     connection = connect()
-    experiment = by_block(experiment)
+    experiment = of_units(by_block(experiment))
     try:
         names, aside, read = log_facts(connection, experiment, log, until)
         announced = began(log, experiment.name, until) if experiment.method == "bandit" else {}
@@ -122,8 +124,9 @@ def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = No
             read=read,
             announced=announced,
         )
+        members = members_of_log(connection, experiment)
         # A row of the engine may hold several values of one event; each counts.
-        return replace(measured, rows=read.rows)
+        return whole(experiment, replace(measured, rows=read.rows, members=members))
     finally:
         connection.close()
 
@@ -188,7 +191,7 @@ def _measure(
         ).fetchall()
     )
     clusters = None
-    if experiment.cluster:
+    if experiment.cluster is not None:
         clusters = dict.fromkeys(arms, 0) | dict(
             connection.execute(
                 "SELECT variant, count(DISTINCT cluster) FROM units GROUP BY variant"

@@ -216,6 +216,8 @@ class _Reading:
             "THEN NULL ELSE told.latency_s END"
         }
         columns |= {name: f"CAST({value} AS DOUBLE)" for name, (_, value) in wanted.items()}
+        if self._experiment.unit.members is not None:
+            shape, columns = shape | {"member": "VARCHAR"}, columns | {"member": "told.member"}
         if self._experiment.switchback is not None:
             columns |= {"began": "happened - coalesce(told.latency_s, 0)"}
         if traced:

@@ -25,6 +25,7 @@ __all__ = [
     "Judged",
     "Lists",
     "Measurement",
+    "Members",
     "Read",
     "SegmentTallies",
     "SlotValue",
@@ -38,11 +39,22 @@ __all__ = [
 class ClusterTotals:
     """The sum and the size of every cluster in one arm, in an order shared by all arms and without names.
 
-    A cluster that an arm has nothing of has sum 0 and size 0 there.
+    A cluster that an arm has nothing of has sum 0 and size 0 there. `whole` says that clusters were randomised: each is in
+    one arm alone.
     """
 
     sums: tuple[float, ...]
     sizes: tuple[float, ...]
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """How many members clusters had, how many of them were seen in several clusters, and in several arms."""
+
+    members: int
+    in_several: int
+    in_several_arms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +304,7 @@ class Measurement:
     other way (empty where none crossed, or no time tells), `daily` the primary by day since exposure where it
     adds up, `entry_days` the primary by the day its units came in, `caps` what was winsorised, by metric.
     `by_turn` has the other figure of metrics of turns, by metric and arm (`measurement.by_turn`). `slots` has the primary
-    slot by slot where time slots were randomised.
+    slot by slot where time slots were randomised, `members` who was in which cluster, where clusters were and it is told.
     `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `epochs` has a bandit
     by epoch. `lists` is there where rankers share lists; `units` then has every unit in every arm. `aside` is what does
     not count, `read` what of a log went in (None for a table).
@@ -321,3 +333,4 @@ class Measurement:
     slots: tuple[SlotValue, ...] = ()
     epochs: tuple[EpochTallies, ...] = ()
     lists: Lists | None = None
+    members: Members | None = None

@@ -81,7 +81,7 @@ def make_units(
         for other in others
     }
     per_unit = [f"{aggregate} AS {column}" for aggregate, column in made.items()]
-    if experiment.cluster:
+    if experiment.cluster is not None:
         per_unit.append("coalesce(min(cluster), 'unit ' || unit) AS cluster")
     per_unit += [f"max({column}) AS {column}" for column in settled]
     changed = [f"coalesce(min({column}) <> max({column}), false)" for column in ("variant", *settled)]
@@ -140,7 +140,7 @@ def _as_they_are(
             f"`source.grain: unit` says that each row is a unit, and the {known:,} rows have about {about:,} units. "
             "Leave it out, and the rows of each unit are put together"
         )
-    cluster = ", coalesce(cluster, 'unit ' || unit) AS cluster" if experiment.cluster else ""
+    cluster = ", coalesce(cluster, 'unit ' || unit) AS cluster" if experiment.cluster is not None else ""
     numbers = {names[quantity] for metric in metrics for quantity in metric.quantities}
     connection.execute(
         f"""CREATE TEMP VIEW all_units AS

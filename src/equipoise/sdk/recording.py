@@ -28,7 +28,18 @@ __all__ = ["Recording"]
 
 _ENDURED = 2.5
 """Seconds that a list to be shown waits for the record; whoever searches is better off with the default then."""
-_OURS = {"unit", "digest", "variant", "epoch", "reason", "redirected", "checks", "sampled", "source"}
+_OURS = {
+    "member",
+    "unit",
+    "digest",
+    "variant",
+    "epoch",
+    "reason",
+    "redirected",
+    "checks",
+    "sampled",
+    "source",
+}
 _MEASURED = {
     entry.name: str(entry.type).split(" |", maxsplit=1)[0]
     for entry in fields(Turn)
@@ -190,6 +201,7 @@ class Recording:
                 reason=assignment.reason,
                 redirected=assignment.reason in ("redirected", "removed") or None,
                 source=self.source,
+                member=assignment._draw.experiment.member_of(assignment.attributes),
                 **{name: _measured(name, value) for name, value in measured.items()},
             )
         )

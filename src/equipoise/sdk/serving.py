@@ -334,6 +334,7 @@ class Call:
             source=self._serving.source,
             trace=None if kept is None else secrets.token_hex(16),
             sampled=None if kept is None else kept[1],
+            member=draw.experiment.member_of(served.attributes),
         )
         self._serving.keep(turn)
         if kept is not None:

@@ -12,6 +12,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.by_turn import others
 from equipoise.measurement.daily import DAY
+from equipoise.measurement.members import of_units, whole
 from equipoise.measurement.parts import MOST_VALUES
 from equipoise.measurement.refusals import other_than_yes_or_no, times_to_events
 from equipoise.measurement.restricted_means import restricted_tally
@@ -54,7 +55,7 @@ def measure_relation(experiment: Experiment, relation: Table) -> Measurement:
         )
     # A transaction that fails is ended before what was kept is dropped: until then nothing can be.
     with ExitStack() as kept_tables, standing(relation) as still:
-        return _measured(experiment, relation, kept_tables, still)
+        return whole(experiment, _measured(of_units(experiment), relation, kept_tables, still))
 
 
 def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, still: bool) -> Measurement:
@@ -101,7 +102,7 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
         )
     }
     clusters = None
-    if experiment.cluster:
+    if experiment.cluster is not None:
         clusters = {arm: sizes[arm]["clusters"] if arm in sizes else 0 for arm in arms}
     of = {each.metric.name: each for each in counted}
     read = _Reader(experiment, facts, whole, of, came, arms, segments, clusters, kept_tables)

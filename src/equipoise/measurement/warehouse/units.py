@@ -149,7 +149,11 @@ def per_unit(
     columns |= _change("variant", rows.variant)
     table = rows.group_by("unit").aggregate(**columns)
     # A unit without a cluster is one of its own.
-    return table.mutate(cluster=table.cluster.coalesce("unit " + table.unit)) if experiment.cluster else table
+    return (
+        table.mutate(cluster=table.cluster.coalesce("unit " + table.unit))
+        if experiment.cluster is not None
+        else table
+    )
 
 
 def _within(rows: Table, metric: Metric, value: Value) -> Value:

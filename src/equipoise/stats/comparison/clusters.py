@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from equipoise.errors import UsageError
 from equipoise.stats.domain import finite, inside
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.student import t_estimate
+from equipoise.stats.student import satterthwaite, t_estimate
 
 __all__ = ["clustered_difference"]
 
@@ -34,7 +34,7 @@ def clustered_difference(
     sums_t: Totals,
     sizes_t: Totals,
     *,
-    correction: Literal["CR1", "CR2"] = "CR2",
+    correction: Literal["CR1", "CR2", "CR3"] = "CR2",
     level: float = 0.95,
     null: float = 0.0,
 ) -> Estimate | NotEstimable:
@@ -49,14 +49,17 @@ def clustered_difference(
     the variance unbiased for independent units of equal spread, and takes Bell and McCaffrey's degrees of
     freedom under that working model: few when few clusters carry most of an arm. CR1 multiplies the plain
     sandwich by G/(G−1) and takes G−1 degrees of freedom, G being all clusters; it is what most programs print,
-    and it claims too much when an arm has few clusters or one dominates it.
+    and it claims too much when an arm has few clusters or one dominates it. CR3 is for clusters that were randomised as a
+    whole: the jackknife of each arm over its clusters, with Satterthwaite's degrees of freedom. It assumes nothing of how
+    alike units are, and holds where clusters are few, unequal and alike within; with clusters of one size it is Welch's t.
 
     Degenerate cases: not estimable with fewer than two clusters in an arm, where every cluster of an arm has the
     same ratio in both arms, or (CR2) with fewer than `LEAST_FREEDOM` degrees of freedom.
     Errors: UsageError for unequal lengths, totals that are not finite, sizes below 0, a sum where the size is 0,
-    another correction, a level outside (0, 1) or a null that is not finite.
+    another correction, CR3 where a cluster is in both arms, a level outside (0, 1) or a null that is not finite.
     Source: Bell & McCaffrey (2002), Survey Methodology 28, 169; Imbens & Kolesár (2016), Review of Economics and
-    Statistics 98, 701, section III; Cameron & Miller (2015), Journal of Human Resources 50, 317, section VI.
+    Statistics 98, 701, section III; Cameron & Miller (2015), Journal of Human Resources 50, 317, section VI; MacKinnon,
+    Nielsen & Webb (2023), Journal of Econometrics 232, 272, for the jackknife.
 
     >>> sums, sizes, none = [12.0, 7.0, 15.0, 9.0, 11.0], [10, 8, 12, 8, 10], [0.0] * 5
     >>> e = clustered_difference(sums + none, sizes + [0] * 5, none + [15.0, 11.0, 17.0, 10.0, 14.0], [0] * 5 + sizes)
@@ -64,8 +67,8 @@ def clustered_difference(
     (0.2708, 0.0713, 7.78)
     """
     level, null = inside("level", level), finite("null", null)
-    if correction not in ("CR1", "CR2"):
-        raise UsageError(f"correction must be 'CR1' or 'CR2', not {correction!r}")
+    if correction not in ("CR1", "CR2", "CR3"):
+        raise UsageError(f"correction must be 'CR1', 'CR2' or 'CR3', not {correction!r}")
     arms = {"control": _arm("control", sums_c, sizes_c), "treatment": _arm("treatment", sums_t, sizes_t)}
     (y_c, m_c), (y_t, m_t) = arms.values()
     if y_c.size != y_t.size:
@@ -77,6 +80,10 @@ def clustered_difference(
             return NotEstimable(f"{arm} has {there}, and a spread needs at least two")
     size_c, size_t = float(m_c.sum()), float(m_t.sum())
     ratio_c, ratio_t = float(y_c.sum()) / size_c, float(y_t.sum()) / size_t
+    if correction == "CR3" and ((m_c > 0) & (m_t > 0)).any():
+        raise UsageError(
+            "CR3 is for clusters that are in one arm as a whole, and one of these is in both; use CR2"
+        )
     left_c, left_t = _residual(y_c, m_c, ratio_c), _residual(y_t, m_t, ratio_t)
     seen = (m_c > 0) | (m_t > 0)
     clusters = int(seen.sum())
@@ -84,6 +91,10 @@ def clustered_difference(
         scale_c, scale_t = 1.0 / np.sqrt(1.0 - m_c / size_c), 1.0 / np.sqrt(1.0 - m_t / size_t)
         pieces = scale_t * left_t / size_t - scale_c * left_c / size_c
         variance, freedom = float(pieces @ pieces), _bell_mccaffrey(m_c, scale_c, m_t, scale_t)
+    elif correction == "CR3":
+        parts = (_jackknife(left_c, m_c), _jackknife(left_t, m_t))
+        variance = parts[0][0] + parts[1][0]
+        freedom = satterthwaite(*parts) if variance else math.inf
     else:
         pieces = left_t / size_t - left_c / size_c
         variance, freedom = float(pieces @ pieces) * clusters / (clusters - 1), clusters - 1.0
@@ -123,6 +134,15 @@ def _residual(sums: Floats, sizes: Floats, ratio: float) -> Floats:
     """Each cluster's sum beyond its share; what is no larger than rounding counts as 0."""
     left = sums - ratio * sizes
     return np.where(np.abs(left) > 2.0**-46 * (np.abs(sums) + abs(ratio) * sizes), left, 0.0)
+
+
+def _jackknife(left: Floats, sizes: Floats) -> tuple[float, int]:
+    """The jackknife variance of one arm's ratio over its clusters, and how many they are; `left` are residual totals."""
+    left, sizes = left[sizes > 0], sizes[sizes > 0]
+    clusters = left.size
+    # Without a cluster the ratio moves by its residual total over what is left of the size.
+    moves = left / (sizes.sum() - sizes)
+    return float(moves @ moves) * (clusters - 1) / clusters, int(clusters)
 
 
 def _bell_mccaffrey(m_c: Floats, scale_c: Floats, m_t: Floats, scale_t: Floats) -> float:

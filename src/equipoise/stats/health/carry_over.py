@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import numpy as np
 
 from equipoise.errors import UsageError
-from equipoise.stats.comparison.clusters import clustered_difference
 from equipoise.stats.domain import finite, inside
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.moments import Moments
@@ -15,8 +16,9 @@ from equipoise.stats.student import satterthwaite, t_estimate
 
 __all__ = ["SlotCells", "carry_over", "carry_over_in_blocks"]
 
-
 _NONE = Moments.zero()
+LEAST_BLOCKS = 4
+"""With fewer blocks than this a jackknife over them says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,43 +115,63 @@ def carry_over_in_blocks(
     """What a treatment slot leaves behind in the next, where slots were drawn in blocks. One entry per slot.
 
     Scale: the outcome per unit of size. A slot's outcome is `totals` over `sizes` (1 where the slot is the unit), `arms` its
-    own arm, `after_treatment` whether the slot before had the treatment (else control), `blocks` what it was drawn with.
-    Each slot is taken from the mean of its own arm; then slots after the treatment are compared with those after control,
-    with CR2 and t over blocks: where two slots are each other's mirror image, so are the slots before them, and what the
-    two have in common (the time of day) cancels. Without blocks of more than one slot it is Welch's `carry_over` but for
-    the degrees of freedom. The warning of `carry_over` holds here, too.
+    own arm, `after_treatment` whether the slot before had the treatment (else control), `blocks` what that slot before was
+    drawn with. The slot before is fitted beside the slot's own arm, by least squares with the sizes as weights; the error
+    is the jackknife's over blocks (CR3) with Student's t on one degree of freedom less than there are. Where two slots
+    before mirror each other, what the slots after them have in common (the time of day) cancels. The warning of
+    `carry_over` holds.
 
-    Degenerate cases: not estimable with fewer than two blocks on a side, where nothing varies, or with fewer than three
-    degrees of freedom. Errors: UsageError for unequal lengths, totals or sizes that are not finite, sizes not above 0, a
-    level outside (0, 1) or a null that is not finite.
-    Source: Bojinov, Simchi-Levi & Zhao (2023), Management Science 69, 3759; Bell & McCaffrey (2002), Survey Methodology
-    28, 169, for the error; Freeman (1989) for the warning.
+    Degenerate cases: not estimable with fewer than four blocks, where without a block own arm and slot before can no longer
+    be told apart (strict alternation), or where nothing varies. Errors: UsageError for unequal lengths, totals or sizes that
+    are not finite, sizes not above 0, a level outside (0, 1) or a null that is not finite.
+    Source: Bojinov, Simchi-Levi & Zhao (2023), Management Science 69, 3759; MacKinnon, Nielsen & Webb (2023), Journal of
+    Econometrics 232, 272, for the jackknife; Freeman (1989) for the warning.
 
     >>> e = carry_over_in_blocks(
     ...     [1.0, 1.5, 2.0, 2.4, 1.2, 1.4, 2.1, 2.6, 0.9, 1.7, 1.8, 2.5], [1.0] * 12,
     ...     [0, 0, 1, 1] * 3, [False, True] * 6, [0, 1, 2, 3, 1, 0, 3, 2, 4, 5, 5, 4],
     ... )
     >>> round(e.value, 3), round(e.standard_error, 3), round(e.p_value, 4)
-    (0.517, 0.09, 0.0023)
+    (0.517, 0.103, 0.004)
     """
+    level, null = inside("level", level), finite("null", null)
     columns = (totals, sizes, arms, after_treatment, blocks)
     if len({len(column) for column in columns}) > 1:
-        raise UsageError(
-            f"each slot has one entry in every list, and these have {', '.join(str(len(c)) for c in columns)}"
+        said = ", ".join(str(len(column)) for column in columns)
+        raise UsageError(f"each slot has one entry in every list, and these have {said}")
+    y, m = np.asarray(totals, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
+    if not (np.isfinite(y).all() and np.isfinite(m).all() and (m > 0.0).all()):
+        raise UsageError("the totals of slots must be finite numbers, and their sizes above 0")
+    named = {arm: n for n, arm in enumerate(dict.fromkeys(arms))}
+    places = {block: n for n, block in enumerate(dict.fromkeys(blocks))}
+    if len(places) < LEAST_BLOCKS:
+        return NotEstimable(
+            f"the slots before were drawn in {len(places)} blocks, and {LEAST_BLOCKS} are needed"
         )
-    if any(not (size > 0.0 and math.isfinite(size)) for size in sizes):
-        raise UsageError("the sizes of slots must be finite numbers above 0")
-    means = {
-        arm: math.fsum(y for y, own in zip(totals, arms, strict=True) if own == arm)
-        / math.fsum(m for m, own in zip(sizes, arms, strict=True) if own == arm)
-        for arm in dict.fromkeys(arms)
-    }
-    place = {block: n for n, block in enumerate(dict.fromkeys(blocks))}
-    sums, held = ([[0.0] * len(place) for _ in range(2)] for _ in range(2))
-    for y, m, own, after, block in zip(*columns, strict=True):
-        sums[after][place[block]] += y - means[own] * m
-        held[after][place[block]] += m
-    found = clustered_difference(sums[0], held[0], sums[1], held[1], level=level, null=null)
-    if isinstance(found, NotEstimable):
-        return NotEstimable(f"of the slots after control and after the treatment: {found.reason}")
-    return replace(found, method="carry-over of the slot before, CR2 and t over blocks")
+    x = np.zeros((y.size, len(named) + 1))
+    x[np.arange(y.size), [named[arm] for arm in arms]] = 1.0
+    x[:, -1] = after_treatment
+    # Taken from the mean of all, so that a level far from 0 costs no digits.
+    y = y - m * (y.sum() / m.sum())
+    at = [places[block] for block in blocks]
+    left, right = np.zeros((len(places), x.shape[1], x.shape[1])), np.zeros((len(places), x.shape[1]))
+    np.add.at(left, at, m[:, None, None] * x[:, :, None] * x[:, None, :])
+    np.add.at(right, at, y[:, None] * x)
+    without = left.sum(axis=0) - left
+    if (np.linalg.matrix_rank(without, hermitian=True) < x.shape[1]).any():
+        return NotEstimable(
+            "the slot before and the slot's own arm cannot be told apart where one block is left out"
+        )
+    value = float(np.linalg.solve(left.sum(axis=0), right.sum(axis=0))[-1])
+    moves = np.linalg.solve(without, (right.sum(axis=0) - right)[:, :, None])[:, -1, 0] - value
+    error = math.sqrt(float(moves @ moves) * (len(places) - 1) / len(places))
+    if error <= 2.0**-40 * float(np.abs(y / m).max()):
+        return NotEstimable("the outcome does not vary beyond the slot's own arm and the slot before")
+    return t_estimate(
+        value,
+        error,
+        len(places) - 1.0,
+        level=level,
+        null=null,
+        method="carry-over of the slot before, jackknife over blocks and t",
+    )
