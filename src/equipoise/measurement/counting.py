@@ -8,20 +8,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.refusals import check_finite
+from equipoise.measurement.cross import ALWAYS, Aggregates, Asked, centres
 from equipoise.measurement.tally import Cap, ClusterTotals, Tally
-from equipoise.stats.covariates.cross_moments import CrossMoments
 from equipoise.stats.moments import Moments, PairMoments
 
 if TYPE_CHECKING:
     import duckdb
 
 __all__ = [
-    "ALWAYS",
     "FEW_CLUSTERS",
     "WHOLE",
-    "Aggregates",
-    "Asked",
     "Counted",
     "capped",
     "complete",
@@ -32,9 +28,6 @@ __all__ = [
 
 FEW_CLUSTERS = 30
 """An arm with fewer clusters than this has its clusters' totals counted one by one, not only their moments."""
-
-ALWAYS = "true"
-"""The condition that everybody meets."""
 
 WHOLE = "''"
 """Grouped by nothing: all units are one part, called by the empty text."""
@@ -100,49 +93,6 @@ def complete(connection: duckdb.DuckDBPyConnection, columns: Iterable[str]) -> f
     return frozenset(column for column, count in zip(listed, known, strict=True) if count == rows)
 
 
-class Aggregates:
-    """Aggregates asked for in one query, each once."""
-
-    def __init__(self) -> None:
-        self.asked: dict[str, int] = {}
-
-    def ask(self, aggregate: str, where: str = ALWAYS) -> int:
-        text = aggregate if where == ALWAYS else f"{aggregate} FILTER (WHERE {where})"
-        return self.asked.setdefault(text, len(self.asked))
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Where in a row the cross moments of some columns stand: count, means, and the upper triangle of covariances."""
-
-    n: int
-    means: tuple[int, ...]
-    spreads: Mapping[tuple[int, int], int]
-
-    @classmethod
-    def of(cls, columns: Sequence[str], where: str, into: Aggregates) -> Asked:
-        spreads = {}
-        for j, right in enumerate(columns):
-            for i, left in enumerate(columns[: j + 1]):
-                a, b = sorted((left, right))
-                spreads[i, j] = into.ask(f"var_pop({a})" if i == j else f"covar_pop({a}, {b})", where)
-        return cls(
-            into.ask("count(*)", where), tuple(into.ask(f"avg({each})", where) for each in columns), spreads
-        )
-
-    def read(self, metric: Metric, row: Sequence[Any], constants: int = 0) -> CrossMoments:
-        """The moments, with `constants` columns of nothing but 0 beside."""
-        n, size = row[self.n], len(self.means) + constants
-        if not n:
-            return CrossMoments.zero(size)
-        means = [*(row[at] for at in self.means), *[0.0] * constants]
-        products = [[0.0] * size for _ in range(size)]
-        for (i, j), at in self.spreads.items():
-            products[i][j] = products[j][i] = row[at] * n
-        check_finite(metric, (*means, *(each for of in products for each in of)))
-        return CrossMoments(n, tuple(means), tuple(tuple(of) for of in products))
-
-
 def tallies_by(
     connection: duckdb.DuckDBPyConnection,
     counted: Sequence[Counted],
@@ -160,21 +110,25 @@ def tallies_by(
     """
     if not counted:
         return {}
-    ask = Aggregates()
-    everyone = ask.ask("count(*)")
-    asked = []
-    for each in counted:
-        columns = [each.x] if each.y is None else [each.x, each.y]
-        if clusters is None:
-            columns += each.covariates
-            columns += [_unknown(z) for z in each.covariates if z not in each.full]
-        asked.append(
-            (ask.ask("count(*)", each.ripe), Asked.of(_filled(connection, each, columns), each.valued, ask))
-        )
+    columns = {
+        each.metric.name: _columns(connection, each, clustered=clusters is not None) for each in counted
+    }
+    about = centres(connection, "units", [each for of in columns.values() for each in of])
+    for centre in (about, None):
+        ask = Aggregates()
+        everyone = ask.ask("count")
+        asked = [
+            (ask.ask("count", where=each.ripe), Asked.of(columns[each.metric.name], each.valued, ask, centre))
+            for each in counted
+        ]
+        rows = connection.execute(
+            f"SELECT {by} AS part, variant, {', '.join(ask.asked)} FROM {among} WHERE {by} IS NOT NULL "
+            f"GROUP BY {grouped(by)}"
+        ).fetchall()
+        if all(place.near(row) for _, _, *row in rows for _, place in asked):
+            break
     found: dict[str, dict[str, dict[str, Tally]]] = {each.metric.name: defaultdict(dict) for each in counted}
-    for part, variant, *row in connection.execute(
-        f"SELECT {by} AS part, variant, {', '.join(ask.asked)} FROM {among} WHERE {by} IS NOT NULL GROUP BY {grouped(by)}"
-    ).fetchall():
+    for part, variant, *row in rows:
         for each, (ripe, place) in zip(counted, asked, strict=True):
             full = sum(z in each.full for z in each.covariates) if clusters is None else 0
             moments = place.read(each.metric, row, constants=full)
@@ -210,6 +164,15 @@ def tallies_by(
     return found
 
 
+def _columns(connection: duckdb.DuckDBPyConnection, counted: Counted, *, clustered: bool) -> list[str]:
+    """The columns whose moments are those of the metric's units, with covariates where units carry the variance."""
+    columns = [counted.x] if counted.y is None else [counted.x, counted.y]
+    if not clustered:
+        columns += counted.covariates
+        columns += [_unknown(z) for z in counted.covariates if z not in counted.full]
+    return _filled(connection, counted, columns)
+
+
 def _filled(connection: duckdb.DuckDBPyConnection, counted: Counted, columns: Sequence[str]) -> list[str]:
     """The columns, with covariates that are not known filled in."""
     gaps = [z for z in counted.covariates if z in columns and z not in counted.full]
@@ -228,7 +191,7 @@ def _centres(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> d
 
 
 def _unknown(column: str) -> str:
-    return f"CASE WHEN {column} IS NULL THEN 1.0 ELSE 0.0 END"
+    return f"CASE WHEN {column} IS NULL THEN 1.0::DOUBLE ELSE 0.0::DOUBLE END"
 
 
 def _clustered(

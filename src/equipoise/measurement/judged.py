@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.counted import ENROLLED
-from equipoise.measurement.counting import ALWAYS, WHOLE, Aggregates, Asked, one
+from equipoise.measurement.counting import WHOLE, one
+from equipoise.measurement.cross import ALWAYS, Aggregates, Asked
 from equipoise.measurement.literals import text_literal
 from equipoise.measurement.tally import Judged
 from equipoise.stats.judges.corrected_totals import JudgedTotals
@@ -55,7 +56,7 @@ class JudgedTable:
             rows = f"(SELECT part, variant, cluster, {sums} FROM {rows} GROUP BY part, variant, cluster ORDER BY ALL)"
         ask = Aggregates()
         place = Asked.of(_SUMS, ALWAYS, ask)
-        turns, labels = (ask.ask(f"sum({each})") for each in counts)
+        turns, labels = (ask.ask("sum", each) for each in counts)
         nothing = Judged(JudgedTotals.nothing(), self.planned, self.mixed)
         found: dict[str, dict[str, Judged]] = defaultdict(lambda: dict.fromkeys(arms, nothing))
         for part, variant, *row in connection.execute(

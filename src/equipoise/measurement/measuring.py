@@ -13,7 +13,8 @@ from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.by_turn import others
-from equipoise.measurement.counting import ALWAYS, WHOLE, Counted, capped, complete, one, tallies_by
+from equipoise.measurement.counting import WHOLE, Counted, capped, complete, one, tallies_by
+from equipoise.measurement.cross import ALWAYS
 from equipoise.measurement.daily import daily
 from equipoise.measurement.entry_days import entry_days
 from equipoise.measurement.epochs import SETTLED, Began, began, by_epoch, columns_of, of_table

@@ -36,7 +36,7 @@ def make_readings(
     within = "" if metric.window is None else f" AND facts.happened < units.since + {metric.window!r}"
     connection.execute(
         f"""CREATE TEMP TABLE {table} AS
-            SELECT units.variant AS variant, {"units.cluster" if clustered else "units.unit"} AS block,
+            SELECT units.variant AS variant, {"units.cluster" if clustered else "units.number"} AS block,
                    {"units.unit AS unit," if clustered else ""} facts.{column} AS value
                    {"".join(f", units.{each} AS {each}" for each in settled)}
             FROM facts JOIN units ON units.unit = facts.unit WHERE facts.{column} IS NOT NULL AND ({ripe}){within}"""

@@ -292,7 +292,9 @@ def table_facts(
     connection.execute(f"CREATE TEMP {made} facts AS SELECT {', '.join(selected)} FROM source_rows")
     for name in texts:
         _check_texts(connection, counted[name], name)
-    _check_numbers(connection, {name: what for name, what in counted.items() if _FLOATING.match(types[name])})
+    # Whole numbers and decimals are finite by their kind.
+    for name in (name for name in counted if _FLOATING.match(types[name])):
+        _raise_strays(connection, counted[name], name, f"NOT isfinite({quoted(name)})")
     if source.time:
         _check_times(connection, source.time, types)
     _check_variants(connection, experiment)
@@ -347,39 +349,27 @@ def _check_texts(connection: duckdb.DuckDBPyConnection, what: str, column: str) 
     _raise_strays(connection, what, column, f"{text} <> '' AND ({number} IS NULL OR NOT isfinite({number}))")
 
 
-def _check_numbers(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str]) -> None:
-    """All columns in one pass; whole numbers and decimals are finite by their kind."""
-    if not columns:
-        return
-    found = (
-        connection.execute(
-            f"SELECT {', '.join(f'count(*) FILTER (WHERE NOT isfinite({quoted(column)}))' for column in columns)} "
-            "FROM source_rows"
-        ).fetchone()
-        or ()
-    )
-    for (column, what), wrong in zip(columns.items(), found, strict=True):
-        if wrong:
-            _raise_strays(connection, what, column, f"NOT isfinite({quoted(column)})")
-
-
 def _raise_strays(connection: duckdb.DuckDBPyConnection, what: str, column: str, wrong: str) -> None:
-    count, example = connection.execute(
-        f"SELECT count(*), any_value({quoted(column)}) FROM source_rows WHERE {wrong}"
-    ).fetchone() or (0, None)
-    if count:
+    if found := _found(connection, column, wrong):
+        count, example = found
         raise DataError(
             f"the column '{column}' ({what}) holds {strays(count, 'a number', 'numbers', example)}. "
             "Accepted: finite numbers, true, false, or empty for unknown"
         )
 
 
+def _found(connection: duckdb.DuckDBPyConnection, column: str, wrong: str) -> tuple[int, Any] | None:
+    """How many rows are wrong, and an example. Whether any is takes less than to count them: blocks of rows are passed."""
+    where = f"FROM source_rows WHERE {wrong}"
+    if connection.execute(f"SELECT 1 {where} LIMIT 1").fetchone() is None:
+        return None
+    return connection.execute(f"SELECT count(*), any_value({quoted(column)}) {where}").fetchone()
+
+
 def _check_times(connection: duckdb.DuckDBPyConnection, column: str, types: Mapping[str, str]) -> None:
     at = _time(column, types)
-    wrong, example = connection.execute(
-        f"SELECT count(*), any_value({quoted(column)}) FROM source_rows WHERE {at} IS NULL OR NOT isfinite({at})"
-    ).fetchone() or (0, None)
-    if wrong:
+    if any(_found(connection, column, each) for each in (f"{at} IS NULL", f"NOT isfinite({at})")):
+        wrong, example = _found(connection, column, f"{at} IS NULL OR NOT isfinite({at})") or (0, None)
         raise DataError(
             f"the time column '{column}' holds {strays(wrong, 'a time', 'times', example)}. "
             "Accepted: 2026-01-31 12:00:00, or seconds since 1970"
@@ -387,20 +377,17 @@ def _check_times(connection: duckdb.DuckDBPyConnection, column: str, types: Mapp
 
 
 def _check_variants(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> None:
-    known = [variant.name for variant in experiment.variants]
-    seen = connection.execute(
-        "SELECT variant, count(*) FROM facts GROUP BY variant ORDER BY variant"
-    ).fetchall()
     if not connection.execute("SELECT 1 FROM facts WHERE unit IS NOT NULL LIMIT 1").fetchone():
         raise no_units()
-    for variant, _ in seen:
-        if variant in known:
-            continue
-        (rows,) = connection.execute(
-            "SELECT count(*) FROM facts WHERE unit IS NOT NULL AND variant IS NOT DISTINCT FROM ?", [variant]
-        ).fetchone() or (0,)
-        if rows:
-            raise unknown_variant(experiment, variant, rows)
+    known = ", ".join(text_literal(variant.name) for variant in experiment.variants)
+    strange = f"FROM facts WHERE (variant IS NULL OR variant NOT IN ({known}))"
+    if not connection.execute(f"SELECT 1 {strange} LIMIT 1").fetchone():
+        return
+    found = connection.execute(
+        f"SELECT variant, count(*) {strange} AND unit IS NOT NULL GROUP BY variant ORDER BY variant"
+    ).fetchone()
+    if found:
+        raise unknown_variant(experiment, *found)
 
 
 def frame_source(connection: duckdb.DuckDBPyConnection, experiment: Experiment) -> TableSource:

@@ -10,7 +10,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import RETURNED, Metric, Quantity
 from equipoise.measurement.by_turn import reads_each
 from equipoise.measurement.counting import one
-from equipoise.measurement.literals import quoted
+from equipoise.measurement.literals import quoted, text_literal
 from equipoise.measurement.refusals import (
     other_than_yes_or_no,
     several_rows,
@@ -53,6 +53,8 @@ def make_units(
     """Make `all_units` out of `facts`; returns each metric's columns, those of its other figure
     (`by_turn`), and how many units were seen in several arms.
 
+    A unit's `number` tells it from others as its name does, and is shorter.
+
     The column of a time to an event is when the event first came, NULL where it did not, and before the unit's entry
     where it cannot be known. Metrics that make the same
     of the same share a column. Raises DataError where a window or an order is asked for, and no time tells.
@@ -85,15 +87,19 @@ def make_units(
         per_unit.append("coalesce(min(cluster), 'unit ' || unit) AS cluster")
     per_unit += [f"max({column}) AS {column}" for column in settled]
     changed = [f"coalesce(min({column}) <> max({column}), false)" for column in ("variant", *settled)]
-    table = "facts"
+    # Told that there are these few, the engine keeps variants as numbers, in the order of their names. A row of nobody's
+    # may have any other.
+    known = sorted(variant.name for variant in experiment.variants)
+    arm = f"TRY_CAST(variant AS ENUM({', '.join(map(text_literal, known))}))"
+    table = f"(SELECT * REPLACE ({arm} AS variant) FROM facts)"
     if windows:
         table = (
-            "(SELECT facts.*, entered FROM facts "
+            f"(SELECT rows.*, entered FROM {table} AS rows "
             "JOIN (SELECT unit, min(happened) AS entered FROM facts GROUP BY unit) AS entries USING (unit))"
         )
     connection.execute(
         f"""
-        CREATE TEMP TABLE all_units AS
+        CREATE TEMP TABLE unit_rows AS
         SELECT unit, min(variant) AS variant, {changed[0]} AS crossed, {" OR ".join(changed)} AS changed,
                min(happened) AS since, count(*) AS told {"," if per_unit else ""} {", ".join(per_unit)}
         FROM {table} WHERE unit IS NOT NULL GROUP BY unit ORDER BY unit
@@ -101,8 +107,9 @@ def make_units(
     )
     crossed, altered, several = one(
         connection,
-        "SELECT count(*) FILTER (crossed), count(*) FILTER (changed), count(*) FILTER (told > 1) FROM all_units",
+        "SELECT count(*) FILTER (crossed), count(*) FILTER (changed), count(*) FILTER (told > 1) FROM unit_rows",
     )
+    connection.execute("CREATE TEMP VIEW all_units AS SELECT *, rowid AS number FROM unit_rows")
     if timed and altered:
         _settle(connection, ("variant", *settled))
     if not timed and (refused := several_rows(experiment, several)):
@@ -129,11 +136,11 @@ def _as_they_are(
         raise refused
     named = quoted(experiment.source.unit)
     kind = connection.execute(f"SELECT typeof({named}) FROM source_rows LIMIT 1").fetchone()
-    # A name that is text may be blank as well as missing.
+    # A name that is text may be blank as well as missing, which `facts` knows.
     text = kind is None or kind[0] == "VARCHAR"
-    given = f"nullif(trim({named}), '')" if text else named
+    given, rows_of = ("unit", "facts") if text else (named, "source_rows")
     rows, known, about = one(
-        connection, f"SELECT count(*), count({given}), approx_count_distinct({given}) FROM source_rows"
+        connection, f"SELECT count(*), count({given}), approx_count_distinct({given}) FROM {rows_of}"
     )
     if about < _SURELY_FEWER * known:
         raise DataError(
@@ -144,7 +151,7 @@ def _as_they_are(
     numbers = {names[quantity] for metric in metrics for quantity in metric.quantities}
     connection.execute(
         f"""CREATE TEMP VIEW all_units AS
-            SELECT unit, variant, false AS crossed, false AS changed, happened AS since, 1 AS told {cluster}
+            SELECT unit, unit AS number, variant, false AS crossed, false AS changed, happened AS since, 1 AS told {cluster}
                    {"".join(f", {name}" for name in sorted(numbers | set(settled)))}
             FROM facts {"" if known == rows else "WHERE unit IS NOT NULL"}"""
     )
@@ -158,10 +165,10 @@ def _settle(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> No
     """What came first, for the few units of which not all rows say the same: to put in order is dear."""
     firsts = ", ".join(f"{_PER_UNIT['first'].format(v=column)} AS {column}" for column in columns)
     connection.execute(
-        f"""UPDATE all_units SET {", ".join(f"{column} = firsts.{column}" for column in columns)}
+        f"""UPDATE unit_rows SET {", ".join(f"{column} = firsts.{column}" for column in columns)}
             FROM (SELECT unit, {firsts} FROM facts
-                  WHERE unit IN (SELECT unit FROM all_units WHERE changed) GROUP BY unit) AS firsts
-            WHERE all_units.unit = firsts.unit"""
+                  WHERE unit IN (SELECT unit FROM unit_rows WHERE changed) GROUP BY unit) AS firsts
+            WHERE unit_rows.unit = firsts.unit"""
     )
 
 
@@ -220,21 +227,11 @@ def _finished(metric: Metric, value: str) -> str:
 def check_yes_or_no(
     connection: duckdb.DuckDBPyConnection, wanted: Sequence[tuple[Metric, str]], table: str
 ) -> None:
-    """That the columns of proportions and events hold nothing but 0 and 1, all in one pass; raises DataError."""
-    if not wanted:
-        return
-    found = one(
-        connection,
-        "SELECT "
-        + ", ".join(f"count(*) FILTER ({column} NOT IN (0, 1))" for _, column in wanted)
-        + f" FROM {table}",
-    )
-    for (metric, column), strays in zip(wanted, found, strict=True):
-        if not strays:
-            continue
-        wrong, example = one(
-            connection,
-            f"SELECT count(DISTINCT unit), min({column}) FROM {table} WHERE {column} NOT IN (0, 1)",
-        )
-        if wrong:
-            raise other_than_yes_or_no(metric, wrong, example)
+    """That the columns of proportions and events hold nothing but 0 and 1; raises DataError."""
+    for metric, column in wanted:
+        strays = f"FROM {table} WHERE {column} NOT IN (0, 1)"
+        # Whether there are any takes less than to count them: blocks of rows that tell their range are passed.
+        if connection.execute(f"SELECT 1 {strays} LIMIT 1").fetchone():
+            wrong, example = one(connection, f"SELECT count(DISTINCT unit), min({column}) {strays}")
+            if wrong:
+                raise other_than_yes_or_no(metric, wrong, example)
