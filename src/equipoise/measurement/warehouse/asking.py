@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from equipoise.errors import DataError
 
+Sample = str | int
+"""What a sample is called: an arm's number, its name beside a part's, or nothing."""
+
 if TYPE_CHECKING:
     from ibis.expr.types import Table, Value
 
-__all__ = ["answer", "by_sample", "engine", "is_relation", "keep", "number", "one_row"]
+__all__ = ["Sample", "answer", "by_sample", "engine", "is_relation", "keep", "number", "one_row"]
 
 
 def is_relation(table: object) -> bool:
@@ -58,7 +61,7 @@ def number(value: float) -> Value:
     return ibis.literal(repr(float(value))).cast("float64")
 
 
-def by_sample(table: Table, values: Mapping[str, float]) -> Value:
+def by_sample(table: Table, values: Mapping[Sample, float]) -> Value:
     """The number of each row's sample; NULL for a sample that has none."""
     import ibis
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.tally import Tally
-from equipoise.measurement.warehouse.asking import answer, by_sample, number
+from equipoise.measurement.warehouse.asking import Sample, answer, by_sample, number
 from equipoise.measurement.warehouse.counting import ripe, with_part
 from equipoise.measurement.warehouse.facts import Facts
 from equipoise.measurement.warehouse.ranks import Ranks, rank
@@ -25,15 +25,15 @@ __all__ = ["quantile_tallies", "readings_of"]
 def readings_of(
     facts: Facts, units: Table, metric: Metric, *, clustered: bool, settled: Sequence[str]
 ) -> Table:
-    """Every reading that counts: `variant`, `block` (whose variance it shares), `value`, segments; `unit` in clusters."""
+    """Every reading that counts: `arm`, `block` (whose variance it shares), `value`, segments; `unit` in clusters."""
     counted = units.filter(ripe(units, metric, facts.last)).select(
-        "unit", "variant", "since", *settled, block=units.cluster if clustered else units.key
+        "unit", "arm", "since", *settled, block=units.cluster if clustered else units.key
     )
     told = facts.table.select("unit", "happened", value=facts.names[metric.of])
     rows = told.filter(told.value.notnull()).join(counted, "unit")
     if metric.window is not None:
         rows = rows.filter(rows.happened < rows.since + number(metric.window))
-    return rows.select("variant", "block", "value", *(["unit"] if clustered else []), *settled)
+    return rows.select("arm", "block", "value", *(["unit"] if clustered else []), *settled)
 
 
 def quantile_tallies(
@@ -55,16 +55,15 @@ def quantile_tallies(
         )
     }
     parted = with_part(readings, by)
-    # An arm's name has no space in it, so that the last one stands between part and arm.
-    sample = parted.part + " " + parted.variant if by else parted.variant
+    sample = parted.arm.cast("string") + " " + parted.part if by else parted.arm
     found = _quantiles(parted.mutate(sample=sample), metric.q or 0.5)
     result: dict[str, dict[str, Tally]] = {}
     for part in sorted({part for part, _ in sizes} | (set() if by else {""})):
         result[part] = {}
-        for arm in arms:
+        for index, arm in enumerate(arms):
             size = sizes.get((part, arm), {"units": 0, "mature": 0})
             seen, quantile = found.get(
-                f"{part} {arm}" if by else arm, (0, NotEstimable("there are no readings"))
+                f"{index} {part}" if by else index, (0, NotEstimable("there are no readings"))
             )
             result[part][arm] = Tally(
                 units=seen,
@@ -75,7 +74,7 @@ def quantile_tallies(
     return result
 
 
-def _quantiles(readings: Table, q: float) -> dict[str, tuple[int, QuantileSummary | NotEstimable]]:
+def _quantiles(readings: Table, q: float) -> dict[Sample, tuple[int, QuantileSummary | NotEstimable]]:
     """By sample, how many units it has readings of, and its quantile."""
     ranks = Ranks(readings)
     if not ranks.whole:
@@ -88,7 +87,7 @@ def _quantiles(readings: Table, q: float) -> dict[str, tuple[int, QuantileSummar
         ranks.at({sample: rank(pair[side], ranks.whole[sample].count) for sample, pair in asked.items()})
         for side in (0, 1)
     )
-    result: dict[str, tuple[int, QuantileSummary | NotEstimable]] = {}
+    result: dict[Sample, tuple[int, QuantileSummary | NotEstimable]] = {}
     for sample, (seen, moments) in blocks.items():
         level = levels[sample]
         if isinstance(level, NotEstimable):
@@ -101,7 +100,7 @@ def _quantiles(readings: Table, q: float) -> dict[str, tuple[int, QuantileSummar
     return result
 
 
-def _share_below(readings: Table, values: Mapping[str, float]) -> dict[str, tuple[int, PairMoments]]:
+def _share_below(readings: Table, values: Mapping[Sample, float]) -> dict[Sample, tuple[int, PairMoments]]:
     """By sample its units and, of each block, how many readings it has at or below the quantile, of how many."""
     rows = readings.mutate(
         below=(readings.value <= by_sample(readings, values)).ifelse(number(1.0), number(0.0))

@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from equipoise.errors import DataError
-from equipoise.measurement.warehouse.asking import answer, by_sample, number
+from equipoise.measurement.warehouse.asking import Sample, answer, by_sample, number
 
 if TYPE_CHECKING:
     from ibis.expr.types import Table
@@ -58,12 +58,14 @@ class Ranks:
         found = table.group_by("sample").aggregate(
             count=lambda t: t.count(), low=lambda t: t.value.min(), high=lambda t: t.value.max()
         )
-        self.whole = {row["sample"]: Bracket(row["count"], row["low"], row["high"]) for row in answer(found)}
-        self._counted: dict[tuple[str, Bracket], list[Bracket]] = {}
+        self.whole: dict[Sample, Bracket] = {
+            row["sample"]: Bracket(row["count"], row["low"], row["high"]) for row in answer(found)
+        }
+        self._counted: dict[tuple[Sample, Bracket], list[Bracket]] = {}
 
-    def at(self, wanted: Mapping[str, int]) -> dict[str, float]:
+    def at(self, wanted: Mapping[Sample, int]) -> dict[Sample, float]:
         """The value at each sample's wanted rank. Raises DataError where the values do not stay what they are."""
-        found: dict[str, float] = {}
+        found: dict[Sample, float] = {}
         left = {sample: (place, self.whole[sample]) for sample, place in wanted.items()}
         while True:
             found |= {sample: each.low for sample, (_, each) in left.items() if each.low == each.high}
@@ -76,7 +78,7 @@ class Ranks:
                 for sample, (place, each) in left.items()
             }
 
-    def _count(self, within: Mapping[str, Bracket]) -> None:
+    def _count(self, within: Mapping[Sample, Bracket]) -> None:
         asked = {sample: each for sample, each in within.items() if (sample, each) not in self._counted}
         if asked:
             whole = all(each == self.whole[sample] for sample, each in asked.items())
@@ -110,7 +112,9 @@ def _scale(within: Bracket) -> float:
     return min(BUCKETS / max(within.high / 2 - within.low / 2, 1e-300), 1e300)
 
 
-def _bucketed(table: Table, within: Mapping[str, Bracket], *, everything: bool) -> dict[str, list[Bracket]]:
+def _bucketed(
+    table: Table, within: Mapping[Sample, Bracket], *, everything: bool
+) -> dict[Sample, list[Bracket]]:
     import ibis
 
     # Of halves, because the width of a range may be beyond the largest number.
@@ -131,7 +135,7 @@ def _bucketed(table: Table, within: Mapping[str, Bracket], *, everything: bool) 
         .group_by(["sample", "place"])
         .aggregate(count=lambda t: t.count(), low=lambda t: t.value.min(), high=lambda t: t.value.max())
     )
-    buckets: dict[str, list[tuple[int, Bracket]]] = defaultdict(list)
+    buckets: dict[Sample, list[tuple[int, Bracket]]] = defaultdict(list)
     for row in answer(found):
         buckets[row["sample"]].append((row["place"], Bracket(row["count"], row["low"], row["high"])))
     return {

@@ -29,8 +29,9 @@ _FIRST, _LAST, _SLOPE = "first", "last", "slope"
 class Units:
     """One row per unit, and how many of them were seen in several variants.
 
-    Columns: `unit`, `key` (tells units apart), `variant`, `crossed`, `since`, `cluster`, segments `s0 …`, covariates
-    `z0 …`, and of the metric with number i among those that are no quantiles `m{i}_x`, and `m{i}_y` for a ratio.
+    Columns: `unit`, `key` (tells units apart), `variant`, `arm` (its number), `crossed`, `since`, `cluster`, segments
+    `s0 …`, covariates `z0 …`, and of the metric with number i among those that are no quantiles `m{i}_x`, and `m{i}_y`
+    for a ratio.
     """
 
     table: Table
@@ -74,12 +75,21 @@ def units_of(
     moved = {name: each for name, each in ordered.items() if told[f"moved_{name}"]}
     settled_table = _in_order(table, facts, moved) if moved else table
     sloped = _with_slopes(settled_table, facts, metrics)
-    return Units(table if sloped is table else keep(sloped, kept), told["crossed"])
+    table = table if sloped is table else keep(sloped, kept)
+    return Units(table.mutate(arm=_arm(table, experiment)), told["crossed"])
 
 
 def _numbered(units: Table) -> Table:
     """The kept units with `key`: the number of the row, where the engine has one, which is shorter than the name."""
     return units.mutate(key=units.rowid() if engine(units) == "duckdb" else units.unit)
+
+
+def _arm(units: Table, experiment: Experiment) -> Value:
+    """The number of each unit's variant, which its readings and days are grouped by: shorter than its name."""
+    import ibis
+
+    numbers = ((variant.name, index) for index, variant in enumerate(experiment.variants))
+    return ibis.cases(*((units.variant == name, ibis.literal(index, "int16")) for name, index in numbers))
 
 
 def check_digits(engine: str, share: float | None, computed: Sequence[float | None]) -> None:
