@@ -14,7 +14,7 @@ from equipoise.errors import DataError, UsageError
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
-from equipoise.measurement.counting import ALWAYS
+from equipoise.measurement.cross import ALWAYS
 from equipoise.measurement.parts import enrol
 from equipoise.measurement.quantiles import make_readings
 from equipoise.measurement.record import log_facts

@@ -10,7 +10,8 @@ from equipoise.errors import UsageError
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.counting import ALWAYS, WHOLE, Counted, one, tallies_by
+from equipoise.measurement.counting import WHOLE, Counted, one, tallies_by
+from equipoise.measurement.cross import ALWAYS
 from equipoise.measurement.parts import enrol
 from equipoise.measurement.record import log_facts
 from equipoise.measurement.tables import connect

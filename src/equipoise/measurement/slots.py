@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from equipoise.errors import DataError, UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.switchback import slot_of
-from equipoise.measurement.counting import ALWAYS, Counted, one
+from equipoise.measurement.counting import Counted, one
+from equipoise.measurement.cross import ALWAYS
 from equipoise.measurement.tally import SlotValue
 
 if TYPE_CHECKING:
