@@ -115,7 +115,8 @@ def test_the_status_tells_stage_service_epochs_and_exposures(where: Path) -> Non
         "watches": [],
         "alerts": [],
         "shadow": None,
-        "epochs": [
+        "weights": None,
+            "epochs": [
             {"epoch": 0, "starts": 1e6, "shares": even, "coverage": "1/20", "exposed": {"control": 1, "treatment": 0}},
             {"epoch": 1, "shares": even, "coverage": "1/4", "exposed": {"control": 0, "treatment": 1}},
         ],
@@ -191,8 +192,8 @@ def test_people_are_told_in_a_sentence(where: Path) -> None:
 
 IDENTITY = read_canonical(BASE).identity
 REFUSED: list[tuple[list[str], type[EquipoiseError], str]] = [
-    (["demo", "stop"], UsageError, "'stop' is nothing that can be done; accepted: status, shadow, enter, ramp, reweight, remove, pause, resume, kill, roll-back, ship"),
-    (["demo", "rollback"], UsageError, "'rollback' is nothing that can be done; accepted: status, shadow, enter, ramp, reweight, remove, pause, resume, kill, roll-back, ship; did you mean 'roll-back'?"),
+    (["demo", "stop"], UsageError, "'stop' is nothing that can be done; accepted: status, shadow, enter, ramp, reweight, weigh, remove, pause, resume, kill, roll-back, ship"),
+    (["demo", "rollback"], UsageError, "'rollback' is nothing that can be done; accepted: status, shadow, enter, ramp, reweight, weigh, remove, pause, resume, kill, roll-back, ship; did you mean 'roll-back'?"),
     (["demo", "pause", "now"], UsageError, "pause takes nothing more, and this was given: now"),
     (["demo", "enter"], UsageError, "say it as: equipoise rollout NAME enter STAGE"),
     (["demo", "ramp", "5%", "25%"], UsageError, "say it as: equipoise rollout NAME ramp COVERAGE"),
