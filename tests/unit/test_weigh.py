@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+import time
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from playing import HOUR, START, bandit, playing, served
+from typer.testing import CliRunner
 
 from equipoise.assignment.epochs import LEAD
+from equipoise.cli.main import app
 from equipoise.cli.output import moment
 from equipoise.cli.rollout_text import status_lines, weighed_lines
 from equipoise.clock import ManualClock
@@ -21,6 +26,7 @@ from equipoise.conduct.weigh import Weighed, weigh
 from equipoise.errors import DataError, GateError
 from equipoise.events.facts import Allocation, Decision, Exposure, Outcome, Transition, decode, encode
 from equipoise.events.log import MemoryLog
+from equipoise.events.opening import open_log
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
 from equipoise.measurement.rewards import rewards_of_log
@@ -407,3 +413,41 @@ def test_of_many_epochs_the_last_are_told() -> None:
     assert "and 8 epochs before; --json has them all" in said
     (table,) = [each for each in said if each.startswith("epoch")]
     assert [line.split()[0] for line in table.splitlines()] == ["epoch", *map(str, range(8, 20))]
+
+
+def test_by_hand_it_is_a_verb(tmp_path: Path) -> None:
+    """`equipoise rollout NAME weigh` tells what is known and what was opened; with --json, all of it."""
+    place = str(tmp_path / "log.db")
+    clock = ManualClock(time.time() - 3 * HOUR)
+    log, experiment = open_log(place), bandit()
+    playing(log, experiment, clock)
+    served(log, experiment, clock, random.Random(1), 60, RATES)
+    clock.advance(time.time() - clock.now() - 60.0)
+    served(log, experiment, clock, random.Random(2), 1, RATES)
+    log.close()
+
+    def asked(*words: str) -> str:
+        result = CliRunner().invoke(app, ["rollout", "bot", "weigh", "--by", "ann", *words, "--log", place])
+        assert result.exception is None, result.exception
+        return result.stdout
+
+    said = asked().splitlines()
+    assert said[0].split() == [
+        "resolution_rate",
+        "rewards",
+        "pending",
+        "missing",
+        "mean",
+        "best",
+        "with",
+        "share",
+    ]
+    assert said[-1].startswith(f"epoch 1 of {experiment.identity} starts at ")
+    again = json.loads(asked("--json"))
+    assert (again["epoch"], again["because"]) == (None, "the shares stay as they are")
+    assert again["evidence"]["arms"].keys() == {"control", "b", "c"}
+    due = json.loads(asked("--json", "--if-due"))
+    assert (due["because"], due["evidence"]) == ("the epoch is not over yet", {})
+    log = open_log(place)
+    assert state_of(log, "bot").allocations[-1].by == "ann"
+    log.close()
