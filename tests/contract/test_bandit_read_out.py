@@ -159,8 +159,8 @@ def test_an_arm_that_was_removed_is_no_part_of_the_question(log, design):
     assert [pair.other for pair in bandit.against] == ["control"]
     assert (found.verdict.word, found.verdict.arm) == ("ship", "c")
     assert (
-        "b got no more units; that an arm that was removed is not the best is the drop rule's word, and the error says "
-        "nothing of it." in found.to_markdown()
+        "b got no more units; that an arm that was removed is not the best is the word of whoever removed it (the drop "
+        "rule, or an operator), and the error says nothing of it." in found.to_markdown()
     )
     assert "removed" in found.summary()
 
@@ -177,6 +177,21 @@ def test_an_end_without_a_best_arm_is_a_hold(log, design):
     taken, decided = recorded(log)
     assert (taken.final, decided.verdict) == (True, "hold")
     assert verify(log, "greetings").exit_code == 0
+
+
+def test_where_control_is_best_it_is_a_hold(log, design):
+    """Every treatment is worse: nothing ships, and control is named."""
+    begin(log, design)
+    for number in range(1, 9):
+        epoch(log, design, number, {"control": 0.6, "b": 0.3, "c": 0.3})
+    found = asked(log)
+    assert found.verdict.word == "hold"
+    assert found.verdict.because == (
+        "the best arm is control: its answered is better than that of b and c, which is said wrongly in at most 5% of such "
+        "experiments, however often somebody looks"
+    )
+    assert found.verdict.would_change == "a new experiment with other arms"
+    assert len(recorded(log)) == 2
 
 
 def test_a_guardrail_that_breaks_in_every_arm_rolls_back(log, design):
@@ -318,6 +333,7 @@ def test_a_bandit_for_a_mean_that_should_be_low_with_a_ratio_and_a_critical_segm
     assert ratio.control == pytest.approx(2 / 0.3, rel=0.25)
     assert ratio.estimate.low < (1.7 - 2) / 0.3 < ratio.estimate.high
     assert "paid in tier=gold" in found.to_markdown()
+    assert "so that they are too high on average" in found.to_markdown()
 
 
 def test_the_report_shows_arms_and_shares(log, design, tmp_path):

@@ -22,7 +22,7 @@ ARM_HEADERS = (
 _FAR = 10.0
 """More standard errors than this, in multiples of the lead, would only feign that somebody could wait for them."""
 _BIAS = (
-    "Plain means are biased: an arm that had bad luck was given fewer units to make up for it, so that they are too low on "
+    "Plain means are biased: an arm that had bad luck was given fewer units to make up for it, so that they are too {} on "
     "average, most in arms that were seldom played. The means beside them are weighted by the logged probabilities."
 )
 
@@ -44,19 +44,19 @@ def arm_rows(bandit: BanditFindings) -> list[list[str]]:
 
 def bandit_sentences(bandit: BanditFindings) -> list[str]:
     """What belongs beside the arms: the bias of the plain means, what was missed, which arms are no part of the question."""
-    said = [_BIAS]
+    said = [_BIAS.format("low" if bandit.better == "higher" else "high")]
     said += [f"{pair.arm} against {pair.other}: {_between(bandit, pair)}." for pair in bandit.against]
     if isinstance(bandit.regret, float):
         units = sum(arm.units for arm in bandit.arms)
         much = f"{bandit.regret:,.4g} of {bandit.reward} in {units:,} units"
         said.append(
-            f"Regret so far is about {much}: so much more they would have had, had {bandit.leader} served them all."
+            f"Regret so far is about {much}: by so much they would have been better off, had {bandit.leader} served all."
         )
     if bandit.removed:
         gone = ", ".join(bandit.removed)
         said.append(
-            f"{gone} got no more units; that an arm that was removed is not the best is the drop rule's word, and the "
-            "error says nothing of it."
+            f"{gone} got no more units; that an arm that was removed is not the best is the word of whoever removed "
+            "it (the drop rule, or an operator), and the error says nothing of it."
         )
     return said
 

@@ -106,6 +106,8 @@ def _of_primary(state: str | None, arms: tuple[str, ...], findings: Findings) ->
             else "labels that vary, drawn at random",
         )
     named = ", ".join(effect.variant for effect in found)
+    if state == "worse" and (best := best_said(findings)) is not None:
+        return Reason(best, "a new experiment with other arms")
     if state == "worse":
         return Reason(f"{metric} got worse beyond its boundary in {named}", "a new revision")
     if state == "futile" and found[0].mde is not None:
