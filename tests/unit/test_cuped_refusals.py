@@ -149,7 +149,7 @@ def test_what_cannot_be_estimated_says_why(result: object, reason: str) -> None:
         ),
         (lambda: cuped_proportions(SOME, SOME), "the outcome of control must be 0 or 1 for every unit"),
         (
-            lambda: clustered_difference(NONE, NONE, NONE, NONE, correction=cast("Any", "CR3")),
+            lambda: clustered_difference(NONE, NONE, NONE, NONE, correction=cast("Any", "CR4")),
             "correction must be 'CR1', 'CR2' or 'CR3', not 'CR4'",
         ),
         (

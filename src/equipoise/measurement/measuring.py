@@ -13,6 +13,7 @@ from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.by_turn import others
+from equipoise.measurement.control_days import Share, control_days, shares
 from equipoise.measurement.counting import WHOLE, Counted, capped, complete, one, tallies_by
 from equipoise.measurement.cross import ALWAYS
 from equipoise.measurement.daily import daily
@@ -124,6 +125,7 @@ def measure_log(experiment: Experiment, log: EventLog, *, until: int | None = No
             aside=aside,
             read=read,
             announced=announced,
+            ramp=shares(experiment, log, until),
         )
         members = members_of_log(connection, experiment)
         # A row of the engine may hold several values of one event; each counts.
@@ -143,6 +145,7 @@ def _measure(
     read: Read | None = None,
     labels: Mapping[str, str] = MappingProxyType({}),
     announced: Mapping[int, Began] = MappingProxyType({}),
+    ramp: Sequence[Share] = (),
 ) -> Measurement:
     latest = "'inf'::DOUBLE" if read is None or read.latest is None else repr(read.latest)
     rows, first, last = one(
@@ -273,6 +276,7 @@ def _measure(
         else (),
         daily=daily(connection, primary, names[primary.of], arms, ends),
         by_turn={name: parts[""] for name, parts in by_turn.items()},
+        control_days=control_days(connection, counted[primary.name], ramp) if primary.name in counted else (),
         slots=slot_values(connection, counted[primary.name])
         if experiment.switchback is not None and primary.name in counted
         else (),

@@ -10,6 +10,7 @@ from equipoise.stats.comparison.quantiles import QuantileSummary
 from equipoise.stats.comparison.restricted_means import RestrictedMean
 from equipoise.stats.covariates.cross_moments import CrossMoments
 from equipoise.stats.estimate import NotEstimable
+from equipoise.stats.health.interference import ControlDay
 from equipoise.stats.health.novelty import DailyMoments
 from equipoise.stats.judges.corrected_totals import JudgedTotals
 from equipoise.stats.moments import Moments, PairMoments
@@ -304,7 +305,8 @@ class Measurement:
     other way (empty where none crossed, or no time tells), `daily` the primary by day since exposure where it
     adds up, `entry_days` the primary by the day its units came in, `caps` what was winsorised, by metric.
     `by_turn` has the other figure of metrics of turns, by metric and arm (`measurement.by_turn`). `slots` has the primary
-    slot by slot where time slots were randomised, `members` who was in which cluster, where clusters were and it is told.
+    slot by slot where time slots were randomised, `members` who was in which cluster, where clusters were and it is told,
+    `control_days` the primary of control by day and share of the treatment, where that changed.
     `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `epochs` has a bandit
     by epoch. `lists` is there where rankers share lists; `units` then has every unit in every arm. `aside` is what does
     not count, `read` what of a log went in (None for a table).
@@ -334,3 +336,4 @@ class Measurement:
     epochs: tuple[EpochTallies, ...] = ()
     lists: Lists | None = None
     members: Members | None = None
+    control_days: tuple[ControlDay, ...] = ()

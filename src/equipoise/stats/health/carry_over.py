@@ -11,6 +11,7 @@ import numpy as np
 from equipoise.errors import UsageError
 from equipoise.stats.domain import finite, inside
 from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.stats.jackknife import jackknife_fit
 from equipoise.stats.moments import Moments
 from equipoise.stats.student import satterthwaite, t_estimate
 
@@ -143,34 +144,26 @@ def carry_over_in_blocks(
     if not (np.isfinite(y).all() and np.isfinite(m).all() and (m > 0.0).all()):
         raise UsageError("the totals of slots must be finite numbers, and their sizes above 0")
     named = {arm: n for n, arm in enumerate(dict.fromkeys(arms))}
-    places = {block: n for n, block in enumerate(dict.fromkeys(blocks))}
-    if len(places) < LEAST_BLOCKS:
-        return NotEstimable(
-            f"the slots before were drawn in {len(places)} blocks, and {LEAST_BLOCKS} are needed"
-        )
+    drawn = len(set(blocks))
+    if drawn < LEAST_BLOCKS:
+        return NotEstimable(f"the slots before were drawn in {drawn} blocks, and {LEAST_BLOCKS} are needed")
     x = np.zeros((y.size, len(named) + 1))
     x[np.arange(y.size), [named[arm] for arm in arms]] = 1.0
     x[:, -1] = after_treatment
     # Taken from the mean of all, so that a level far from 0 costs no digits.
     y = y - m * (y.sum() / m.sum())
-    at = [places[block] for block in blocks]
-    left, right = np.zeros((len(places), x.shape[1], x.shape[1])), np.zeros((len(places), x.shape[1]))
-    np.add.at(left, at, m[:, None, None] * x[:, :, None] * x[:, None, :])
-    np.add.at(right, at, y[:, None] * x)
-    without = left.sum(axis=0) - left
-    if (np.linalg.matrix_rank(without, hermitian=True) < x.shape[1]).any():
+    fit = jackknife_fit(x, y / m, m, blocks)
+    if fit is None:
         return NotEstimable(
             "the slot before and the slot's own arm cannot be told apart where one block is left out"
         )
-    value = float(np.linalg.solve(left.sum(axis=0), right.sum(axis=0))[-1])
-    moves = np.linalg.solve(without, (right.sum(axis=0) - right)[:, :, None])[:, -1, 0] - value
-    error = math.sqrt(float(moves @ moves) * (len(places) - 1) / len(places))
+    value, error = float(fit[0][-1]), math.sqrt(float(fit[1][-1]))
     if error <= 2.0**-40 * float(np.abs(y / m).max()):
         return NotEstimable("the outcome does not vary beyond the slot's own arm and the slot before")
     return t_estimate(
         value,
         error,
-        len(places) - 1.0,
+        drawn - 1.0,
         level=level,
         null=null,
         method="carry-over of the slot before, jackknife over blocks and t",
