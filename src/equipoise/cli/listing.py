@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from equipoise.cli.output import AsJson, LogPlace, emit, rows
+from equipoise.cli.output import AsJson, LogPlace, emit, note, rows
+from equipoise.figures.lettering import clean
 
 __all__ = ["list_experiments"]
 
@@ -11,7 +12,7 @@ def list_experiments(log: LogPlace = None, as_json: AsJson = False) -> None:
     """List the registered experiments: stage, exposed units, looks taken and to come, verdict."""
     from equipoise import settings
     from equipoise.cli.rollout_text import look_words
-    from equipoise.conduct.survey import survey
+    from equipoise.conduct.survey import Unread, survey
     from equipoise.events.opening import open_log
 
     record = open_log(log or settings.default_log(), create=False)
@@ -22,6 +23,9 @@ def list_experiments(log: LogPlace = None, as_json: AsJson = False) -> None:
     if as_json:
         emit([each.to_dict() for each in found])
         return
+    for each in found:
+        if isinstance(each, Unread):
+            note(f"{each.name} cannot be read by this version: {clean(each.because)}")
     if not found:
         print("no experiment is registered in this log")
         return
@@ -38,6 +42,7 @@ def list_experiments(log: LogPlace = None, as_json: AsJson = False) -> None:
                     look_words(each.next_look, long=False),
                 ]
                 for each in found
+                if not isinstance(each, Unread)
             ],
         )
     )

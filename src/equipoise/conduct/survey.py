@@ -11,11 +11,12 @@ from equipoise.conduct.calibration import calibrations
 from equipoise.conduct.ledger import names, registered
 from equipoise.conduct.progress import NextLook, upcoming
 from equipoise.conduct.redirecting import FirstExposures, first_exposures
+from equipoise.errors import DefinitionError
 from equipoise.events.log import EventLog
 from equipoise.experiment.variant import control_first
 from equipoise.rollout.stages import LEDGER
 
-__all__ = ["Overview", "history", "survey"]
+__all__ = ["Overview", "Unread", "history", "survey"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +37,30 @@ class Overview:
         return asdict(self)
 
 
-def survey(log: EventLog, *, clock: Clock | None = None) -> list[Overview]:
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An experiment whose definition is none to this version: another one may have written it."""
+
+    name: str
+    because: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def survey(log: EventLog, *, clock: Clock | None = None) -> list[Overview | Unread]:
     """Every registered experiment, by name. Of traffic the exposures are read."""
     now = (clock or SystemClock()).now()
-    return [_overview(log, name, now) for name in names(log)]
+    return [_line(log, name, now) for name in names(log)]
+
+
+def _line(log: EventLog, name: str, now: float) -> Overview | Unread:
+    try:
+        return _overview(log, name, now)
+    except DefinitionError as error:
+        # One that cannot be read takes nothing from the others.
+        first = error.faults[0]
+        return Unread(name, first.problem if first.field is None else f"{first.field}: {first.problem}")
 
 
 def _overview(log: EventLog, name: str, now: float) -> Overview:

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from equipoise.conduct.progress import NextLook
 from equipoise.conduct.status import Status, WatchLine
-from equipoise.conduct.survey import Overview
+from equipoise.conduct.survey import Overview, Unread
 from equipoise.experiment.definition import Experiment
 from equipoise.figures.blocks import MARKS, banner, table
 from equipoise.figures.lettering import clean
@@ -36,9 +36,14 @@ def moment(seconds: float) -> str:
         return f"{seconds:g} s"
 
 
-def listed(found: Sequence[Overview]) -> dict[str, object]:
+def listed(found: Sequence[Overview | Unread]) -> dict[str, object]:
     """What the page of all experiments shows."""
     return {
+        "unread": [
+            f"{each.name} cannot be read by this version of the program: {clean(each.because)}."
+            for each in found
+            if isinstance(each, Unread)
+        ],
         "experiments": [
             {
                 "name": each.name,
@@ -51,7 +56,8 @@ def listed(found: Sequence[Overview]) -> dict[str, object]:
                 "mark": _mark(each.verdict),
             }
             for each in found
-        ]
+            if isinstance(each, Overview)
+        ],
     }
 
 
@@ -79,7 +85,11 @@ def told(experiment: Experiment, state: State, found: Status) -> dict[str, objec
         "redirects": ", ".join(f"{arm} {turns:,}" for arm, turns in found.redirects.items()),
         "next": _look(found.next_look),
         "ahead": found.ahead,
-        "blocks": [_with_code(clean(each.because)) for each in found.ahead.blocks],
+        # Two guardrails may be beyond theirs, and without their values that is one sentence.
+        "blocks": [
+            _with_code(clean(each))
+            for each in dict.fromkeys(block.unmeasured or block.because for block in found.ahead.blocks)
+        ],
         "health": table(
             ["check", "state", "what was seen"],
             [[each.name, _HEALTH[each.status], each.says] for each in found.health],
@@ -158,9 +168,11 @@ def _look(look: NextLook | None) -> Markup:
 def _of_plan(found: Status) -> str | None:
     if not found.planned:
         return None
-    share = sum(found.exposed.values()) / found.planned
+    counted = sum(found.counted.values())
+    aside = sum(found.exposed.values()) - counted
     pace = "" if found.units_per_day is None else f", {found.units_per_day:,.0f} a day"
-    return f"{share:.0%} of the {found.planned:,} planned{pace}"
+    canary = f"; {aside:,} came in during the canary and are no part of the estimate" if aside else ""
+    return f"{counted / found.planned:.0%} of the {found.planned:,} planned{pace}{canary}"
 
 
 def _watch(line: WatchLine, experiment: Experiment) -> list[str]:
@@ -168,8 +180,8 @@ def _watch(line: WatchLine, experiment: Experiment) -> list[str]:
         last = "none yet"
     elif line.value is None or line.limit is None:
         last = f"{moment(line.ends)}: {line.because or line.verdict}"
-    elif line.metric == experiment.primary.name:
-        # Its values by arm, window by window, would be looks that nobody registered.
+    elif experiment.metric(line.metric).priority != "guardrail":
+        # What is to be shown at a look, arm by arm and window by window, would be looks that nobody registered.
         last = f"{moment(line.ends)}: {line.verdict}"
     else:
         last = f"{moment(line.ends)}: {line.verdict}, {line.value:.4g} against {line.limit:.4g}"

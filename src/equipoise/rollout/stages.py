@@ -164,10 +164,15 @@ def reopened(fact: Fact, digest: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Why a stage may not be entered. `reason_suffices`: a recorded reason is enough to go on."""
+    """Why a stage may not be entered. `reason_suffices`: a recorded reason is enough to go on.
+
+    `unmeasured` is the same without what was measured, for pages that show no value between looks; None where there
+    is none in it.
+    """
 
     because: str
     reason_suffices: bool
+    unmeasured: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,7 +282,8 @@ def _shadow(evidence: Evidence) -> list[Blocked]:
         for arm, turns in evidence.shadowed.items()
         if turns < evidence.turns
     ]
-    return few + [Blocked(f"in shadow {each}", False) for each in evidence.beyond]
+    bare = "in shadow a guardrail is beyond its margin or its limit"
+    return few + [Blocked(f"in shadow {each}", False, bare) for each in evidence.beyond]
 
 
 def _alerts(evidence: Evidence) -> list[Blocked]:
@@ -292,10 +298,9 @@ def _alerts(evidence: Evidence) -> list[Blocked]:
             continue
         windows = f"{alert.streak} window{'' if alert.streak == 1 else 's'}"
         limit = f"{alert.value:.4g} against {alert.limit:.4g}"
-        said = f"{alert.metric} of {alert.variant} was beyond its limit for {windows} ({limit})"
-        blocks[alert.watch, alert.variant] = Blocked(
-            f"{said}, and was paused for it; `resume` opens it again" if paused else said, not paused
-        )
+        said = f"{alert.metric} of {alert.variant} was beyond its limit for {windows}"
+        then = ", and was paused for it; `resume` opens it again" if paused else ""
+        blocks[alert.watch, alert.variant] = Blocked(f"{said} ({limit}){then}", not paused, f"{said}{then}")
     return list(blocks.values())
 
 
