@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -19,7 +19,7 @@ from equipoise.conduct.sampled import drawn
 from equipoise.events.facts import Turn
 from equipoise.experiment.definition import Experiment
 
-__all__ = ["AuditSet", "Audited", "part_of_day", "week_name", "week_of"]
+__all__ = ["AuditSet", "Audited", "left_after", "part_of_day", "week_name", "week_of"]
 
 _DAY_S = 86_400
 _FIRST_MONDAY = -3
@@ -47,22 +47,43 @@ def week_name(week: int) -> str:
     return f"{year}-W{number:02d}"
 
 
-def part_of_day(left: int, days_left: int, turns: int, chance: float) -> tuple[int, float]:
-    """How many of a day's `turns` are drawn, and with which probability any one of them is.
+def part_of_day(left: int, days_left: int, turns: int, chance: float) -> int:
+    """How many of a day's `turns` are drawn.
 
     `left` of the week's ration over `days_left` (this day is one of them) is due, rounded up or down by `chance`, a number
-    in [0, 1) that knows nothing of the turns. Of a turn or more the probability is the number drawn over the turns there
-    were; where less than one is due, that there is one is part of the chance. So a turn of any day has its chance, however
-    small the ration. A day with fewer turns gives them all, and leaves the rest to the days that follow.
+    in [0, 1) that knows nothing of the turns. A day with fewer turns gives them all, and leaves the rest to the days that
+    follow.
 
     >>> part_of_day(50, 7, 100, 0.5), part_of_day(8, 1, 5, 0.5)
-    ((7, 0.07), (5, 1.0))
+    (7, 5)
     >>> part_of_day(1, 2, 50, 0.4), part_of_day(1, 2, 50, 0.6)
-    ((1, 0.01), (0, 0.01))
+    (1, 0)
     """
     due = left / days_left
-    number = min(turns, math.floor(due) + (chance < due - math.floor(due)))
-    return number, (number if due >= 1.0 else due) / turns
+    return min(turns, math.floor(due) + (chance < due - math.floor(due)))
+
+
+def left_after(left: Mapping[int, float], days_left: int, turns: int) -> tuple[float, dict[int, float]]:
+    """With which probability a day gives a turn or more, and what is left of the ration then, each with its probability.
+
+    `left` is the same before the day: what `part_of_day` may have left, over all chances. Of a ration below seven a
+    week's first days may take all there is, so that a turn of the last ones is drawn with a lower probability than what
+    was left on its day tells.
+
+    >>> left_after({1: 1.0}, 2, 50)
+    (0.5, {1: 0.5, 0: 0.5})
+    >>> left_after({1: 0.5, 0: 0.5}, 1, 50)
+    (0.5, {0: 1.0})
+    """
+    none, leaves = 0.0, defaultdict[int, float](float)
+    for number, probability in left.items():
+        due = number / days_left
+        up = due - math.floor(due)
+        for part, share in ((math.floor(due), 1.0 - up), (math.floor(due) + 1, up)):
+            if share:
+                none += probability * share * (part == 0)
+                leaves[number - min(turns, part)] += probability * share
+    return 1.0 - none, dict(leaves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +117,8 @@ class AuditSet:
         self._arms = {variant.name for variant in experiment.variants}
         self._salt = f"{experiment.digest}:audit"
         self._days: dict[int, _Day] = {}
-        self._taken: defaultdict[int, int] = defaultdict(int)
+        self._left: defaultdict[int, int] = defaultdict(lambda: ration)
+        self._by_chance: defaultdict[int, dict[int, float]] = defaultdict(lambda: {ration: 1.0})
         self._over = -math.inf
 
     def hear(self, turn: Turn, received: float) -> bool:
@@ -129,8 +151,10 @@ class AuditSet:
             day = self._days.pop(number)
             week, weekday = divmod(number - _FIRST_MONDAY, 7)
             chance = fraction_of(self._salt, "rounded", str(number))
-            part, probability = part_of_day(self._ration - self._taken[week], 7 - weekday, day.turns, chance)
-            self._taken[week] += part
+            part = part_of_day(self._left[week], 7 - weekday, day.turns, chance)
+            self._left[week] -= part
+            some, self._by_chance[week] = left_after(self._by_chance[week], 7 - weekday, day.turns)
             for _, _, turn, judged in sorted(day.first, reverse=True)[:part]:
-                yield Audited(turn, week, judged * probability)
+                # That the day gives any is part of the chance, and how many it gives is not: those stand for all of it.
+                yield Audited(turn, week, judged * (some * part / day.turns))
         self._over = max(self._over, over)
