@@ -249,6 +249,7 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
         "  - {metric: resolution_rate, min: 0.1, window: 5m, every: 10m}\n"
         "  - {metric: resolution_rate, min: 0.1, window: 7d, every: 1m}\n"
         "  - {metric: resolution_rate, min: 0.1, window: 90s, every: 1m}\n"
+        "  - {metric: resolution_rate, min: 0.1, window: 0m, every: 0m}\n"
         "  - {metric: resolution_rate, min: 0.1, window: 1h, every: 1m}"
     ), [
         "11: watches[0].every: a window of 300 s cannot be judged every 120 s: it is put together of whole minutes, each of them in equally many windows and in 60 at most; accepted: 1m, 5m",
@@ -256,6 +257,10 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
         "13: watches[2].every: a window of 300 s cannot be judged every 600 s: it is put together of whole minutes, each of them in equally many windows and in 60 at most; accepted: 1m, 5m",
         "14: watches[3].every: a window of 604800 s cannot be judged every 60 s: it is put together of whole minutes, each of them in equally many windows and in 60 at most; accepted: 168m, 180m, 210m, 224m, 240m, 252m, …",
         "15: watches[4].every: a window of 90 s cannot be judged every 60 s: it is put together of whole minutes, each of them in equally many windows and in 60 at most; accepted: a window of whole minutes first",
+        "16: watches[5].every: a window of 0 s cannot be judged every 0 s: it is put together of whole minutes, each of them in equally many windows and in 60 at most; accepted: a window of whole minutes first",
+    ]),
+    "rows that nobody waits for": ("watches: [{metric: resolution_rate, min: 0.1, window: 5m, for: 1000000000}]", [
+        "10: watches[0].for: 1000000000 is out of range; accepted: at most 10000",
     ]),
     "a scope of what is no rollback": ("watches: [{metric: resolution_rate, min: 0.1, window: 5m, then: pause, scope: new_conversations}]", [
         "10: watches[0].scope: a scope is that of a rollback, and this watch says pause; accepted: `scope: new_conversations` beside `then: rollback`",

@@ -15,6 +15,10 @@ from equipoise.stats.guardrails.window_values import Limit, WindowValue
 __all__ = ["OfBreached", "limit_of_bound", "of_breached", "typical"]
 
 
+_LONGEST = 600
+"""Rows of more windows are taken to be as frequent as rows of so many, which is never too seldom: what is drawn grows with them."""
+
+
 @dataclass(frozen=True, slots=True)
 class OfBreached:
     """Of breached windows, the shares after a clear one (`begins`), after a clear one and the first of as many as act
@@ -65,7 +69,7 @@ def of_breached(
             alike=alike,
             rng=np.random.default_rng(seed),
         )
-        for run in (1, watch.persist)
+        for run in (1, min(watch.persist, _LONGEST))
     )
     begins = first.begins / first.lasts if first.lasts else 0.0
     if watch.persist == 1:

@@ -171,7 +171,7 @@ class WatchForm(Section):
     min: BoundField | None = None
     window: DurationField
     every: DurationField | None = None
-    for_: Annotated[int, Field(ge=1)] = Field(1, alias="for")
+    for_: Annotated[int, Field(ge=1, le=10_000)] = Field(1, alias="for")
     at_least: Annotated[int, Field(ge=1)] = 1
     then: Action = "alert"
     scope: Scope = "now"

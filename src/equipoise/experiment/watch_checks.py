@@ -54,7 +54,7 @@ def watch_faults(form: Form, document: Document) -> Found:
 def _steps(watch: WatchForm, every: float, path: FieldPath, document: Document) -> Found:
     """Windows that follow each other by something else than a whole part of their length."""
     steps = _accepted(watch.window)
-    if every == watch.window or every in steps:
+    if every in steps or every == watch.window > 0.0:
         return
     shown = ", ".join(f"{step // _MINUTE_S}m" for step in steps[:_SHOWN])
     yield (
