@@ -7,6 +7,9 @@ import json
 import random
 import re
 
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pytest
 from typer.testing import CliRunner
 
@@ -182,3 +185,70 @@ def test_arrays_that_do_not_fit_are_refused():
     assert off_policy([1, 0] * 20, [0.5, 0.4] * 20, [0.5] * 40).direct == NotEstimable(
         "no predictions of rewards are given"
     )
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_frames_are_taken_for_both_tables(log, kind):
+    """A policy in a frame is what it is in a file, whoever's frame it is."""
+    plays = {"action": list(SHARES), "probability": [0.2, 0.3, 0.5]}
+    table = pa.table(plays)
+    frame = {"pandas": table.to_pandas, "polars": lambda: pl.from_arrow(table), "arrow": lambda: table}[
+        kind
+    ]()
+    found = evaluate_policy(log, frame, action="action")
+    wanted = evaluate_policy(log, policy(log.parent, zip(*plays.values(), strict=True)), action="action")
+    assert found.values == wanted.values
+
+
+@pytest.mark.parametrize("name", ["p", "y", "Y", "w", "e", "q", "c0", "fold", "target", "place", "belongs"])
+def test_a_column_s_name_means_nothing(log, name):
+    """Rows of one cluster belong together whatever its column is called."""
+    named = log.parent / "named.csv"
+    named.write_text(log.read_text().replace("user,kind", f"{name},kind"))
+    wanted = evaluate_policy(log, action="action", cluster="user", context=("kind",))
+    assert evaluate_policy(named, action="action", cluster=name, context=("kind",)).values == wanted.values
+
+
+@pytest.mark.parametrize(("column", "said"), [("action", "action"), ("kind", "kind"), ("user", "user")])
+def test_rows_that_do_not_say_what_they_are_of_are_refused(log, column, said):
+    """An action, a context or a cluster that is not there is equal to nothing: its row would be lost without a word."""
+    rows = pa_csv.read_csv(log).to_pandas()
+    rows.loc[:1, column] = None
+    with pytest.raises(
+        DataError,
+        match=f"^the column '{said}' of a pandas DataFrame is empty in 2 rows; leave those out, or write a word there that "
+        "stands for them$",
+    ):
+        evaluate_policy(rows, action="action", context=("kind",), cluster="user")
+
+
+def test_actions_that_two_tables_write_differently_are_named(log, tmp_path):
+    """An action 1 that the policy calls 1.0 is none of the log's."""
+    with pytest.raises(
+        DataError,
+        match=r"^no action of the policy stands in the log: the log has such as 'brief', the policy such as 'Brief'; write "
+        r"them alike in both tables$",
+    ):
+        evaluate_policy(log, policy(tmp_path, [("Brief", 0.5), ("Warm", 0.5)]), action="action")
+
+
+def test_wrong_probabilities_are_noticed_though_all_weights_are_the_same(log):
+    """Where one weight is everyone's, chance has no part in its not being 1."""
+    rows = pa_csv.read_csv(log).to_pandas()
+    rows["probability"] = 0.9
+    assert evaluate_policy(rows, action="action").cautions[0] == (
+        "the weights average 0.37 where 1 is right: the logged probabilities are not those that were played by, or the "
+        "policy plays what the log could not"
+    )
+
+
+def test_weights_beyond_all_bounds_are_refused(log):
+    """A probability next to 0 leads to sums that no number holds."""
+    rows = pa_csv.read_csv(log).to_pandas()
+    rows["probability"] = 1e-300
+    with pytest.raises(
+        DataError,
+        match=r"^a pandas DataFrame: rewards over probabilities become too large to be added up; the largest weight is "
+        r"3.33e\+299; look for a probability next to 0, or a reward beyond belief$",
+    ):
+        evaluate_policy(rows, action="action")

@@ -97,9 +97,11 @@ def _played(sums: PolicySums, level: float) -> Estimate | NotEstimable:
 
 def _cautions(sums: PolicySums, values: OffPolicy) -> list[str]:
     seen, said = values.overlap, []
-    if seen.off and isinstance(seen.mean, Estimate):
+    if seen.off:
+        # Weights that are all the same have no interval, and the largest of them is their mean.
+        mean = seen.mean.value if isinstance(seen.mean, Estimate) else seen.largest
         said.append(
-            f"the weights average {seen.mean.value:.3g} where 1 is right: the logged probabilities are not those that were "
+            f"the weights average {mean:.3g} where 1 is right: the logged probabilities are not those that were "
             "played by, or the policy plays what the log could not"
         )
     if sums.unplayed > _UNPLAYED:

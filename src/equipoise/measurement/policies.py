@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,8 @@ def measure_policy(
         named = _take_policy(connection, policy, columns, folder)
         described = open_table(connection, log, folder)
         _check_columns(connection, "source_rows", described, _of_log(columns))
+        belongs = [columns.cluster] if columns.cluster else []
+        _check_filled(connection, described, [columns.action, *columns.context, *belongs])
         _take_log(connection, columns, described)
         _take_plays(connection, columns, uniform=named is None)
         _check_plays(connection, columns)
@@ -100,12 +103,14 @@ def _take_policy(
     connection: duckdb.DuckDBPyConnection, policy: str | Path | Any, columns: LoggedColumns, folder: str
 ) -> str | None:
     """`policy_rows`: the policy's table; returns what it is called, or None for the uniform one."""
-    if policy == UNIFORM:
+    # A frame compared with a word is a frame of answers.
+    if isinstance(policy, str) and policy == UNIFORM:
         return None
     other = connect()
     try:
         described = open_table(other, policy, folder)
         _check_columns(other, "source_rows", described, [columns.action, columns.target, *columns.context])
+        _check_filled(other, described, [columns.action, *columns.context])
         connection.register("policy_frame", other.sql("SELECT * FROM source_rows").to_arrow_table())
         connection.execute("CREATE TEMP TABLE policy_rows AS SELECT * FROM policy_frame")
     finally:
@@ -125,9 +130,23 @@ def _check_columns(
             )
 
 
-def _contexts(columns: LoggedColumns, of: str = "") -> str:
+def _check_filled(connection: duckdb.DuckDBPyConnection, described: str, wanted: Sequence[str]) -> None:
+    """What is empty is equal to nothing, so that its rows would be lost."""
+    asked = ", ".join(f"count(*) FILTER ({quoted(name)} IS NULL)" for name in wanted)
+    # Fetched to the end: a result that is left open forbids the connection everything else.
+    (counts,) = connection.execute(f"SELECT {asked} FROM source_rows").fetchall()
+    for name, empty in zip(wanted, counts, strict=True):
+        if empty:
+            rows = "1 row" if empty == 1 else f"{empty:,} rows"
+            raise DataError(
+                f"the column '{name}' of {described} is empty in {rows}; leave those out, or write a word there that "
+                "stands for them"
+            )
+
+
+def _contexts(columns: LoggedColumns) -> str:
     """The context's columns, each with a comma before it."""
-    return "".join(f", {of}c{index}" for index in range(len(columns.context)))
+    return "".join(f", c{index}" for index in range(len(columns.context)))
 
 
 def _told_contexts(columns: LoggedColumns) -> str:
@@ -164,13 +183,15 @@ def _take_log(connection: duckdb.DuckDBPyConnection, columns: LoggedColumns, des
             raise DataError(
                 f"the column '{name}' holds {strays(wrong, f'a {kind}', many, example)}. Accepted: {accepted}"
             )
-    group = f"dense_rank() OVER (ORDER BY {_text(columns.cluster)})" if columns.cluster else "place"
+    # Under a name of its own: what the table calls it may be what something here is called.
+    belongs = f", {_text(columns.cluster)} AS belongs" if columns.cluster else ""
+    group = "dense_rank() OVER (ORDER BY belongs)" if columns.cluster else "place"
     connection.execute(
         f"""CREATE TEMP TABLE played AS
             SELECT *, {group} AS grouped, CAST({group} % {_FOLDS} AS INTEGER) AS fold
             FROM (SELECT *, row_number() OVER () AS place FROM
                   (SELECT {_text(columns.action)} AS action{_told_contexts(columns)}, {_number(columns.probability)} AS p,
-                          {_number(columns.reward)} AS y{f", {quoted(columns.cluster)}" if columns.cluster else ""}
+                          {_number(columns.reward)} AS y{belongs}
                    FROM source_rows))"""
     )
     if not one(connection, "SELECT count(*) FROM played")[0]:
@@ -233,6 +254,21 @@ def _check_plays(connection: duckdb.DuckDBPyConnection, columns: LoggedColumns) 
         raise DataError(
             f"the policy says nothing{_where(columns, context, ' of')}, where the log has {rows:,} "
             f"row{'' if rows == 1 else 's'}; give it a row for each {columns.action} there"
+        )
+    _check_actions(connection, columns)
+
+
+def _check_actions(connection: duckdb.DuckDBPyConnection, columns: LoggedColumns) -> None:
+    """Two tables that call every action by another name: 1 in the one is 1.0 in the other."""
+    shared, played, planned = one(
+        connection,
+        """SELECT count(*) FILTER (WHERE action IN (SELECT action FROM plays)), min(action),
+                  (SELECT min(action) FROM plays) FROM played""",
+    )
+    if not shared:
+        raise DataError(
+            f"no {columns.action} of the policy stands in the log: the log has such as '{played}', the policy such as "
+            f"'{planned}'; write them alike in both tables"
         )
 
 
@@ -310,6 +346,11 @@ def _sums(
             connection,
             f"SELECT count(*), avg({x}), avg({y}), var_pop({x}), var_pop({y}), covar_pop({x}, {y}) FROM groups",
         )
+        if not all(math.isfinite(each) for each in found):
+            raise DataError(
+                f"{described}: rewards over probabilities become too large to be added up; the largest weight is "
+                f"{largest:.3g}; look for a probability next to 0, or a reward beyond belief"
+            )
         groups = int(found[0])
         return PairMoments(groups, found[1], found[2], *(groups * each for each in found[3:]))
 

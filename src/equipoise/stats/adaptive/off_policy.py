@@ -57,8 +57,11 @@ class Overlap:
 
     @property
     def off(self) -> bool:
-        """Whether the mean weight is not 1, by more than chance."""
-        return isinstance(self.mean, Estimate) and not self.mean.low <= 1.0 <= self.mean.high
+        """Whether the mean weight is not 1, by more than chance; of weights that are all the same, by more than 1 %."""
+        if isinstance(self.mean, Estimate):
+            return not self.mean.low <= 1.0 <= self.mean.high
+        same = self.rows > 0 and math.isclose(self.effective, self.rows, rel_tol=1e-9)
+        return same and not math.isclose(self.largest, 1.0, rel_tol=0.01)
 
 
 def overlap(
