@@ -212,6 +212,35 @@ def test_what_cannot_be_watched_is_said_whole(tmp_path, arguments, sentence):
     assert not list(tmp_path.iterdir())
 
 
+def test_whoever_keeps_the_variant_is_watched_to_the_end(place):
+    """Rolled back for new conversations, it still answers the others; a watch that says so then serves everyone control."""
+    minute = {"max": 0.5, "window": "1m", "then": "rollback"}
+    slow = minute | {"metric": "latency_p95", "scope": "new_conversations"}
+    clock, experiment = ManualClock(START + 0.0), watched([slow, minute | {"metric": "error_rate"}])
+    log = kept(place, clock)
+    served(log, experiment, clock)
+    watches = Watches(log, lambda: open_windows(place), arrival=clock, clock=clock)
+    assert said(watches) == [("bot", f"watching {experiment.identity}: 2 watches")]
+    log.append([exposure(experiment, "u", "treatment", clock.now()), turn("u", "treatment", clock.now(), latency_s=1.0, error=False)])  # fmt: skip
+    said(watches)
+    clock.advance(71.0)
+    (news,) = said(watches)
+    assert news[1].endswith(
+        ": it is rolled back; nobody new is let in, and who is in keeps the variant to the end"
+    )
+    assert (state_of(log, "bot").stage, state_of(log, "bot").service) == ("rolled back", "paused")
+    # Whoever looks after it from here on, as after a restart.
+    watches = Watches(log, lambda: open_windows(place), arrival=clock, clock=clock)
+    assert said(watches) == [("bot", f"watching {experiment.identity}: 2 watches")]
+    log.append([turn("u", "treatment", clock.now(), latency_s=0.1, error=True)])
+    said(watches)
+    clock.advance(71.0)
+    told = [text.rpartition(": ")[2] for _, text in said(watches)]
+    assert told == ["it is rolled back, and everyone is served control", "it is rolled back"]
+    assert state_of(log, "bot").service == "redirected"
+    assert said(watches) == []
+
+
 def test_experiments_come_and_go():
     """What is entered is watched from then on; a revision takes the place of the one before; what is over is let go, and
     what was decided until then is carried out."""

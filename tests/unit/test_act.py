@@ -149,6 +149,25 @@ def test_a_rollback_of_new_conversations_lets_the_others_end(before, service, wh
     assert (state.stage, state.service) == ("rolled back", service)
 
 
+def test_a_rollback_now_ends_what_one_of_new_conversations_let_go_on():
+    """Slow answers may be borne to the end of a conversation, and others may not: of two watches the harsher one holds."""
+    watches = [GENTLE | {"scope": "new_conversations"}, GENTLE, GENTLE | {"scope": "new_conversations"}]
+    experiment, clock = watched(watches), ManualClock(START + 0.0)
+    log = MemoryLog(clock)
+    served(log, experiment, clock)
+    carry_out(
+        log, experiment, Deciding(due(0, "rollback"), due(1, "rollback"), due(2, "rollback")), clock=clock
+    )
+    alerts = [record.fact.says for record in log.read_since(0, kinds=("alert",))]
+    assert alerts == [
+        f"{TWICE}: it is rolled back; nobody new is let in, and who is in keeps the variant to the end",
+        f"{TWICE}: it is rolled back, and everyone is served control",
+        f"{TWICE}, and the watch says rollback, but it is rolled back already",
+    ]
+    state = state_of(log, "bot")
+    assert (state.stage, state.service) == ("rolled back", "redirected")
+
+
 class Deciding:
     """A watcher with one thing to do."""
 

@@ -153,8 +153,8 @@ def _decided(experiment: Experiment, due: Due, state: State, now: float) -> Acte
     breach, watch = due.breach, experiment.watches[due.watch]
     action = breach.action if breach.sustained else "alert"
     moving = action in ("pause", "rollback")
-    instead = _instead(experiment, action, state) if moving else None
     rolled = rolled_back_to(watch.scope, state.service) if action == "rollback" else None
+    instead = _instead(experiment, rolled, state) if moving else None
     says = f"{_breached(due, watch)}; {_streak(due, watch, instead, rolled)}"
     alert = Alert(
         experiment=experiment.name,
@@ -192,17 +192,20 @@ def _decided(experiment: Experiment, due: Due, state: State, now: float) -> Acte
     return Acted(alert=alert, transition=transition)
 
 
-def _instead(experiment: Experiment, action: str, state: State) -> str | None:
-    """Why an experiment that stands so is not moved; None where it is."""
+def _instead(experiment: Experiment, rolled: str | None, state: State) -> str | None:
+    """Why an experiment that stands so is not moved, to the service `rolled` by a rollback; None where it is."""
     if state.digest != experiment.digest:
         return "another revision is registered since"
+    if state.stage == "rolled back" and rolled == "redirected" != state.service:
+        # Who is in kept the variant, and does so no more.
+        return None
     if state.stage not in STAGES:
         return (
             f"it is {state.stage} already"
             if state.stage in ("shipped", "rolled back")
             else "nobody is served it"
         )
-    if action == "rollback":
+    if rolled is not None:
         return None
     if state.service != "open":
         return (

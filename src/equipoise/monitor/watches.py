@@ -19,7 +19,7 @@ from equipoise.experiment.reading import read_canonical
 from equipoise.measurement.cells import GRACE_S
 from equipoise.measurement.watching import Standing
 from equipoise.monitor.loop import News
-from equipoise.rollout.stages import LEDGER, STAGES, State, fold
+from equipoise.rollout.stages import LEDGER, State, fold
 
 __all__ = ["Watches"]
 
@@ -98,7 +98,7 @@ class Watches:
             for state in tuple(self._states.values()):
                 if stopping():
                     return
-                if state.stage in STAGES and self._may(state):
+                if state.answering and self._may(state):
                     busy = (yield from self._one(state, arrived)) or busy
         self._pause = self._until_next()
 
@@ -151,7 +151,7 @@ class Watches:
             after = fold([record.fact], before)
             self._states[name] = after
             self._position, self._event_id = record.position, record.fact.event_id
-            if before.stage in STAGES and (after.digest != before.digest or after.stage not in STAGES):
+            if before.answering and (after.digest != before.digest or not after.answering):
                 self._leaving.append(before)
         if head > self._position:
             self._position, self._event_id = head, self._there(head)

@@ -77,6 +77,11 @@ class State:
         return tuple(dict.fromkeys(stage for stage, _ in self.stays))
 
     @property
+    def answering(self) -> bool:
+        """Whether a treatment may still answer somebody: in a stage, or rolled back for new conversations only."""
+        return self.stage in STAGES or (self.stage == "rolled back" and self.service == "paused")
+
+    @property
     def version(self) -> int:
         """The `assignment_version` of the registered revision; 0 where there is none."""
         return 0 if self.registration is None else _version(self.registration)
