@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from boarding import NOW, definition, served
 
 from equipoise.clock import ManualClock
 from equipoise.conduct.ledger import registered
 from equipoise.conduct.register import register
 from equipoise.conduct.watch import Watcher
-from equipoise.dashboard.board import Board
+from equipoise.dashboard.board import Board, application
+from equipoise.dashboard.guarding import Guard
 from equipoise.events.facts import Alert, Exposure, Registration, Shadow, Transition, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.events.opening import open_windows
@@ -142,3 +146,37 @@ def test_one_definition_that_cannot_be_read_takes_no_page_from_the_others():
         "later cannot be read by this version of the program: from_the_future: unknown key &#39;from_the_future&#39;."
         in said
     )
+
+
+def test_no_page_waits_for_a_report_however_many_ask_for_one():
+    """Reports are computed one after the other, and meanwhile where experiments stand is shown as ever."""
+    log, asked, go_on = MemoryLog(), threading.Event(), threading.Event()
+    register(log, read_canonical(definition("known")), by="test", reason="a test")
+
+    class Slow(Board):
+        def report(self, name: str) -> str | None:
+            asked.set()
+            assert go_on.wait(60)
+            return super().report(name)
+
+    async def ask() -> list[str]:
+        pages = application(Slow(log, lambda: open_windows("memory:")), Guard("127.0.0.1", None))
+        async with TestClient(TestServer(pages)) as client:
+
+            async def text(place: str) -> str:
+                async with client.get(place) as reply:
+                    return words(await reply.text())
+
+            reports = [asyncio.create_task(text("/experiment/known/report")) for _ in range(50)]
+            try:
+                assert await asyncio.to_thread(asked.wait, 60)
+                assert "known Stage ab" in await asyncio.wait_for(text("/"), 60)
+                assert "Where it stands" in await asyncio.wait_for(text("/experiment/known"), 60)
+                assert not any(each.done() for each in reports)
+            finally:
+                go_on.set()
+            return await asyncio.gather(*reports)
+
+    found = asyncio.run(ask())
+    assert len(found) == 50
+    assert all("There is none to show: no look has been taken yet." in each for each in found)

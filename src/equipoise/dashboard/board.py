@@ -11,6 +11,7 @@ import threading
 from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TypeVar
@@ -41,7 +42,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Board:
-    """What the pages show, read from a log when somebody asks; one reading at a time. `windows` opens those of watches."""
+    """What the pages show, read from a log when somebody asks; one page and one report at a time.
+
+    `windows` opens those of watches.
+    """
 
     log: EventLog
     windows: Callable[[], Windows]
@@ -51,6 +55,7 @@ class Board:
     _reports: OrderedDict[tuple[str, int], str] = field(default_factory=OrderedDict)
     _unread: dict[tuple[str, int], tuple[float, str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _reporting: threading.Lock = field(default_factory=threading.Lock)
 
     def all(self) -> str:
         """The page of all experiments."""
@@ -66,7 +71,7 @@ class Board:
         """The report of its last registered look, or a page that says why there is none; None as in `one`."""
         if name not in names(self.log):
             return None
-        with self._lock:
+        with self._reporting:
             looks = registered(self.log, name)[2].looks
             # A purge may have taken what a look was computed from.
             purges = sum(1 for _ in self.log.read_since(0, kinds=("purge",)))
@@ -74,15 +79,18 @@ class Board:
             if not looks:
                 return render("unread.html", name=name, because="no look has been taken yet")
             now = self.clock.now()
-            failed, because = self._unread.get(key, (float("-inf"), ""))
+            failed, because = self._unread.pop(key, (float("-inf"), ""))
             if 0.0 <= now - failed < _FRESH_S:
+                self._unread[key] = failed, because
                 return render("unread.html", name=name, because=because)
             if key not in self._reports:
                 found = read_out(self.log, name, variable=self.variable)
                 assert found is not None
                 if found.analysis is None:
                     # What it read may come back; computing it again for each who asks would cost as much as a look.
-                    self._unread = {key: (self.clock.now(), found.because or "")}
+                    self._unread[key] = self.clock.now(), found.because or ""
+                    while len(self._unread) > _REPORTS:
+                        del self._unread[next(iter(self._unread))]
                     return render("unread.html", name=name, because=found.because)
                 self._reports[key] = found.analysis.to_html()
             self._reports.move_to_end(key)
@@ -114,20 +122,27 @@ class Board:
 
 
 class _Handlers:
+    """A thread for pages and one for reports: however many ask for those, a page does not wait for one."""
+
     def __init__(self, board: Board) -> None:
         self._board = board
+        self._pages, self._reports = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
 
     async def all(self, _: web.Request) -> web.Response:
-        return _html(await asyncio.to_thread(self._board.all))
+        return _html(await _asked(self._pages, self._board.all))
 
     async def one(self, request: web.Request) -> web.Response:
-        return _html(await asyncio.to_thread(self._board.one, request.match_info["name"]))
+        return _html(await _asked(self._pages, self._board.one, request.match_info["name"]))
 
     async def report(self, request: web.Request) -> web.Response:
-        response = _html(await asyncio.to_thread(self._board.report, request.match_info["name"]))
+        response = _html(await _asked(self._reports, self._board.report, request.match_info["name"]))
         if response.text is not None and "<style>" in response.text:
             response.headers["Content-Security-Policy"] = _policy(response.text)
         return response
+
+    async def close(self, _: web.Application) -> None:
+        for each in (self._pages, self._reports):
+            each.shutdown(wait=False, cancel_futures=True)
 
     async def file(self, request: web.Request) -> web.Response:
         found = asset(request.match_info["name"])
@@ -140,11 +155,16 @@ def application(board: Board, guard: Guard) -> web.Application:
     """The pages as an application of aiohttp: nothing on them changes anything."""
     handlers = _Handlers(board)
     app = web.Application(middlewares=[guard.middleware], client_max_size=_LARGEST)
+    app.on_cleanup.append(handlers.close)
     app.router.add_get("/", handlers.all)
     app.router.add_get("/experiment/{name}", handlers.one)
     app.router.add_get("/experiment/{name}/report", handlers.report)
     app.router.add_get("/{name:[a-z]+\\.css}", handlers.file)
     return app
+
+
+async def _asked(thread: Executor, read: Callable[..., str | None], *names: str) -> str | None:
+    return await asyncio.get_running_loop().run_in_executor(thread, read, *names)
 
 
 def _html(text: str | None) -> web.Response:

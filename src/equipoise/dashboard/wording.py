@@ -170,7 +170,9 @@ def _of_plan(found: Status) -> str | None:
         return None
     counted = sum(found.counted.values())
     aside = sum(found.exposed.values()) - counted
-    pace = "" if found.units_per_day is None else f", {found.units_per_day:,.0f} a day"
+    # Where no look is to come nobody is waited for.
+    paced = found.units_per_day is not None and found.next_look is not None
+    pace = f", {found.units_per_day:,.0f} a day" if paced else ""
     canary = f"; {aside:,} came in during the canary and are no part of the estimate" if aside else ""
     return f"{counted / found.planned:.0%} of the {found.planned:,} planned{pace}{canary}"
 
