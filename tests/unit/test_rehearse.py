@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from equipoise.cli.main import app
+from equipoise.conduct.rehearsal.bandit_run import _Play
+from equipoise.conduct.rehearsal.run import DAY, Pace, Scenario, changed
+from equipoise.conduct.rehearsal.scenarios import scenarios
 from equipoise.conduct.rehearse import rehearse
-from equipoise.conduct.rehearsing import DAY, Pace, Scenario, changed
-from equipoise.conduct.rehearsing_bandit import _Play
-from equipoise.conduct.scenarios import scenarios
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import load_experiment

@@ -44,6 +44,12 @@ def simulate(
         float, typer.Option(help="How alike drawn units of one cluster are: the intraclass correlation.")
     ] = 0.0,
     cluster_size: Annotated[int, typer.Option(help="How many drawn units a cluster has.")] = 1,
+    whole_clusters: Annotated[
+        bool,
+        typer.Option(
+            "--whole-clusters", help="Give a cluster's units one arm, as where teams are randomised."
+        ),
+    ] = False,
     only: Annotated[
         list[str] | None, typer.Option(help="Only this scenario; may be given again.", show_default=False)
     ] = None,
@@ -83,12 +89,13 @@ def simulate(
             every=pauses["every"],
             horizon_days=pauses["horizon"] / 86_400.0,
             only=["nothing"] if aa else only or (),
+            whole_clusters=whole_clusters,
             processes=processes,
             progress=told,
         )
     saved = None
     if report is not None:
-        from equipoise.conduct.rehearsal_page import rehearsal_page
+        from equipoise.conduct.rehearsal.page import rehearsal_page
         from equipoise.files import write_whole
 
         write_whole(report, rehearsal_page(found, experiment.hypothesis))

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from equipoise.cli.output import rows
 
 if TYPE_CHECKING:
-    from equipoise.conduct.rehearsal import Rehearsal
+    from equipoise.conduct.rehearsal.found import Rehearsal
 
 __all__ = ["rehearsal_text"]
 
 
 def rehearsal_text(found: Rehearsal) -> str:
     """What ends how often, what the promises come to, what is lost, what was left out."""
-    from equipoise.conduct.rehearsal import LENGTH
+    from equipoise.conduct.rehearsal.found import LENGTH
 
     pace = (
         "a look after each" if found.every is None else f"{found.per_day:,.0f} units a day, looked at after"

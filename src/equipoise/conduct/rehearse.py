@@ -6,25 +6,20 @@ be used, looked at as often as they will be.
 
 from __future__ import annotations
 
-import copyreg
-import io
 import math
 import os
-import pickle
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
-from equipoise.conduct.rehearsal import WORDS, Outcome, Rehearsal, Spread
-from equipoise.conduct.rehearsed_bandit import lost_by_a_bandit
-from equipoise.conduct.rehearsing import DAY, Ending, Pace, Scenario, alone, run
-from equipoise.conduct.rehearsing_bandit import run_bandit
-from equipoise.conduct.scenarios import scenarios
+from equipoise.conduct.rehearsal.bandit_run import run_bandit
+from equipoise.conduct.rehearsal.found import WORDS, Outcome, Rehearsal, Spread
+from equipoise.conduct.rehearsal.losses import losses
+from equipoise.conduct.rehearsal.run import DAY, Ending, Pace, Scenario, run
+from equipoise.conduct.rehearsal.scenarios import scenarios
+from equipoise.conduct.rehearsal.workers import carried_out
 from equipoise.design.plan import Plan, plan
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
@@ -38,9 +33,10 @@ _PARTS = 40
 """Where no traffic is known, a look is taken after each fortieth of the planned units."""
 _PATIENCE = 2.0
 """So many times the planned length a run may take; then its time is up."""
-_BANDIT_RUNS = 100
-_ROUND = 25
-"""Runs that one process does at a time."""
+_MOST_UNITS = 20_000_000
+"""A run of more takes some gigabytes,"""
+_MOST_LOOKS = 10_000
+"""and one of more looks than that takes minutes."""
 
 
 def rehearse(
@@ -53,6 +49,7 @@ def rehearse(
     every: float = DAY,
     horizon_days: float = 90.0,
     only: Sequence[str] = (),
+    whole_clusters: bool = False,
     processes: int | None = None,
     progress: Callable[[int, int, str], None] = lambda *_: None,
 ) -> Rehearsal:
@@ -60,20 +57,29 @@ def rehearse(
 
     `population` is where units come from (None: the definition's own rates). `every` is the time between two looks in
     seconds; where no traffic is known, a look is taken after each fortieth of the planned units, and nothing is said of
-    days. `only` names scenarios; the others are left out. Raises UsageError where the primary cannot be drawn or has
-    nothing to find, or for numbers that mean nothing.
+    days. `only` names scenarios; the others are left out. `whole_clusters` gives a cluster's units one arm, as where teams
+    are randomised; else units are randomised one by one. Raises UsageError where the primary cannot be drawn or has nothing
+    to find, or for numbers that mean nothing.
     """
     if runs < 1:
         raise UsageError(f"{runs} runs show nothing; accepted: 1 or more")
+    if seed < 0:
+        raise UsageError(f"a seed is 0 or above, and this is {seed}")
+    if processes is not None and processes < 1:
+        raise UsageError(f"{processes} processes do nothing; accepted: 1 or more")
     if not (every > 0 and math.isfinite(every)):
         raise UsageError(f"the time between two looks is above 0, and this is {every:g} s")
     if experiment.method not in ("ab", "bandit"):
         raise UsageError(
             f"{experiment.identity} is a {experiment.method}, and what is rehearsed is an A/B test or a bandit"
         )
+    if whole_clusters and experiment.method == "bandit":
+        raise UsageError(
+            "a bandit gives arms unit by unit, and not to whole clusters; leave --whole-clusters out"
+        )
     drawn_from = population or Assumed(experiment)
     rehearsed, left_out, notes = _rehearsed(experiment, drawn_from)
-    planned = plan(rehearsed, units_per_day=units_per_day)
+    planned = plan(experiment, units_per_day=units_per_day)
     if planned.total is None:
         size = planned.sizes.get(rehearsed.primary.name)
         why = size.reason if isinstance(size, NotEstimable) else "nothing could be sized"
@@ -88,27 +94,29 @@ def rehearse(
         )
     pace = _pace(rehearsed, planned, every)
     horizon = max(planned.total, math.ceil(horizon_days * (planned.units_per_day or planned.total / 30)))
-    outcomes = []
-    total = runs * len(chosen)
-    workers = processes or os.cpu_count() or 1
-    for index, scenario in enumerate(chosen):
-        place = [each.name for each in known].index(scenario.name)
-
-        def told(done: int, index: int = index, says: str = scenario.name) -> None:
-            progress(index * runs + done, total, says)
-
-        all_runs = _Runs(
-            rehearsed,
-            drawn_from,
-            scenario,
-            pace,
-            planned.information,
-            planned.total,
-            _once(planned),
-            (seed, place),
+    _check_size(rehearsed, pace)
+    names = [each.name for each in known]
+    all_runs = [
+        _Runs(
+            experiment=rehearsed,
+            population=drawn_from,
+            scenario=scenario,
+            pace=pace,
+            maximum=planned.information,
+            units=planned.total,
+            once=_once(planned),
+            whole_clusters=whole_clusters,
+            # A scenario's runs are the same whichever others are wanted.
+            seed=(seed, names.index(scenario.name)),
         )
-        endings = _endings(all_runs, runs, workers, told)
-        outcomes.append(_outcome(all_runs, endings, planned, horizon))
+        for scenario in chosen
+    ]
+
+    def told(place: int, done: int) -> None:
+        progress(place * runs + done, runs * len(chosen), chosen[place].name)
+
+    endings = carried_out(all_runs, runs, processes or os.cpu_count() or 1, told)
+    outcomes = [_outcome(each, its, planned, horizon) for each, its in zip(all_runs, endings, strict=True)]
     return Rehearsal(
         experiment=experiment.identity,
         primary=experiment.primary.name,
@@ -151,7 +159,12 @@ def _rehearsed(
         notes.append("nothing is winsorised")
     if any(metric.labels for metric in experiment.metrics):
         notes.append("a judge's scores count as they are, without people's labels")
-    if experiment.cluster is not None and isinstance(population, Assumed) and population.cluster_size == 1:
+    drawn = population.cluster_size if isinstance(population, Assumed) else 1
+    if experiment.cluster is None and drawn > 1:
+        notes.append(
+            "the definition has no `cluster`, so that units of one cluster count as if they were not alike"
+        )
+    if experiment.cluster is not None and isinstance(population, Assumed) and drawn == 1:
         notes.append(
             f"units are drawn as if those of one {experiment.cluster} were not alike; say --cluster-size and --icc"
         )
@@ -181,7 +194,23 @@ def _pace(experiment: Experiment, planned: Plan, every: float) -> Pace:
     return Pace(planned.units_per_day, every, max(length, every), cycle)
 
 
-@dataclass(frozen=True, slots=True)
+def _check_size(experiment: Experiment, pace: Pace) -> None:
+    units = pace.units(pace.longest)
+    if units > _MOST_UNITS:
+        raise UsageError(
+            f"a run would draw {units:,} units, and a rehearsal takes {_MOST_UNITS:,} at most; rehearse a larger effect: "
+            "what looks, guardrails and rule do is much the same"
+        )
+    steps = [pace.every] if experiment.bandit is None else [pace.every, experiment.bandit.every]
+    looks = math.ceil(pace.longest / min(steps))
+    if looks > _MOST_LOOKS:
+        raise UsageError(
+            f"a run would have {looks:,} looks, one each {min(steps):,.0f} s, and a rehearsal takes {_MOST_LOOKS:,} at "
+            "most; say a longer time between them: --every"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Runs:
     """What all runs of a scenario have in common."""
 
@@ -192,7 +221,12 @@ class _Runs:
     maximum: float | NotEstimable
     units: int
     once: int
+    whole_clusters: bool
     seed: tuple[int, ...]
+
+    @property
+    def largest(self) -> int:
+        return self.pace.units(self.pace.longest)
 
     def between(self, first: int, last: int) -> list[Ending]:
         """Some of them, each with a generator of its own: it does not matter which process does them."""
@@ -202,45 +236,7 @@ class _Runs:
         what = (self.experiment, self.population, self.scenario, self.pace)
         if self.experiment.method == "bandit":
             return run_bandit(*what, planned=self.units, rng=rng)
-        return run(*what, maximum=self.maximum, once=self.once, rng=rng)
-
-
-def _endings(all_runs: _Runs, runs: int, workers: int, told: Callable[[int], None]) -> list[Ending]:
-    rounds = [(first, min(first + _ROUND, runs)) for first in range(0, runs, _ROUND)]
-    endings: list[Ending] = []
-    if workers == 1 or len(rounds) == 1:
-        for each in rounds:
-            endings += all_runs.between(*each)
-            told(len(endings))
-        return endings
-    packed = _packed(all_runs)
-    with ProcessPoolExecutor(min(workers, len(rounds))) as pool:
-        for found in pool.map(_unpacked_between, *zip(*((packed, *each) for each in rounds), strict=True)):
-            endings += found
-            told(len(endings))
-    return endings
-
-
-def _packed(all_runs: _Runs) -> bytes:
-    """Made ready for another process: Python does not know how to send a mapping that cannot be changed."""
-    into = io.BytesIO()
-    pickler = pickle.Pickler(into)
-    pickler.dispatch_table = {**copyreg.dispatch_table, MappingProxyType: _thawed}
-    pickler.dump(all_runs)
-    return into.getvalue()
-
-
-def _thawed(frozen: Mapping[Any, Any]) -> tuple[Callable[..., Any], tuple[dict[Any, Any]]]:
-    return _frozen, (dict(frozen),)
-
-
-def _frozen(items: dict[Any, Any]) -> Mapping[Any, Any]:
-    return MappingProxyType(items)
-
-
-def _unpacked_between(packed: bytes, first: int, last: int) -> list[Ending]:
-    all_runs: _Runs = pickle.loads(packed)  # noqa: S301 - made by the parent, a moment ago
-    return all_runs.between(first, last)
+        return run(*what, maximum=self.maximum, once=self.once, whole_clusters=self.whole_clusters, rng=rng)
 
 
 def _outcome(all_runs: _Runs, endings: Sequence[Ending], planned: Plan, horizon: int) -> Outcome:
@@ -264,7 +260,17 @@ def _outcome(all_runs: _Runs, endings: Sequence[Ending], planned: Plan, horizon:
         looks=float(np.mean([each.looks for each in endings])),
         days=days,
         ended=_ended(endings, None if planned.units_per_day is None else burn_in),
-        regret=_regret(all_runs, endings, horizon),
+        regret=losses(
+            experiment,
+            all_runs.population,
+            scenario,
+            all_runs.pace,
+            endings,
+            horizon=horizon,
+            once=all_runs.once,
+            before=before,
+            seed=all_runs.seed,
+        ),
     )
 
 
@@ -289,70 +295,6 @@ def _share(count: int, runs: int) -> Estimate:
     found = clopper_pearson_interval(count, runs)
     assert isinstance(found, Estimate)
     return found
-
-
-def _regret(
-    all_runs: _Runs, endings: Sequence[Ending], horizon: int
-) -> Mapping[str, tuple[float, float]] | NotEstimable:
-    """What each policy loses in the horizon, against the better arm for everyone; mean and standard error over runs."""
-    experiment, scenario, once = all_runs.experiment, all_runs.scenario, all_runs.once
-    primary = experiment.primary
-    if primary.kind not in ("proportion", "mean", "count"):
-        return NotEstimable(f"a {primary.kind.replace('_', ' ')} does not add up over units")
-    if set(scenario.effects) - {primary.name}:
-        return NotEstimable(f"what a broken guardrail costs is not told by {primary.name}")
-    gain = primary.sign * scenario.effects.get(primary.name, 0.0)
-    if gain == 0.0:
-        return NotEstimable("no arm is better")
-    # What each arm's units lose: while it is tried, and ever after by what was decided.
-    base = [gain if variant.name == scenario.arm else 0.0 for variant in experiment.variants]
-    misses = np.array([max(base) - own for own in base])
-
-    def lost(served: Sequence[float], after: Sequence[float]) -> float:
-        return float(misses @ np.array(served) + max(0.0, horizon - sum(served)) * (misses @ np.array(after)))
-
-    shares = [float(experiment.allocation[variant.name]) for variant in experiment.variants]
-    nobody = [0.0] * len(base)
-    policies = {"as designed": _mean([lost(each.served, each.after) for each in endings])}
-    if experiment.method == "bandit":
-        policies["even shares"] = (horizon * float(misses.mean()), 0.0)
-    else:
-        tried = [once * share for share in shares]
-        policies["one look at the end"] = _mean(
-            [lost(tried, alone(experiment, each.once)) for each in endings]
-        )
-        policies["a bandit instead"] = _mean(_bandit(all_runs, horizon, len(endings)))
-    return policies | {
-        "control for everyone": (lost(nobody, alone(experiment, None)), 0.0),
-        f"{scenario.arm} for everyone, untested": (lost(nobody, alone(experiment, scenario.arm)), 0.0),
-    }
-
-
-def _bandit(all_runs: _Runs, horizon: int, runs: int) -> list[float]:
-    """What Thompson sampling on the primary would have lost, in as many runs as that takes no longer than the rest."""
-    experiment, pace = all_runs.experiment, all_runs.pace
-    primary, arms = experiment.primary, [variant.name for variant in experiment.variants]
-    base = all_runs.population.mean(primary)
-    means = [
-        base + (all_runs.scenario.effects[primary.name] if arm == all_runs.scenario.arm else 0.0)
-        for arm in arms
-    ]
-    return lost_by_a_bandit(
-        primary,
-        all_runs.population,
-        means,
-        horizon,
-        max(1, pace.units(pace.every)),
-        delay=pace.units(primary.window or 0.0),
-        runs=min(runs, _BANDIT_RUNS),
-        rng=np.random.default_rng((*all_runs.seed, runs)),
-    )
-
-
-def _mean(values: Sequence[float]) -> tuple[float, float]:
-    """A mean over runs, and its standard error."""
-    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
-    return float(np.mean(values)), error
 
 
 def _once(planned: Plan) -> int:

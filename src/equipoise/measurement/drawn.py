@@ -101,6 +101,9 @@ class Drawn:
     _sums: dict[tuple[str, int], _Sums] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.experiment.cluster is None:
+            # They may be alike all the same: what is not declared is not known to the measurement.
+            self.crowd = replace(self.crowd, clusters=None)
         self._where = [np.flatnonzero(self.arms == i) for i in range(len(self.experiment.variants))]
         if self.crowd.clusters is None:
             for metric in self._valued:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from equipoise.conduct.rehearsal import LENGTH, Rehearsal
+from equipoise.conduct.rehearsal.found import LENGTH, Rehearsal
 from equipoise.figures.blocks import figure, table
 from equipoise.figures.charts import Curve, IntervalRow, curve_chart, interval_chart
 from equipoise.figures.page import page, render

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from equipoise.analysis.analysing import analyse
 from equipoise.analysis.findings import Findings
 from equipoise.analysis.looks import PastLook
+from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.experiment.verdict_rule import Word
@@ -95,17 +96,26 @@ def run(
     *,
     maximum: float | NotEstimable,
     once: int,
+    whole_clusters: bool = False,
     rng: np.random.Generator,
 ) -> Ending:
     """One run from the first unit to a final verdict, by the same analysis and the same rule as a real one.
 
     Every check that is no registered look is a peek, at which a guardrail may end it. `once` is how many units a design
-    with one look would have waited for.
+    with one look would have waited for. Arms are given unit by unit, or to `whole_clusters`: UsageError where the units have
+    none.
     """
     most = pace.units(pace.longest)
     shares = [float(experiment.allocation[variant.name]) for variant in experiment.variants]
     arms = rng.choice(len(shares), size=most, p=shares).astype(np.int64)
     crowd = population.draw(most, rng)
+    if whole_clusters:
+        if crowd.clusters is None:
+            raise UsageError(
+                "units that are drawn have no clusters; say --cluster-size, or draw past units where `cluster:` is declared"
+            )
+        many = int(crowd.clusters.max(initial=0)) + 1
+        arms = rng.choice(len(shares), size=many, p=shares).astype(np.int64)[crowd.clusters]
     names = [variant.name for variant in experiment.variants]
     moved = arms == names.index(scenario.arm)
     for metric in experiment.metrics:
@@ -116,18 +126,23 @@ def run(
     past: list[PastLook] = []
     crossed = False
     seconds = 0.0
+    before: tuple[int, dict[str, int]] | None = None
     for check in range(1, pace.checks + 1):
         seconds = check * pace.every
         counted = pace.counted(seconds)
         if min(drawn.served(counted)) < 2:
             continue
         mature = {metric.name: pace.units(seconds - (metric.window or 0.0)) for metric in experiment.metrics}
+        if (counted, mature) == before:
+            # Nobody came: what was said of the same data is said of them again.
+            continue
+        before = (counted, mature)
         findings = analyse(
             experiment, drawn.at(counted, mature, seconds), maximum=maximum, past=past, repeated=True
         )
         verdict = decide(findings)
         if findings.look.due:
-            crossed = crossed or crossing(findings)
+            crossed = crossed or crossing(findings, scenario)
             past.append(_taken(findings))
         if verdict.word in FINAL and (findings.look.due or verdict.word != "ship"):
             served = drawn.served(pace.units(seconds))
@@ -149,9 +164,13 @@ def _once(experiment: Experiment, drawn: Drawn, units: int) -> str | None:
     return decide(analyse(plain, measured, maximum=NotEstimable("there is one look"), closing=True)).arm
 
 
-def crossing(findings: Findings) -> bool:
-    """Whether the primary is shown to be better or worse in any treatment."""
-    return any(primary_states(effect, findings) & {"better", "worse"} for effect in findings.primary)
+def crossing(findings: Findings, scenario: Scenario) -> bool:
+    """Whether the primary is shown to be better or worse: in the arm that differs, and where none does, in any."""
+    return any(
+        primary_states(effect, findings) & {"better", "worse"}
+        for effect in findings.primary
+        if not scenario.effects or effect.variant == scenario.arm
+    )
 
 
 def _taken(findings: Findings) -> PastLook:
@@ -180,7 +199,8 @@ def changed(
     if metric.kind == "quantile":
         readings = crowd.readings[metric.name]
         touched = moved[readings.units]
-        values = np.where(touched, readings.values * (1 + effect / mean), readings.values)
+        other = readings.values * (1 + effect / mean) if mean > 0 else readings.values + effect
+        values = np.where(touched, other, readings.values)
         return replace(crowd, readings={**crowd.readings, metric.name: Readings(values, readings.starts)})
     values = crowd.values[metric.name]
     if metric.kind == "proportion":

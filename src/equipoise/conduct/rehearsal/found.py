@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from equipoise.conduct.rehearsing import Scenario
+from equipoise.conduct.rehearsal.run import Scenario
 from equipoise.design.plan import Plan
 from equipoise.experiment.verdict_rule import Word
 from equipoise.stats.estimate import Estimate, NotEstimable
@@ -141,11 +141,17 @@ class Rehearsal:
                     return f"{said}; a bandit plays for the reward on the way, and not for a verdict."
                 said += f" and {_between(crossed)} crossed the boundary; "
                 said += f"{self.plan.power:.0%} is what the binding question was planned with"
+                if crossed.high < self.plan.power:
+                    return f"{said}. That is less: units that are drawn tell less of it than the plan takes for granted."
                 if ships.high < self.plan.power:
                     return f"{said}. To ship, every guardrail must be shown to hold as well."
                 return said + "."
-            case "opposite" | "at the margin":
+            case "opposite":
                 return f"A bad arm: {says}; {_between(ships)} of the runs shipped it."
+            case "at the margin":
+                said = f"A bad arm: {says}; {_between(ships)} of the runs shipped it, and {self.plan.alpha / 2:.1%} are"
+                more = "." if ships.low <= self.plan.alpha / 2 else ". That is more."
+                return f"{said} registered{more}"
             case _:
                 return f"A broken guardrail: {says}; {_between(ships)} of the runs shipped it."
 

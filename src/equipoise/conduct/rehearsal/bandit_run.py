@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.analysis.analysing import analyse
-from equipoise.conduct.rehearsing import DAY, Ending, Pace, Scenario, alone, changed, crossing
+from equipoise.conduct.rehearsal.run import DAY, Ending, Pace, Scenario, alone, changed, crossing
 from equipoise.conduct.weigh import next_shares
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
@@ -60,7 +60,7 @@ def run_bandit(
                 verdict = decide(findings)
                 looked = findings.look.due
                 looks += looked
-                crossed = crossed or (looked and crossing(findings))
+                crossed = crossed or (looked and crossing(findings, scenario))
                 if verdict.word in FINAL and (looked or verdict.word != "ship"):
                     after = alone(experiment, verdict.arm)
                     return Ending(verdict.word, verdict.arm, seconds, play.served, looks, crossed, after)

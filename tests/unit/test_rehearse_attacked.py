@@ -1,0 +1,246 @@
+"""A rehearsal under odd conditions: clusters, other ways to start processes, an end from outside, numbers without measure."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from equipoise.conduct.rehearsal.losses import losses
+from equipoise.conduct.rehearsal.run import DAY, Ending, Pace, Scenario, changed
+from equipoise.conduct.rehearsal.scenarios import scenarios
+from equipoise.conduct.rehearsal.workers import carried_out
+from equipoise.conduct.rehearse import rehearse
+from equipoise.errors import UsageError
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.reading import load_experiment
+from equipoise.measurement.drawn import Drawn
+from equipoise.measurement.population import Assumed, Crowd, Past, Readings
+from equipoise.stats.cases.binomial import clopper_pearson_interval
+
+DEFINITION = """
+name: attacked
+hypothesis: It bears what is done to it.
+changes: [config]
+unit: {type: conversation, from: header:x-id}
+CLUSTER
+variants: {control: {config: {x: 1}}, b: {config: {x: 2}}}
+metrics:
+  ok: {priority: primary, kind: proportion, of: outcome.ok, better: higher, baseline: 0.5, mde: 10pp}
+"""
+
+
+def defined(folder: Path, *, cluster: str = "", more: str = "") -> Experiment:
+    path = folder / "attacked.yaml"
+    path.write_text(DEFINITION.replace("CLUSTER", cluster) + more, encoding="utf-8")
+    return load_experiment(path)
+
+
+def test_clusters_that_are_not_declared_are_not_known(tmp_path):
+    """The measurement takes units for independent where no `cluster` is declared, alike as they may be."""
+    crowd = Crowd(40, {"ok": np.tile([0.0, 1.0], 20)}, clusters=np.arange(40) // 4)
+    arms = np.arange(40) % 2
+    plain = Drawn(defined(tmp_path), crowd, arms).at(40, {"ok": 40}, 0.0)
+    assert plain.clusters is None
+    assert plain.tallies["ok"]["b"].pairs is None
+    declared = Drawn(defined(tmp_path, cluster="cluster: team"), crowd, arms).at(40, {"ok": 40}, 0.0)
+    assert declared.clusters == {"control": 10, "b": 10}
+
+
+def test_what_ignoring_clusters_costs_is_seen(tmp_path):
+    """Where whole clusters get one arm, an A/A test crosses as often as their design effect says.
+
+    Ten units with an intraclass correlation of 0.05 vary by 1.45 of what is taken for granted, so that |z| > 1.96 in 10.4 %
+    of the runs (|z| > 1.96 / √1.45); declared, in 5 %. With 600 runs each, a false alarm in 1 of 10,000 on either side.
+    """
+    shares = {}
+    for cluster, expected in (("", 0.104), ("cluster: team", 0.05)):
+        experiment = defined(tmp_path, cluster=cluster)
+        found = rehearse(
+            experiment,
+            Assumed(experiment, icc=0.05, cluster_size=10),
+            runs=600,
+            seed=5,
+            units_per_day=400,
+            only=["nothing"],
+            whole_clusters=True,
+            processes=1,
+        )
+        shares[cluster] = found.outcomes[0].crossed
+        wide = clopper_pearson_interval(round(shares[cluster].value * 600), 600, level=0.9998)
+        assert wide.low < expected < wide.high, cluster
+    assert shares[""].value > shares["cluster: team"].value
+    said = rehearse(
+        defined(tmp_path), Assumed(defined(tmp_path), 0.05, 10), runs=1, units_per_day=400, processes=1
+    )
+    assert said.notes == (
+        "the definition has no `cluster`, so that units of one cluster count as if they were not alike",
+    )
+
+
+def test_whole_clusters_need_clusters(tmp_path):
+    """Of units without clusters none can be given an arm as a whole."""
+    with pytest.raises(
+        UsageError,
+        match=r"^units that are drawn have no clusters; say --cluster-size, or draw past units where `cluster:` is declared$",
+    ):
+        rehearse(defined(tmp_path), runs=1, units_per_day=400, whole_clusters=True, processes=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"seed": -1}, "a seed is 0 or above, and this is -1"),
+        ({"processes": 0}, "0 processes do nothing; accepted: 1 or more"),
+        ({"processes": -2}, "-2 processes do nothing; accepted: 1 or more"),
+        (
+            {"every": 1.0},
+            "a run would have 345,600 looks, one each 1 s, and a rehearsal takes 10,000 at most; say a longer time "
+            + "between them: --every",
+        ),
+    ],
+)
+def test_numbers_without_measure_are_refused(tmp_path, given, says):
+    """What would not come to an end, or mean nothing, is refused before anything is drawn."""
+    with pytest.raises(UsageError, match=f"^{says}$"):
+        rehearse(defined(tmp_path), runs=1, units_per_day=388, **given)
+
+
+def test_a_design_that_no_memory_holds_is_refused(tmp_path):
+    """A hundred million units a run are more than anybody waits for."""
+    path = tmp_path / "large.yaml"
+    path.write_text(DEFINITION.replace("CLUSTER", "").replace("10pp", "0.03pp"), encoding="utf-8")
+    with pytest.raises(
+        UsageError, match=r"^a run would draw [\d,]+ units, and a rehearsal takes 20,000,000 at most;"
+    ):
+        rehearse(load_experiment(path), runs=1, units_per_day=1e6)
+
+
+def test_runs_are_sent_to_processes_that_begin_anew(tmp_path):
+    """Where processes are not forked, everything they need is sent, and what they do is the same."""
+    experiment = defined(tmp_path)
+    sent = ForkingPickler.loads(ForkingPickler.dumps(experiment))
+    assert sent == experiment
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        two = rehearse(experiment, runs=30, units_per_day=400, only=["planned"], processes=2)
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    one = rehearse(experiment, runs=30, units_per_day=400, only=["planned"], processes=1)
+    assert one.to_dict() == two.to_dict()
+
+
+class Killed:
+    """Runs whose process is ended from outside."""
+
+    largest = 1
+
+    def between(self, first, last):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_said():
+    """Memory that runs out ends in a sentence, and nobody waits for what will never come."""
+    with pytest.raises(
+        UsageError,
+        match=r"^a process at work was ended from outside, as happens when memory runs out; take fewer of them \(--processes "
+        r"1\), or rehearse a smaller design$",
+    ):
+        carried_out([Killed()], 60, 2, lambda *_: None)
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who the children are is read from /proc")
+def test_breaking_it_off_leaves_nothing_behind(tmp_path):
+    """After an interruption there is no process, no page, no traceback."""
+    defined(tmp_path)
+    command = [sys.executable, "-m", "equipoise", "simulate", "attacked.yaml", "--units-per-day", "20"]
+    running = subprocess.Popen(
+        [*command, "--runs", "100000", "--processes", "2", "--report", "page.html"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    while running.poll() is None and children.exists() and len(children.read_text().split()) < 2:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate()
+    assert running.returncode == 130, err
+    assert out == ""
+    assert "Traceback" not in err
+    assert not (tmp_path / "page.html").exists()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.pid, 0)
+
+
+def test_what_is_lost_is_added_up_by_hand(tmp_path):
+    """Burn-in is served, too; what is beyond the horizon is nobody's loss."""
+    experiment = defined(tmp_path)
+    scenario = Scenario("opposite", "b: worse", "b", {"ok": -0.1})
+    pace = Pace(100, DAY, 10 * DAY)
+    held = Ending("hold", None, 4 * DAY, (180, 220), 1, False, (1.0, 0.0))
+    shipped = Ending("ship", "b", 4 * DAY, (200, 200), 1, True, (0.0, 1.0), once="b")
+    common = {"once": 300, "before": 100.0, "seed": (0,)}
+    found = losses(experiment, Assumed(experiment), scenario, pace, [held, shipped], horizon=1000, **common)
+    # 220 and half of the burn-in; 200, half of the burn-in, and all of the 500 that are left.
+    assert found["as designed"][0] == pytest.approx(0.1 * ((220 + 50) + (200 + 50 + 500)) / 2)
+    # 150 and half of the burn-in; the same, and all of the 600 that are left.
+    assert found["one look at the end"][0] == pytest.approx(0.1 * (200 + (200 + 600)) / 2)
+    assert found["b for everyone, untested"] == (pytest.approx(100.0), 0.0)
+    soon = losses(experiment, Assumed(experiment), scenario, pace, [held, shipped], horizon=250, **common)
+    assert soon["as designed"][0] == pytest.approx(0.1 * (270 / 2 + 250 / 2) / 2)
+
+
+def test_what_a_rate_cannot_do_is_not_said_of_it(tmp_path):
+    """A planned effect beyond 1 is said as far as it goes; an opposite of nothing is no scenario; nothing at all is refused."""
+    experiment = defined(tmp_path)
+
+    def past(ones: int) -> Past:
+        return Past(Crowd(20, {"ok": (np.arange(20) < ones).astype(float)}), "20 past units of control")
+
+    near = {each.name: each for each in scenarios(experiment, past(19))}
+    assert near["planned"].effects["ok"] == pytest.approx(0.05)
+    assert near["planned"].says == "b: ok better by 0.05"
+    assert near["opposite"].effects["ok"] == pytest.approx(-0.1)
+    assert [each.name for each in scenarios(experiment, past(0))] == ["nothing", "planned"]
+    with pytest.raises(
+        UsageError,
+        match=r"^ok comes to 1 among 20 past units of control, from where no planned effect is possible; draw other units$",
+    ):
+        scenarios(experiment, past(20))
+
+
+def test_readings_around_zero_are_moved_and_not_multiplied(tmp_path):
+    """A quantile that comes to 0 has no multiple that is more."""
+    more = "  half: {priority: guardrail, kind: quantile, q: 0.5, of: turn.latency_s, better: lower, margin: 1}\n"
+    experiment = defined(tmp_path, more=more)
+    crowd = Crowd(2, {}, readings={"half": Readings(np.array([0.0, 0.0, 3.0]), np.array([0, 2, 3]))})
+    after = changed(
+        crowd, experiment.metric("half"), np.array([True, False]), 2.0, 0.0, np.random.default_rng(1)
+    )
+    np.testing.assert_array_equal(after.readings["half"].values, [2.0, 2.0, 3.0])
+
+
+def test_the_design_is_that_of_the_whole_definition(tmp_path):
+    """What is left out of the runs is left in the plan: the design that is rehearsed is the one that is registered."""
+    more = "  paid: {priority: guardrail, kind: mean, of: outcome.paid, better: higher, baseline: 1, spread: 3, margin: 10%}\n"
+    experiment = defined(tmp_path, more=more)
+    without = Past(
+        Crowd(20, {"ok": np.tile([0.0, 1.0], 10)}), "20 past units", {"paid": "no unit has a value of it"}
+    )
+    found = rehearse(experiment, without, runs=1, units_per_day=3_000, only=["nothing"], processes=1)
+    assert found.plan.binding == "paid"
+    assert replace(found.plan, units_per_day=None).total > 10_000
