@@ -104,8 +104,10 @@ def test_whole_clusters_need_clusters(tmp_path):
         ({"processes": -2}, "-2 processes do nothing; accepted: 1 or more"),
         (
             {"every": 1.0},
-            "a run would have 345,600 looks, one each 1 s, and a rehearsal takes 10,000 at most; say a longer time "
-            + "between them: --every",
+            (
+                "a run would have 345,600 looks, one each 1 s, and a rehearsal takes 10,000 at most; say a longer time "
+                "between them: --every"
+            ),
         ),
     ],
 )
