@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 from attacking import ASK, Process
 from gateways import Ahead, definition, gateway, until, upstream
+from openfeature.evaluation_context import EvaluationContext
 from wrapped import ASK as CALL
 from wrapped import plain
 
@@ -19,6 +20,7 @@ from equipoise.errors import UsageError
 from equipoise.events.facts import Exposure, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.experiment.reading import read_canonical
+from equipoise.integrations.openfeature import OpenFeatureProvider
 from equipoise.sdk.router import Router
 from equipoise.sdk.wrapping import wrap
 
@@ -149,3 +151,25 @@ def test_a_router_says_what_it_needs_of_a_moment():
     reasons = [half.assign(f"{START + n * 1800:.0f}").reason for n in range(336)]
     assert {"split", "not_covered"} == set(reasons)
     assert 118 < reasons.count("split") < 218
+
+
+def test_a_flag_is_that_of_the_slot_whoever_asks():
+    """Through OpenFeature no targeting key is needed, and any is let be; a region that is missing is a sentence."""
+    clock = ManualClock(START)
+    experiment = read_canonical(definition(9, **SLOTS))
+    provider = OpenFeatureProvider(Router(experiment, clock=clock))
+    arms = []
+    for _ in range(12):
+        asked = [
+            provider.resolve_string_details("slots", "", each)
+            for each in (None, EvaluationContext("anybody"))
+        ]
+        assert len({each.value for each in asked}) == 1
+        arms.append(asked[0].value)
+        assert arms[-1] == schedule_of(experiment).arm(f"{clock.now():.0f}")
+        clock.advance(1800.0)
+    assert set(arms) == {"control", "treatment"}
+    by_region = OpenFeatureProvider(Router(read_canonical(definition(9, **(SLOTS | BY))), clock=clock))
+    assert by_region.resolve_string_details("slots", "mine", EvaluationContext("anybody")).value == "mine"
+    there = by_region.resolve_string_details("slots", "", EvaluationContext(None, {"region": "eu"}))
+    assert there.value in ("control", "treatment")

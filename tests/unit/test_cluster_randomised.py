@@ -101,7 +101,7 @@ def said(findings: Findings) -> dict[str, tuple[str, str]]:
 
 
 def test_whole_clusters_carry_the_error_and_few_are_said_to_be_few() -> None:
-    """Twelve teams: the ratio is that of all turns with the jackknife over teams, the mean is Welch's over teams."""
+    """Twelve teams: the ratio is that of all turns, with the jackknife over teams."""
     experiment = teams()
     facts = list(served(experiment))
     findings = found(experiment, iter(facts))

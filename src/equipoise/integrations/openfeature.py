@@ -245,7 +245,9 @@ class ExposureHook(Hook):
 
 def _assigned(router: Router, context: EvaluationContext | None) -> Assignment:
     unit = context.targeting_key if context is not None else None
-    if context is None or unit is None or unit == "":
+    # A time slot is told by the clock, whoever asks.
+    by_clock = router.experiment.unit.type == "slot"
+    if not by_clock and (unit is None or unit == ""):
         raise TargetingKeyMissingError(
             f"the targeting key is the unit of {router.experiment.identity} "
             f"(a {router.experiment.unit.type}), and the context has none; give EvaluationContext(targeting_key=…)"
@@ -253,11 +255,11 @@ def _assigned(router: Router, context: EvaluationContext | None) -> Assignment:
     known = _asked_of(router)
     attributes = {
         name: value
-        for name, value in context.attributes.items()
+        for name, value in (context.attributes.items() if context is not None else ())
         if name in known and isinstance(value, str | bool | int | float)
     }
     try:
-        return router.assign(unit, attributes)
+        return router.assign_now(attributes) if by_clock or unit is None else router.assign(unit, attributes)
     except UsageError as error:
         raise InvalidContextError(str(error)) from None
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from equipoise.errors import UsageError
 from equipoise.stats.domain import finite, inside
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.student import satterthwaite, t_estimate
+from equipoise.stats.student import t_estimate
 
 __all__ = ["clustered_difference"]
 
@@ -50,11 +50,12 @@ def clustered_difference(
     freedom under that working model: few when few clusters carry most of an arm. CR1 multiplies the plain
     sandwich by G/(G−1) and takes G−1 degrees of freedom, G being all clusters; it is what most programs print,
     and it claims too much when an arm has few clusters or one dominates it. CR3 is for clusters that were randomised as a
-    whole: the jackknife of each arm over its clusters, with Satterthwaite's degrees of freedom. It assumes nothing of how
-    alike units are, and holds where clusters are few, unequal and alike within; with clusters of one size it is Welch's t.
+    whole: the jackknife of each arm over its clusters, which assumes nothing of how alike units are, with Bell and
+    McCaffrey's degrees of freedom. It holds where clusters are few, unequal and alike within; with clusters of one size the
+    error is that of Welch's test over their means.
 
     Degenerate cases: not estimable with fewer than two clusters in an arm, where every cluster of an arm has the
-    same ratio in both arms, or (CR2) with fewer than `LEAST_FREEDOM` degrees of freedom.
+    same ratio in both arms, or (CR2, CR3) with fewer than `LEAST_FREEDOM` degrees of freedom.
     Errors: UsageError for unequal lengths, totals that are not finite, sizes below 0, a sum where the size is 0,
     another correction, CR3 where a cluster is in both arms, a level outside (0, 1) or a null that is not finite.
     Source: Bell & McCaffrey (2002), Survey Methodology 28, 169; Imbens & Kolesár (2016), Review of Economics and
@@ -92,9 +93,9 @@ def clustered_difference(
         pieces = scale_t * left_t / size_t - scale_c * left_c / size_c
         variance, freedom = float(pieces @ pieces), _bell_mccaffrey(m_c, scale_c, m_t, scale_t)
     elif correction == "CR3":
-        parts = (_jackknife(left_c, m_c), _jackknife(left_t, m_t))
-        variance = parts[0][0] + parts[1][0]
-        freedom = satterthwaite(*parts) if variance else math.inf
+        scale_c, scale_t = 1.0 / np.sqrt(1.0 - m_c / size_c), 1.0 / np.sqrt(1.0 - m_t / size_t)
+        variance = _jackknife(left_c, m_c) + _jackknife(left_t, m_t)
+        freedom = _bell_mccaffrey(m_c, scale_c, m_t, scale_t)
     else:
         pieces = left_t / size_t - left_c / size_c
         variance, freedom = float(pieces @ pieces) * clusters / (clusters - 1), clusters - 1.0
@@ -102,7 +103,7 @@ def clustered_difference(
         return NotEstimable(
             "every cluster of an arm has the same ratio, so there is no spread between clusters"
         )
-    if correction == "CR2" and freedom < LEAST_FREEDOM:
+    if correction != "CR1" and freedom < LEAST_FREEDOM:
         return NotEstimable(
             f"so few clusters carry the arms that only {freedom:.1f} degrees of freedom are left, "
             f"and the method needs {LEAST_FREEDOM:g}"
@@ -136,13 +137,13 @@ def _residual(sums: Floats, sizes: Floats, ratio: float) -> Floats:
     return np.where(np.abs(left) > 2.0**-46 * (np.abs(sums) + abs(ratio) * sizes), left, 0.0)
 
 
-def _jackknife(left: Floats, sizes: Floats) -> tuple[float, int]:
-    """The jackknife variance of one arm's ratio over its clusters, and how many they are; `left` are residual totals."""
+def _jackknife(left: Floats, sizes: Floats) -> float:
+    """The jackknife variance of one arm's ratio over its clusters; `left` are residual totals."""
     left, sizes = left[sizes > 0], sizes[sizes > 0]
     clusters = left.size
     # Without a cluster the ratio moves by its residual total over what is left of the size.
     moves = left / (sizes.sum() - sizes)
-    return float(moves @ moves) * (clusters - 1) / clusters, int(clusters)
+    return float(moves @ moves) * (clusters - 1) / clusters
 
 
 def _bell_mccaffrey(m_c: Floats, scale_c: Floats, m_t: Floats, scale_t: Floats) -> float:
