@@ -13,6 +13,7 @@ from bandit_logs import EVEN, TEXT, begin, epoch
 from playing import START, bandit, playing, served
 
 from equipoise import load_experiment
+from equipoise.analysis.bandit_findings import EpochShares
 from equipoise.clock import ManualClock
 from equipoise.conduct.look import look
 from equipoise.conduct.overrun import over_run
@@ -21,6 +22,7 @@ from equipoise.conduct.weigh import weigh
 from equipoise.events.log import MemoryLog
 from equipoise.events.sqlite import SQLiteLog
 from equipoise.stats.estimate import Estimate, NotEstimable
+from equipoise.verdict.charts import shares
 
 ALIKE = {"control": 0.3, "b": 0.3, "c": 0.3}
 ONE_BETTER = {"control": 0.3, "b": 0.3, "c": 0.5}
@@ -344,6 +346,11 @@ def test_the_report_shows_arms_and_shares(log, design, tmp_path):
     found = asked(log)
     page = found.to_html()
     assert "How the shares went" in page
+    # An epoch that was opened long after the last unit came in would squeeze all the others into a corner.
+    (last,) = found.findings.bandit.epochs[-1:]
+    empty = EpochShares(last.number + 1, (last.starts or 0.0) + 1e7, 0, last.shares)
+    later = replace(found.findings.bandit, epochs=(*found.findings.bandit.epochs, empty))
+    assert shares(replace(found.findings, bandit=later)) == shares(found.findings)
     assert "plain mean, biased" in page
     assert "Plain means are biased" in page
     assert "The screen on observed changes" not in page

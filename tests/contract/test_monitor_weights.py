@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 
 from dying import FINDS_THIS
 from playing import HOUR, bandit, playing, served
@@ -54,8 +56,10 @@ def test_an_epoch_that_is_due_is_opened_once_and_told(place):
     log = open_log(place)
     state = state_of(log, "bot")
     epoch = state.allocations[-1]
-    shares = ", ".join(f"{arm} {epoch.shares[arm]}" for arm in news["facts"]["shares"])
-    assert news["says"] == f"epoch 1 of 60 rewards: {shares}"
+    shares = ", ".join(
+        f"{arm} {float(Fraction(share)):.4%}" for arm, share in news["facts"]["shares"].items()
+    )
+    assert news["says"] == f"epoch 1 of 60 rewards: {re.sub(r'[.]?0+%', '%', shares)}"
     assert (epoch.epoch, epoch.by, epoch.evidence) == (1, "monitor", news["facts"]["evidence"])
     assert second["news"] == []
     stand = second["chores"]["weights"]["bandits"][news["experiment"]]

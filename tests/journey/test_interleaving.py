@@ -39,7 +39,7 @@ def test_two_rankers_are_compared_from_the_plan_to_the_verdict(tmp_path: Path) -
     assert planned.returncode == 0, planned.stderr
     assert "queries in all" in planned.stdout
     assert "With one look at the end: 91 queries at most" in planned.stdout
-    assert "Duration: 1 days at 100 queries a day" in planned.stdout
+    assert "Duration: 1 day at 100 queries a day" in planned.stdout
     assert (
         "Note: interleaving fits rankers over the same items and tells which people prefer" in planned.stdout
     )

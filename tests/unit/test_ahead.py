@@ -8,7 +8,7 @@ import pytest
 
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.analysis.looks import LookState, PastLook
-from equipoise.measurement.tally import Measurement
+from equipoise.measurement.tally import Lists, Measurement
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.verdict.ahead import until_next_look, until_settled
 from equipoise.verdict.deciding import decide
@@ -101,6 +101,19 @@ def test_units_within_the_window_are_on_their_way_to_the_next_look(immature, loo
     """They are no part of what told so much, and need not come in again."""
     found = replace(findings(look=look), immature=immature)
     assert until_next_look(found) == f"the next registered look, {told}"
+
+
+def test_shared_lists_are_counted_in_queries():
+    """Every unit is in every arm of them: 400 lists of 100 units told 40%, so 50% takes 100 more, 20 of which are there."""
+    lists = Lists(
+        shown=420, units=100, first={}, short={}, again=0, strange=0, whole=0, unripe={"p": 20}, won={}
+    )
+    found = findings(units=200)
+    found = replace(found, measurement=replace(found.measurement, lists=lists))
+    assert until_next_look(found) == (
+        "the next registered look, at 50% of the planned information: about 80 more queries, once the 20 that are in have "
+        "been in for the whole of the window"
+    )
 
 
 @pytest.mark.parametrize(

@@ -391,6 +391,8 @@ def test_a_status_counts_lists() -> None:
     play(log, e, 20, 0.5)
     found = status(log, "search", clock=ManualClock(1000.0))
     assert (found.exposed, found.planned) == ({"interleaved": 40}, 170)
+    assert found.next_look is not None
+    assert found.next_look.noun == "queries"
     assert found.health == ()
 
 

@@ -149,7 +149,8 @@ def test_what_cannot_be_rehearsed_is_said(tmp_path):
     ):
         rehearse(load_experiment(bare))
     with pytest.raises(
-        UsageError, match=r"^there is no scenario never; accepted: nothing, planned, opposite, cost broken$"
+        UsageError,
+        match=r"^there is no scenario never; accepted: nothing, planned, opposite, cost broken, each with an --only of its own$",
     ):
         rehearse(defined(tmp_path), runs=1, only=["never"])
     timeless = tmp_path / "timeless.yaml"
@@ -338,6 +339,6 @@ def test_what_cannot_be_drawn_unit_by_unit_is_not_rehearsed(tmp_path):
     for method in ("switchback", "interleaving"):
         other = replace(defined(tmp_path), method=method)
         with pytest.raises(
-            UsageError, match=f"is a {method}, and what is rehearsed is an A/B test or a bandit"
+            UsageError, match=f"says `method: {method}`; `equipoise plan` says what that needs$"
         ):
             rehearse(other, runs=1)

@@ -110,6 +110,7 @@ def test_the_status_tells_stage_service_epochs_and_exposures(where: Path) -> Non
         "next_look": {
             "number": 1, "of": 1, "fraction": 1.0, "units": None, "expected": None,
             "because": "no size could be planned, so nobody knows how many units that takes",
+            "noun": "units",
         },
         "redirects": {},
         "watches": [],

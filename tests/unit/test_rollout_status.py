@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playing import bandit, playing
 from typer.testing import CliRunner
 from watched import START, exposure, watched
 
@@ -63,6 +64,16 @@ def look(fraction: float, final: bool = False) -> Look:
 def decided(verdict: str, arm: str | None = None) -> Decision:
     return Decision(
         experiment="demo", happened=NOW, digest=DEMO.digest, look="l", verdict=verdict, because="", arm=arm
+    )
+
+
+def test_a_bandit_waits_for_no_look() -> None:
+    """Its shares change all the time, and a read-out of it takes nothing from a later one."""
+    clock = ManualClock(NOW)
+    log = MemoryLog(clock)
+    playing(log, bandit(), clock)
+    assert look_words(status(log, "bot", clock=clock).next_look) == (
+        "1 of 1, at 100% of the planned information; a bandit may be read out at any time: `equipoise analyze`"
     )
 
 

@@ -83,6 +83,11 @@ def test_the_schedule_is_printed_from_the_next_whole_blocks_on(tmp_path: Path) -
     assert told[head + 15] == (
         "  Whole blocks begin then. To begin on another day, declare it: `switchback: {begins: 2026-12-22}`."
     )
+    other = CliRunner().invoke(app, ["plan", written(tmp_path), "--starts", "2026-12-30"]).output
+    assert (
+        "  Whole blocks begin then. To begin on another day, declare that in place of 2026-12-28: "
+        "`switchback: {begins: 2026-12-30}`.\n"
+    ) in other
     done = CliRunner().invoke(app, ["plan", written(tmp_path), "--starts", "2026-12-28", "--json"])
     listed = json.loads(done.stdout)["schedule"]
     assert len(listed) == 56

@@ -6,7 +6,7 @@ from equipoise.experiment.bandit import Bandit
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import RETURNED, Metric
 
-__all__ = ["declared", "in_words", "span"]
+__all__ = ["declared", "in_words", "p_said", "span"]
 
 _UNITS = ((86_400.0, "day"), (3_600.0, "hour"), (60.0, "minute"), (1.0, "second"))
 
@@ -131,6 +131,15 @@ def _metric(metric: Metric, labels: int | None) -> str:
     if labels is not None:
         said.append(f"corrected by people's labels, from {labels:,} in each arm on")
     return ", ".join(said)
+
+
+def p_said(p: float) -> str:
+    """A p-value to two significant digits, and never 0.
+
+    >>> p_said(0.0312), p_said(4.8e-51)
+    ('p = 0.031', 'p < 0.0001')
+    """
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
 
 
 def span(seconds: float, *, digits: int = 6) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from equipoise.analysis.declared import in_words
+from equipoise.analysis.declared import in_words, p_said
 from equipoise.analysis.findings import Adjustment, Effect, Held
 from equipoise.analysis.judged import (
     by_labels,
@@ -262,10 +262,8 @@ def held_by(
         return "not shown", f"{value:.4g} is beyond the limit {limit:g}"
     p, distance = against.p_value, metric.sign * (against.value - against.null)
     if p is None or p > 1.0 - level:
-        return (
-            "not shown",
-            f"a change for the worse by {margin:.4g} is neither excluded nor shown (p = {p:.2g})",
-        )
+        shown = "" if p is None else f" ({p_said(p)})"
+        return "not shown", f"a change for the worse by {margin:.4g} is neither excluded nor shown{shown}"
     if distance > 0:
-        return "held", f"a change for the worse by {margin:.4g} is excluded (p = {p:.2g})"
-    return "breached", f"it is worse by more than {margin:.4g} (p = {p:.2g})"
+        return "held", f"a change for the worse by {margin:.4g} is excluded ({p_said(p)})"
+    return "breached", f"it is worse by more than {margin:.4g} ({p_said(p)})"

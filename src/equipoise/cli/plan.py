@@ -167,8 +167,9 @@ def plan_text(drawn: Plan, hypothesis: str, what: str = "units") -> str:
     if isinstance(drawn.days, NotEstimable):
         parts.append(f"Duration: {drawn.days.reason}.")
     else:
+        days = "1 day" if drawn.days == 1 else f"{drawn.days:g} days"
         parts.append(
-            f"Duration: {drawn.days:g} days at {drawn.units_per_day:,.0f} {what} a day, burn-in and whole cycles included."
+            f"Duration: {days} at {drawn.units_per_day:,.0f} {what} a day, burn-in and whole cycles included."
         )
     if drawn.watches:
         parts += ["", "What the watches do where nothing is wrong", *_watches(drawn), ""]

@@ -51,19 +51,20 @@ def schedule_text(experiment: Experiment, since: float, whose: str | None) -> st
         day = f"{datetime.fromtimestamp(int(slot['slot'].partition('/')[0]), UTC):%a %Y-%m-%d}"
         days[day] = days.get(day, "") + letters[slot["variant"]]
     lines = [f"  {day}  {of}" for day, of in list(days.items())[:_LONGEST]]
-    waits = _wait(found, since)
+    waits = _wait(experiment, found, since)
     return "\n".join([f"{head} ({key})", *lines, *waits])
 
 
-def _wait(found: list[dict[str, Any]], since: float) -> list[str]:
+def _wait(experiment: Experiment, found: list[dict[str, Any]], since: float) -> list[str]:
     """What to do where whole blocks begin later than somebody wants to."""
     start = int(found[0]["slot"].partition("/")[0])
     if start - since < _DAY:
         return []
     wanted = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d}"
-    return [
-        f"  Whole blocks begin then. To begin on another day, declare it: `switchback: {{begins: {wanted}}}`."
-    ]
+    assert experiment.switchback is not None
+    said = experiment.switchback.begins
+    how = "declare it" if said is None else f"declare that in place of {said}"
+    return [f"  Whole blocks begin then. To begin on another day, {how}: `switchback: {{begins: {wanted}}}`."]
 
 
 def past_text(past: PastSlots) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from equipoise.cli.output import moment, rows
 from equipoise.figures.lettering import clean
+from equipoise.rollout.weights import shares_said
 from equipoise.stats.estimate import NotEstimable
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def status_lines(found: Status) -> Iterator[str]:
                 str(each.epoch),
                 f"{moment(each.starts)} UTC",
                 f"{float(Fraction(each.coverage)):.2%}",
-                ", ".join(f"{arm} {share}" for arm, share in each.shares.items()),
+                shares_said(each.shares),
                 f"{sum(each.exposed.values()):,}",
             ]
             for each in found.epochs[-_EPOCHS:]
@@ -145,7 +146,7 @@ def look_words(look: NextLook | None, *, long: bool = True) -> str:
         return at if look.expected is None else f"{at}, {moment(look.expected)[:10]}"
     at = f"{look.number} of {look.of}, at {look.fraction:.0%} of the planned information"
     if look.units is not None:
-        at += f", about {look.units:,} units"
+        at += f", about {look.units:,} {look.noun}"
     if look.because is not None:
         return f"{at}; {look.because}"
     return at if look.expected is None else f"{at}; expected {moment(look.expected)} UTC at this pace"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from equipoise.conduct.redirecting import FirstExposures
@@ -52,7 +52,7 @@ class NextLook:
 
     `units` is how many units the plan expects by then, and `expected` when they are in and were seen for as long as the
     primary's window (seconds since 1970 UTC); None where that cannot be told, and `because` says why. The look is due by
-    information, and not by units: `equipoise analyze` tells.
+    information, and not by units: `equipoise analyze` tells. `noun` is what the plan counts.
     """
 
     number: int
@@ -61,6 +61,7 @@ class NextLook:
     units: int | None
     expected: float | None
     because: str | None = None
+    noun: str = "units"
 
 
 def next_look(
@@ -71,6 +72,7 @@ def next_look(
     pace: Pace,
     window: float | None,
     now: float,
+    noun: str = "units",
 ) -> NextLook | None:
     """The first planned look beyond those that were taken; None after the last.
 
@@ -87,10 +89,10 @@ def next_look(
     units = None if look.get("units") is None else int(look["units"])
     expected, because = None, None
     if units is None:
-        because = "no size could be planned, so nobody knows how many units that takes"
+        because = f"no size could be planned, so nobody knows how many {noun} that takes"
     elif exposed >= units:
         expected = now + (window or 0.0)
-        because = "the units are in; `equipoise analyze` says whether the look is due"
+        because = f"the {noun} are in; `equipoise analyze` says whether the look is due"
     elif pace.per_day is None:
         because = pace.because
     else:
@@ -102,6 +104,7 @@ def next_look(
         units=units,
         expected=expected,
         because=because,
+        noun=noun,
     )
 
 
@@ -115,11 +118,16 @@ def upcoming(experiment: Experiment, state: State, found: FirstExposures, now: f
     """The registered look that comes next; None after the last, after a verdict that ends it, and where it is over."""
     if state.registration is None or state.finished or state.stage not in STAGES:
         return None
-    return next_look(
+    look = next_look(
         state.registration.plan.get("looks", ()),
         state.looks,
         exposed=found.counted(canary_ended(experiment, state)).total(),
         pace=pace_so_far(state, found, now),
         window=experiment.primary.window,
         now=now,
+        noun="units" if experiment.interleaving is None else "queries",
     )
+    if look is None or experiment.bandit is None:
+        return look
+    # Its shares change all the time, and it waits for no look.
+    return replace(look, expected=None, because="a bandit may be read out at any time: `equipoise analyze`")

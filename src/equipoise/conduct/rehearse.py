@@ -71,7 +71,8 @@ def rehearse(
         raise UsageError(f"the time between two looks is above 0, and this is {every:g} s")
     if experiment.method not in ("ab", "bandit"):
         raise UsageError(
-            f"{experiment.identity} is a {experiment.method}, and what is rehearsed is an A/B test or a bandit"
+            f"what is rehearsed is an A/B test or a bandit, and {experiment.identity} says `method: {experiment.method}`; "
+            "`equipoise plan` says what that needs"
         )
     if whole_clusters and experiment.method == "bandit":
         raise UsageError(
@@ -90,7 +91,8 @@ def rehearse(
     chosen = [each for each in known if not only or each.name in only]
     if unknown := sorted(set(only) - {each.name for each in known}):
         raise UsageError(
-            f"there is no scenario {', '.join(unknown)}; accepted: {', '.join(each.name for each in known)}"
+            f"there is no scenario {', '.join(unknown)}; accepted: {', '.join(each.name for each in known)}, "
+            "each with an --only of its own"
         )
     pace = _pace(rehearsed, planned, every)
     horizon = max(planned.total, math.ceil(horizon_days * (planned.units_per_day or planned.total / 30)))

@@ -16,6 +16,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.figures.blocks import MARKS, banner, table
 from equipoise.figures.lettering import clean
 from equipoise.rollout.stages import State
+from equipoise.rollout.weights import shares_said
 
 __all__ = ["listed", "moment", "told"]
 
@@ -119,7 +120,7 @@ def told(experiment: Experiment, state: State, found: Status) -> dict[str, objec
                     f"epoch {each.epoch}",
                     moment(each.starts),
                     f"{float(Fraction(each.coverage)):.2%}",
-                    ", ".join(f"{arm} {share}" for arm, share in each.shares.items()),
+                    shares_said(each.shares),
                     f"{sum(each.exposed.values()):,}",
                 ]
                 for each in found.epochs

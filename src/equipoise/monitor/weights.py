@@ -17,7 +17,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
 from equipoise.monitor.loop import News
 from equipoise.rollout.stages import LEDGER, State, fold
-from equipoise.rollout.weights import next_weights
+from equipoise.rollout.weights import next_weights, shares_said
 
 __all__ = ["Weigh", "Weights", "in_a_process"]
 
@@ -91,6 +91,7 @@ class Weights:
             stand["because"] = told["because"]
             return
         stand["epochs"] += 1
+        stand["due"] = told["starts"] + bandit.every
         yield News(says=_says(told), experiment=identity, facts=dict(told))
 
     def _follow(self) -> None:
@@ -126,8 +127,7 @@ class Weights:
 def _says(told: Mapping[str, Any]) -> str:
     arms = told["evidence"]["arms"]
     matured = sum(each["matured"] for each in arms.values())
-    shares = ", ".join(f"{arm} {share}" for arm, share in told["shares"].items())
-    said = f"epoch {told['epoch']} of {matured:,} rewards: {shares}"
+    said = f"epoch {told['epoch']} of {matured:,} rewards: {shares_said(told['shares'])}"
     gone = [f"{arm} (best with a probability of {arms[arm]['best']:.2g})" for arm in told["dropped"]]
     return said + (f"; dropped: {', '.join(gone)}" if gone else "")
 

@@ -1,11 +1,17 @@
-"""When a bandit's shares are made anew, or why they are not: a function of where the experiment stands."""
+"""When a bandit's shares are made anew, or why they are not, by where the experiment stands; and how shares are said."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
 
 from equipoise.experiment.definition import Experiment
 from equipoise.rollout.stages import State
 
-__all__ = ["next_weights"]
+__all__ = ["next_weights", "shares_said"]
+
+_SIMPLE = 12
+"""A share whose denominator is at most that was written down by somebody, and is read as it was."""
 
 
 def next_weights(experiment: Experiment, state: State) -> float | str:
@@ -40,3 +46,16 @@ def next_weights(experiment: Experiment, state: State) -> float | str:
     if len(last.shares) < 2:
         return "one arm is left"
     return last.starts + bandit.every
+
+
+def shares_said(shares: Mapping[str, str]) -> str:
+    """Exact shares by arm as a reader wants them: the fractions that somebody declared, or percentages of what was computed.
+
+    >>> shares_said({"control": "1/3", "b": "2/3"}), shares_said({"control": "253/5000", "b": "4747/5000"})
+    ('control 1/3, b 2/3', 'control 5.06%, b 94.94%')
+    """
+    exact = {arm: Fraction(share) for arm, share in shares.items()}
+    simple = all(share.denominator <= _SIMPLE for share in exact.values())
+    return ", ".join(
+        f"{arm} {share if simple else f'{float(100 * share):.4g}%'}" for arm, share in exact.items()
+    )

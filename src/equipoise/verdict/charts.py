@@ -168,18 +168,23 @@ def boundary(findings: Findings) -> Chart | None:
 def shares(findings: Findings) -> Chart | None:
     """A bandit's shares over the epochs, a line for each arm, named beside its end."""
     bandit = findings.bandit
-    if bandit is None or len(bandit.epochs) < 2:
+    # What nobody came in by is no part of the picture: the last epoch may have been opened long after the last unit.
+    came = (
+        0 if bandit is None else max((n for n, each in enumerate(bandit.epochs, 1) if each.units), default=0)
+    )
+    if bandit is None or came < 2:
         return None
-    starts = [epoch.starts for epoch in bandit.epochs]
+    epochs = bandit.epochs[:came]
+    starts = [epoch.starts for epoch in epochs]
     first = starts[0]
     timed = first is not None and all(each is not None for each in starts)
     across = [
         (epoch.starts - first) / 3_600.0 if timed and epoch.starts is not None and first is not None else n
-        for n, epoch in enumerate(bandit.epochs)
+        for n, epoch in enumerate(epochs)
     ]
     curves = []
     for arm in bandit.arms:
-        had = [epoch.shares.get(arm.variant, 0.0) for epoch in bandit.epochs]
+        had = [epoch.shares.get(arm.variant, 0.0) for epoch in epochs]
         # A share holds until the next epoch begins.
         steps = [(x, share) for x, share in zip(across[1:], had, strict=False)]
         corners = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from equipoise.analysis.declared import p_said
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.experiment.verdict_rule import Branch, Word
 from equipoise.stats.estimate import NotEstimable
@@ -81,7 +82,7 @@ def _sentence(effect: Effect, findings: Findings) -> str:
     estimate = effect.estimate
     if isinstance(estimate, NotEstimable):
         return f"{effect.name} in {effect.variant}: not estimable; {estimate.reason}"
-    p = "" if estimate.p_value is None else f", p = {estimate.p_value:.2g}"
+    p = "" if estimate.p_value is None else f", {p_said(estimate.p_value)}"
     return (
         f"{effect.name} in {effect.variant}: {estimate.value:+.4g} "
         f"({estimate.low:+.4g} to {estimate.high:+.4g}){p}; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from equipoise.analysis.declared import p_said
 from equipoise.analysis.findings import Adjustment, ByLabels, Effect
 from equipoise.stats.estimate import Estimate, NotEstimable
 
@@ -95,7 +96,7 @@ def tested(result: Estimate | NotEstimable, adjusted: float | None) -> str:
     if isinstance(result, NotEstimable) or result.p_value is None:
         return NONE
     p = result.p_value if adjusted is None else adjusted
-    small = f"{'p' if adjusted is None else 'adjusted p'} {'< 0.0001' if p < 0.0001 else f'= {p:.2g}'}"
+    small = p_said(p) if adjusted is None else f"adjusted {p_said(p)}"
     if result.statistic is None:
         return small
     return f"{'z' if result.degrees_of_freedom is None else 't'} = {result.statistic:.2f}, {small}"
