@@ -266,8 +266,24 @@ def test_serve_has_one_beside_the_gateway_unless_told_otherwise(tmp_path):
                 said = process.stderr.readline()
                 assert said
             assert said == (
-                f"error: the page cannot be served at 127.0.0.1:{port}: error while attempting to bind on address "
-                f"('127.0.0.1', {port}): address already in use. Choose another port or host\n"
+                f"error: the page cannot be served at 127.0.0.1:{port}: Address already in use. Choose another port or host\n"
             )
             assert "dashboard" not in httpx.get(health).json()
             process.terminate()
+
+
+def test_a_second_one_is_refused_and_takes_nothing_from_the_first(tmp_path):
+    """By its message; the first goes on, and its address is where it says it."""
+    with board(tmp_path) as (_, url):
+        told, port = tmp_path / "state" / "dashboard.json", url.rstrip("/").rpartition(":")[2]
+        done = subprocess.run(
+            (*COMMAND, "--only", "dashboard", "--dashboard-port", port, "--log", str(tmp_path / "log.db"), "--state", str(tmp_path / "state"), "--seal-every", "0"),
+            capture_output=True, text=True, env=QUIET, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (
+            2,
+            f"error: the page cannot be served at 127.0.0.1:{port}: Address already in use. Choose another port or host\n",
+        )
+        until(told.exists, "the first one's address")
+        assert json.loads(told.read_text())["url"] == url
+        assert httpx.get(url).status_code == 503

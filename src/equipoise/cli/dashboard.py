@@ -45,13 +45,23 @@ def serve_dashboard(place: str, host: str, port: int, *, tell: Path | None, pare
     from equipoise.events.patient import PatientLog
     from equipoise.files import write_whole
 
+    def url(found: int) -> str:
+        return f"http://{f'[{host}]' if ':' in host else host}:{found}/"
+
     def ready(found: int) -> None:
-        url = f"http://{f'[{host}]' if ':' in host else host}:{found}/"
-        note(f"the dashboard is at {url}")
+        note(f"the dashboard is at {url(found)}")
+        told(found)
+
+    def told(found: int) -> None:
         if tell is not None:
             # What cannot be told does not keep it from serving.
             with suppress(UsageError):
-                write_whole(tell, json.dumps({"at": time.time(), "url": url}))
+                write_whole(tell, json.dumps({"at": time.time(), "url": url(found)}))
+
+    def still(found: int) -> None:
+        # Whoever is started beside it by mistake takes away what it finds, and may be refused then.
+        if tell is not None and not tell.exists():
+            told(found)
 
     log = PatientLog(lambda: open_log(place, create=False))
     try:
@@ -63,6 +73,7 @@ def serve_dashboard(place: str, host: str, port: int, *, tell: Path | None, pare
             key=settings.variable("EQUIPOISE_KEY"),
             ready=ready,
             parent=parent,
+            still=still,
         )
     finally:
         log.close()

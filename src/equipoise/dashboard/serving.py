@@ -47,14 +47,23 @@ def serve_board(
     key: str | None,
     ready: Callable[[int], None],
     parent: int | None = None,
+    still: Callable[[int], None] | None = None,
 ) -> None:
-    """Serve the pages of experiments, as `serve_labelling` does; also until the process `parent` is the parent no more."""
+    """Serve the pages of experiments, as `serve_labelling` does; also until the process `parent` is the parent no more.
+
+    `still` is told the port every half second.
+    """
     guard = Guard(host, key)
-    asyncio.run(_serve(board_application(board, guard), host, port, ready, parent))
+    asyncio.run(_serve(board_application(board, guard), host, port, ready, parent, still))
 
 
 async def _serve(
-    app: web.Application, host: str, port: int, ready: Callable[[int], None], parent: int | None
+    app: web.Application,
+    host: str,
+    port: int,
+    ready: Callable[[int], None],
+    parent: int | None,
+    still: Callable[[int], None] | None = None,
 ) -> None:
     if not 0 <= port <= 65_535:
         raise UsageError(f"{port} is no port; accepted: 0 (any) to 65535")
@@ -65,8 +74,10 @@ async def _serve(
         try:
             await site.start()
         except OSError as error:
+            # What the loop says beside the system's own words names the address once more.
+            told = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or error
             raise UsageError(
-                f"the page cannot be served at {host}:{port}: {error.strerror or error}. Choose another port or host"
+                f"the page cannot be served at {host}:{port}: {told}. Choose another port or host"
             ) from None
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -74,10 +85,13 @@ async def _serve(
             # Not every system can; there Ctrl-C ends the loop by itself.
             with suppress(NotImplementedError):
                 loop.add_signal_handler(each, stopped.set)
-        ready(runner.addresses[0][1])
+        found = runner.addresses[0][1]
+        ready(found)
         # Nobody else would tell it to stop when the process it belongs to was killed.
         while not stopped.is_set() and (parent is None or os.getppid() == parent):
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), None if parent is None else _LOOK_S)
+            if still is not None:
+                still(found)
     finally:
         await runner.cleanup()
