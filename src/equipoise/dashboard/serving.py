@@ -75,7 +75,8 @@ async def _serve(
             await site.start()
         except OSError as error:
             # What the loop says beside the system's own words names the address once more.
-            told = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or error
+            number = error.errno or 0
+            told = os.strerror(number) if number > 0 else error.strerror or error
             raise UsageError(
                 f"the page cannot be served at {host}:{port}: {told}. Choose another port or host"
             ) from None

@@ -16,7 +16,8 @@ __all__ = ["OfBreached", "limit_of_bound", "of_breached", "typical"]
 
 
 _LONGEST = 600
-"""Rows of more windows are taken to be as frequent as rows of so many, which is never too seldom: what is drawn grows with them."""
+"""Rows of more windows are taken to be as frequent as rows of so many, which is never too seldom: longer ones cost more to
+draw."""
 
 
 @dataclass(frozen=True, slots=True)
