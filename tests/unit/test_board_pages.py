@@ -180,3 +180,25 @@ def test_no_page_waits_for_a_report_however_many_ask_for_one():
     found = asyncio.run(ask())
     assert len(found) == 50
     assert all("There is none to show: no look has been taken yet." in each for each in found)
+
+
+def test_who_comes_in_again_after_a_restart_brings_one_cookie():
+    """However often it is started anew at its address: the last one's takes the place of those before; another port has its own."""
+    log = MemoryLog()
+
+    async def ask() -> list[set[str]]:
+        brought = []
+        for host in ("localhost:8091", "localhost:8091", "localhost:8092"):
+            pages = application(Board(log, lambda: open_windows("memory:")), Guard("127.0.0.1", "sesame"))
+            async with TestClient(TestServer(pages)) as client:
+                headers = {"Host": host, "Origin": f"http://{host}"}
+                async with client.post(
+                    "/key", data={"key": "sesame"}, headers=headers, allow_redirects=False
+                ) as reply:
+                    assert reply.status == 303
+                    brought.append({*reply.cookies})
+        return brought
+
+    first, second, other = asyncio.run(ask())
+    assert len(first) == 1
+    assert first == second != other

@@ -91,9 +91,8 @@ class Guard:
         self._local = is_loopback(host)
         self._key = key
         self._secret = secrets.token_bytes(32)
-        # What is kept by whoever is in follows from no key, or a guess at it would be one at the key. Two pages on one
-        # machine share a browser's cookies, whatever their ports.
-        self._cookie, self._in = _COOKIE + secrets.token_hex(4), secrets.token_hex(32)
+        # What is kept by whoever is in follows from no key, or a guess at it would be one at the key.
+        self._in = secrets.token_hex(32)
         self._guesses = Guesses()
 
     def token(self, rater: str) -> str:
@@ -150,7 +149,8 @@ class Guard:
     async def _let_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self._key is None or request.path.endswith((".css", ".js")):
             return await handler(request)
-        cookie = request.cookies.get(self._cookie, "")
+        named = _cookie_of(request)
+        cookie = request.cookies.get(named, "")
         if hmac.compare_digest(cookie.encode("utf-8", "replace"), self._in.encode()):
             return await handler(request)
         if request.method != "POST" or request.path != "/key":
@@ -167,8 +167,18 @@ class Guard:
             self._guesses.wrong(request.remote)
             return _ask_key(401, wrong=True)
         response = web.Response(status=303, headers={"Location": "/"})
-        response.set_cookie(self._cookie, self._in, httponly=True, samesite="Strict", path="/")
+        response.set_cookie(named, self._in, httponly=True, samesite="Strict", path="/")
         return response
+
+
+def _cookie_of(request: web.Request) -> str:
+    """Two pages on one machine share a browser's cookies, whatever their ports; one that is started anew takes its own over.
+
+    Were it named otherwise each time, a browser would soon bring more of them than a request may be long.
+    """
+    return (
+        _COOKIE + hashlib.sha256(request.headers.get("Host", "").encode("utf-8", "replace")).hexdigest()[:8]
+    )
 
 
 def _ask_key(status: int, *, wrong: bool = False, wait: int | None = None) -> web.Response:
