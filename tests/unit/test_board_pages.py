@@ -202,3 +202,28 @@ def test_who_comes_in_again_after_a_restart_brings_one_cookie():
     first, second, other = asyncio.run(ask())
     assert len(first) == 1
     assert first == second != other
+
+
+@pytest.mark.parametrize(("takes", "lasts"), [(0.0, 5.0), (1.0, 5.0), (6.0, 24.0), (100.0, 60.0)])
+def test_a_page_that_takes_long_to_read_is_kept_for_longer(takes, lasts):
+    """For five seconds, or four times as long as it took, or a minute: whoever asks again and again does not read without end."""
+    clock = ManualClock(NOW)
+    log = MemoryLog(clock=clock)
+    register(log, read_canonical(definition("known")), by="test", reason="a test", clock=clock)
+
+    class Slow(Board):
+        read = 0
+
+        def _one(self, name: str) -> dict[str, object]:
+            self.read += 1
+            clock.advance(takes)
+            return Board._one(self, name)
+
+    board = Slow(log, lambda: open_windows("memory:"), clock=clock)
+    board.one("known")
+    clock.advance(lasts - 0.01)
+    board.one("known")
+    assert board.read == 1
+    clock.advance(0.02)
+    board.one("known")
+    assert board.read == 2

@@ -34,6 +34,8 @@ __all__ = ["Board", "application"]
 
 _FRESH_S = 5.0
 """So long a page is as good as new: however many look at it, the log is read once."""
+_FRESH_TIMES, _FRESH_MOST_S = 4.0, 60.0
+"""A page that took long to read is as good as new for so many times as long: looking costs a part of a core."""
 _PAGES, _REPORTS = 200, 8
 _LARGEST = 4 * 1024
 
@@ -51,7 +53,7 @@ class Board:
     windows: Callable[[], Windows]
     variable: Variable | None = None
     clock: Clock = field(default_factory=SystemClock)
-    _pages: OrderedDict[str, tuple[float, str]] = field(default_factory=OrderedDict)
+    _pages: OrderedDict[str, tuple[float, float, str]] = field(default_factory=OrderedDict)
     _reports: OrderedDict[tuple[str, int], str] = field(default_factory=OrderedDict)
     _unread: dict[tuple[str, int], tuple[float, str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -108,14 +110,16 @@ class Board:
         return wording.told(experiment, state, found)
 
     def _fresh(self, name: str, make: Callable[[], dict[str, object]]) -> str:
-        """A page, made anew if it is older than a few seconds, or than nothing by a clock that was put back."""
+        """A page, made anew if it is older than it may be, or than nothing by a clock that was put back."""
         with self._lock:
             now = self.clock.now()
-            made, text = self._pages.pop(name, (float("-inf"), ""))
-            if not 0.0 <= now - made < _FRESH_S:
+            made, until, text = self._pages.pop(name, (now, now, ""))
+            if not made <= now < until:
                 template = "experiment.html" if name else "experiments.html"
                 made, text = now, render(template, now=wording.moment(now), **make())
-            self._pages[name] = made, text
+                done = self.clock.now()
+                until = done + min(max(_FRESH_S, _FRESH_TIMES * (done - made)), _FRESH_MOST_S)
+            self._pages[name] = made, until, text
             while len(self._pages) > _PAGES:
                 self._pages.popitem(last=False)
             return text
