@@ -317,6 +317,30 @@ def test_a_window_that_cannot_be_watched_gives_pause(window: str, seconds: str, 
     assert read_definition(write(tmp_path, SMALL + watches.format("120s"))).warnings == ()
 
 
+def test_texts_that_are_gone_before_people_label_them_give_pause(tmp_path: Path) -> None:
+    """A week's audit set is drawn day by day, of days that are over."""
+    text = (
+        SMALL
+        + "offline: {cases: c.jsonl, evaluators: [{contains: policy}]}\nonline_judge: {sample: 5%, audit: {labels_per_week: 9}}\n"
+    )
+    said = "capture: {{text: sampled, keep: {}}}\n"
+    path = write(tmp_path, text + said.format("1d"))
+    found = [str(each) for each in read_definition(path).warnings if each.field == "capture.keep"]
+    assert found == [
+        (
+            f"{path}:{text.count(chr(10)) + 1}: capture.keep: people label turns from the day after them on, and by then their texts "
+            "are gone; accepted: at least 2d beside `labels_per_week`, and better a week or more"
+        )
+    ]
+    for more in (
+        text + said.format("2d"),
+        (text + said.format("1d")).replace(", audit: {labels_per_week: 9}", ""),
+    ):
+        assert not [
+            each for each in read_definition(write(tmp_path, more)).warnings if each.field == "capture.keep"
+        ]
+
+
 @pytest.mark.parametrize(
     "said",
     [

@@ -17,6 +17,8 @@ REDACTED = ("card", "email", "iban", "ip", "nothing", "phone", "pii", "secrets",
 
 _DAY = 86_400.0
 _LONGEST = 3_650 * _DAY
+_LABELLED = 2 * _DAY
+"""A day's part of the audit set is drawn when the day is over; then somebody needs a day to read it."""
 
 
 def capture_faults(form: Form, document: Document) -> Iterator[tuple[FieldPath, Fault]]:
@@ -90,6 +92,12 @@ def online_judge_cautions(experiment: Experiment, document: Document) -> Iterato
             ("online_judge",),
             "the online judge has nothing to judge by, as golden cases are judged by nothing",
             next="add under `offline:` a rubric and a judge, or evaluators",
+        )
+    if experiment.online_judge.labels_per_week is not None and experiment.capture.keep < _LABELLED:
+        yield document.fault(
+            ("capture", "keep"),
+            "people label turns from the day after them on, and by then their texts are gone",
+            accepted="at least 2d beside `labels_per_week`, and better a week or more",
         )
 
 
