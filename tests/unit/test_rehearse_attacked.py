@@ -13,6 +13,7 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from equipoise.conduct.rehearsal.losses import losses
@@ -24,7 +25,7 @@ from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import load_experiment
 from equipoise.measurement.drawn import Drawn
-from equipoise.measurement.population import Assumed, Crowd, Past, Readings
+from equipoise.measurement.population import Assumed, Crowd, Past, Readings, past_units_of_table
 from equipoise.stats.cases.binomial import clopper_pearson_interval
 
 DEFINITION = """
@@ -244,5 +245,38 @@ def test_the_design_is_that_of_the_whole_definition(tmp_path):
         Crowd(20, {"ok": np.tile([0.0, 1.0], 10)}), "20 past units", {"paid": "no unit has a value of it"}
     )
     found = rehearse(experiment, without, runs=1, units_per_day=3_000, only=["nothing"], processes=1)
+    assert found.notes == ("20 past units hardly show how units differ",)
     assert found.plan.binding == "paid"
     assert replace(found.plan, units_per_day=None).total > 10_000
+
+
+def test_a_rule_can_ship_without_a_guardrail_that_is_left_out(tmp_path):
+    """What a rule asks by name of what cannot be drawn is taken for met, and said; what it fears of it never comes."""
+    more = """  slow: {priority: guardrail, kind: quantile, q: 0.9, of: turn.latency_s, better: lower, margin: 10%}
+verdict:
+  - {when: {health: invalid}, then: invalid}
+  - {when: {slow: breached}, then: roll back}
+  - {when: {primary: better, guardrails: not_breached, slow: held}, then: ship}
+  - {when: {look: last}, then: hold}
+  - {then: keep running}
+"""
+    found = rehearse(defined(tmp_path, more=more), runs=20, units_per_day=400, only=["planned"], processes=1)
+    assert found.outcomes[0].ships == found.outcomes[0].crossed
+    assert found.outcomes[0].ships.value > 0.5
+    assert list(found.left_out) == ["slow"]
+    assert found.notes == ("what the rule asks of slow to ship is taken for met",)
+
+
+def test_a_ratio_to_nothing_is_left_out(tmp_path):
+    """Past units whose denominators are all 0 have no ratio to draw."""
+    more = "  each: {priority: guardrail, kind: ratio, of: outcome.paid, per: outcome.tries, better: lower, margin: 10%}\n"
+    rows = {
+        "unit": [f"u{i}" for i in range(40)],
+        "variant": ["control", "b"] * 20,
+        "outcome.ok": [float(i % 3 == 0) for i in range(40)],
+        "outcome.paid": [1.0] * 40,
+        "outcome.tries": [0.0] * 40,
+    }
+    past = past_units_of_table(defined(tmp_path, more=more), pa.table(rows))
+    assert past.left_out == {"each": "what it is divided by comes to nothing among the units of control"}
+    assert list(past.crowd.values) == ["ok"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,8 @@ from equipoise.conduct.rehearsal.workers import carried_out
 from equipoise.design.plan import Plan, plan
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.population import Assumed, Population
+from equipoise.experiment.verdict_rule import Branch
+from equipoise.measurement.population import Assumed, Past, Population
 from equipoise.stats.cases.binomial import clopper_pearson_interval
 from equipoise.stats.estimate import Estimate, NotEstimable
 
@@ -33,6 +34,8 @@ _PARTS = 40
 """Where no traffic is known, a look is taken after each fortieth of the planned units."""
 _PATIENCE = 2.0
 """So many times the planned length a run may take; then its time is up."""
+_FEW = 100
+"""Past units fewer than these are said to be few."""
 _MOST_UNITS = 20_000_000
 """A run of more takes some gigabytes,"""
 _MOST_LOOKS = 10_000
@@ -161,6 +164,8 @@ def _rehearsed(
         notes.append("nothing is winsorised")
     if any(metric.labels for metric in experiment.metrics):
         notes.append("a judge's scores count as they are, without people's labels")
+    if isinstance(population, Past) and population.crowd.size < _FEW:
+        notes.append(f"{population.crowd.size} past units hardly show how units differ")
     drawn = population.cluster_size if isinstance(population, Assumed) else 1
     if experiment.cluster is None and drawn > 1:
         notes.append(
@@ -175,8 +180,21 @@ def _rehearsed(
         for metric in experiment.metrics
         if metric.name not in left
     )
-    rehearsed = replace(experiment, metrics=metrics, critical_segments=(), segments=(), source=None)
+    rule = tuple(_without(line, left) for line in experiment.verdict)
+    if rule != experiment.verdict:
+        asked = {name for line in experiment.verdict if line.then == "ship" for name, _ in line.when}
+        notes.append(f"what the rule asks of {', '.join(sorted(asked & set(left)))} to ship is taken for met")
+    rehearsed = replace(
+        experiment, metrics=metrics, verdict=rule, critical_segments=(), segments=(), source=None
+    )
     return rehearsed, left, tuple(notes)
+
+
+def _without(line: Branch, left: Mapping[str, str]) -> Branch:
+    """A line that ships, without what it asks of a guardrail that is left out: else nothing would ever ship."""
+    if line.then != "ship":
+        return line
+    return replace(line, when=tuple((name, state) for name, state in line.when if name not in left))
 
 
 def _pace(experiment: Experiment, planned: Plan, every: float) -> Pace:

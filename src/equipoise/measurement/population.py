@@ -318,6 +318,13 @@ def _past(
         for metric in valued
         if np.isnan(told[f"{metric.name}/0"]).all()
     }
+    left_out |= {
+        metric.name: f"what it is divided by comes to nothing among the units of {arm}"
+        for metric in valued
+        if metric.per
+        and metric.name not in left_out
+        and not _divides(*(told[f"{metric.name}/{i}"] for i in (0, 1)))
+    }
     clusters = np.asarray(found["code"], dtype=np.int64) if experiment.cluster else None
     crowd = Crowd(
         size,
@@ -337,6 +344,10 @@ def _past(
     }
     many = f" in {clusters[-1] + 1:,} clusters" if clusters is not None else ""
     return Past(crowd, f"{size:,} past units of {arm}{many} in {described}, drawn again", left_out)
+
+
+def _divides(values: Numbers, per: Numbers) -> bool:
+    return float(per[~(np.isnan(values) | np.isnan(per))].sum()) > 0
 
 
 def _readings(connection: duckdb.DuckDBPyConnection, metric: Metric, column: str, size: int) -> Readings:
