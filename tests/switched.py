@@ -39,6 +39,7 @@ def served(
     whose: tuple[str | None, ...] = (None,),
     seed: int = 7,
     outcomes: bool = False,
+    since: float = MONDAY,
 ) -> Iterator[Fact]:
     """Facts of so many weeks; `cost` of a turn by its time, its slot's arm, and the arm of the slot before."""
     rng = random.Random(seed)
@@ -46,7 +47,7 @@ def served(
     every = experiment.unit.every
     for n in range(round(weeks * 7 * 86_400 / every)):
         for by in whose:
-            start = MONDAY + n * every
+            start = since + n * every
             slot, before = (f"{at:.0f}" if by is None else f"{at:.0f}/{by}" for at in (start, start - every))
             arm, earlier = schedule.arm(slot), schedule.arm(before)
             assert arm is not None

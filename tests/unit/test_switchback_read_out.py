@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,10 +16,15 @@ from equipoise.analysis.analysing import analyse
 from equipoise.analysis.findings import Findings
 from equipoise.analysis.switchback import carry_overs
 from equipoise.assignment.switchback import schedule_of
+from equipoise.clock import ManualClock
 from equipoise.conduct.analyze import analyze
+from equipoise.conduct.look import look
+from equipoise.conduct.register import register
+from equipoise.conduct.verify import verify
 from equipoise.errors import DataError
 from equipoise.events.facts import Exposure, Fact, Outcome, Turn
 from equipoise.events.log import MemoryLog
+from equipoise.events.opening import open_log
 from equipoise.experiment.reading import read_canonical
 from equipoise.measurement.measuring import measure_log, measure_table
 from equipoise.stats.comparison.means import difference_of_means
@@ -285,3 +291,18 @@ def test_what_a_slot_leaves_behind_is_asked_of_no_other_method() -> None:
     measured = measure_table(plain, rows)
     assert carry_overs(plain, measured) == ()
     assert "switchback" not in analyze(plain, rows).findings.to_dict()
+
+
+def test_a_look_is_recorded_and_comes_out_the_same_again(tmp_path: Path) -> None:
+    """Registered, served, looked at and verified: schedule, blocks and carry-over are computed again, to the letter."""
+    experiment, log = switchback(), open_log(tmp_path / "e.db")
+    # Long enough ago that nothing is ahead of its receipt, and a whole number of blocks.
+    since = MONDAY - 104 * 604_800
+    register(log, experiment, by="ann", reason="a test", clock=ManualClock(since))
+    log.append(list(served(experiment, by_time_of_day(0.3, random.Random(8)), turns=6, since=since)))
+    seen = look(log, "cache")
+    assert seen.verdict.word == "hold"
+    assert len(seen.to_dict()["switchback"]["slots"]) == 56
+    (checked,) = verify(log, "cache").looks
+    assert (checked.answer, checked.verdict) == ("same", "hold")
+    log.close()
