@@ -213,7 +213,10 @@ def test_only_a_split_is_split() -> None:
     experiment = read_canonical(BASE | {"method": "bandit"})
     with pytest.raises(UsageError) as refused:
         Router(experiment)
-    assert str(refused.value) == f"this router splits by `method: ab`, and {experiment.identity} is a bandit"
+    assert str(refused.value) == (
+        f"{experiment.identity} is a bandit, whose shares change, and this router knows those that are declared; "
+        "`Router.follow` serves by its log"
+    )
 
 
 def test_a_router_reads_a_file(tmp_path: Path) -> None:

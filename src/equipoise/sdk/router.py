@@ -74,6 +74,11 @@ class Router:
             from equipoise.experiment.reading import load_experiment
 
             experiment = load_experiment(experiment)
+        if experiment.method == "bandit":
+            raise UsageError(
+                f"{experiment.identity} is a bandit, whose shares change, and this router knows those that are declared; "
+                "`Router.follow` serves by its log"
+            )
         self._clock = clock or SystemClock()
         share = experiment.rollout.ab_coverage if coverage is None else _share(coverage)
         history = History([Epoch(0, 0.0, experiment.allocation, share)], clock=self._clock)

@@ -97,7 +97,8 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
         row["variant"]: row
         for row in answer(
             whole.group_by("variant").aggregate(
-                units=whole.count(), **({"clusters": whole.cluster.nunique()} if experiment.cluster else {})
+                units=whole.count(),
+                **({} if experiment.cluster is None else {"clusters": whole.cluster.nunique()}),
             )
         )
     }

@@ -56,7 +56,7 @@ def expected_streaks(
     length = counted("persist", persist, at_least=1)
     correlation = _correlated(autocorrelation)
     known = [_chance(each) for each in breached if each is not None]
-    if not known:
+    if all(each == 1.0 for each in known):
         return Streaks(0.0, 0.0)
     # Whether the streak is 0, 1, … persist − 1 long, or has acted.
     stands = [1.0] + [0.0] * length
@@ -65,9 +65,7 @@ def expected_streaks(
     # The first time round only says how things stand when the windows begin.
     for counts in (False, True):
         for chance in known:
-            both = _both(before, chance, correlation)
-            again = both / before if before > 0.0 else 0.0
-            anew = (chance - both) / (1.0 - before) if before < 1.0 else 0.0
+            again, anew = _after(before, chance, correlation)
             if counts:
                 alarms += stands[0] * anew
                 actions += stands[length - 1] * (anew if length == 1 else again)
@@ -77,6 +75,17 @@ def expected_streaks(
             stands[length] += longer[length]
             before = chance
     return Streaks(alarms, actions)
+
+
+def _after(before: float, chance: float, correlation: float) -> tuple[float, float]:
+    """The chance of a breach after one, and after a window that was none, whose own chance of a breach was `before`."""
+    if correlation == 0.0:
+        # Said, and not worked out: of what is nearly sure, one less it keeps no digits.
+        return chance, chance
+    both = _both(before, chance, correlation)
+    again = both / before if before > 0.0 else 0.0
+    anew = (chance - both) / (1.0 - before) if before < 1.0 else 0.0
+    return min(again, 1.0), min(max(anew, 0.0), 1.0)
 
 
 def first_run_chance(
