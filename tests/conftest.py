@@ -16,7 +16,7 @@ from equipoise.arena.measuring import MeasureInfo
 from equipoise.arena.preferring import prefer
 from equipoise.arena.result import Answered, ArenaResult, CaseResult, Settings, Spent, Used
 from equipoise.experiment.amount import Amount
-from equipoise.experiment.definition import Criterion, Gate, Labels, Recording
+from equipoise.experiment.offline import Criterion, Gate, Labels, Recording
 from equipoise.providers.messages import Usage
 from equipoise.scoring.evaluating import Score, errored, fails, passes, unscored
 from equipoise.scoring.pairwise import Comparison

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import pytest
 
 from equipoise.errors import OutOfReachError
-from equipoise.experiment.definition import Judge, Recording, Rubric
+from equipoise.experiment.offline import Judge, Recording, Rubric
 from equipoise.providers.openai_compatible import OpenAICompatible
 from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint
 from equipoise.scoring.evaluating import Subject

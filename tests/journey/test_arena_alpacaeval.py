@@ -13,7 +13,8 @@ import pytest
 
 from equipoise.arena.report import html_report, markdown_report
 from equipoise.arena.run import run_arena_sync
-from equipoise.experiment.definition import Cases, Experiment, Judge, Offline, Recording, Unit
+from equipoise.experiment.definition import Experiment, Unit
+from equipoise.experiment.offline import Cases, Judge, Offline, Recording
 from equipoise.experiment.variant import Variant
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "arena_alpacaeval"

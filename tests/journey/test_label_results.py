@@ -15,7 +15,7 @@ from equipoise.conduct.label_task import Settings
 from equipoise.conduct.label_turns import live_turns
 from equipoise.conduct.labels import Labelling
 from equipoise.events.opening import open_log, open_texts
-from equipoise.experiment.definition import Labels, Recording
+from equipoise.experiment.offline import Labels, Recording
 from equipoise.scoring.recorded import read_labels
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -13,7 +13,7 @@ import pytest
 
 from equipoise.arena.preferring import prefer
 from equipoise.arena.result import CaseResult
-from equipoise.experiment.definition import Labels, Recording
+from equipoise.experiment.offline import Labels, Recording
 from equipoise.scoring.pairwise import Comparison, combine
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "judge_llmbar"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.experiment.definition import Labels, Recording
+from equipoise.experiment.offline import Labels, Recording
 from equipoise.scoring.evaluating import Subject
 from equipoise.scoring.judging import concluding_json, last_json
 from equipoise.scoring.pairwise import Comparison

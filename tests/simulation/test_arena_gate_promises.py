@@ -17,7 +17,7 @@ import pytest
 from equipoise.arena.gate import decide_criterion
 from equipoise.arena.sizing import Pilot, detectable, needed_cases
 from equipoise.experiment.amount import Amount
-from equipoise.experiment.definition import Criterion, Show
+from equipoise.experiment.offline import Criterion, Show
 from equipoise.stats.cases.pass_rates import difference_of_pass_rates, pass_rate_over_cases
 from equipoise.stats.cases.worst_cases import difference_of_worst
 from equipoise.stats.estimate import Estimate, NotEstimable

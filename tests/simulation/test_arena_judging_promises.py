@@ -11,7 +11,7 @@ from equipoise.arena.preferring import prefer
 from equipoise.arena.result import CaseResult
 from equipoise.arena.stepping import Judging, interval_after, plan_judging, settled
 from equipoise.experiment.amount import Amount
-from equipoise.experiment.definition import Criterion, Labels, Recording
+from equipoise.experiment.offline import Criterion, Labels, Recording
 from equipoise.scoring.pairwise import Comparison, combine
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.preference.preference import win_rate

@@ -12,7 +12,7 @@ import pytest
 from equipoise.arena.cases import read_cases
 from equipoise.arena.templates import fields, render
 from equipoise.errors import DataError
-from equipoise.experiment.definition import Cases
+from equipoise.experiment.offline import Cases
 from equipoise.scoring.evaluating import Score, fails, passes
 
 PLAIN = [{"id": 1, "input": "Hi"}, {"id": "b", "input": [{"role": "user", "content": "x"}]}]

@@ -13,7 +13,7 @@ from equipoise.arena.gate import (
     usual_criteria,
 )
 from equipoise.experiment.amount import Amount
-from equipoise.experiment.definition import Criterion
+from equipoise.experiment.offline import Criterion
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.preference.preference import cases_to_settle
 

@@ -11,7 +11,7 @@ from equipoise.arena.measuring import MeasureInfo, measure
 from equipoise.arena.result import Answered, CaseResult, Preference
 from equipoise.arena.validity import invalid_reasons
 from equipoise.experiment.amount import Amount
-from equipoise.experiment.definition import Criterion, Gate, Limits
+from equipoise.experiment.offline import Criterion, Gate, Limits
 from equipoise.scoring.evaluating import Score, errored, fails, passes, unscored
 from equipoise.scoring.pairwise import Comparison
 from equipoise.stats.comparison.paired import paired_difference_of_proportions

@@ -11,7 +11,7 @@ from equipoise.arena.preferring import prefer
 from equipoise.arena.result import Answered, CaseResult
 from equipoise.arena.stepping import Judging, interval_after, order_of, plan_judging, settled
 from equipoise.experiment.amount import Amount
-from equipoise.experiment.definition import Criterion, Labels, Recording
+from equipoise.experiment.offline import Criterion, Labels, Recording
 from equipoise.scoring.pairwise import Comparison
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.judges.agreement import krippendorffs_alpha

@@ -22,7 +22,7 @@ from equipoise.arena.result import Answered, CaseResult
 from equipoise.arena.telling import criteria_table, difference_rows, win_rate_rows
 from equipoise.cli.arena_text import arena_text
 from equipoise.experiment.amount import Amount
-from equipoise.experiment.definition import Criterion
+from equipoise.experiment.offline import Criterion
 from equipoise.scoring.evaluating import Score, fails, passes
 from equipoise.stats.estimate import Estimate, NotEstimable
 

@@ -23,19 +23,17 @@ from equipoise.errors import (
     UsageError,
 )
 from equipoise.experiment.amount import Amount
-from equipoise.experiment.definition import (
+from equipoise.experiment.definition import Experiment, Price, Unit
+from equipoise.experiment.offline import (
     Cases,
     Criterion,
-    Experiment,
     Gate,
     Judge,
     Labels,
     Limits,
     Offline,
-    Price,
     Recording,
     Rubric,
-    Unit,
 )
 from equipoise.experiment.variant import Prompt, Variant
 from equipoise.providers.openai_compatible import OpenAICompatible

@@ -9,7 +9,7 @@ import pytest
 from equipoise.arena.sizing import MOST_DISCORDANT, Pilot, detectable, needed_cases
 from equipoise.errors import UsageError
 from equipoise.experiment.amount import Amount
-from equipoise.experiment.definition import Criterion
+from equipoise.experiment.offline import Criterion
 from equipoise.stats.estimate import NotEstimable
 
 WINS = Criterion(of="win_rate", margin=Amount(0.10))

@@ -17,7 +17,7 @@ from equipoise.events.facts import Score
 from equipoise.events.log import MemoryLog
 from equipoise.events.opening import open_texts
 from equipoise.events.texts import Said
-from equipoise.experiment.definition import Cases
+from equipoise.experiment.offline import Cases
 
 CASE = {"id": "one", "input": "Is it far?"}
 

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from equipoise.errors import OutOfReachError, UpstreamError, UsageError
-from equipoise.experiment.definition import Judge, Labels, Recording, Rubric
+from equipoise.experiment.offline import Judge, Labels, Recording, Rubric
 from equipoise.providers.messages import Reply
 from equipoise.providers.openai_compatible import OpenAICompatible
 from equipoise.providers.simulated import SimulatedAnswer, SimulatedEndpoint

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equipoise.errors import DataError
-from equipoise.experiment.definition import Judge, Labels, Recording, Rubric
+from equipoise.experiment.offline import Judge, Labels, Recording, Rubric
 from equipoise.providers.messages import Reply
 from equipoise.scoring.evaluating import Score, Subject
 from equipoise.scoring.evaluators import AskedJudge, Tools, read_evaluators

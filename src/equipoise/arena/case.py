@@ -12,7 +12,7 @@ from typing import Any
 import rfc8785
 
 from equipoise.errors import DataError
-from equipoise.experiment.definition import CaseFormat, Severity
+from equipoise.experiment.offline import CaseFormat, Severity
 from equipoise.experiment.variant import thaw
 from equipoise.scoring.evaluating import Score
 

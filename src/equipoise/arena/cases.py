@@ -13,7 +13,7 @@ from equipoise.arena.case_formats.own import read_own
 from equipoise.arena.case_formats.promptfoo import is_promptfoo, read_promptfoo
 from equipoise.arena.case_formats.reading_rows import WHAT, read_case_rows
 from equipoise.errors import DataError
-from equipoise.experiment.definition import CaseFormat, Cases
+from equipoise.experiment.offline import CaseFormat, Cases
 
 __all__ = ["Case", "CaseSet", "read_cases"]
 

@@ -18,7 +18,7 @@ from equipoise.arena.gate import (
 from equipoise.arena.measuring import EVERY_CHECK, MeasureInfo, measure, values_of, worst_of
 from equipoise.arena.result import CaseResult, Measured, Preference, VariantResult
 from equipoise.arena.validity import invalid_reasons
-from equipoise.experiment.definition import Criterion, Gate
+from equipoise.experiment.offline import Criterion, Gate
 from equipoise.stats.estimate import Estimate, NotEstimable
 
 __all__ = ["conclude_variants", "failing_cases"]

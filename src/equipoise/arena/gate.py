@@ -13,7 +13,7 @@ from typing import Literal
 
 from equipoise.arena.sizing import MOST_DISCORDANT, WIN_VARIANCE, Pilot, needed_cases
 from equipoise.experiment.amount import Amount
-from equipoise.experiment.definition import Criterion
+from equipoise.experiment.offline import Criterion
 from equipoise.figures.numerals import p_value
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.preference.preference import cases_to_settle

@@ -15,7 +15,7 @@ from equipoise.arena.case_formats.promptfoo import read_promptfoo
 from equipoise.arena.case_formats.reading_rows import read_theirs
 from equipoise.arena.templates import fields, render
 from equipoise.errors import DataError
-from equipoise.experiment.definition import Cases
+from equipoise.experiment.offline import Cases
 
 __all__ = ["Imported", "import_promptfoo"]
 

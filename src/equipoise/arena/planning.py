@@ -10,7 +10,7 @@ from equipoise.arena.gate import usual_criteria
 from equipoise.arena.preparing import Prepared
 from equipoise.arena.sizing import Pilot, detectable, needed_cases
 from equipoise.experiment.amount import Amount
-from equipoise.experiment.definition import Criterion
+from equipoise.experiment.offline import Criterion
 from equipoise.stats.estimate import NotEstimable
 
 __all__ = ["Planned", "plan_gate"]

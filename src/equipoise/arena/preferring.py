@@ -19,7 +19,7 @@ from equipoise.arena.leaning import (
 )
 from equipoise.arena.result import CaseResult, Preference
 from equipoise.arena.stepping import Judging, interval_after, repeated, repeated_level
-from equipoise.experiment.definition import Labels
+from equipoise.experiment.offline import Labels
 from equipoise.stats.cases.case_means import share_over_cases
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.judges.agreement import agreement, cohens_kappa

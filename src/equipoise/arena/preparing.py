@@ -11,8 +11,9 @@ from equipoise.arena.application import load_application
 from equipoise.arena.case import CaseSet
 from equipoise.arena.cases import read_cases
 from equipoise.errors import DataError, UsageError, nearest
-from equipoise.experiment.definition import Experiment, Gate, Judge, Offline
+from equipoise.experiment.definition import Experiment
 from equipoise.experiment.evaluators import GRAMMAR, declared
+from equipoise.experiment.offline import Gate, Judge, Offline
 from equipoise.experiment.variant import Variant
 from equipoise.providers.messages import Embedder, Provider
 from equipoise.providers.recorded import RecordedAnswers

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from equipoise.arena.gate import ArmDecision, GateResult
-from equipoise.experiment.definition import Gate, Severity
+from equipoise.experiment.offline import Gate, Severity
 from equipoise.providers.messages import Usage
 from equipoise.scoring.evaluating import Score
 from equipoise.scoring.pairwise import Comparison

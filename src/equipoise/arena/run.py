@@ -21,7 +21,8 @@ from equipoise.arena.result import Answered, ArenaResult, CaseResult
 from equipoise.arena.spending import Purse
 from equipoise.arena.stepping import Judging, order_of, plan_judging, settled
 from equipoise.errors import DataError, UsageError
-from equipoise.experiment.definition import Criterion, Experiment
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.offline import Criterion
 from equipoise.providers.messages import Embedder, Provider
 from equipoise.scoring.evaluating import Score, Subject
 from equipoise.scoring.pairwise import Comparison

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from equipoise.errors import UsageError
-from equipoise.experiment.definition import Criterion
+from equipoise.experiment.offline import Criterion
 from equipoise.stats.domain import counted, inside, positive
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.normal import critical

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from equipoise.arena.case import Case
 from equipoise.arena.gate import decide_criterion
-from equipoise.experiment.definition import Criterion
+from equipoise.experiment.offline import Criterion
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.looks.sequential import boundaries
 from equipoise.stats.looks.spending import hwang_shih_decani

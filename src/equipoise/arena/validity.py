@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from equipoise.arena.result import CaseResult, Measured, Preference
-from equipoise.experiment.definition import Criterion, Limits
+from equipoise.experiment.offline import Criterion, Limits
 from equipoise.stats.estimate import Estimate, NotEstimable
 
 __all__ = ["invalid_reasons"]

@@ -22,7 +22,8 @@ from equipoise.errors import DataError, UsageError
 from equipoise.events.facts import Registration
 from equipoise.events.log import EventLog
 from equipoise.events.texts import Text, TextStore
-from equipoise.experiment.definition import Cases, Experiment
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.offline import Cases
 from equipoise.experiment.reading import read_canonical
 
 __all__ = ["Promoted", "promote"]

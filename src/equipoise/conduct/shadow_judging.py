@@ -18,7 +18,8 @@ from equipoise.conduct.shadow import TextPair, drawn_texts
 from equipoise.errors import BudgetError, OutOfReachError, UsageError
 from equipoise.events.log import EventLog
 from equipoise.events.texts import Text, TextStore
-from equipoise.experiment.definition import Experiment, Judge
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.offline import Judge
 from equipoise.measurement.pairs import pairs_of
 from equipoise.providers.openai_compatible import OpenAICompatible
 from equipoise.scoring.evaluating import Subject

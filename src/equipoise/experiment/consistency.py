@@ -15,13 +15,14 @@ from equipoise.experiment.bandit_checks import bandit_faults
 from equipoise.experiment.capture_checks import capture_faults, online_judge_cautions
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.conversation_checks import conversation_faults
-from equipoise.experiment.definition import Experiment, Recording
+from equipoise.experiment.definition import Experiment
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form, SpendingForm
 from equipoise.experiment.interleaving_checks import interleaving_faults
 from equipoise.experiment.metric import PER_TURN
 from equipoise.experiment.metric_checks import metric_cautions, metric_faults
+from equipoise.experiment.offline import Recording
 from equipoise.experiment.offline_checks import offline_faults
 from equipoise.experiment.switchback_checks import switchback_cautions, switchback_faults
 from equipoise.experiment.variant import CHANGEABLE, Variant, differences

@@ -13,18 +13,7 @@ from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, StringCon
 from equipoise.experiment.audience import AttributeType
 from equipoise.experiment.bandit_form import BanditForm
 from equipoise.experiment.clusters_form import ClustersForm
-from equipoise.experiment.definition import (
-    Action,
-    CaseFormat,
-    Crossed,
-    Grain,
-    Method,
-    Scope,
-    Severity,
-    Stage,
-    UnitId,
-    UnitType,
-)
+from equipoise.experiment.definition import Action, Crossed, Grain, Method, Scope, Stage, UnitId, UnitType
 from equipoise.experiment.fields import (
     AmountField,
     BoundField,
@@ -44,6 +33,7 @@ from equipoise.experiment.fields import (
 )
 from equipoise.experiment.interleaving_form import InterleavingForm
 from equipoise.experiment.metric import Better, Kind, PerUnit, Priority, Tier
+from equipoise.experiment.offline import CaseFormat, Severity
 from equipoise.experiment.switchback_form import SwitchbackForm
 from equipoise.experiment.variant import PromptMode
 from equipoise.experiment.verdict_rule import Arms, GuardsState, HealthState, LookState, PrimaryState, Word

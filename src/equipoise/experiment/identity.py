@@ -18,8 +18,9 @@ from typing import Any
 from equipoise.experiment.amount import Amount, Bound
 from equipoise.experiment.audience import Attribute, Condition, Layer
 from equipoise.experiment.bandit import Bandit
-from equipoise.experiment.definition import Experiment, Gate, Judge, PlanSettings, Recording, Rollout
+from equipoise.experiment.definition import Experiment, PlanSettings, Rollout
 from equipoise.experiment.metric import Metric, Quantity
+from equipoise.experiment.offline import Gate, Judge, Recording
 from equipoise.experiment.variant import thaw
 from equipoise.experiment.verdict_rule import USUAL
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from equipoise.errors import UsageError
-from equipoise.experiment.definition import Experiment, Judge
+from equipoise.experiment.definition import Experiment
 from equipoise.experiment.evaluators import Declared, declared
+from equipoise.experiment.offline import Judge
 from equipoise.scoring.evaluating import Evaluator
 from equipoise.scoring.evaluators import Tools, read_evaluators
 from equipoise.scoring.rubric import rubric_evaluator

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
-from equipoise.experiment.definition import Judge, Rubric
+from equipoise.experiment.offline import Judge, Rubric
 from equipoise.scoring.evaluating import Subject
 from equipoise.scoring.evaluators import AskedJudge
 from equipoise.scoring.judging import Asked, ask_json, identity

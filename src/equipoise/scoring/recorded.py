@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from equipoise.errors import DataError, nearest
-from equipoise.experiment.definition import Labels, Recording, Rubric
 from equipoise.experiment.evaluators import Kind
+from equipoise.experiment.offline import Labels, Recording, Rubric
 from equipoise.providers.rows import Row, Rows, read_rows
 from equipoise.scoring.evaluating import Evaluator, Score, Subject, unscored
 from equipoise.scoring.pairwise import Comparator, Comparison, Winner

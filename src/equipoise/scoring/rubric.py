@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from equipoise.experiment.definition import Rubric
 from equipoise.experiment.evaluators import Kind
+from equipoise.experiment.offline import Rubric
 from equipoise.scoring.evaluating import Evaluator, Score, Subject
 from equipoise.scoring.evaluators import AskedJudge
 from equipoise.scoring.judging import Asked, ask_json, identity

@@ -10,7 +10,7 @@ import orjson
 
 from equipoise.arena.case import Case
 from equipoise.arena.case_formats.own import messages_of
-from equipoise.experiment.definition import Cases
+from equipoise.experiment.offline import Cases
 from equipoise.experiment.variant import freeze
 from equipoise.providers.rows import Row, Rows
 

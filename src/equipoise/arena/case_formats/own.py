@@ -11,8 +11,8 @@ import orjson
 
 from equipoise.arena.case import Case
 from equipoise.errors import DataError, nearest
-from equipoise.experiment.definition import SEVERITIES, Cases
 from equipoise.experiment.evaluators import evaluator_faults
+from equipoise.experiment.offline import SEVERITIES, Cases
 from equipoise.experiment.variant import freeze
 from equipoise.providers.rows import Row, Rows
 

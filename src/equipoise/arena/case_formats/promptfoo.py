@@ -18,8 +18,8 @@ from equipoise.arena.case_formats.assertions import translate
 from equipoise.arena.case_formats.reading_rows import WHAT, read_theirs
 from equipoise.arena.templates import fields, render
 from equipoise.errors import DataError
-from equipoise.experiment.definition import Cases
 from equipoise.experiment.evaluators import evaluator_faults
+from equipoise.experiment.offline import Cases
 from equipoise.experiment.variant import freeze
 from equipoise.providers.rows import read_bytes
 
