@@ -287,3 +287,12 @@ def test_a_second_one_is_refused_and_takes_nothing_from_the_first(tmp_path):
         until(told.exists, "the first one's address")
         assert json.loads(told.read_text())["url"] == url
         assert httpx.get(url).status_code == 503
+
+
+def test_one_that_is_told_to_stop_says_no_address_any_more(tmp_path):
+    """Whoever asks where it is finds nothing, and is not sent to where nobody answers."""
+    with board(tmp_path) as (process, _):
+        first = child(process.pid)
+        assert first is not None
+        os.kill(first, signal.SIGTERM)
+        until(lambda: not (tmp_path / "state" / "dashboard.json").exists(), "its silence")

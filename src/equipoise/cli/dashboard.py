@@ -75,5 +75,9 @@ def serve_dashboard(place: str, host: str, port: int, *, tell: Path | None, pare
             parent=parent,
             still=still,
         )
+        # Nobody is sent to where nobody answers any more.
+        if tell is not None:
+            with suppress(OSError):
+                tell.unlink(missing_ok=True)
     finally:
         log.close()
