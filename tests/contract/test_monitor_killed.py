@@ -133,29 +133,36 @@ def test_three_that_are_killed_at_once_miss_and_double_nothing(place):
     agreed(place)
 
 
-POURING = """
-import sys
+POURING = (
+    FINDS_THIS
+    + """
 import time
 place = sys.argv[1]
 from equipoise.clock import ManualClock
 from equipoise.events.opening import open_log, open_windows
 from equipoise.monitor.watches import Watches
+from watched import kept
 
-log, windows = open_log(place), open_windows(place)
+heard, windows = open_log(place), open_windows(place)
 
 class Arriving:
     def now(self):
-        head = log.head()
-        return next(log.read_since(head - 1)).received
+        clock.advance(max(0.0, next(heard.read_since(heard.head() - 1)).received - clock.now()))
+        return clock.now()
 
+# What it writes arrives when the rest does: the clock of the machine is years ahead of that.
+clock = ManualClock(0.0)
+log = kept(place, clock)
 watches = Watches(log, lambda: windows, together=40, arrival=Arriving())
 while True:
     for news in watches.run(0.0, lambda: False):
-        if news.trouble:
+        # Minutes pass in a moment here: between two questions what time it is facts come that are a minute younger.
+        if news.trouble and "was put back" not in news.says:
             sys.exit(news.says)
     if len(sys.argv) > 2:
         break
 """
+)
 
 
 @pytest.mark.long
