@@ -211,6 +211,8 @@ def test_the_command_prints_draws_and_refuses(tmp_path):
     written = page.read_text(encoding="utf-8")
     assert "<script" not in written
     assert "Runs that had ended" in written
+    # Sentences beside numbers would push those out of sight.
+    assert "<li>planned: b: ok better by 0.2.</li>" in written
     found = json.loads(
         run.invoke(app, ["simulate", file, "--runs", "10", "--processes", "1", "--aa", "--json"]).output
     )

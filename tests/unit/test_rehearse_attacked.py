@@ -280,3 +280,35 @@ def test_a_ratio_to_nothing_is_left_out(tmp_path):
     past = past_units_of_table(defined(tmp_path, more=more), pa.table(rows))
     assert past.left_out == {"each": "what it is divided by comes to nothing among the units of control"}
     assert list(past.crowd.values) == ["ok"]
+
+
+def test_why_it_falls_short_is_told(tmp_path):
+    """Where units tell less than the plan takes for granted, that is why; a bad arm at the margin stands beside its error."""
+    experiment = defined(tmp_path, cluster="cluster: team")
+    alike = rehearse(
+        experiment,
+        Assumed(experiment, icc=0.5, cluster_size=10),
+        runs=20,
+        units_per_day=400,
+        only=["planned"],
+        whole_clusters=True,
+        processes=1,
+    )
+    assert alike.promises()[0].endswith(
+        "80% is what the binding question was planned with. That is less: units that are drawn tell less of it than the plan "
+        "takes for granted."
+    )
+    path = tmp_path / "margin.yaml"
+    path.write_text(
+        DEFINITION.replace("CLUSTER", "").replace("mde: 10pp", "margin: 10pp")
+        + "verdict:\n  - {when: {health: invalid}, then: invalid}\n"
+        "  - {when: {primary: non_inferior, guardrails: held}, then: ship}\n"
+        "  - {when: {look: last}, then: hold}\n  - {then: keep running}\n",
+        encoding="utf-8",
+    )
+    margin = rehearse(load_experiment(path), runs=40, units_per_day=400, processes=1)
+    assert [each.scenario.name for each in margin.outcomes] == ["nothing", "at the margin"]
+    assert margin.promises()[0].endswith(" of the runs shipped that arm, since not being worse is enough.")
+    said = margin.promises()[1]
+    assert said.startswith("A bad arm: b: ok worse by its margin of 0.1; ")
+    assert said.endswith(" of the runs shipped it, and 2.5% are registered.")

@@ -134,7 +134,12 @@ class Rehearsal:
         crossed, ships, says = outcome.crossed, outcome.ships, outcome.scenario.says
         match outcome.scenario.name:
             case "nothing":
-                return self._false_positives(crossed)
+                said = self._false_positives(crossed)
+                if all(each.scenario.name != "at the margin" for each in self.outcomes):
+                    return said
+                return (
+                    f"{said} {_between(ships)} of the runs shipped that arm, since not being worse is enough."
+                )
             case "planned":
                 said = f"Power: where the effect is as planned, {_between(ships)} of the runs shipped"
                 if self.method == "bandit":

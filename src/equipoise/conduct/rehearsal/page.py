@@ -23,6 +23,7 @@ _BODY = """
 <h2>How it ends</h2>
 {{ ships }}
 {{ words }}
+<ul>{% for line in scenarios %}<li>{{ line }}</li>{% endfor %}</ul>
 
 <h2>How long it takes</h2>
 {{ course }}
@@ -53,16 +54,14 @@ def rehearsal_page(found: Rehearsal, hypothesis: str) -> str:
         promises=found.promises(),
         ships=_ships(found),
         words=table(
-            ["what is true", "", "ships", "holds", "rolls back", "invalid", "time was up"],
+            ["what is true", "ships", "holds", "rolls back", "invalid", "time was up"],
             [
-                [
-                    each.scenario.name,
-                    each.scenario.says,
-                    *(f"{n / each.runs:.1%}" for n in each.words.values()),
-                ]
+                [each.scenario.name, *(f"{n / each.runs:.1%}" for n in each.words.values())]
                 for each in found.outcomes
             ],
         ),
+        # Not in the table: beside sentences its numbers would be out of sight on a narrow page.
+        scenarios=[f"{each.scenario.name}: {each.scenario.says}." for each in found.outcomes],
         course=_course(found),
         length=table(
             LENGTH,
