@@ -8,10 +8,13 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from playing import HOUR, bandit, playing, served
 
 from equipoise.analysis.analysing import analyse
 from equipoise.analysis.findings import Check
 from equipoise.analysis.interference import interference
+from equipoise.clock import ManualClock
+from equipoise.conduct.weigh import weigh
 from equipoise.errors import UsageError
 from equipoise.events.facts import Allocation, Exposure, Fact, Turn
 from equipoise.events.log import MemoryLog
@@ -154,3 +157,18 @@ def test_days_that_tell_nothing_are_no_number() -> None:
         ControlDay(1, 1.5, 10, 1.0)
     with pytest.raises(UsageError, match="units"):
         ControlDay(1, 0.5, 0, 1.0)
+
+
+def test_shares_that_follow_rewards_say_nothing_of_what_control_feels() -> None:
+    """A bandit's control has few units because it was seen to earn little: that its days differ is the bandit's doing."""
+    clock, rng = ManualClock(START), random.Random(1)
+    log, experiment = MemoryLog(clock), bandit()
+    playing(log, experiment, clock)
+    for _ in range(3):
+        served(log, experiment, clock, rng, 60, {"control": 0.4, "b": 0.4, "c": 0.8})
+        clock.advance(HOUR)
+        weigh(log, "bot", by="monitor", clock=clock)
+        clock.advance(20.0)
+    measured = measure_log(experiment, log)
+    assert len(measured.epochs) >= 3
+    assert measured.control_days == ()

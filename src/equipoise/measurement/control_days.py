@@ -25,9 +25,10 @@ _DAY = 86_400.0
 def shares(experiment: Experiment, log: EventLog, until: int | None = None) -> tuple[Share, ...]:
     """How the treatments' share of all traffic went, by the allocations of an experiment in a log; its coverage counts in.
 
-    Nothing of a switchback, where everybody has one arm at a time.
+    Nothing of a switchback, where everybody has one arm at a time, nor of a bandit: its shares follow what control was seen
+    to earn, so that control differs between them although nobody feels the treatment.
     """
-    if experiment.switchback is not None:
+    if experiment.switchback is not None or experiment.bandit is not None:
         return ()
     found = []
     for record in log.read_since(0, experiment=experiment.name, kinds=("allocation",)):
@@ -52,7 +53,7 @@ def control_days(
     value = f"sum({counted.x}) / sum({counted.y})" if counted.y else f"avg({counted.x})"
     rows = connection.execute(
         f"""SELECT CAST(floor(since / {_DAY!r}) AS BIGINT) AS day, {number} AS epoch, count(*), {value}
-            FROM units WHERE variant = 'control' AND {counted.valued} GROUP BY day, epoch ORDER BY day, epoch"""
+            FROM units WHERE variant = 'control' AND {counted.valued} GROUP BY 1, 2 ORDER BY 1, 2"""
     ).fetchall()
     # Whoever came in before the first allocation is held to have met it.
     return tuple(
