@@ -17,7 +17,7 @@ from equipoise.conduct.rehearsal.scenarios import scenarios
 from equipoise.conduct.rehearse import rehearse
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
-from equipoise.experiment.reading import load_experiment
+from equipoise.experiment.reading import load_experiment, read_canonical
 from equipoise.measurement.population import Assumed
 from equipoise.stats.moments import Moments
 
@@ -107,6 +107,19 @@ def test_units_of_a_cluster_are_alike_by_the_icc(tmp_path):
         assert values.std() == pytest.approx(spread, rel=0.02)
         between = np.mean([np.corrcoef(values[:, i], values[:, j])[0, 1] for i in range(4) for j in range(i)])
         assert between == pytest.approx(0.2, abs=0.02)
+
+
+def test_clusters_that_are_units_vary_as_the_plan_expects_it_of_them():
+    """Twenty readings of a spread of 0.4, a tenth of whose variance lies between clusters: their means vary by less."""
+    experiment = read_canonical({
+        "name": "teams", "hypothesis": "Notes help.", "unit": {"type": "cluster"}, "changes": ["config"],
+        "variants": {"control": {"config": {"x": 1}}, "b": {"config": {"x": 2}}},
+        "metrics": {"done": {"priority": "primary", "kind": "mean", "of": "outcome.done", "better": "higher", "baseline": 0.6, "spread": 0.4, "mde": 0.1}},
+        "plan": {"clusters": {"icc": 0.1, "size": 20}},
+    })  # fmt: skip
+    values = Assumed(experiment).draw(200_000, np.random.default_rng(1)).values["done"]
+    assert values.mean() == pytest.approx(0.6, rel=0.01)
+    assert values.std() == pytest.approx(np.sqrt(0.4**2 * (0.1 + 0.9 / 20)), rel=0.01)
 
 
 def test_burn_in_windows_and_whole_cycles_take_their_time(tmp_path):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from equipoise.design.clusters import in_clusters
 from equipoise.errors import DataError, UsageError
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
@@ -154,7 +155,8 @@ class Assumed:
                 spare = 1.0 / self.icc - 1.0
                 rate = rng.beta(mean * spare, (1 - mean) * spare, size=int(clusters[-1]) + 1)[clusters]
             return (rng.random(size) < rate).astype(np.float64)
-        spread = metric.spread or 0.0
+        # Of randomised clusters a value is a cluster's, and they vary less than the readings in them.
+        spread = in_clusters(self.experiment).metric(metric.name).spread or 0.0
         own = spread * math.sqrt(1 - self.icc) if alike else spread
         values = _gamma(mean, own, size, rng)
         if clusters is not None and alike:
