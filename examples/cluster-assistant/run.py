@@ -1,4 +1,4 @@
-"""Two weeks of an assistant in a hundred teams, in some seconds: own notes in half of them, the team's in the others.
+"""Two weeks of an assistant in 120 teams, in some seconds: own notes in half of them, the team's in the others.
 
 The definition is registered, served and read out as it would be; only the teams and the time are made up. Teams differ in
 size and in how often their requests are done, by more than their members do; shared notes get a tenth more of them done.
@@ -25,7 +25,7 @@ from equipoise.events.sqlite import SQLiteLog
 
 DEFINITION = Path(__file__).with_name("experiment.yaml")
 START = datetime(2026, 1, 5, tzinfo=UTC).timestamp()
-DAYS, TEAMS = 14, 100
+DAYS, TEAMS = 14, 120
 
 
 def simulate(place: Path, rng: random.Random) -> None:
@@ -41,9 +41,9 @@ def simulate(place: Path, rng: random.Random) -> None:
         for _ in range(DAYS):
             for team, (requests, done) in teams.items():
                 clock.advance(3600.0 * 24 / TEAMS)
-                # The arm is the team's, whoever of it asks.
-                assigned = router.assign(team)
                 for _ in range(round(rng.expovariate(1.0 / requests))):
+                    # The arm is the team's, whoever of it asks.
+                    assigned = router.assign(team, {"user": f"{team}-{rng.randrange(6)}"})
                     assigned.expose()
                     assigned.turn(latency_s=rng.lognormvariate(0.6, 0.3))
                     helped = 0.1 if assigned.variant == "treatment" else 0.0

@@ -113,7 +113,6 @@ def test_the_bandit_is_weighed_by_the_monitor_and_follows_what_resolves(ran):
 def test_the_commands_of_the_pages_run(tmp_path):
     """Each command of each page ends well, `simulate` with two runs in place of many, and sizes are those that it tells."""
     (tmp_path / "examples").symlink_to(EXAMPLES)
-    sized = []
     for name in DESIGNS:
         page = (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
         lines = re.search(r"```bash\n(.*?)```", page, re.DOTALL)[1].splitlines()
@@ -126,13 +125,12 @@ def test_the_commands_of_the_pages_run(tmp_path):
             ]
             done = start(tmp_path, *words)
             assert (done.returncode, done.stderr) == (0, ""), done.stderr
-            sized += [done.stdout] if words[1] == "size" else []
     page = " ".join((EXAMPLES / "cluster-assistant" / "README.md").read_text(encoding="utf-8").split())
-    assert (
-        "says 4,292 requests of 116 teams, where requests that are alike in nothing would need 1,128" in page
-    )
+    assert "they tell as much as ten, says the plan" in page
+    assert "120 of them make 4,440 requests, where requests that are alike in nothing would be 1,128" in page
+    teams = start(tmp_path, "equipoise", "plan", "examples/cluster-assistant/experiment.yaml").stdout
+    assert "120 units at most" in teams
+    assert "a unit is a cluster of 37 readings" in teams
+    assert "they tell as much as 9.98 independent ones" in teams
     alone = start(tmp_path, "equipoise", "size", "proportion", "--baseline", "0.60", "--mde", "8pp").stdout
-    (whole,) = sized
-    assert "4,292 in all" in whole
-    assert "clusters: control 58, treatment 58" in whole
     assert "1,128 in all" in alone

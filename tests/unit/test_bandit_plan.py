@@ -121,7 +121,7 @@ def test_what_speaks_against_this_bandit_is_said() -> None:
         "resolution_rate takes 14 d to be known: an A/B test has its answer hardly later, and a clean one",
         "with two arms an A/B test gives half of the units the better one anyway; a bandit saves more where there are more arms",
         "about 12 units come in an epoch, among 2 arms: a longer `every` loses nothing",
-        "an arm with 0.05 of the units takes 10 times as long as with even shares to show what error_rate is",
+        "an arm with 5% of the units takes 10 times as long as with even shares to show what error_rate is",
     )
 
 

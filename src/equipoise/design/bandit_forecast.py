@@ -236,11 +236,12 @@ def when_it_fits(experiment: Experiment, *, units_per_day: float | None = None) 
             said.append(
                 f"about {an_epoch:.3g} units come in an epoch, among {arms} arms: a longer `every` loses nothing"
             )
-    lean = 1.0 / (float(bandit.explore) * arms)
+    least = float(bandit.explore)
+    lean = 1.0 / (least * arms)
     if experiment.guardrails and lean > 1.5:
         named = ", ".join(each.name for each in experiment.guardrails)
         said.append(
-            f"an arm with {float(bandit.explore):.3g} of the units takes {lean:.3g} times as long as with even shares to "
+            f"an arm with {100.0 * least:.3g}% of the units takes {lean:.3g} times as long as with even shares to "
             f"show what {named} is"
         )
     return tuple(said)
