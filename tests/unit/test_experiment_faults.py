@@ -25,6 +25,9 @@ FAULTS: dict[str, tuple[str | list[tuple[str, str]], list[str]]] = {
     "unknown key": ("varaints: {}", [
         "10: varaints: unknown key 'varaints'; accepted: allocation, assignment_version, attributes, bandit, capture, changes, cluster, critical_segments, holdouts, hypothesis, inline, interleaving, layer, method, metrics, name, offline, online_judge, pins, plan, prices, rollout, segments, source, switchback, target, traffic, unit, variants, verdict, watches; did you mean 'variants'?",
     ]),
+    "a comma that cuts a text": ("layer: {name: bots, range: [0, 0.5], be kind}", [
+        "10: layer.be kind: unknown key 'be kind'; accepted: name, range; a text with a comma inside {…} stands in quotes",
+    ]),
     "unknown key in a section": ("plan: {alhpa: 0.05}", [
         "10: plan.alhpa: unknown key 'alhpa'; accepted: alpha, boundaries, burn_in, clusters, crossed, cycle, looks, power, spending, units_per_day, whole_cycles; did you mean 'alpha'?",
     ]),

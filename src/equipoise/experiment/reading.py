@@ -253,9 +253,10 @@ def _translate(document: Document, path: FieldPath, detail: dict[str, Any]) -> F
     last = path[-1] if path else ""
     if kind == "extra_forbidden":
         accepted = _accepted_keys(path[:-1])
-        return document.fault(
-            path, f"unknown key '{last}'", accepted=", ".join(accepted), next=nearest(str(last), accepted)
-        )
+        # `{system: Be brief, be kind}` has two keys, the second without a value.
+        cut = detail.get("input") is None and " " in str(last)
+        meant = "a text with a comma inside {…} stands in quotes" if cut else nearest(str(last), accepted)
+        return document.fault(path, f"unknown key '{last}'", accepted=", ".join(accepted), next=meant)
     if kind == "missing":
         return document.fault(path, f"the key '{last}' is missing", next=_HELP.get(str(last)))
     value = _show(detail.get("input"))
