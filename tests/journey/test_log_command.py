@@ -84,7 +84,7 @@ def test_damage_is_told_and_ends_with_2(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("export", "--kind", "exposures", "--log", "l.db"), "there are no facts of the kind 'exposures'; there are: alert, allocation, conflict, decision, exposure, gate, label, look, loss, outcome, purge, registration, score, shadow, transition, turn; did you mean 'exposure'?"),
+        (("export", "--kind", "exposures", "--log", "l.db"), "there are no facts of the kind 'exposures'; there are: alert, allocation, conflict, decision, exposure, gate, impression, label, look, loss, outcome, purge, registration, score, shadow, transition, turn; did you mean 'exposure'?"),
         (("seal", "--log", "absent.db"), "there is no log at absent.db. Register an experiment first, or name the log with --log"),
         (("verify", "--log", "postgresql://h/d"), "`equipoise log verify` is about a log in a file, and this one is elsewhere; name a file with --log. A log in PostgreSQL keeps everything in its one table"),
         (("seal", "--hot", "-1", "--log", "l.db"), "facts cannot stay hot for -1.0 seconds; accepted: 0 or more"),

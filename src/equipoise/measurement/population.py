@@ -356,7 +356,7 @@ def _readings(connection: duckdb.DuckDBPyConnection, metric: Metric, column: str
     table = f"past_{metric.name.replace('.', '_').replace('-', '_')}"
     make_readings(connection, f'"{table}"', metric, column, ripe=ALWAYS, clustered=False)
     found = connection.execute(
-        f'SELECT units.place AS place, value FROM "{table}" JOIN units ON units.unit = block ORDER BY place, value'
+        f'SELECT units.place AS place, value FROM "{table}" JOIN units ON units.number = block ORDER BY place, value'
     ).fetchnumpy()
     counts = np.bincount(np.asarray(found["place"], dtype=np.int64), minlength=size)
     return Readings(np.asarray(found["value"], dtype=np.float64), np.concatenate(([0], np.cumsum(counts))))
