@@ -334,8 +334,12 @@ def test_a_unit_keeps_its_variant_over_restarts_ramps_reloads_and_gateways(tmp_p
                 ramp(logs[2], name, Fraction(1), by="op")
             clock.seconds = 60.0
             for at in (one, two):
-                for name in ("plain", "timed"):
-                    until(lambda at=at, name=name: ask(at, name, new_id(clock.now())) is not None, "the ramp")
+                for name in kinds.values():
+                    # Half of those that are new are covered before it is heard of, too: of twenty, all are after it.
+                    until(
+                        lambda at=at, name=name: all(ask(at, name, new_id(clock.now())) for _ in range(20)),
+                        "the ramp",
+                    )
             again = seen(two)
         with gateway(log=logs[2], clock=clock) as three:
             assert seen(three) == again
