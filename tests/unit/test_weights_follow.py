@@ -32,6 +32,19 @@ def filled(units: int) -> tuple[Asked, ManualClock]:
     return log, clock
 
 
+class Place:
+    """Where a log is, whichever that is."""
+
+    def __init__(self, log: Asked) -> None:
+        self.log = log
+
+    def head(self) -> int:
+        return self.log.head()
+
+    def read_since(self, *words, **more):
+        return self.log.read_since(*words, **more)
+
+
 def test_traffic_is_not_looked_through_again():
     """However much came in since the last fact of the ledger, the next run begins where this one ended."""
     log, clock = filled(50)
@@ -44,11 +57,12 @@ def test_traffic_is_not_looked_through_again():
 def test_a_log_in_its_place_is_read_from_its_beginning():
     """One that ends earlier, or holds something else where the last one was read to, is another one."""
     first, clock = filled(50)
-    weights = Weights(first, lambda *_: None)
+    place = Place(first)
+    weights = Weights(place, lambda *_: None)
     list(weights.run(clock.now(), lambda: False))
     for units in (10, 80):
         other, _ = filled(units)
-        weights._log = other
+        place.log = other
         list(weights.run(clock.now(), lambda: False))
         assert other.since[0] == 0
         assert list(weights.state()["bandits"])

@@ -13,6 +13,7 @@ from equipoise.errors import EquipoiseError, words_of
 from equipoise.events.cursors import Cursors, StrayCursorError
 from equipoise.events.facts import Registration
 from equipoise.events.log import EventLog
+from equipoise.events.tail import AnotherLogError, Tail
 from equipoise.events.texts import TextStore
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
@@ -53,7 +54,7 @@ class OnlineJudges:
         self._connect, self._clock, self._folder = connect, clock or SystemClock(), folder
         self._texts: TextStore | None = None
         self._cursors: Cursors | None = None
-        self._read_to = 0
+        self._registrations = Tail(log, ("registration",))
         self._wanted: dict[str, Experiment] = {}
         self._replaced: dict[str, float] = {}
         self._judges: dict[str, OnlineJudge] = {}
@@ -80,15 +81,17 @@ class OnlineJudges:
         return done
 
     def _follow(self) -> None:
-        if self._log.head() < self._read_to:
-            # Another log stands in its place: what was known of the one before says nothing of this one.
+        try:
+            self._register()
+        except AnotherLogError:
             for digest in list(self._judges):
                 self._let_go(digest)
-            self._read_to = 0
             self._wanted.clear()
             self._replaced.clear()
-        for record in self._log.read_since(self._read_to, kinds=("registration",)):
-            self._read_to = record.position
+            self._register()
+
+    def _register(self) -> None:
+        for record in self._registrations.new():
             fact = record.fact
             if not isinstance(fact, Registration):
                 continue

@@ -11,8 +11,9 @@ from typing import Any
 from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.act import Acted, carry_out
 from equipoise.conduct.watch import Watcher
-from equipoise.errors import RecordError, words_of
+from equipoise.errors import words_of
 from equipoise.events.log import EventLog
+from equipoise.events.tail import AnotherLogError, Tail
 from equipoise.events.windows import Windows
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
@@ -68,8 +69,7 @@ class Watches:
         self._log, self._open, self._together = log, windows, together
         self._clock = clock or SystemClock()
         self._windows: Windows | None = None
-        self._position = 0
-        self._event_id: str | None = None
+        self._ledger = Tail(log, LEDGER)
         self._states: dict[str, State] = {}
         self._watched: dict[str, _Watched] = {}
         self._troubles: dict[str, str] = {}
@@ -136,30 +136,18 @@ class Watches:
 
     def _follow(self) -> None:
         """Fold what happened in the ledger since the last time."""
-        head = self._log.head()
-        there = self._there(self._position) if self._event_id is not None else None
-        if head < self._position or there not in (None, self._event_id):
-            # What was known of another log says nothing of this one.
-            self._position, self._event_id, self._states, self._leaving = 0, None, {}, []
+        try:
+            for record in self._ledger.new():
+                name = record.fact.experiment
+                before = self._states.get(name, State())
+                after = fold([record.fact], before)
+                self._states[name] = after
+                if before.answering and (after.digest != before.digest or not after.answering):
+                    self._leaving.append(before)
+        except AnotherLogError:
+            self._states, self._leaving = {}, []
             self._watched.clear()
-            raise RecordError(
-                "the log is not the one it was: where it was read to, it ends or holds something else. It is read anew"
-            )
-        for record in self._log.read_since(self._position, kinds=LEDGER):
-            name = record.fact.experiment
-            before = self._states.get(name, State())
-            after = fold([record.fact], before)
-            self._states[name] = after
-            self._position, self._event_id = record.position, record.fact.event_id
-            if before.answering and (after.digest != before.digest or not after.answering):
-                self._leaving.append(before)
-        if head > self._position:
-            self._position, self._event_id = head, self._there(head)
-
-    def _there(self, position: int) -> str | None:
-        """The id of the fact at a position; None where there is none, or none any more."""
-        found = next(self._log.read_since(position - 1), None) if position else None
-        return found.fact.event_id if found is not None and found.position == position else None
+            raise
 
     def _leave(self) -> Iterator[News]:
         """What was decided before an experiment was over is carried out; then it is let go."""

@@ -13,6 +13,7 @@ from equipoise.assignment.epochs import LEAD
 from equipoise.conduct.act import BY
 from equipoise.errors import EquipoiseError, RecordError
 from equipoise.events.log import EventLog
+from equipoise.events.tail import AnotherLogError, Tail
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
 from equipoise.monitor.loop import News
@@ -39,9 +40,8 @@ class Weights:
 
     def __init__(self, log: EventLog, weigh: Weigh, *, every: float = _EVERY_S) -> None:
         self.every = every
-        self._log, self._weigh = log, weigh
-        self._position = 0
-        self._event_id: str | None = None
+        self._weigh = weigh
+        self._ledger = Tail(log, LEDGER)
         self._states: dict[str, State] = {}
         self._experiments: dict[str, Experiment] = {}
         self._again: dict[str, float] = {}
@@ -97,22 +97,16 @@ class Weights:
 
     def _follow(self) -> None:
         """Fold what happened in the ledger since the last time; a log that is another one is read from its beginning."""
-        head = self._log.head()
-        there = self._there(self._position) if self._event_id is not None else None
-        if head < self._position or there not in (None, self._event_id):
-            self._position, self._event_id, self._states = 0, None, {}
-        for record in self._log.read_since(self._position, kinds=LEDGER):
+        try:
+            self._fold()
+        except AnotherLogError:
+            self._states = {}
+            self._fold()
+
+    def _fold(self) -> None:
+        for record in self._ledger.new():
             name = record.fact.experiment
             self._states[name] = fold([record.fact], self._states.get(name))
-            self._position, self._event_id = record.position, record.fact.event_id
-        if head > self._position:
-            # What is no part of the ledger is not looked through again, however much of it there is.
-            self._position, self._event_id = head, self._there(head)
-
-    def _there(self, position: int) -> str | None:
-        """The id of the fact at a position; None where there is none, or none any more."""
-        found = next(self._log.read_since(position - 1), None) if position else None
-        return found.fact.event_id if found is not None and found.position == position else None
 
     def _experiment(self, state: State) -> Experiment | None:
         """The definition of a state, read once; None for one that this version cannot read."""
