@@ -300,3 +300,55 @@ def test_a_clock_that_is_behind_does_not_break_the_order() -> None:
     starts = [epoch.starts for epoch in online.assigner().history.epochs]
     assert starts == sorted(starts)
     assert len(starts) == 3
+
+
+class SetClock:
+    """A clock that others set, forwards and backwards."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def now(self) -> float:
+        return self.at
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"holdouts": {"all": "10%"}},
+        {"target": {"country": ["DE"]}},
+        {"layer": {"name": "l", "range": ["0", "1/2"]}},
+    ],
+    ids=["split alone", "holdout", "target", "layer"],
+)
+def test_who_comes_in_gets_the_epoch_of_the_moment_however_the_clock_moves(more):
+    """An assigner that went from epoch to epoch draws as one that was made this moment, also after a step backwards."""
+    rng = random.Random(11)
+    experiment = read_canonical(BASE | {"unit": "conversation"} | more)
+    starts = [100.0, 200.0, 200.0, 350.0, 351.0, 900.0]
+    epochs = [
+        Epoch(
+            number,
+            start,
+            {"control": Fraction(share, 10), "treatment": Fraction(10 - share, 10)},
+            Fraction(1 if number % 2 else 7, 1 if number % 2 else 10),
+        )
+        for number, (start, share) in enumerate(zip(starts, [5, 1, 9, 3, 8, 2], strict=True))
+    ]
+    clock = SetClock()
+    goes_on = Assigner(experiment, History(epochs, clock=clock))
+    seen = set()
+    for _ in range(3_000):
+        clock.at = rng.choice([rng.uniform(0.0, 1_000.0), rng.choice(starts), rng.choice(starts) - 1e-6])
+        unit, where = f"unit-{rng.randrange(400)}", {"country": rng.choice(["DE", "FR"])}
+        drawn = goes_on.draw(unit, where)
+        fresh = Assigner(experiment, History(epochs, clock=clock)).draw(unit, where)
+        assert (drawn.variant, drawn.reason, drawn.epoch) == (fresh.variant, fresh.reason, fresh.epoch)
+        last = max((each.number for each in epochs if each.starts <= clock.at), default=None)
+        if drawn.reason == "split":
+            assert drawn.epoch == last
+            seen.add(last)
+        elif last is None and drawn.reason not in ("held_out", "not_targeted", "other_layer"):
+            assert drawn.reason == "before_start"
+    assert seen == {0, 2, 3, 4, 5}

@@ -129,10 +129,12 @@ class Assigner:
         )
         # Where it need not be asked when a unit entered, coverage and split are all that is left to ask; and
         # where nothing comes before them and everybody is covered, the split alone is asked, at once.
-        asked = self._timed or self._closed or self._shipped
-        self._last = None if asked or self._alone is None else _inlined(*self._alone)
-        first = self._forced or self._holdouts or self._target or self._layer
-        self._split = None if first or self._last is None or self._last[-1] is not None else self._last
+        self._asked = bool(self._timed or self._closed or self._shipped)
+        self._first = bool(self._forced or self._holdouts or self._target or self._layer)
+        self._now = history.clock.now
+        self._last: _Inlined | None = None
+        self._split: _Split | None = None
+        self._turn()
 
     def _served(self, variant: str, reason: Reason) -> Draw:
         if variant not in self._configs:
@@ -205,9 +207,10 @@ class Assigner:
                 name = unit.encode()
             except UnicodeEncodeError:
                 name = unit_bytes(unit)
-        if self._split is not None and entered is None:
-            before, cuts, drawn, _, _ = self._split
-            return drawn[bisect_right(cuts, sha256(before + name).digest())]
+        if entered is None and (split := self._split) is not None:
+            before, cuts, drawn, begins, ends = split
+            if begins is None or begins <= self._now() < ends:
+                return drawn[bisect_right(cuts, sha256(before + name).digest())]
         if self._forced and unit in self._forced:
             return self._forced[unit]
         for before, share in self._holdouts:
@@ -222,12 +225,27 @@ class Assigner:
             before, start, end = self._layer
             if not start <= sha256(before + name).digest() < end:
                 return self._outside["other_layer"]
-        if self._last is not None and entered is None:
-            before, cuts, drawn, coverage, covered = self._last
-            if covered is not None and sha256(coverage + name).digest() >= covered:
-                return self._outside["not_covered"]
-            return drawn[bisect_right(cuts, sha256(before + name).digest())]
+        if entered is None and (last := self._last) is not None:
+            before, cuts, drawn, begins, ends, coverage, covered = last
+            if begins is None or begins <= self._now() < ends:
+                if covered is not None and sha256(coverage + name).digest() >= covered:
+                    return self._outside["not_covered"]
+                return drawn[bisect_right(cuts, sha256(before + name).digest())]
+            self._turn()
         return self._by_epoch(unit, name, entered)
+
+    def _turn(self) -> None:
+        """Keep at hand what an epoch that lasts for now draws for units whose ids tell no time."""
+        present = self.history.present()
+        if self._asked or present is None:
+            return
+        epoch, begins, ends = present
+        last = _inlined(*self._epochs[epoch.number], None if self._alone is not None else begins, ends)
+        self._last = last
+        if not self._first and last is not None and last[-1] is None:
+            self._split = last[:5]
+        else:
+            self._split = None
 
     def _by_epoch(self, unit: str, name: bytes, entered: int | None) -> Draw:
         """The draw where it must be asked when the unit entered, or whether it may still."""
@@ -274,11 +292,17 @@ class Assigner:
         return clone
 
 
-_Inlined = tuple[bytes, tuple[bytes, ...], tuple[Draw, ...], bytes, bytes | None]
+_Split = tuple[bytes, tuple[bytes, ...], tuple[Draw, ...], float | None, float]
+_Inlined = tuple[bytes, tuple[bytes, ...], tuple[Draw, ...], float | None, float, bytes, bytes | None]
 
 
-def _inlined(splitter: Splitter | Schedule, draws: tuple[Draw, ...]) -> _Inlined | None:
-    """What `Splitter.place` looks at, for a path where a call is a tenth of the time; None where blocks are drawn."""
+def _inlined(
+    splitter: Splitter | Schedule, draws: tuple[Draw, ...], begins: float | None, ends: float
+) -> _Inlined | None:
+    """What `Splitter.place` looks at, for a path where a call is a tenth of the time; None where blocks are drawn.
+
+    And from when until when it is what is drawn: `begins` is None for always.
+    """
     if isinstance(splitter, Schedule):
         return None
-    return splitter.before, splitter.cuts, draws, splitter.before_coverage, splitter.covered
+    return splitter.before, splitter.cuts, draws, begins, ends, splitter.before_coverage, splitter.covered

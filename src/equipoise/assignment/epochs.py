@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ class History:
         self.epochs = tuple(epochs)
         self._starts = [epoch.starts for epoch in epochs]
         self.kept = frozenset(epochs[-1].shares if epochs else ()) if kept is None else kept
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
         self._tolerance = tolerance
 
     @property
@@ -72,10 +73,18 @@ class History:
         """The epoch of a time (None: now); None before the first."""
         if len(self.epochs) == 1 and time is None and self.epochs[0].starts == 0:
             return self.epochs[0]
-        when = self._clock.now() if time is None else time
+        when = self.clock.now() if time is None else time
         # A bandit has hundreds, and a unit keeps its own for as long as it goes on.
         begun = bisect_right(self._starts, when)
         return self.epochs[begun - 1] if begun else None
+
+    def present(self) -> tuple[Epoch, float, float] | None:
+        """The epoch of now, when it began and when the next one begins; None before the first."""
+        epoch = self.current
+        if epoch is None:
+            return None
+        later = bisect_right(self._starts, epoch.starts)
+        return epoch, epoch.starts, self._starts[later] if later < len(self._starts) else math.inf
 
     def time_of(self, unit: str) -> float | Literal["bad_id", "bad_time"]:
         """When a unit with a UUIDv7 began, in seconds since 1970 UTC; or why its id does not tell.
@@ -86,4 +95,4 @@ class History:
         if _UUID7.fullmatch(unit) is None:
             return "bad_id"
         began = int(unit[:8] + unit[9:13], 16) / 1000.0
-        return "bad_time" if began > self._clock.now() + self._tolerance else began
+        return "bad_time" if began > self.clock.now() + self._tolerance else began

@@ -119,7 +119,7 @@ class Router:
 
             self._record = Recording(log, self._clock, self._enrolled, source, texts)
         self._following: Following | None = None
-        self._direct = self._pins is None and experiment.method == "ab"
+        self._direct = self._pins is None and experiment.method != "interleaving"
         self._closed = False
 
     @classmethod
@@ -277,7 +277,7 @@ class Router:
                 self._assigner = running.assigner(self._clock, forced, self._enrolled)
             self._served = served
             # As long as this is what runs and everybody may enter, a draw is all that is asked for.
-            split = self._assigner.experiment.method == "ab"
+            split = self._assigner.experiment.method != "interleaving"
             open_ = split and self._assigner.closed is None and self._pins is None
             self._fresh_until = served.as_of + LEASE if open_ else 0.0
         return self._assigner.closing("stale", served.as_of + LEASE) if following.stale else self._assigner
