@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from equipoise.analysis.fairness import judged
 from equipoise.analysis.findings import Check
 from equipoise.measurement.tally import EpochTallies, Measurement
-from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.health.sample_ratio import Epoch, anytime_sample_ratio_by_epoch
 
 __all__ = ["check_shares"]
@@ -13,11 +13,11 @@ _NAME = "sample ratio"
 _SAME = 1e-9
 
 
-def check_shares(measured: Measurement, alarm: float) -> Check:
+def check_shares(measured: Measurement) -> Check:
     """Each epoch's units against its announced shares, and those against the probabilities that exposures hold.
 
-    Looked at as the data come in, and invalid below `alarm`. An exposure under another probability than its epoch's is of
-    no use: whatever divides by it is wrong.
+    Looked at as the data come in. An exposure under another probability than its epoch's is of no use: whatever divides
+    by it is wrong.
     """
     if not measured.epochs:
         return Check(
@@ -46,20 +46,13 @@ def check_shares(measured: Measurement, alarm: float) -> Check:
                     f"in epoch {each.number} exposures to {arm} hold a probability of {other:.4g} where the epoch gave it "
                     f"{share:.4g}; find out who served them before reading anything else",
                 )
-    result = anytime_sample_ratio_by_epoch([_counts(each) for each in measured.epochs])
-    if isinstance(result, NotEstimable):
-        return Check(_NAME, "note", f"cannot be judged: {result.reason}")
-    p = f"p = {result.p_value:.3g}"
-    if result.p_value < alarm:
-        expected = ", ".join(f"{arm} {units:,.0f}" for arm, units in result.expected.items())
-        return Check(
-            _NAME,
-            "invalid",
-            f"the units do not follow the shares of their epochs (expected {expected}; {p} is below {alarm}): "
-            "units were lost or gained in one arm. Find out where before reading anything else",
-            result.p_value,
-        )
-    return Check(_NAME, "ok", f"the units follow the shares of their epochs ({p})", result.p_value)
+    return judged(
+        _NAME,
+        anytime_sample_ratio_by_epoch([_counts(each) for each in measured.epochs]),
+        fair="the units follow the shares of their epochs",
+        unfair="the units do not follow the shares of their epochs",
+        cause="units were lost or gained in one arm",
+    )
 
 
 def _counts(each: EpochTallies) -> Epoch:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from equipoise.analysis.bandit_health import check_shares
 from equipoise.analysis.clocks import check_clocks, of_sources
 from equipoise.analysis.declared import span
+from equipoise.analysis.fairness import ALARM, judged
 from equipoise.analysis.findings import Check
 from equipoise.analysis.interleaved import check_lists
 from equipoise.experiment.definition import Experiment
@@ -17,10 +18,7 @@ from equipoise.measurement.warmth import ArmWarmth
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.health.sample_ratio import anytime_sample_ratio, sample_ratio
 
-__all__ = ["ALARM", "check_health"]
-
-ALARM = 0.001
-"""A sample ratio this improbable under the declared allocation invalidates the experiment."""
+__all__ = ["check_health"]
 
 _CROSSED = 0.01
 _MIXED = 0.05
@@ -94,7 +92,7 @@ def _assigned(experiment: Experiment, measured: Measurement, *, repeated: bool) 
     if measured.lists is not None:
         return check_lists(experiment, measured.lists, repeated=repeated)
     if experiment.method == "bandit":
-        return [check_shares(measured, ALARM), _crossed(measured)]
+        return [check_shares(measured), _crossed(measured)]
     return [_sample_ratio(experiment, measured, repeated=repeated), _crossed(measured)]
 
 
@@ -268,21 +266,13 @@ def _units(count: int) -> str:
 
 def _sample_ratio(experiment: Experiment, measured: Measurement, *, repeated: bool) -> Check:
     test = anytime_sample_ratio if repeated else sample_ratio
-    result = test(measured.units, experiment.allocation)
-    name = "sample ratio"
-    if isinstance(result, NotEstimable):
-        return Check(name, "note", f"cannot be judged: {result.reason}")
-    expected = ", ".join(f"{arm} {units:,.0f}" for arm, units in result.expected.items())
-    p = f"p = {result.p_value:.3g}"
-    if result.p_value < ALARM:
-        return Check(
-            name,
-            "invalid",
-            f"the units do not follow the declared allocation (expected {expected}; {p} is below {ALARM}): "
-            "units were lost or gained in one arm. Find out where before reading anything else",
-            result.p_value,
-        )
-    return Check(name, "ok", f"the units follow the declared allocation ({p})", result.p_value)
+    return judged(
+        "sample ratio",
+        test(measured.units, experiment.allocation),
+        fair="the units follow the declared allocation",
+        unfair="the units do not follow the declared allocation",
+        cause="units were lost or gained in one arm",
+    )
 
 
 def _crossed(measured: Measurement) -> Check:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from equipoise.analysis.declared import span
+from equipoise.analysis.fairness import judged
 from equipoise.analysis.findings import Check
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.tally import Lists, Measurement
@@ -14,9 +15,6 @@ from equipoise.stats.health.sample_ratio import anytime_sample_ratio, sample_rat
 from equipoise.stats.preference.paired_signs import sign_test
 
 __all__ = ["check_lists", "wins_and_losses"]
-
-ALARM = 0.001
-"""First places this improbable under fair coins invalidate the experiment."""
 
 
 def check_lists(experiment: Experiment, lists: Lists, *, repeated: bool) -> list[Check]:
@@ -75,21 +73,15 @@ def check_lists(experiment: Experiment, lists: Lists, *, repeated: bool) -> list
 
 def _first_places(lists: Lists, *, repeated: bool) -> Check:
     """Whether each ranker gave as many first items as its chance lets expect."""
-    name = "first places"
     test = anytime_sample_ratio if repeated else sample_ratio
-    result = test(lists.first, dict.fromkeys(lists.first, Fraction(1, len(lists.first))))
-    if isinstance(result, NotEstimable):
-        return Check(name, "note", f"cannot be judged: {result.reason}")
-    p = f"p = {result.p_value:.3g}"
-    if result.p_value < ALARM:
-        return Check(
-            name,
-            "invalid",
-            f"the rankers did not have the same chance of the first place ({_listed(lists.first)}; {p} is below {ALARM}): "
-            "lists were lost, or drawn otherwise than declared. Find out where before reading anything else",
-            result.p_value,
-        )
-    return Check(name, "ok", f"the rankers had the same chance of the first place ({p})", result.p_value)
+    return judged(
+        "first places",
+        test(lists.first, dict.fromkeys(lists.first, Fraction(1, len(lists.first)))),
+        fair="the rankers had the same chance of the first place",
+        unfair="the rankers did not have the same chance of the first place",
+        seen=_listed(lists.first),
+        cause="lists were lost, or drawn otherwise than declared",
+    )
 
 
 def wins_and_losses(experiment: Experiment, measured: Measurement) -> list[Check]:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Ahead", "EpochLine", "HealthLine", "Status", "WatchLine", "Weights", "status"]
 
-_ALARM = 0.001
 _ALERTS = 5
 
 
@@ -266,11 +265,10 @@ def _health(
 def _sample_ratio(state: State, counts: Mapping[tuple[str, int], int]) -> HealthLine:
     name = "sample ratio"
     try:
+        from equipoise.analysis.fairness import judged
         from equipoise.stats.health.sample_ratio import Epoch, anytime_sample_ratio_by_epoch
     except ModuleNotFoundError:
         return HealthLine(name, "note", "not judged here: it needs the 'analysis' extra")
-    from equipoise.stats.estimate import NotEstimable
-
     names = sorted({arm for each in state.allocations for arm in each.shares} | {arm for arm, _ in counts})
     result = anytime_sample_ratio_by_epoch(
         [
@@ -281,17 +279,14 @@ def _sample_ratio(state: State, counts: Mapping[tuple[str, int], int]) -> Health
             for each in state.allocations
         ]
     )
-    if isinstance(result, NotEstimable):
-        return HealthLine(name, "note", f"cannot be judged: {result.reason}")
-    if result.p_value < _ALARM:
-        expected = ", ".join(f"{arm} {units:,.0f}" for arm, units in result.expected.items())
-        return HealthLine(
-            name,
-            "invalid",
-            f"the units do not follow the shares (expected {expected}; p = {result.p_value:.3g}): find out where units "
-            "were lost or gained before anything else",
-        )
-    return HealthLine(name, "ok", f"the units follow the shares (p = {result.p_value:.3g})")
+    check = judged(
+        name,
+        result,
+        fair="the units follow the shares",
+        unfair="the units do not follow the shares",
+        cause="units were lost or gained in one arm",
+    )
+    return HealthLine(name, check.status, check.says)
 
 
 def _late(kept: Kept) -> Iterator[HealthLine]:

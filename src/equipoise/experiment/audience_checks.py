@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from equipoise.errors import Fault, nearest
+from equipoise.errors import Fault
 from equipoise.experiment.audience import parse_source
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.endpoint import parse_endpoint
 from equipoise.experiment.form import Form
+from equipoise.experiment.unknown_names import undeclared_attribute
 
 __all__ = ["audience_faults"]
 
@@ -94,17 +95,8 @@ def _members(form: Form, members: str, document: Document) -> Found:
                 accepted="`unit: {type: cluster, from: …, members: ATTRIBUTE}`",
             ),
         )
-    elif form.source is None and members not in form.attributes:
-        yield (
-            path,
-            document.fault(
-                path,
-                f"'{members}' is not a declared attribute",
-                accepted=", ".join(form.attributes) or None,
-                next=nearest(members, form.attributes)
-                or f"declare it: `attributes: {{{members}: {{from: header:x-{members}}}}}`",
-            ),
-        )
+    elif form.source is None:
+        yield from undeclared_attribute(path, members, form.attributes, document)
     elif form.source is not None and members not in form.source.columns:
         yield (
             path,
@@ -116,15 +108,5 @@ def _members(form: Form, members: str, document: Document) -> Found:
 
 def _undeclared(path: FieldPath, names: Iterable[str], known: list[str], document: Document) -> Found:
     for name in dict.fromkeys(names):
-        if name not in known:
-            here = (*path, name) if path in (("target",), ("traffic",)) else path
-            yield (
-                here,
-                document.fault(
-                    here,
-                    f"'{name}' is not a declared attribute",
-                    accepted=", ".join(known) or None,
-                    next=nearest(name, known)
-                    or f"declare it: `attributes: {{{name}: {{from: header:x-{name}}}}}`",
-                ),
-            )
+        here = (*path, name) if path in (("target",), ("traffic",)) else path
+        yield from undeclared_attribute(here, name, known, document)

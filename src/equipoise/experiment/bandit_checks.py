@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from equipoise.errors import Fault, nearest
+from equipoise.errors import Fault
 from equipoise.experiment.bandit import PRIORS, Model
 from equipoise.experiment.bandit_form import USUAL_MODELS, BanditForm
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form, MetricForm
+from equipoise.experiment.unknown_names import unknown_metric
 
 __all__ = ["bandit_faults"]
 
@@ -110,15 +111,7 @@ def _reward(form: Form, section: BanditForm, document: Document) -> Found:
         return
     metric = form.metrics.get(name)
     if metric is None:
-        yield (
-            path,
-            document.fault(
-                path,
-                f"there is no metric '{name}'",
-                accepted=", ".join(form.metrics),
-                next=nearest(name, form.metrics),
-            ),
-        )
+        yield from unknown_metric(path, name, form.metrics, document)
         return
     kind = metric.kind or (CATALOGUE[name].kind if name in CATALOGUE else None)
     if kind is None:

@@ -25,6 +25,7 @@ from equipoise.experiment.metric_checks import metric_cautions, metric_faults
 from equipoise.experiment.offline import Recording
 from equipoise.experiment.offline_checks import offline_faults
 from equipoise.experiment.switchback_checks import switchback_cautions, switchback_faults
+from equipoise.experiment.unknown_names import unknown_metric
 from equipoise.experiment.variant import CHANGEABLE, Variant, differences
 from equipoise.experiment.verdict_checks import verdict_faults
 from equipoise.experiment.watch_checks import watch_cautions, watch_faults
@@ -274,17 +275,7 @@ def _segments(form: Form, document: Document) -> Found:
                     next=nearest(attribute, form.segments),
                 ),
             )
-        if segment.metric not in form.metrics:
-            path = (*here, "metric")
-            yield (
-                path,
-                document.fault(
-                    path,
-                    f"there is no metric '{segment.metric}'",
-                    accepted=", ".join(metrics),
-                    next=nearest(segment.metric, metrics),
-                ),
-            )
+        yield from unknown_metric((*here, "metric"), segment.metric, metrics, document)
     for stage, reason in form.rollout.skip.items():
         if not reason.strip():
             path = ("rollout", "skip", stage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
-from equipoise.errors import Fault, nearest
+from equipoise.errors import Fault
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.document import Document
@@ -13,6 +13,7 @@ from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form
 from equipoise.experiment.switchback import MOST_IN_BLOCK, block_size
 from equipoise.experiment.switchback_form import SwitchbackForm
+from equipoise.experiment.unknown_names import undeclared_attribute
 
 __all__ = ["switchback_cautions", "switchback_faults"]
 
@@ -98,21 +99,12 @@ def _slots(form: Form, said: SwitchbackForm, document: Document) -> Found:
     if said.begins is not None and not _is_day(said.begins):
         path = ("switchback", "begins")
         yield path, document.fault(path, f"'{said.begins}' is no day", accepted="a day such as 2026-11-30")
-    if said.by is not None and said.by not in form.attributes:
-        path = ("switchback", "by")
-        yield (
-            path,
-            document.fault(
-                path,
-                f"'{said.by}' is not a declared attribute",
-                accepted=", ".join(form.attributes) or None,
-                next=nearest(said.by, form.attributes)
-                or f"declare it: `attributes: {{{said.by}: {{from: header:x-{said.by}}}}}`",
-            ),
-        )
-    elif said.by is not None and form.attributes[said.by].type != "text":
-        path = ("attributes", said.by, "type")
-        yield path, document.fault(path, "slots are named by it, and names are texts", accepted="text")
+    if said.by is not None:
+        yield from undeclared_attribute(("switchback", "by"), said.by, form.attributes, document)
+        by = form.attributes.get(said.by)
+        if by is not None and by.type != "text":
+            path = ("attributes", said.by, "type")
+            yield path, document.fault(path, "slots are named by it, and names are texts", accepted="text")
     if said.balance and form.allocation and all(form.allocation.values()):
         yield from _shares(form, said, document)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from equipoise.errors import Fault, nearest
+from equipoise.errors import Fault
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
 from equipoise.experiment.form import Form, WatchForm
+from equipoise.experiment.unknown_names import unknown_metric
 
 __all__ = ["OVERLAPPING", "watch_cautions", "watch_faults"]
 
@@ -24,17 +25,7 @@ def watch_faults(form: Form, document: Document) -> Found:
     metrics = [*form.metrics]
     for index, watch in enumerate(form.watches):
         here: FieldPath = ("watches", index)
-        if watch.metric not in form.metrics:
-            path = (*here, "metric")
-            yield (
-                path,
-                document.fault(
-                    path,
-                    f"there is no metric '{watch.metric}'",
-                    accepted=", ".join(metrics),
-                    next=nearest(watch.metric, metrics),
-                ),
-            )
+        yield from unknown_metric((*here, "metric"), watch.metric, metrics, document)
         if (watch.max is None) == (watch.min is None):
             yield here, document.fault(here, "a watch has one limit", accepted="either max or min")
         if watch.scope != "now" and watch.then != "rollback":
