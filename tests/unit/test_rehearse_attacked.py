@@ -189,6 +189,35 @@ def test_breaking_it_off_leaves_nothing_behind(tmp_path):
         os.killpg(running.pid, 0)
 
 
+INTERRUPTED = """
+import os, signal, time
+from equipoise.conduct.rehearsal.workers import carried_out
+
+class Endless:
+    largest = 1
+
+    def between(self, first, last):
+        while os.getppid() == parent:
+            time.sleep(0.05)
+
+parent = os.getpid()
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGINT))
+try:
+    carried_out([Endless()], 60, 2, lambda *_: None)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are begun otherwise elsewhere")
+def test_an_interruption_while_processes_are_begun_is_heard():
+    """Python drops what is raised in a function that it calls at a fork: there an interruption waits."""
+    found = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert (found.stdout, found.stderr) == ("heard\n", "")
+
+
 def test_what_is_lost_is_added_up_by_hand(tmp_path):
     """Burn-in is served, too; what is beyond the horizon is nobody's loss."""
     experiment = defined(tmp_path)

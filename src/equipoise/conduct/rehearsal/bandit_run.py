@@ -139,20 +139,22 @@ class _Play:
         assert bandit is not None
         metric = self.experiment.metric(bandit.reward)
         mature = min(self.pace.units(seconds - (metric.window or 0.0)), self.come_so_far)
-        values, arms = self._values(metric.name)[:mature], self.arms[:mature]
+        values, arms = self._values(metric.name, mature), self.arms[:mature]
         weights = np.ones(mature)
         if bandit.half_life is not None:
             entered = np.arange(mature) / self.pace.per_day * DAY
             weights = 0.5 ** ((seconds - entered) / bandit.half_life)
-        found = {}
+        served, known, found = self.served, ~np.isnan(values), {}
         for place, variant in enumerate(self.experiment.variants):
             if variant.name not in self.shares:
                 continue
-            own = (arms == place) & ~np.isnan(values)
+            of_arm = arms == place
+            own, ripe = of_arm & known, int(of_arm.sum())
+            matured = int(own.sum())
             found[variant.name] = ArmRewards(
-                matured=int(own.sum()),
-                missing=int((arms == place).sum() - own.sum()),
-                pending=self.served[place] - int((arms == place).sum()),
+                matured=matured,
+                missing=ripe - matured,
+                pending=served[place] - ripe,
                 rewards=_rewards(values[own], weights[own]),
             )
         if not any(each.matured for each in found.values()):
@@ -168,7 +170,7 @@ class _Play:
         if min(self.served) < 2:
             return None
         so_far = self.come_so_far
-        crowd = _first(self._crowd(), so_far)
+        crowd = self._crowd(so_far)
         mature = {
             metric.name: min(self.pace.units(seconds - (metric.window or 0.0)), so_far)
             for metric in self.experiment.metrics
@@ -204,23 +206,21 @@ class _Play:
             )
         return tuple(found)
 
-    def _crowd(self) -> Crowd:
-        """Everybody as they are in the arm that they were given."""
-        return replace(self.plain, values={name: self._values(name) for name in self.plain.values})
+    def _crowd(self, size: int) -> Crowd:
+        """The first who came, as they are in the arm that they were given."""
+        return Crowd(
+            size,
+            {name: self._values(name, size) for name in self.plain.values},
+            {name: values[:size] for name, values in self.plain.per.items()},
+            {},
+            None if self.plain.clusters is None else self.plain.clusters[:size],
+        )
 
-    def _values(self, metric: str) -> Numbers:
+    def _values(self, metric: str, size: int) -> Numbers:
         plain, other = self.plain.values[metric], self.other.values[metric]
-        return plain if plain is other else np.where(self.arms == self.place, other, plain)
-
-
-def _first(crowd: Crowd, size: int) -> Crowd:
-    return Crowd(
-        size,
-        {name: values[:size] for name, values in crowd.values.items()},
-        {name: values[:size] for name, values in crowd.per.items()},
-        {},
-        None if crowd.clusters is None else crowd.clusters[:size],
-    )
+        if plain is other:
+            return plain[:size]
+        return np.where(self.arms[:size] == self.place, other[:size], plain[:size])
 
 
 def _rewards(values: Numbers, weights: Numbers) -> Rewards:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -72,7 +73,9 @@ def _workers(
     pool = ProcessPoolExecutor(processes, initializer=_begin, initargs=(tuple(scenarios),))
 
     def done(rounds: Sequence[Round]) -> Iterator[list[Ending]]:
-        for each in [pool.submit(_round, of) for of in rounds]:
+        with _interrupted_later():
+            submitted = [pool.submit(_round, of) for of in rounds]
+        for each in submitted:
             yield each.result()
 
     try:
@@ -90,6 +93,17 @@ def _workers(
             ) from error
         raise
     pool.shutdown()
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """An interruption waits until processes are begun: raised in what is called at a fork it would be lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if os.name == "posix" else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _given: tuple[Runs, ...] = ()
