@@ -126,11 +126,11 @@ def test_the_commands_of_the_pages_run(tmp_path):
             done = start(tmp_path, *words)
             assert (done.returncode, done.stderr) == (0, ""), done.stderr
     page = " ".join((EXAMPLES / "cluster-assistant" / "README.md").read_text(encoding="utf-8").split())
-    assert "they tell as much as ten, says the plan" in page
-    assert "120 of them make 4,440 requests, where requests that are alike in nothing would be 1,128" in page
+    assert "they tell as much as eleven, says the plan" in page
+    assert "106 of them make 3,922 requests, where requests that are alike in nothing would be 1,128" in page
     teams = start(tmp_path, "equipoise", "plan", "examples/cluster-assistant/experiment.yaml").stdout
-    assert "120 units at most" in teams
+    assert "106 units at most" in teams
     assert "a unit is a cluster of 37 readings" in teams
-    assert "they tell as much as 9.98 independent ones" in teams
+    assert "they tell as much as 11.3 independent ones" in teams
     alone = start(tmp_path, "equipoise", "size", "proportion", "--baseline", "0.60", "--mde", "8pp").stdout
     assert "1,128 in all" in alone

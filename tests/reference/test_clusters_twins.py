@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import statsmodels.api as sm  # type: ignore[import-untyped]
 
+from equipoise.conduct.analyze import analyze
+from equipoise.experiment.reading import read_canonical
 from equipoise.stats.comparison.clusters import clustered_difference
 from equipoise.stats.comparison.ratios import difference_of_ratios
 from equipoise.stats.estimate import Estimate
@@ -92,3 +95,24 @@ def test_clusters_of_one_unit_are_the_difference_of_ratios() -> None:
     )
     other = found(difference_of_ratios(PairMoments.of(c, none_c + 1), PairMoments.of(t, none_t + 1)))
     assert (ours.value, ours.standard_error) == pytest.approx((other.value, other.standard_error))
+
+
+@pytest.mark.parametrize("seed", [11, 12, 13])
+def test_shares_of_whole_clusters_are_the_weighted_regression_of_their_readings(seed: int) -> None:
+    """Each reading by one over its cluster's readings, errors by cluster; a sample's variance has one cluster less."""
+    _, d, g = rows(seed, 80, within=False)
+    y = (np.random.default_rng(seed).random(g.size) < 0.5 + 0.1 * d + 0.2 * (g % 3)).astype(float)
+    experiment = read_canonical({
+        "name": "teams", "hypothesis": "Notes help.", "unit": {"type": "cluster"}, "changes": ["config"],
+        "variants": {"control": {"config": {"notes": 0}}, "treatment": {"config": {"notes": 1}}},
+        "metrics": {"thumbs": {"priority": "primary", "per_unit": "mean"}},
+    })  # fmt: skip
+    table = pa.table({
+        "unit": [f"team-{team}" for team in g], "variant": [("control", "treatment")[arm] for arm in d], "thumbs_up": y,
+    })  # fmt: skip
+    ours = found(analyze(experiment, table).findings.primary[0].estimate)
+    model = sm.WLS(y, sm.add_constant(d), weights=1.0 / np.bincount(g)[g])
+    theirs = model.fit(cov_type="cluster", cov_kwds={"groups": g, "use_correction": False})
+    assert ours.value == pytest.approx(theirs.params[1], rel=1e-9)
+    # 40 clusters in each arm.
+    assert ours.standard_error == pytest.approx(theirs.bse[1] * (40 / 39) ** 0.5, rel=1e-9)

@@ -220,17 +220,6 @@ def test_the_plan_is_in_clusters_and_warns_of_few() -> None:
         "odd clusters weigh much, and arms may differ by chance in what nobody thought of. More clusters help, more readings in "
         "each hardly do"),
     )  # fmt: skip
-    rate = {
-        "done": {
-            "priority": "primary",
-            "kind": "proportion",
-            "of": "outcome.done",
-            "better": "higher",
-            "baseline": 0.5,
-            "mde": 0.2,
-        }
-    }
-    assert plan(teams(metrics=rate, plan={"clusters": expected})).sizes["done"].units == size.units  # type: ignore[union-attr]
     many = plan(
         teams(metrics=metrics | {"done": metrics["done"] | {"mde": 0.03}}, plan={"clusters": expected})
     )

@@ -36,10 +36,12 @@ def absences(experiment: Experiment, measured: Measurement) -> list[Check]:
         # What a judge was not shown, by the draw, is no failure.
         if any(tally.judged is not None for tally in tallies.values()):
             continue
+        # A cluster's share is a number, and compared as one.
+        compared = replace(metric, kind="mean") if experiment.is_share(metric) else metric
         checks += [
             check
             for treatment in experiment.treatments
-            if (check := _absence(metric, treatment.name, tallies)) is not None
+            if (check := _absence(compared, treatment.name, tallies)) is not None
         ]
     return checks
 

@@ -16,7 +16,8 @@ def declared(experiment: Experiment) -> dict[str, str]:
     clustered = f", clustered by {experiment.cluster}" if experiment.cluster else ""
     if experiment.interleaving is None:
         found = {
-            metric.name: _metric(metric, experiment.labels_planned(metric)) for metric in experiment.metrics
+            metric.name: _metric(metric, experiment.labels_planned(metric), share=experiment.is_share(metric))
+            for metric in experiment.metrics
         }
         shares = ", ".join(f"{arm} {share}" for arm, share in experiment.allocation.items())
         found["arms"] = f"{shares}, by {experiment.unit.type}{clustered}"
@@ -107,11 +108,12 @@ _CREDIT = {
 }
 
 
-def _metric(metric: Metric, labels: int | None) -> str:
+def _metric(metric: Metric, labels: int | None, *, share: bool) -> str:
     kind = f"quantile {metric.q:g}" if metric.q is not None else metric.kind
     per = f" per {metric.per}" if metric.per else ""
-    said = [metric.priority, in_words(metric) or f"{kind} of {metric.of}{per}"]
-    if metric.kind != "quantile" and in_words(metric) is None:
+    words = f"mean over clusters of the share of their {metric.of}" if share else in_words(metric)
+    said = [metric.priority, words or f"{kind} of {metric.of}{per}"]
+    if metric.kind != "quantile" and words is None:
         said.append(f"{metric.per_unit} of a unit's values")
     said.append(f"{metric.better} is better")
     if metric.mde is not None:

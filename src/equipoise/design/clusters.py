@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from equipoise.experiment.definition import Clusters, Experiment
+from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
-from equipoise.stats.sizes.power_clusters import cluster_spread, design_effect
+from equipoise.stats.sizes.power_clusters import cluster_mean_spread, cluster_spread
 
 __all__ = ["FEW_CLUSTERS", "cluster_notes", "in_clusters"]
 
@@ -16,24 +16,50 @@ FEW_CLUSTERS = 30
 
 
 def in_clusters(experiment: Experiment) -> Experiment:
-    """The experiment with metrics of clusters: a rate or a mean of single readings as the mean of a cluster's.
+    """The experiment with metrics of clusters: a share, a mean or a ratio of single readings by what clusters differ in it.
 
-    What is not said to be in clusters (`plan.clusters`) stays as it is, and `spread` is then that between clusters.
+    A share of a cluster's readings is a mean of clusters, whether or not it is said how alike they are (`plan.clusters`); of
+    what takes one value of each cluster (a yes or no, a sum, the last reading) baseline and spread are those of clusters
+    already, and stay.
     """
-    expected = experiment.plan.clusters
-    if experiment.unit.type != "cluster" or expected is None:
+    if experiment.unit.type != "cluster":
         return experiment
-    return replace(experiment, metrics=tuple(_of_clusters(metric, expected) for metric in experiment.metrics))
+    return replace(
+        experiment, metrics=tuple(_of_clusters(experiment, metric) for metric in experiment.metrics)
+    )
 
 
-def _of_clusters(metric: Metric, expected: Clusters) -> Metric:
+def _of_clusters(experiment: Experiment, metric: Metric) -> Metric:
+    expected, share = experiment.plan.clusters, experiment.is_share(metric)
+    if expected is None:
+        return replace(metric, kind="mean") if share else metric
     spread = metric.spread
-    if spread is None and metric.kind == "proportion" and metric.baseline is not None:
+    if spread is None and share and metric.baseline is not None:
         spread = math.sqrt(metric.baseline * (1.0 - metric.baseline))
-    if spread is None or metric.kind not in ("proportion", "mean", "count", "ratio"):
+    if metric.kind != "ratio" and not _read_one_by_one(experiment, metric):
         return metric
-    between = cluster_spread(spread, expected.icc, expected.size, expected.size_cv)
-    return replace(metric, kind="mean", per=None, q=None, spread=between)
+    if spread is None:
+        return replace(metric, kind="mean") if share else metric
+    between = cluster_spread if metric.kind == "ratio" else cluster_mean_spread
+    return replace(
+        metric, kind="mean", per=None, spread=between(spread, expected.icc, expected.size, expected.size_cv)
+    )
+
+
+def _read_one_by_one(experiment: Experiment, metric: Metric) -> bool:
+    """Whether a cluster's value is the mean of its readings."""
+    return experiment.is_share(metric) or (metric.kind == "mean" and metric.per_unit == "mean")
+
+
+def _of_one_value(experiment: Experiment) -> dict[str, str]:
+    """The metrics that a plan asks of and that take one value of each cluster, with how they take it."""
+    return {
+        metric.name: metric.per_unit
+        for metric in experiment.metrics
+        if metric.kind in ("proportion", "mean", "count")
+        and not _read_one_by_one(experiment, metric)
+        and (metric.priority in ("primary", "guardrail") or metric.mde is not None)
+    }
 
 
 def cluster_notes(experiment: Experiment, total: int | None) -> tuple[str, ...]:
@@ -48,11 +74,18 @@ def cluster_notes(experiment: Experiment, total: int | None) -> tuple[str, ...]:
             "is known, say how alike those of a cluster are: `plan: {clusters: {icc: 0.05, size: 20, size_cv: 0.6}}`"
         )
     else:
-        factor = design_effect(expected.icc, expected.size, expected.size_cv)
+        between = cluster_mean_spread if _read_one_by_one(experiment, experiment.primary) else cluster_spread
+        factor = expected.size * between(1.0, expected.icc, expected.size, expected.size_cv) ** 2
         notes.append(
             f"a unit is a cluster of {expected.size:g} readings; with an intraclass correlation of {expected.icc:g} they "
             f"tell as much as {expected.size / factor:.3g} independent ones (design effect {factor:.3g})"
         )
+        if single := _of_one_value(experiment):
+            listed = ", ".join(f"{name} (the {how} of its readings)" for name, how in single.items())
+            notes.append(
+                f"one value of each cluster: {listed}. Their `baseline` and `spread` are those of clusters, and "
+                "`plan.clusters` says nothing of them; `per_unit: mean` takes a cluster's mean, or its share of yeses"
+            )
     least = None if total is None else float(min(experiment.allocation.values())) * total
     if least is not None and least < FEW_CLUSTERS:
         notes.append(

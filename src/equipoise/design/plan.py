@@ -165,7 +165,7 @@ def plan(
     chances. Guardrails are each planned one-sided at alpha/2 with the definition's power. Raises
     UsageError for traffic that is not positive.
     """
-    experiment = in_clusters(in_slots(experiment))
+    declared, experiment = experiment, in_clusters(in_slots(experiment))
     settings = experiment.plan
     traffic = settings.units_per_day if units_per_day is None else units_per_day
     traffic = slots_per_day(experiment) if traffic is None else traffic
@@ -189,7 +189,7 @@ def plan(
     price = schedule(settings, alpha)
     total = None if binding is None else _up(binding.total * price.factor)
     primary = sizes[experiment.primary.name]
-    forecasts = declared_forecasts(experiment, turns_per_day)
+    forecasts = declared_forecasts(declared, turns_per_day)
     return Plan(
         experiment=experiment.identity,
         alpha=settings.alpha,
@@ -219,7 +219,7 @@ def plan(
         requests_per_case=_requests(experiment),
         notes=_notes(experiment, sizes)
         + slot_notes(experiment, total)
-        + cluster_notes(experiment, total)
+        + cluster_notes(declared, total)
         + too_often(forecasts),
         watches=forecasts,
     )

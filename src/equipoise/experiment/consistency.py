@@ -14,6 +14,7 @@ from equipoise.experiment.audience_checks import audience_faults
 from equipoise.experiment.bandit_checks import bandit_faults
 from equipoise.experiment.capture_checks import capture_faults, online_judge_cautions
 from equipoise.experiment.catalogue import CATALOGUE
+from equipoise.experiment.cluster_checks import cluster_cautions, cluster_faults
 from equipoise.experiment.conversation_checks import conversation_faults
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.document import Document
@@ -55,6 +56,7 @@ def inconsistencies(
         audience_faults,
         bandit_faults,
         capture_faults,
+        cluster_faults,
         conversation_faults,
         interleaving_faults,
         switchback_faults,
@@ -101,6 +103,7 @@ def cautions(experiment: Experiment, document: Document, folder: Path | None) ->
         )
     yield from watch_cautions(experiment, document)
     yield from metric_cautions(experiment, document)
+    yield from cluster_cautions(experiment, document)
     yield from online_judge_cautions(experiment, document)
     yield from switchback_cautions(experiment, document)
     if experiment.offline is not None and folder is not None:

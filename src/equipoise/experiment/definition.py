@@ -306,6 +306,14 @@ class Experiment:
             return self.capture.share
         return Fraction(1, 20) if self.online_judge is None else self.online_judge.sample
 
+    def is_share(self, metric: Metric) -> bool:
+        """Whether a metric is the share of a randomised cluster's readings that are yes; clusters then weigh alike.
+
+        Any other proportion is one yes or no of each unit.
+        """
+        whole = self.unit.type == "cluster" and metric.above is None
+        return whole and metric.kind == "proportion" and metric.per_unit == "mean"
+
     def member_of(self, attributes: Mapping[str, Any]) -> str | None:
         """Who of its cluster a request is from; None where nobody asks or the request does not say."""
         members = self.unit.members

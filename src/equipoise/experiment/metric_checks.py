@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from equipoise.errors import Fault, nearest
 from equipoise.experiment.catalogue import CATALOGUE, BuiltIn
+from equipoise.experiment.cluster_checks import may_be_shares
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.document import Document
 from equipoise.experiment.document import Path as FieldPath
@@ -20,7 +21,7 @@ Found = Iterator[tuple[FieldPath, Fault]]
 def metric_faults(form: Form, document: Document) -> Found:
     """Every contradiction within a metric, and of metrics with each other, with the path it belongs to."""
     for name, metric in form.metrics.items():
-        yield from _metric(name, metric, document)
+        yield from _metric(name, metric, form, document)
         of = metric.of or (CATALOGUE[name].of if name in CATALOGUE else None)
         if metric.labels is not None and form.source is not None and of is not None:
             yield from _labels_of_table(name, of, form.source, document)
@@ -70,7 +71,7 @@ def metric_cautions(experiment: Experiment, document: Document) -> Iterator[Faul
                 )
 
 
-def _metric(name: str, metric: MetricForm, document: Document) -> Found:
+def _metric(name: str, metric: MetricForm, form: Form, document: Document) -> Found:
     here: FieldPath = ("metrics", name)
     fixed = CATALOGUE.get(name)
 
@@ -83,7 +84,8 @@ def _metric(name: str, metric: MetricForm, document: Document) -> Found:
     if fixed:
         for key in ("kind", "of", "better", "per", "q", "per_unit"):
             said, meant = getattr(metric, key), getattr(fixed, key)
-            if said is not None and said != meant:
+            share = key == "per_unit" and said == "mean" and may_be_shares(form, name)
+            if said is not None and said != meant and not share:
                 yield fault(
                     key,
                     f"'{name}' is a built-in metric whose {key} is {meant}, not {said}",

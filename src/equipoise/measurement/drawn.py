@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.counting import FEW_CLUSTERS
+from equipoise.measurement.members import whole
 from equipoise.measurement.population import Crowd, Numbers
 from equipoise.measurement.tally import ClusterTotals, Measurement, Tally
 from equipoise.stats.comparison.quantiles import quantile_of
@@ -102,8 +103,10 @@ class Drawn:
 
     def __post_init__(self) -> None:
         if self.experiment.cluster is None:
-            # They may be alike all the same: what is not declared is not known to the measurement.
-            self.crowd = replace(self.crowd, clusters=None)
+            # They may be alike all the same: what is not declared is not known to the measurement. Randomised clusters are
+            # units, each a cluster of its own, as a record has them.
+            of_units = np.arange(self.crowd.size) if self.experiment.unit.type == "cluster" else None
+            self.crowd = replace(self.crowd, clusters=of_units)
         self._where = [np.flatnonzero(self.arms == i) for i in range(len(self.experiment.variants))]
         if self.crowd.clusters is None:
             for metric in self._valued:
@@ -145,7 +148,7 @@ class Drawn:
             }
             if few and metric.kind != "quantile":
                 self._add_totals(metric, tallies[metric.name], names, ripe)
-        return Measurement(
+        measured = Measurement(
             source="a rehearsal",
             rows=exposed,
             units=dict(zip(names, seen, strict=True)),
@@ -157,6 +160,7 @@ class Drawn:
             last=time,
             tallies=tallies,
         )
+        return whole(self.experiment, measured)
 
     def _tally(self, metric: Metric, arm: int, stop: int, *, immature: int) -> Tally:
         where = self._where[arm][:stop]

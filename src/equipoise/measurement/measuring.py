@@ -181,8 +181,9 @@ def _measure(
     # First what was recorded, then what became of it: two yeses of one unit may add up to 2.
     recorded = [metric for metric in (*proportions, *times) if metric.above is None]
     check_yes_or_no(connection, [(metric, names[metric.of]) for metric in recorded], "facts")
+    single = [metric for metric in proportions if not experiment.is_share(metric)]
     if not (experiment.source and experiment.source.grain == "unit"):
-        check_yes_or_no(connection, [(metric, columns[metric.name][0]) for metric in proportions], "units")
+        check_yes_or_no(connection, [(metric, columns[metric.name][0]) for metric in single], "units")
     if aside is None:
         for metric in times:
             check_event_rows(connection, metric, columns[metric.name][0])

@@ -127,8 +127,19 @@ class Assumed:
         return {
             metric.name: why
             for metric in self.experiment.metrics
-            if (why := _not_assumed(metric)) is not None
+            if (why := self._unknown(metric)) is not None
         }
+
+    def _unknown(self, metric: Metric) -> str | None:
+        """Why a metric is not drawn; None where it is."""
+        if why := _not_assumed(metric):
+            return why
+        if (
+            self.experiment.is_share(metric)
+            and in_clusters(self.experiment).metric(metric.name).spread is None
+        ):
+            return "how clusters differ is not said: it has no `spread`, and there is no `plan.clusters`"
+        return None
 
     def mean(self, metric: Metric) -> float:
         assert metric.baseline is not None
@@ -136,7 +147,7 @@ class Assumed:
 
     def draw(self, size: int, rng: np.random.Generator) -> Crowd:
         clusters = np.arange(size) // self.cluster_size if self.cluster_size > 1 else None
-        known = [metric for metric in self.experiment.metrics if _not_assumed(metric) is None]
+        known = [metric for metric in self.experiment.metrics if self._unknown(metric) is None]
         return Crowd(
             size,
             {metric.name: self._drawn(metric, size, clusters, rng) for metric in known},
@@ -148,6 +159,10 @@ class Assumed:
     ) -> Numbers:
         mean = self.mean(metric)
         alike = clusters is not None and self.icc > 0
+        # Of randomised clusters a value is a cluster's, and they vary less than the readings in them.
+        spread = in_clusters(self.experiment).metric(metric.name).spread or 0.0
+        if self.experiment.is_share(metric):
+            return _shares(mean, spread, self.icc, clusters if alike else None, size, rng)
         if metric.kind == "proportion":
             rate: float | Numbers = mean
             if clusters is not None and alike and 0 < mean < 1:
@@ -155,8 +170,6 @@ class Assumed:
                 spare = 1.0 / self.icc - 1.0
                 rate = rng.beta(mean * spare, (1 - mean) * spare, size=int(clusters[-1]) + 1)[clusters]
             return (rng.random(size) < rate).astype(np.float64)
-        # Of randomised clusters a value is a cluster's, and they vary less than the readings in them.
-        spread = in_clusters(self.experiment).metric(metric.name).spread or 0.0
         own = spread * math.sqrt(1 - self.icc) if alike else spread
         values = _gamma(mean, own, size, rng)
         if clusters is not None and alike:
@@ -164,6 +177,30 @@ class Assumed:
                 values + rng.normal(0.0, spread * math.sqrt(self.icc), size=int(clusters[-1]) + 1)[clusters]
             )
         return values
+
+
+def _shares(
+    mean: float,
+    spread: float,
+    icc: float,
+    clusters: NDArray[np.int64] | None,
+    size: int,
+    rng: np.random.Generator,
+) -> Numbers:
+    """Shares from a beta distribution of that mean and spread; alike by the icc where units are in `clusters` themselves."""
+    most = mean * (1.0 - mean)
+    variance = min(spread * spread, most)
+    if variance <= 0.0:
+        return np.full(size, mean)
+    rate: Numbers = np.full(size, mean)
+    between = 0.0 if clusters is None else icc * variance
+    if clusters is not None:
+        spare = most / between - 1.0
+        rate = rng.beta(mean * spare, (1.0 - mean) * spare, size=int(clusters[-1]) + 1)[clusters]
+    # Beta distributions have a variance of rate·(1 − rate)/(spare + 1); near the greatest they are all but 0 or 1.
+    spare = max((most - between) / (variance - between) - 1.0, 1e-3)
+    rate = np.clip(rate, 1e-6, 1.0 - 1e-6)
+    return rng.beta(rate * spare, (1.0 - rate) * spare)
 
 
 def _gamma(mean: float, spread: float, size: int, rng: np.random.Generator) -> Numbers:

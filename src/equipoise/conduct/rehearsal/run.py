@@ -203,13 +203,26 @@ def changed(
         values = np.where(touched, other, readings.values)
         return replace(crowd, readings={**crowd.readings, metric.name: Readings(values, readings.starts)})
     values = crowd.values[metric.name]
-    if metric.kind == "proportion":
+    if metric.kind == "proportion" and ((values > 0) & (values < 1)).any():
+        values = np.where(moved, _shifted(values, effect), values)
+    elif metric.kind == "proportion":
         values = _flipped(values, moved, effect, mean, rng)
     elif mean > 0:
         values = np.where(moved, values * (1 + effect / mean), values)
     else:
         values = np.where(moved, values + effect, values)
     return replace(crowd, values={**crowd.values, metric.name: values})
+
+
+def _shifted(values: Numbers, effect: float) -> Numbers:
+    """Shares, moved by so much on average: those in the middle most, as odds move them, and none out of 0 to 1."""
+    room = values * (1.0 - values)
+    pull = min(max(effect / float(np.nanmean(room)), -1.0), 1.0)
+    shifted = values + pull * room
+    left = effect - pull * float(np.nanmean(room))
+    # What the odds do not reach comes of turning noes into yeses in every unit, or the other way round.
+    mean = float(np.nanmean(shifted))
+    return shifted + left * ((1.0 - shifted) / (1.0 - mean) if left > 0 else shifted / mean)
 
 
 def _flipped(

@@ -90,7 +90,7 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
         check_event_rows(found.table, experiment.metric(name), column)
     beside = [Counted(metric=each, index=index) for index, each in enumerate(figures, len(metrics))]
     whole = valued(whole, [*counted, *beside], facts.last)
-    _check_yes_or_no(whole, counted)
+    _check_yes_or_no(whole, [each for each in counted if not experiment.is_share(each.metric)])
     whole, caps = capped(whole, counted)
     arms = [variant.name for variant in experiment.variants]
     sizes = {
