@@ -13,7 +13,7 @@ from equipoise.analysis.declared import declared
 from equipoise.analysis.effects import difference, effect_of, value_of
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.analysis.health import check_health
-from equipoise.analysis.interference import interference
+from equipoise.analysis.interference import beside_control, interference
 from equipoise.analysis.interleaved import wins_and_losses
 from equipoise.analysis.judged import judges, opinions, trend_withheld, unlabelled
 from equipoise.analysis.looks import LookState, PastLook, look_now, planned_looks
@@ -92,6 +92,7 @@ def analyse(
             *(novelty(experiment, measured) if course else ()),
             *carry_overs_said(experiment, carried),
             *(interference(experiment, measured) if course else ()),
+            *(beside_control(experiment, measured) if course else ()),
             *opinions(experiment, measured),
         )
         if shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from equipoise.events.facts import Allocation
 from equipoise.events.log import EventLog
@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Share", "control_days", "shares"]
 
-Share = tuple[float, float]
-"""From when on (seconds since 1970 UTC), and the share of all traffic that treatments have from then on."""
+
+class Share(NamedTuple):
+    """From `starts` (seconds since 1970 UTC) on treatments have a `share` of all traffic, and `drawn` of who takes part."""
+
+    starts: float
+    share: float
+    drawn: float
+
+
 _DAY = 86_400.0
 
 
@@ -36,7 +43,8 @@ def shares(experiment: Experiment, log: EventLog, until: int | None = None) -> t
             break
         assert isinstance(record.fact, Allocation)
         treated = 1 - Fraction(record.fact.shares.get("control", "0"))
-        found.append((record.fact.starts, float(treated * Fraction(record.fact.coverage))))
+        share = float(treated * Fraction(record.fact.coverage))
+        found.append(Share(record.fact.starts, share, float(treated)))
     return tuple(sorted(found))
 
 
@@ -47,9 +55,9 @@ def control_days(
 
     Days are those of UTC. A ratio is that of the day's sums.
     """
-    if len({share for _, share in told}) < 2:
+    if len({each.share for each in told}) < 2:
         return ()
-    number = " + ".join(f"(since >= {starts!r}::DOUBLE)::INTEGER" for starts, _ in told)
+    number = " + ".join(f"(since >= {each.starts!r}::DOUBLE)::INTEGER" for each in told)
     value = f"sum({counted.x}) / sum({counted.y})" if counted.y else f"avg({counted.x})"
     rows = connection.execute(
         f"""SELECT CAST(floor(since / {_DAY!r}) AS BIGINT) AS day, {number} AS epoch, count(*), {value}
@@ -57,7 +65,7 @@ def control_days(
     ).fetchall()
     # Whoever came in before the first allocation is held to have met it.
     return tuple(
-        ControlDay(int(day), told[max(epoch, 1) - 1][1], int(units), float(mean))
+        ControlDay(int(day), told[max(epoch, 1) - 1].share, int(units), float(mean))
         for day, epoch, units, mean in rows
         if mean is not None
     )

@@ -26,6 +26,7 @@ from equipoise.measurement.parts import among_values, enrol, most_frequent
 from equipoise.measurement.quantiles import make_readings, quantile_tallies
 from equipoise.measurement.record import log_facts
 from equipoise.measurement.restricted_means import check_event_rows, restricted_tallies
+from equipoise.measurement.saturation import saturations
 from equipoise.measurement.slots import by_block, name_blocks_of_rows, slot_values, whole_blocks
 from equipoise.measurement.tables import (
     connect,
@@ -37,7 +38,7 @@ from equipoise.measurement.tables import (
     unreadable,
 )
 from equipoise.measurement.tally import Aside, Cap, Measurement, Read, SegmentTallies, Tally
-from equipoise.measurement.units import check_yes_or_no, make_units
+from equipoise.measurement.units import check_answers, make_units
 from equipoise.measurement.warehouse.asking import is_relation
 from equipoise.measurement.warehouse.connecting import Variable, warehouse_table
 from equipoise.measurement.warehouse.measuring import measure_relation
@@ -177,13 +178,7 @@ def _measure(
     if crossed and not kept:
         counts = f"({counts}) AND NOT crossed"
     connection.execute(f"CREATE TEMP VIEW units AS SELECT * FROM enrolled WHERE {counts}")
-    proportions = [metric for metric in metrics if metric.kind == "proportion"]
-    # First what was recorded, then what became of it: two yeses of one unit may add up to 2.
-    recorded = [metric for metric in (*proportions, *times) if metric.above is None]
-    check_yes_or_no(connection, [(metric, names[metric.of]) for metric in recorded], "facts")
-    single = [metric for metric in proportions if not experiment.is_share(metric)]
-    if not (experiment.source and experiment.source.grain == "unit"):
-        check_yes_or_no(connection, [(metric, columns[metric.name][0]) for metric in single], "units")
+    check_answers(connection, experiment, valued, names, columns)
     if aside is None:
         for metric in times:
             check_event_rows(connection, metric, columns[metric.name][0])
@@ -278,6 +273,7 @@ def _measure(
         daily=daily(connection, primary, names[primary.of], arms, ends),
         by_turn={name: parts[""] for name, parts in by_turn.items()},
         control_days=control_days(connection, counted[primary.name], ramp) if primary.name in counted else (),
+        saturations=saturations(connection, experiment, counted.get(primary.name), ramp),
         slots=slot_values(connection, counted[primary.name])
         if experiment.switchback is not None and primary.name in counted
         else (),

@@ -12,6 +12,7 @@ from equipoise.stats.covariates.cross_moments import CrossMoments
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.health.interference import ControlDay
 from equipoise.stats.health.novelty import DailyMoments
+from equipoise.stats.health.saturation import Saturated
 from equipoise.stats.judges.corrected_totals import JudgedTotals
 from equipoise.stats.moments import Moments, PairMoments
 
@@ -306,7 +307,8 @@ class Measurement:
     adds up, `entry_days` the primary by the day its units came in, `caps` what was winsorised, by metric.
     `by_turn` has the other figure of metrics of turns, by metric and arm (`measurement.by_turn`). `slots` has the primary
     slot by slot where time slots were randomised, `members` who was in which cluster, where clusters were and it is told,
-    `control_days` the primary of control by day and share of the treatment, where that changed.
+    `control_days` the primary of control by day and share of the treatment, where that changed, `saturations` by how many of
+    its cluster's others were treated, where units were drawn within clusters (or why that would tell nothing).
     `clusters` counts clusters by variant, or is None. `first` and `last` are seconds since 1970. `epochs` has a bandit
     by epoch. `lists` is there where rankers share lists; `units` then has every unit in every arm. `aside` is what does
     not count, `read` what of a log went in (None for a table).
@@ -337,3 +339,4 @@ class Measurement:
     lists: Lists | None = None
     members: Members | None = None
     control_days: tuple[ControlDay, ...] = ()
+    saturations: tuple[Saturated, ...] | NotEstimable | None = None

@@ -21,7 +21,7 @@ from equipoise.measurement.refusals import (
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["check_yes_or_no", "make_units"]
+__all__ = ["check_answers", "check_yes_or_no", "make_units"]
 
 _PER_UNIT = {
     "any": "max({v})",
@@ -222,6 +222,28 @@ def _finished(metric: Metric, value: str) -> str:
         return value
     limit = f"'{metric.above!r}'::DOUBLE"
     return f"CASE WHEN {value} > {limit} THEN 1.0::DOUBLE WHEN {value} <= {limit} THEN 0.0::DOUBLE END"
+
+
+def check_answers(
+    connection: duckdb.DuckDBPyConnection,
+    experiment: Experiment,
+    metrics: Sequence[Metric],
+    names: Mapping[Quantity, str],
+    columns: Mapping[str, Sequence[str]],
+) -> None:
+    """That what is recorded of proportions and events is 0 or 1, and what becomes of it in each unit, too; raises DataError.
+
+    Of a cluster that is a share of its readings the readings are.
+    """
+    proportions = [metric for metric in metrics if metric.kind == "proportion"]
+    times = [metric for metric in metrics if metric.kind == "time_to_event"]
+    # First what was recorded, then what became of it: two yeses of one unit may add up to 2.
+    recorded = [metric for metric in (*proportions, *times) if metric.above is None]
+    check_yes_or_no(connection, [(metric, names[metric.of]) for metric in recorded], "facts")
+    if experiment.source is not None and experiment.source.grain == "unit":
+        return
+    single = [metric for metric in proportions if not experiment.is_share(metric)]
+    check_yes_or_no(connection, [(metric, columns[metric.name][0]) for metric in single], "units")
 
 
 def check_yes_or_no(

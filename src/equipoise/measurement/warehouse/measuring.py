@@ -24,6 +24,7 @@ from equipoise.measurement.warehouse.daily import daily
 from equipoise.measurement.warehouse.facts import Facts, facts_of
 from equipoise.measurement.warehouse.quantiles import quantile_tallies, readings_of
 from equipoise.measurement.warehouse.restricted_means import check_event_rows, restricted_tallies
+from equipoise.measurement.warehouse.saturation import saturations
 from equipoise.measurement.warehouse.standing import standing
 from equipoise.measurement.warehouse.units import enrolled, units_of
 from equipoise.stats.estimate import NotEstimable
@@ -132,6 +133,7 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
         if primary.name in of and facts.timed and clusters is None
         else (),
         daily=daily(facts, whole, primary, arms),
+        saturations=saturations(experiment, whole, of.get(primary.name)),
         by_turn={
             name: parts[""] for name, parts in tallies_by(whole, beside, arms, clusters=clusters).items()
         },
