@@ -115,7 +115,7 @@ def test_a_control_that_feels_the_treated_beside_it_is_a_caution() -> None:
     assert check == Check(
         "control by team",
         "note",
-        f"it moves done of control by {found.value:+.3g} [{found.low:.3g}, {found.high:.3g}] from none of the others in its team "
+        f"it moves done of control by {found.value:+.3g} [{found.low:.3g}, {found.high:.3g}] from none of the others of its team "
         f"treated to all of them ({clusters} clusters, shares from 0 to 1, p = {found.p_value:.2g}). Who is treated beside a unit "
         "was drawn: units of control feel it, unless treatment changes how many units a team has, and the effect is not that of "
         "going over for good. Randomise whole clusters (`unit: {type: cluster}`), by team or by what holds more together",

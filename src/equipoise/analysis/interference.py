@@ -59,7 +59,7 @@ def beside_control(experiment: Experiment, measured: Measurement) -> list[Check]
     clusters = sum(each.totals.n for each in cells)
     p = 1.0 if found.p_value is None else found.p_value
     slope = (
-        f"{metric} of control by {found.value:+.3g} [{found.low:.3g}, {found.high:.3g}] from none of the others in its "
+        f"{metric} of control by {found.value:+.3g} [{found.low:.3g}, {found.high:.3g}] from none of the others of its "
         f"{whose} treated to all of them ({clusters:,} clusters, shares from {min(shares):.3g} to {max(shares):.3g}, "
         f"p = {p:.2g})"
     )
