@@ -15,7 +15,7 @@ from equipoise.events.facts import Exposure, Fact, Label, Score, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import load_experiment
-from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.judges.corrected_totals import JudgedTotals
 
@@ -120,6 +120,21 @@ class World:
 
     def totals(self, arm: str, *, by_team: bool = False, last: int | None = None) -> JudgedTotals:
         """The five sums of each unit (or team) of an arm, added up turn by turn; up to the unit of a number."""
+        sums = self._sums(arm, by_team=by_team, last=last)
+        mine = [turn for turn in self.turns if turn[0] == arm and (last is None or int(turn[1][1:]) <= last)]
+        return JudgedTotals(
+            CrossMoments.of(*np.array(list(sums.values())).T),
+            sum(turn[4] is not None for turn in mine),
+            sum(turn[5] is not None for turn in mine),
+        )
+
+    def shared(self, arm: str) -> CrossMoments:
+        """The five sums of each team that is in control and in another arm, of control and then of that."""
+        control, other = (self._sums(each, by_team=True) for each in ("control", arm))
+        both = [np.concatenate((control[team], other[team])) for team in control if team in other]
+        return CrossMoments.of(*np.array(both).T)
+
+    def _sums(self, arm: str, *, by_team: bool, last: int | None = None) -> dict[str, np.ndarray]:
         told = [turn for turn in self.turns if last is None or int(turn[1][1:]) <= last]
         sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(5))
         for of, unit, team, length, score, said in told:
@@ -131,12 +146,7 @@ class World:
             if said is not None:
                 own[2:] = [v * said, v, v * score]
             sums[team if by_team else unit] += own
-        mine = [turn for turn in told if turn[0] == arm]
-        return JudgedTotals(
-            CrossMoments.of(*np.array(list(sums.values())).T),
-            sum(turn[4] is not None for turn in mine),
-            sum(turn[5] is not None for turn in mine),
-        )
+        return sums
 
 
 def logged(design: Experiment, facts: list[Fact]) -> MemoryLog:

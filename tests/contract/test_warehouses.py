@@ -197,6 +197,14 @@ def test_whatever_a_definition_can_declare_is_counted_alike(connection, tmp_path
     agree(connection, experiment, rows(1))
 
 
+def test_many_clusters_in_several_arms_are_counted_alike(connection, tmp_path):
+    """Of clusters that are not few, what each treatment shares with control is counted, with covariates and in segments."""
+    experiment, table = everything(tmp_path, clustered=True), rows(6)
+    tallies = measure_table(experiment, table).tallies
+    assert all(tallies[name][arm].shared.n > 10 for name in ("spent", "ok", "per_try") for arm in ("a", "b"))
+    agree(connection, experiment, table)
+
+
 def test_crossed_units_may_be_left_out(quick, tmp_path):
     """What is declared of units seen in two variants is done everywhere; the other way stands beside it."""
     agree(quick, everything(tmp_path, plan="{crossed: exclude}"), rows(2))

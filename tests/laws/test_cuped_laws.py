@@ -17,8 +17,8 @@ from equipoise.stats.comparison.paired import newcombe_paired_interval, paired_d
 from equipoise.stats.comparison.proportion_ratios import relative_difference_of_proportions
 from equipoise.stats.comparison.proportions import difference_of_proportions
 from equipoise.stats.comparison.stratified import Stratum, mantel_haenszel_difference
-from equipoise.stats.covariates.cross_moments import CrossMoments, known_or_missing
 from equipoise.stats.covariates.cuped import Adjusted, cuped_means
+from equipoise.stats.cross_moments import CrossMoments, known_or_missing
 from equipoise.stats.estimate import Estimate, NotEstimable
 
 seeds = st.integers(0, 2**32 - 1)

@@ -24,8 +24,8 @@ from equipoise.experiment.reading import load_experiment
 from equipoise.measurement.measuring import measure_log, measure_table
 from equipoise.stats.comparison.clusters import clustered_difference
 from equipoise.stats.comparison.means import difference_of_means
-from equipoise.stats.covariates.cross_moments import CrossMoments, known_or_missing
 from equipoise.stats.covariates.cuped import cuped_means
+from equipoise.stats.cross_moments import CrossMoments, known_or_missing
 from equipoise.stats.moments import Moments
 
 ROOT = Path(__file__).resolve().parents[2]

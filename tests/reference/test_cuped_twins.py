@@ -12,14 +12,14 @@ import pytest
 import statsmodels.api as sm  # type: ignore[import-untyped]
 
 from equipoise.stats.comparison.relative import relative_difference_of_means
-from equipoise.stats.covariates.cross_moments import CrossMoments, known_or_missing
 from equipoise.stats.covariates.cuped import (
     Adjusted,
     cuped_means,
-    cuped_means_relative,
     cuped_proportions,
     cuped_ratios,
 )
+from equipoise.stats.covariates.cuped_relative import cuped_means_relative
+from equipoise.stats.cross_moments import CrossMoments, known_or_missing
 from equipoise.stats.estimate import Estimate
 
 DONORS = Path(__file__).parents[3] / "shared" / "data" / "ab_charity_mail" / "donors.csv.gz"

@@ -40,7 +40,7 @@ def defined(folder: Path, cluster: str = "") -> Experiment:
     return load_experiment(path)
 
 
-def crowd(size: int, *, clustered: bool = False, seed: int = 1) -> Crowd:
+def crowd(size: int, *, clusters: int = 0, seed: int = 1) -> Crowd:
     """Units with gaps in every metric, and none to five readings each."""
     rng = np.random.default_rng(seed)
 
@@ -54,7 +54,7 @@ def crowd(size: int, *, clustered: bool = False, seed: int = 1) -> Crowd:
         {"ok": gaps((rng.random(size) < 0.4).astype(float)), "paid": paid, "per_try": paid},
         {"per_try": gaps(rng.integers(1, 5, size).astype(float))},
         {"half": Readings(rng.gamma(3.0, 1.0, counts.sum()), np.concatenate(([0], np.cumsum(counts))))},
-        rng.integers(0, 12, size) if clustered else None,
+        rng.integers(0, clusters, size) if clusters else None,
     )
 
 
@@ -86,6 +86,10 @@ def close(found: object, wanted: object) -> None:
     assert type(found) is type(wanted), (found, wanted)
     if isinstance(wanted, float):
         assert found == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+    elif isinstance(wanted, tuple) and isinstance(found, tuple):
+        assert len(found) == len(wanted)
+        for one, other in zip(found, wanted, strict=True):
+            close(one, other)
     elif hasattr(wanted, "__dataclass_fields__"):
         for name in wanted.__dataclass_fields__:
             close(getattr(found, name), getattr(wanted, name))
@@ -93,13 +97,13 @@ def close(found: object, wanted: object) -> None:
         assert found == wanted
 
 
-@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("clusters", [0, 12, 90])
 @pytest.mark.parametrize("units", [2, 40, 700])
-def test_a_crowd_is_measured_as_a_table_of_its_units(tmp_path, clustered, units):
+def test_a_crowd_is_measured_as_a_table_of_its_units(tmp_path, clusters, units):
     """Counts, moments, pairs, clusters and quantiles as of any moment are those that the engine counts."""
-    experiment = defined(tmp_path, "cluster: team" if clustered else "")
+    experiment = defined(tmp_path, "cluster: team" if clusters else "")
     rng = np.random.default_rng(units)
-    drawn = Drawn(experiment, crowd(800, clustered=clustered), rng.integers(0, 2, 800))
+    drawn = Drawn(experiment, crowd(800, clusters=clusters), rng.integers(0, 2, 800))
     found = drawn.at(units, dict.fromkeys(("ok", "paid", "per_try", "half"), units), 0.0)
     wanted = measure_table(experiment, table_of(experiment, drawn, units))
     assert found.units == wanted.units
@@ -107,12 +111,15 @@ def test_a_crowd_is_measured_as_a_table_of_its_units(tmp_path, clustered, units)
     for metric in ("ok", "paid", "per_try", "half") if units > 2 else ():
         for arm in ("control", "b"):
             mine, theirs = found.tallies[metric][arm], wanted.tallies[metric][arm]
-            if clustered and metric != "half":
+            if mine.totals is not None:
                 # The order of the clusters is one for all arms, whatever it is.
                 assert sorted(mine.totals.sizes) == pytest.approx(sorted(theirs.totals.sizes))
                 assert sorted(mine.totals.sums) == pytest.approx(sorted(theirs.totals.sums))
             close(replace(mine, totals=None), replace(theirs, totals=None))
-    if clustered and units > 2:
+            assert (mine.shared is not None) == (
+                clusters == 90 and units == 700 and arm == "b" and metric != "half"
+            )
+    if clusters and units > 2:
         assert found.clusters == wanted.clusters
 
 
@@ -152,7 +159,7 @@ def test_past_units_of_a_table_are_its_units(tmp_path):
 def test_past_units_come_in_whole_clusters(tmp_path):
     """A cluster that is drawn is drawn with all its units, and every draw is a cluster of its own."""
     experiment = defined(tmp_path, "cluster: team")
-    drawn = Drawn(experiment, crowd(300, clustered=True), np.zeros(300, dtype=np.int64))
+    drawn = Drawn(experiment, crowd(300, clusters=12), np.zeros(300, dtype=np.int64))
     past = past_units_of_table(experiment, table_of(experiment, drawn, 300))
     assert isinstance(past, Past)
     sizes = np.bincount(past.crowd.clusters)

@@ -24,7 +24,7 @@ from equipoise.conduct.verify import verify
 from equipoise.events.facts import Exposure, Fact, Label, Score
 from equipoise.events.log import MemoryLog
 from equipoise.experiment.reading import load_experiment
-from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.judges.corrected_totals import (
     JudgedTotals,

@@ -13,8 +13,8 @@ from equipoise.clock import ManualClock
 from equipoise.events.facts import Exposure, Outcome
 from equipoise.events.log import MemoryLog
 from equipoise.measurement.measuring import measure_log, measure_table
-from equipoise.stats.covariates.cross_moments import CrossMoments
 from equipoise.stats.covariates.cuped import cuped_ratios
+from equipoise.stats.cross_moments import CrossMoments
 
 DAY = 86_400.0
 START = 1_700_000_000.0
@@ -81,7 +81,9 @@ def clustered_rows(rng, teams, gain=0.0):
 
 
 def by_hand(rows, arms=("control", "b")):
-    """Sums per team and arm of the outcome, the units, and what lies above the covariate's mean over all."""
+    """Sums per team and arm of the outcome, the units, and what lies above the covariate's mean over all; and of teams that
+    are in both arms, the sums of either.
+    """
     centre = np.mean([row[3] for row in rows])
     of = {arm: {} for arm in arms}
     for _, team, arm, before, spent in rows:
@@ -89,7 +91,14 @@ def by_hand(rows, arms=("control", "b")):
         sums[0] += spent
         sums[1] += 1.0
         sums[2] += before - centre
-    return [CrossMoments.of(*map(list, zip(*of[arm].values(), strict=True))) for arm in arms]
+    both = [(*of[arms[0]][team], *of[arms[1]][team]) for team in of[arms[0]] if team in of[arms[1]]]
+    each = [CrossMoments.of(*map(list, zip(*of[arm].values(), strict=True))) for arm in arms]
+    return *each, CrossMoments.of(*map(list, zip(*both, strict=True)))
+
+
+def adjusted(rows):
+    control, treatment, shared = by_hand(rows)
+    return cuped_ratios(control, treatment, shared=shared)
 
 
 CLUSTERED = """
@@ -108,7 +117,7 @@ def test_covariates_of_clusters_are_their_sums_beyond_the_mean(tmp_path):
     experiment = definition(tmp_path, CLUSTERED)
     rows = clustered_rows(np.random.default_rng(1), 120)
     effect = analyze(experiment, frame(rows), closing=True).effect("spent")
-    twin = cuped_ratios(*by_hand(rows))
+    twin = adjusted(rows)
     for name in ("value", "standard_error", "low", "high"):
         assert getattr(effect.estimate, name) == pytest.approx(getattr(twin.estimate, name), rel=1e-9)
     assert effect.adjustment.gain == pytest.approx(twin.gain, rel=1e-9)
@@ -125,7 +134,7 @@ def test_the_adjusted_interval_of_clusters_covers_as_promised():
     rng = np.random.default_rng(20)
     covered = 0
     for _ in range(2_000):
-        found = cuped_ratios(*by_hand(clustered_rows(rng, 60, gain=0.4))).estimate
+        found = adjusted(clustered_rows(rng, 60, gain=0.4)).estimate
         covered += found.low <= 0.4 <= found.high
     assert 0.93 <= covered / 2_000 <= 0.97
 

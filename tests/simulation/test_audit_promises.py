@@ -21,7 +21,7 @@ from scipy.stats import binom
 from equipoise.conduct.audit_set import AuditSet
 from equipoise.conduct.sampled import drawn
 from equipoise.events.facts import Turn
-from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.judges.corrected_totals import JudgedTotals, corrected_mean_of_totals
 

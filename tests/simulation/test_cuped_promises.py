@@ -11,14 +11,14 @@ import math
 import numpy as np
 import pytest
 
-from equipoise.stats.covariates.cross_moments import CrossMoments
 from equipoise.stats.covariates.cuped import (
     Adjusted,
     cuped_means,
-    cuped_means_relative,
     cuped_proportions,
     cuped_ratios,
 )
+from equipoise.stats.covariates.cuped_relative import cuped_means_relative
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import NotEstimable
 
 LIFT = 0.1

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.judges.agreement import correlation
 from equipoise.stats.judges.corrected_totals import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from equipoise.errors import UsageError
-from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.judges.agreement import correlation
 from equipoise.stats.judges.corrected_totals import (

@@ -17,7 +17,7 @@ from equipoise.experiment.metric import Metric, Quantity
 from equipoise.experiment.reading import load_experiment
 from equipoise.measurement.cross import ALWAYS, Aggregates, Asked, centres
 from equipoise.measurement.measuring import measure_table
-from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.cross_moments import CrossMoments
 
 METRIC = Metric(
     name="spent",

@@ -27,13 +27,13 @@ from equipoise.stats.comparison.stratified import (
     mantel_haenszel_difference,
     mantel_haenszel_odds_ratio,
 )
-from equipoise.stats.covariates.cross_moments import CrossMoments, known_or_missing
 from equipoise.stats.covariates.cuped import (
     cuped_means,
-    cuped_means_relative,
     cuped_proportions,
     cuped_ratios,
 )
+from equipoise.stats.covariates.cuped_relative import cuped_means_relative
+from equipoise.stats.cross_moments import CrossMoments, known_or_missing
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.moments import Moments
 
@@ -224,7 +224,7 @@ def test_two_pairs_of_clusters_are_too_few_even_when_units_are_many() -> None:
 
 def test_no_file_imports_scipy_stats() -> None:
     """Its import takes most of a second, which every start-up would pay."""
-    names = "anytime.betting comparison.clusters anytime.confidence_sequences covariates.covariate_fit covariates.cross_moments covariates.cuped comparison.equivalence anytime.normal_mixture "
+    names = "anytime.betting comparison.clusters anytime.confidence_sequences covariates.covariate_fit cross_moments covariates.cuped covariates.cuped_relative comparison.equivalence anytime.normal_mixture "
     names += "comparison.paired comparison.proportion_ratios comparison.stratified"
     code = "import sys;" + ";".join(f"import equipoise.stats.{n}" for n in names.split())
     code += ";sys.exit('scipy.stats' in sys.modules)"

@@ -21,7 +21,7 @@ from equipoise.events.facts import Exposure, Fact, Label, Score, Turn
 from equipoise.events.opening import open_log
 from equipoise.experiment.identity import canonical
 from equipoise.measurement.measuring import measure_log
-from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.judges.corrected_cases import corrected_mean_over_cases
 from equipoise.stats.judges.corrected_totals import (
@@ -58,14 +58,18 @@ def test_the_engine_adds_up_what_the_formula_wants(tmp_path, cluster):
             assert row == pytest.approx(other, rel=1e-9, abs=1e-12)
     effect = analysis.effect("polite")
     level = analysis.findings.look.level
-    direct = estimated(corrected_difference_of_totals(*arms, level=level))
+    shared = world.shared("b") if cluster else None
+    direct = estimated(corrected_difference_of_totals(*arms, shared=shared, level=level))
     assert estimated(effect.estimate).value == pytest.approx(direct.value, rel=1e-9)
     assert estimated(effect.estimate).low == pytest.approx(direct.low, rel=1e-9)
     beside = effect.by_labels
     assert beside is not None
     assert beside.corrected == effect.estimate
     assert estimated(beside.judge).value == pytest.approx(
-        estimated(judged_difference_of_totals(*arms)).value, rel=1e-9
+        estimated(judged_difference_of_totals(*arms, shared=shared)).value, rel=1e-9
+    )
+    assert estimated(beside.judge).standard_error == pytest.approx(
+        estimated(judged_difference_of_totals(*arms, shared=shared)).standard_error, rel=1e-9
     )
     # The judge passes bad answers of b; people do not.
     assert estimated(beside.judge).value > 0.15 > abs(estimated(effect.estimate).value) - 0.15

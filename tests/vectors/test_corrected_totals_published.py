@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.judges.corrected_totals import JudgedTotals, corrected_mean_of_totals
 from equipoise.stats.normal import critical

@@ -73,7 +73,7 @@ def _absence(metric: Metric, treatment: str, tallies: Mapping[str, Tally]) -> Ch
 
 
 def _by_unit(tally: Tally) -> Tally:
-    return replace(tally, pairs=None, totals=None, covariates=None)
+    return replace(tally, pairs=None, totals=None, covariates=None, shared=None)
 
 
 def _filled(tally: Tally, value: float) -> Tally:

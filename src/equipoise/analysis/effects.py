@@ -27,14 +27,14 @@ from equipoise.stats.comparison.restricted_means import (
     difference_of_restricted_means,
     relative_difference_of_restricted_means,
 )
+from equipoise.stats.comparison.shared_clusters import outcomes
 from equipoise.stats.covariates.cuped import (
     Adjusted,
     cuped_means,
-    cuped_means_relative,
     cuped_proportions,
     cuped_ratios,
-    cuped_ratios_relative,
 )
+from equipoise.stats.covariates.cuped_relative import cuped_means_relative, cuped_ratios_relative
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.interleaving.preference import credit_difference
 
@@ -62,7 +62,8 @@ def difference(
     """Treatment minus control in the metric's unit, by the method that suits its kind.
 
     Adjusted by the metric's covariates where that can be done. Where there are clusters (pairs beside moments)
-    the clusters carry the variance; where they are few, with the correction for few clusters. A judge's metric for
+    the clusters carry the variance, less what those in both arms have in common; where they are few, with the correction
+    for few clusters. `control` is control, since what clusters have in common is counted beside it. A judge's metric for
     which labels were planned is corrected by them, and not estimable before they are there.
     """
     return _deciding(
@@ -101,7 +102,9 @@ def _adjusted(
     if control.covariates is None or treatment.covariates is None:
         return NotEstimable("an arm has no units with a value")
     if control.pairs is not None:
-        return cuped_ratios(control.covariates, treatment.covariates, level=level, null=null)
+        return cuped_ratios(
+            control.covariates, treatment.covariates, shared=treatment.shared, level=level, null=null
+        )
     method = cuped_proportions if metric.kind == "proportion" else cuped_means
     return method(control.covariates, treatment.covariates, level=level, null=null)
 
@@ -140,7 +143,9 @@ def _plain(
             null=null,
         )
     if control.pairs is not None and treatment.pairs is not None:
-        return difference_of_ratios(control.pairs, treatment.pairs, level=level, null=null)
+        return difference_of_ratios(
+            control.pairs, treatment.pairs, shared=outcomes(treatment.shared), level=level, null=null
+        )
     if control.moments is None or treatment.moments is None:
         return NotEstimable(f"{metric.name} was not measured")
     if metric.kind == "proportion":
@@ -169,13 +174,20 @@ def _relative(
     if control.totals is not None:
         return NotEstimable("with so few clusters a relative change has no interval that can be trusted")
     if adjusted and control.covariates is not None and treatment.covariates is not None:
-        method = cuped_ratios_relative if control.pairs is not None else cuped_means_relative
-        relative = method(control.covariates, treatment.covariates, level=level)
+        relative = (
+            cuped_means_relative(control.covariates, treatment.covariates, level=level)
+            if control.pairs is None
+            else cuped_ratios_relative(
+                control.covariates, treatment.covariates, shared=treatment.shared, level=level
+            )
+        )
         return relative.estimate if isinstance(relative, Adjusted) else relative
     if isinstance(control.restricted, RestrictedMean) and isinstance(treatment.restricted, RestrictedMean):
         return relative_difference_of_restricted_means(control.restricted, treatment.restricted, level=level)
     if control.pairs is not None and treatment.pairs is not None:
-        return relative_difference_of_ratios(control.pairs, treatment.pairs, level=level)
+        return relative_difference_of_ratios(
+            control.pairs, treatment.pairs, shared=outcomes(treatment.shared), level=level
+        )
     if control.moments is not None and treatment.moments is not None:
         return relative_difference_of_means(control.moments, treatment.moments, level=level)
     return NotEstimable(f"a relative change of a {metric.kind} is not estimated")

@@ -13,6 +13,7 @@ from equipoise.analysis.interleaved import check_lists
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.counting import FEW_CLUSTERS
+from equipoise.measurement.members import across
 from equipoise.measurement.tally import Measurement, Tally
 from equipoise.measurement.warmth import ArmWarmth
 from equipoise.stats.estimate import NotEstimable
@@ -80,7 +81,7 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
                     "clusters",
                     "note",
                     f"an arm has only {fewest} clusters; with fewer than {FEW_CLUSTERS} the intervals are corrected "
-                    f"for it ({'CR3' if experiment.unit.type == 'cluster' else 'CR2'} and Student's t), and wide",
+                    f"for it ({'CR3' if across(experiment) == 'apart' else 'CR2'} and Student's t), and wide",
                 )
             )
     checks += _members(experiment, measured)

@@ -40,7 +40,7 @@ def corrected(
 ) -> Estimate | NotEstimable:
     """Treatment minus control as people would say it of all turns; not estimable before the planned labels are there."""
     return _waits(metric, control, treatment) or corrected_difference_of_totals(
-        control.totals, treatment.totals, level=level, null=null
+        control.totals, treatment.totals, shared=treatment.shared, level=level, null=null
     )
 
 
@@ -49,7 +49,7 @@ def corrected_relative(
 ) -> Estimate | NotEstimable:
     """The same as a fraction of control's value."""
     return _waits(metric, control, treatment) or corrected_relative_difference_of_totals(
-        control.totals, treatment.totals, level=level
+        control.totals, treatment.totals, shared=treatment.shared, level=level
     )
 
 
@@ -72,7 +72,7 @@ def by_labels(
         planned=c.planned,
         labels={"control": c.totals.labels, variant: t.totals.labels},
         judged={"control": c.totals.judged, variant: t.totals.judged},
-        judge=judged_difference_of_totals(c.totals, t.totals, level=level),
+        judge=judged_difference_of_totals(c.totals, t.totals, shared=t.shared, level=level),
         corrected=corrected(metric, c, t, level=level),
     )
 

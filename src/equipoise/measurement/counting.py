@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.cross import ALWAYS, Aggregates, Asked, centres
+from equipoise.measurement.shared_clusters import shared_with_control
 from equipoise.measurement.tally import Cap, ClusterTotals, Tally
 from equipoise.stats.moments import Moments, PairMoments
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FEW_CLUSTERS",
     "WHOLE",
+    "Across",
     "Counted",
     "capped",
     "complete",
@@ -28,6 +30,13 @@ __all__ = [
 
 FEW_CLUSTERS = 30
 """An arm with fewer clusters than this has its clusters' totals counted one by one, not only their moments."""
+
+Across = Literal["apart", "shared", "blocks"]
+"""How clusters lie across arms: each in one as a whole; units of one in several, as they were drawn; or each in all.
+
+The last are the blocks of a switchback. Of clusters in several arms what the arms have in common cancels: of blocks, and
+where clusters are few, by each cluster's totals, else by the moments of those that a treatment shares with control.
+"""
 
 WHOLE = "''"
 """Grouped by nothing: all units are one part, called by the empty text."""
@@ -99,14 +108,13 @@ def tallies_by(
     arms: Sequence[str],
     *,
     clusters: Mapping[str, int] | None,
-    shared: bool = False,
+    across: Across | None = None,
     by: str = WHOLE,
     among: str = "units",
 ) -> dict[str, dict[str, dict[str, Tally]]]:
     """The tallies of metrics by metric, part and arm; without `by` there is one part, called ''.
 
-    `clusters` counts clusters by arm where they carry the variance. Where arms have `shared` clusters by design (the
-    blocks of a switchback), totals are there however many there are: what the arms have in common then cancels.
+    `clusters` counts clusters by arm where they carry the variance; they lie `across` the arms.
     """
     if not counted:
         return {}
@@ -156,7 +164,7 @@ def tallies_by(
                 each,
                 parts,
                 arms,
-                few=shared or min(clusters.values()) < FEW_CLUSTERS,
+                across="blocks" if min(clusters.values()) < FEW_CLUSTERS else across,
                 by=by,
                 among=among,
             )
@@ -200,14 +208,15 @@ def _clustered(
     parts: dict[str, dict[str, Tally]],
     arms: Sequence[str],
     *,
-    few: bool,
+    across: Across | None,
     by: str,
     among: str,
 ) -> None:
     """Sums per cluster put beside the units' moments: a mean over units is a ratio of sums over clusters.
 
     Covariates are taken from their mean over all units before they are added up, so that a large cluster does not
-    stand out by its size; their differences between arms are then 0 on average, as those of units are.
+    stand out by its size; their differences between arms are then 0 on average, as those of units are. Of few clusters,
+    as of blocks, there are totals.
     """
     gaps = [_unknown(z) for z in counted.covariates if z not in counted.full]
     extra = [*counted.covariates, *gaps]
@@ -219,22 +228,30 @@ def _clustered(
     ]
     names = [f"c{i}" for i in range(len(columns))]
     sums = ", ".join(f"sum({column}) AS {name}" for column, name in zip(columns, names, strict=True))
-    table = (
-        f"(SELECT {by} AS part, variant, cluster, {sums} FROM {among} WHERE ({by} IS NOT NULL) AND {counted.valued} "
-        "GROUP BY part, variant, cluster ORDER BY part, variant, cluster)"
+    table = "cluster_sums"
+    connection.execute(
+        f"CREATE TEMP TABLE {table} AS "
+        f"SELECT {by} AS part, variant, cluster, {sums} FROM {among} WHERE ({by} IS NOT NULL) AND {counted.valued} "
+        "GROUP BY part, variant, cluster ORDER BY part, variant, cluster"
     )
     ask = Aggregates()
     place = Asked.of(names, ALWAYS, ask)
+    constants = len(counted.covariates) - len(gaps)
     for part, variant, *row in connection.execute(
         f"SELECT part, variant, {', '.join(ask.asked)} FROM {table} GROUP BY part, variant"
     ).fetchall():
-        moments = place.read(counted.metric, row, constants=len(counted.covariates) - len(gaps))
+        moments = place.read(counted.metric, row, constants=constants)
         parts[part][variant] = replace(
             parts[part][variant], pairs=moments.pair(0, 1), covariates=moments if extra else None
         )
-    if few:
+    if across == "blocks":
         for (part, arm), totals in _totals(connection, table, arms).items():
             parts[part][arm] = replace(parts[part][arm], totals=totals)
+    elif across == "shared":
+        found = shared_with_control(connection, counted.metric, table, names, constants=constants)
+        for (part, arm), shared in found.items():
+            parts[part][arm] = replace(parts[part][arm], shared=shared)
+    connection.execute(f"DROP TABLE {table}")
     for part, of in parts.items():
         parts[part] = {
             arm: tally if tally.pairs is not None else replace(tally, pairs=PairMoments.zero())

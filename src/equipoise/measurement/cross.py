@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.refusals import check_finite
-from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.cross_moments import CrossMoments
 
 if TYPE_CHECKING:
     import duckdb

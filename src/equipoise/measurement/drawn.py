@@ -15,6 +15,7 @@ from equipoise.measurement.members import whole
 from equipoise.measurement.population import Crowd, Numbers
 from equipoise.measurement.tally import ClusterTotals, Measurement, Tally
 from equipoise.stats.comparison.quantiles import quantile_of
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.moments import Moments, PairMoments
 
 __all__ = ["Drawn"]
@@ -146,8 +147,8 @@ class Drawn:
                 name: self._tally(metric, i, ripe[i], immature=seen[i] - ripe[i])
                 for i, name in enumerate(names)
             }
-            if few and metric.kind != "quantile":
-                self._add_totals(metric, tallies[metric.name], names, ripe)
+            if clusters is not None and metric.kind != "quantile":
+                self._add_of_clusters(metric, tallies[metric.name], names, ripe, few=few)
         measured = Measurement(
             source="a rehearsal",
             rows=exposed,
@@ -205,19 +206,27 @@ class Drawn:
             pairs=pairs,
         )
 
-    def _add_totals(
+    def _add_of_clusters(
         self,
         metric: Metric,
         tallies: dict[str, Tally],
         names: Sequence[str],
         stop: Sequence[int],
+        *,
+        few: bool,
     ) -> None:
+        """Of few clusters the totals, of many the moments of those that a treatment shares with control."""
         columns = [self._columns(metric, self._where[i][: stop[i]]) for i in range(len(names))]
         every = np.unique(np.concatenate([clusters for _, _, clusters in columns]))
+        arms = {}
         for name, (x, y, clusters) in zip(names, columns, strict=True):
             place = np.searchsorted(every, clusters)
-            totals = ClusterTotals(
-                tuple(np.bincount(place, weights=x, minlength=every.size).tolist()),
-                tuple(np.bincount(place, weights=y, minlength=every.size).tolist()),
-            )
-            tallies[name] = replace(tallies[name], totals=totals)
+            sums, sizes = (np.bincount(place, weights=each, minlength=every.size) for each in (x, y))
+            arms[name] = sums, sizes, np.bincount(place, minlength=every.size) > 0
+        for name, (sums, sizes, there) in arms.items():
+            if few:
+                totals = ClusterTotals(tuple(sums.tolist()), tuple(sizes.tolist()))
+                tallies[name] = replace(tallies[name], totals=totals)
+            elif name != "control" and (both := there & arms["control"][2]).any():
+                of_both = [each[both] for each in (*arms["control"][:2], sums, sizes)]
+                tallies[name] = replace(tallies[name], shared=CrossMoments.of(*of_both))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.counted import ENROLLED
-from equipoise.measurement.counting import WHOLE, one
+from equipoise.measurement.counting import WHOLE, Across, one
 from equipoise.measurement.cross import ALWAYS, Aggregates, Asked
 from equipoise.measurement.literals import text_literal
+from equipoise.measurement.shared_clusters import shared_with_control
 from equipoise.measurement.tally import Judged
 from equipoise.stats.judges.corrected_totals import JudgedTotals
 
@@ -41,19 +42,26 @@ class JudgedTable:
         connection: duckdb.DuckDBPyConnection,
         arms: Sequence[str],
         *,
-        clustered: bool,
+        across: Across | None,
         by: str = WHOLE,
         among: str = "units",
     ) -> Mapping[str, Mapping[str, Judged]]:
-        """What a judge and people said, by part and arm, of the units that have been in long enough; the whole is ''."""
+        """What a judge and people said, by part and arm, of the units that have been in long enough; the whole is ''.
+
+        `across` says how clusters lie across the arms, where they carry the variance.
+        """
         counts = ("j_turns", "j_labels")
         rows = (
             f"(SELECT {by} AS part, * FROM {among} JOIN {self.table} USING (unit) "
             f"WHERE ({by} IS NOT NULL) AND ({self.ripe}))"
         )
-        if clustered:
+        if across is not None:
             sums = ", ".join(f"sum({each}) AS {each}" for each in (*_SUMS, *counts))
-            rows = f"(SELECT part, variant, cluster, {sums} FROM {rows} GROUP BY part, variant, cluster ORDER BY ALL)"
+            connection.execute(
+                f"CREATE TEMP TABLE judged_sums AS SELECT part, variant, cluster, {sums} FROM {rows} "
+                "GROUP BY part, variant, cluster ORDER BY ALL"
+            )
+            rows = "judged_sums"
         ask = Aggregates()
         place = Asked.of(_SUMS, ALWAYS, ask)
         turns, labels = (ask.ask("sum", each) for each in counts)
@@ -64,6 +72,11 @@ class JudgedTable:
         ).fetchall():
             totals = JudgedTotals(place.read(self.metric, row), int(row[turns]), int(row[labels]))
             found[part][variant] = replace(nothing, totals=totals)
+        if across in ("shared", "blocks"):
+            for (part, arm), shared in shared_with_control(connection, self.metric, rows, _SUMS).items():
+                found[part][arm] = replace(found[part][arm], shared=shared)
+        if across is not None:
+            connection.execute(f"DROP TABLE {rows}")
         return found
 
 

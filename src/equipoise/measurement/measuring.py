@@ -21,7 +21,7 @@ from equipoise.measurement.entry_days import entry_days
 from equipoise.measurement.epochs import SETTLED, Began, began, by_epoch, columns_of, of_table
 from equipoise.measurement.interleaved import measure_lists
 from equipoise.measurement.judged import JudgedTable, judged_of_log, judged_of_table
-from equipoise.measurement.members import members_of_log, members_of_table, of_units, whole
+from equipoise.measurement.members import across, members_of_log, members_of_table, of_units, whole
 from equipoise.measurement.parts import among_values, enrol, most_frequent
 from equipoise.measurement.quantiles import make_readings, quantile_tallies
 from equipoise.measurement.record import log_facts
@@ -240,7 +240,7 @@ def _measure(
         ],
         arms,
         clusters=clusters,
-        shared=experiment.switchback is not None,
+        across=across(experiment),
     )
     return Measurement(
         source=described,
@@ -320,7 +320,7 @@ class _Reader:
             [self.counted[metric.name] for metric in metrics if metric.name in self.counted],
             self.arms,
             clusters=self.clusters,
-            shared=self.experiment.switchback is not None,
+            across=across(self.experiment),
             by=by,
             among=among,
         )
@@ -349,7 +349,7 @@ class _Reader:
                 )
             if metric.name in self.judged:
                 parts = self.judged[metric.name].tallies(
-                    self.connection, self.arms, clustered=self.clusters is not None, by=by, among=among
+                    self.connection, self.arms, across=across(self.experiment), by=by, among=among
                 )
                 found[metric.name] = {
                     part: {arm: replace(tally, judged=parts[part][arm]) for arm, tally in of.items()}

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.counted import ENROLLED
-from equipoise.measurement.counting import one
+from equipoise.measurement.counting import Across, one
 from equipoise.measurement.literals import quoted
 from equipoise.measurement.tally import Measurement, Members, Tally
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["members_of_log", "members_of_table", "of_units", "whole"]
+__all__ = ["across", "members_of_log", "members_of_table", "of_units", "whole"]
 
 _COUNTED = """SELECT count(*), count(*) FILTER (clusters > 1), count(*) FILTER (arms > 1)
               FROM (SELECT count(DISTINCT unit) AS clusters, count(DISTINCT variant) AS arms FROM {rows} GROUP BY member)"""
@@ -30,9 +30,21 @@ def of_units(experiment: Experiment) -> Experiment:
     return replace(experiment, cluster="") if whole else experiment
 
 
+def across(experiment: Experiment) -> Across | None:
+    """How the clusters that carry the variance lie across arms; None where units do.
+
+    What was randomised lies in one arm, and what holds it in several. The blocks of a switchback are its clusters.
+    """
+    if experiment.cluster is None and experiment.unit.type != "cluster":
+        return None
+    if experiment.switchback is not None:
+        return "blocks"
+    return "apart" if experiment.unit.type == "cluster" and not experiment.cluster else "shared"
+
+
 def whole(experiment: Experiment, measured: Measurement) -> Measurement:
     """What was measured of clusters that were randomised: their totals say that each is in one arm as a whole."""
-    if experiment.unit.type != "cluster":
+    if across(experiment) != "apart":
         return measured
 
     def told(tallies: Mapping[str, Tally]) -> dict[str, Tally]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from equipoise.measurement.warmth import ArmWarmth
 from equipoise.stats.comparison.quantiles import QuantileSummary
 from equipoise.stats.comparison.restricted_means import RestrictedMean
-from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.health.interference import ControlDay
 from equipoise.stats.health.novelty import DailyMoments
@@ -74,12 +74,13 @@ class Judged:
 
     From `planned` labels in each arm on the corrected effect decides, and before that nothing does; where no number was
     declared (None) the judge's own effect does. `mixed` says that units have several scored turns and the metric is not
-    their mean, which is what labels can correct.
+    their mean, which is what labels can correct. `shared` is as in `Tally`, with the columns of `totals`.
     """
 
     totals: JudgedTotals
     planned: int | None = None
     mixed: bool = False
+    shared: CrossMoments | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,9 @@ class Tally:
     cluster) what it earned more than control, and the unit's queries; `pairs` then has what the arm earned,
     and these. `covariates` has the value (for a ratio numerator and denominator) beside the declared
     covariates: first their values, then whether each is unknown. `totals` is there where clusters are few,
-    `judged` where labels can correct a judge.
+    `shared` of a treatment where they are not and have units in control, too: the moments of the clusters that both
+    arms have, with control's columns of `covariates` (or of `pairs`) and then the treatment's. `judged` is there where
+    labels can correct a judge.
     """
 
     units: int
@@ -110,6 +113,7 @@ class Tally:
     totals: ClusterTotals | None = None
     judged: Judged | None = None
     contrast: PairMoments | None = None
+    shared: CrossMoments | None = None
 
 
 @dataclass(frozen=True, slots=True)

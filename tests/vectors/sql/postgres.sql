@@ -313,6 +313,1255 @@ GROUP BY
   1,
   2
 
+-- clusters in several arms
+WITH "t2" AS (
+  SELECT
+    "t1"."part",
+    "t1"."variant",
+    "t1"."cluster",
+    SUM("t1"."x0") AS "c0_0",
+    CAST(NULLIF(COUNT("t1"."x0"), 0) AS DOUBLE PRECISION) AS "c0_1",
+    SUM("t1"."x1") AS "c1_0",
+    CAST(NULLIF(COUNT("t1"."x1"), 0) AS DOUBLE PRECISION) AS "c1_1",
+    SUM("t1"."x2") AS "c2_0",
+    SUM("t1"."y2") AS "c2_1",
+    SUM("t1"."x3") AS "c3_0",
+    CAST(NULLIF(COUNT("t1"."x3"), 0) AS DOUBLE PRECISION) AS "c3_1",
+    SUM("t1"."x5") AS "c5_0",
+    SUM("t1"."y5") AS "c5_1"
+  FROM (
+    SELECT
+      "t0"."unit",
+      "t0"."variant",
+      "t0"."crossed",
+      "t0"."since",
+      "t0"."told",
+      "t0"."cluster",
+      "t0"."m0_x",
+      "t0"."m1_x",
+      "t0"."m2_x",
+      "t0"."m2_y",
+      "t0"."m3_x",
+      "t0"."m4_x",
+      "t0"."m5_x",
+      "t0"."m5_y",
+      "t0"."s0",
+      "t0"."s0_changes",
+      "t0"."variant_changes",
+      TRUE AS "ripe0",
+      CASE WHEN TRUE AND (
+        "t0"."m0_x" IS NOT NULL
+      ) THEN "t0"."m0_x" ELSE NULL END AS "x0",
+      TRUE AS "ripe1",
+      CASE WHEN TRUE AND (
+        "t0"."m1_x" IS NOT NULL
+      ) THEN "t0"."m1_x" ELSE NULL END AS "x1",
+      TRUE AS "ripe2",
+      CASE
+        WHEN TRUE AND (
+          "t0"."m2_x" IS NOT NULL
+        ) AND (
+          "t0"."m2_y" IS NOT NULL
+        )
+        THEN "t0"."m2_x"
+        ELSE NULL
+      END AS "x2",
+      CASE
+        WHEN TRUE AND (
+          "t0"."m2_x" IS NOT NULL
+        ) AND (
+          "t0"."m2_y" IS NOT NULL
+        )
+        THEN "t0"."m2_y"
+        ELSE NULL
+      END AS "y2",
+      TRUE AS "ripe3",
+      CASE WHEN TRUE AND (
+        "t0"."m3_x" IS NOT NULL
+      ) THEN "t0"."m3_x" ELSE NULL END AS "x3",
+      TRUE AS "ripe5",
+      CASE
+        WHEN TRUE AND (
+          "t0"."m5_x" IS NOT NULL
+        ) AND (
+          "t0"."m5_y" IS NOT NULL
+        )
+        THEN "t0"."m5_x"
+        ELSE NULL
+      END AS "x5",
+      CASE
+        WHEN TRUE AND (
+          "t0"."m5_x" IS NOT NULL
+        ) AND (
+          "t0"."m5_y" IS NOT NULL
+        )
+        THEN "t0"."m5_y"
+        ELSE NULL
+      END AS "y5",
+      '' AS "part"
+    FROM "units" AS "t0"
+  ) AS "t1"
+  GROUP BY
+    1,
+    2,
+    3
+)
+SELECT
+  "t8"."part",
+  "t8"."variant",
+  COUNT(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."control_c0_0"
+      ELSE NULL
+    END
+  ) AS "n_0",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."control_c0_0"
+      ELSE NULL
+    END
+  ) AS "mean_0_0",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."control_c0_1"
+      ELSE NULL
+    END
+  ) AS "mean_0_1",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."c0_0"
+      ELSE NULL
+    END
+  ) AS "mean_0_2",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."c0_1"
+      ELSE NULL
+    END
+  ) AS "mean_0_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."control_c0_0"
+      ELSE NULL
+    END
+  ) AS "cov_0_0_0",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."control_c0_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."control_c0_1"
+      ELSE NULL
+    END
+  ) AS "cov_0_0_1",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."control_c0_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."c0_0"
+      ELSE NULL
+    END
+  ) AS "cov_0_0_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."control_c0_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."c0_1"
+      ELSE NULL
+    END
+  ) AS "cov_0_0_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."control_c0_1"
+      ELSE NULL
+    END
+  ) AS "cov_0_1_1",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."control_c0_1"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."c0_0"
+      ELSE NULL
+    END
+  ) AS "cov_0_1_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."control_c0_1"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."c0_1"
+      ELSE NULL
+    END
+  ) AS "cov_0_1_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."c0_0"
+      ELSE NULL
+    END
+  ) AS "cov_0_2_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."c0_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."c0_1"
+      ELSE NULL
+    END
+  ) AS "cov_0_2_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c0_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c0_0" IS NOT NULL
+      )
+      THEN "t8"."c0_1"
+      ELSE NULL
+    END
+  ) AS "cov_0_3_3",
+  COUNT(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."control_c1_0"
+      ELSE NULL
+    END
+  ) AS "n_1",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."control_c1_0"
+      ELSE NULL
+    END
+  ) AS "mean_1_0",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."control_c1_1"
+      ELSE NULL
+    END
+  ) AS "mean_1_1",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."c1_0"
+      ELSE NULL
+    END
+  ) AS "mean_1_2",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."c1_1"
+      ELSE NULL
+    END
+  ) AS "mean_1_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."control_c1_0"
+      ELSE NULL
+    END
+  ) AS "cov_1_0_0",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."control_c1_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."control_c1_1"
+      ELSE NULL
+    END
+  ) AS "cov_1_0_1",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."control_c1_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."c1_0"
+      ELSE NULL
+    END
+  ) AS "cov_1_0_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."control_c1_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."c1_1"
+      ELSE NULL
+    END
+  ) AS "cov_1_0_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."control_c1_1"
+      ELSE NULL
+    END
+  ) AS "cov_1_1_1",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."control_c1_1"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."c1_0"
+      ELSE NULL
+    END
+  ) AS "cov_1_1_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."control_c1_1"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."c1_1"
+      ELSE NULL
+    END
+  ) AS "cov_1_1_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."c1_0"
+      ELSE NULL
+    END
+  ) AS "cov_1_2_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."c1_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."c1_1"
+      ELSE NULL
+    END
+  ) AS "cov_1_2_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c1_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c1_0" IS NOT NULL
+      )
+      THEN "t8"."c1_1"
+      ELSE NULL
+    END
+  ) AS "cov_1_3_3",
+  COUNT(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."control_c2_0"
+      ELSE NULL
+    END
+  ) AS "n_2",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."control_c2_0"
+      ELSE NULL
+    END
+  ) AS "mean_2_0",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."control_c2_1"
+      ELSE NULL
+    END
+  ) AS "mean_2_1",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."c2_0"
+      ELSE NULL
+    END
+  ) AS "mean_2_2",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."c2_1"
+      ELSE NULL
+    END
+  ) AS "mean_2_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."control_c2_0"
+      ELSE NULL
+    END
+  ) AS "cov_2_0_0",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."control_c2_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."control_c2_1"
+      ELSE NULL
+    END
+  ) AS "cov_2_0_1",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."control_c2_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."c2_0"
+      ELSE NULL
+    END
+  ) AS "cov_2_0_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."control_c2_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."c2_1"
+      ELSE NULL
+    END
+  ) AS "cov_2_0_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."control_c2_1"
+      ELSE NULL
+    END
+  ) AS "cov_2_1_1",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."control_c2_1"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."c2_0"
+      ELSE NULL
+    END
+  ) AS "cov_2_1_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."control_c2_1"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."c2_1"
+      ELSE NULL
+    END
+  ) AS "cov_2_1_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."c2_0"
+      ELSE NULL
+    END
+  ) AS "cov_2_2_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."c2_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."c2_1"
+      ELSE NULL
+    END
+  ) AS "cov_2_2_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c2_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c2_0" IS NOT NULL
+      )
+      THEN "t8"."c2_1"
+      ELSE NULL
+    END
+  ) AS "cov_2_3_3",
+  COUNT(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."control_c3_0"
+      ELSE NULL
+    END
+  ) AS "n_3",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."control_c3_0"
+      ELSE NULL
+    END
+  ) AS "mean_3_0",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."control_c3_1"
+      ELSE NULL
+    END
+  ) AS "mean_3_1",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."c3_0"
+      ELSE NULL
+    END
+  ) AS "mean_3_2",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."c3_1"
+      ELSE NULL
+    END
+  ) AS "mean_3_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."control_c3_0"
+      ELSE NULL
+    END
+  ) AS "cov_3_0_0",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."control_c3_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."control_c3_1"
+      ELSE NULL
+    END
+  ) AS "cov_3_0_1",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."control_c3_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."c3_0"
+      ELSE NULL
+    END
+  ) AS "cov_3_0_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."control_c3_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."c3_1"
+      ELSE NULL
+    END
+  ) AS "cov_3_0_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."control_c3_1"
+      ELSE NULL
+    END
+  ) AS "cov_3_1_1",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."control_c3_1"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."c3_0"
+      ELSE NULL
+    END
+  ) AS "cov_3_1_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."control_c3_1"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."c3_1"
+      ELSE NULL
+    END
+  ) AS "cov_3_1_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."c3_0"
+      ELSE NULL
+    END
+  ) AS "cov_3_2_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."c3_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."c3_1"
+      ELSE NULL
+    END
+  ) AS "cov_3_2_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c3_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c3_0" IS NOT NULL
+      )
+      THEN "t8"."c3_1"
+      ELSE NULL
+    END
+  ) AS "cov_3_3_3",
+  COUNT(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."control_c5_0"
+      ELSE NULL
+    END
+  ) AS "n_5",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."control_c5_0"
+      ELSE NULL
+    END
+  ) AS "mean_5_0",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."control_c5_1"
+      ELSE NULL
+    END
+  ) AS "mean_5_1",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."c5_0"
+      ELSE NULL
+    END
+  ) AS "mean_5_2",
+  AVG(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."c5_1"
+      ELSE NULL
+    END
+  ) AS "mean_5_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."control_c5_0"
+      ELSE NULL
+    END
+  ) AS "cov_5_0_0",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."control_c5_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."control_c5_1"
+      ELSE NULL
+    END
+  ) AS "cov_5_0_1",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."control_c5_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."c5_0"
+      ELSE NULL
+    END
+  ) AS "cov_5_0_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."control_c5_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."c5_1"
+      ELSE NULL
+    END
+  ) AS "cov_5_0_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."control_c5_1"
+      ELSE NULL
+    END
+  ) AS "cov_5_1_1",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."control_c5_1"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."c5_0"
+      ELSE NULL
+    END
+  ) AS "cov_5_1_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."control_c5_1"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."c5_1"
+      ELSE NULL
+    END
+  ) AS "cov_5_1_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."c5_0"
+      ELSE NULL
+    END
+  ) AS "cov_5_2_2",
+  COVAR_POP(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."c5_0"
+      ELSE NULL
+    END,
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."c5_1"
+      ELSE NULL
+    END
+  ) AS "cov_5_2_3",
+  VAR_POP(
+    CASE
+      WHEN (
+        "t8"."c5_0" IS NOT NULL
+      ) AND (
+        "t8"."control_c5_0" IS NOT NULL
+      )
+      THEN "t8"."c5_1"
+      ELSE NULL
+    END
+  ) AS "cov_5_3_3"
+FROM (
+  SELECT
+    "t6"."part",
+    "t6"."variant",
+    "t6"."cluster",
+    "t6"."c0_0",
+    "t6"."c0_1",
+    "t6"."c1_0",
+    "t6"."c1_1",
+    "t6"."c2_0",
+    "t6"."c2_1",
+    "t6"."c3_0",
+    "t6"."c3_1",
+    "t6"."c5_0",
+    "t6"."c5_1",
+    "t7"."control_part",
+    "t7"."control_cluster",
+    "t7"."control_c0_0",
+    "t7"."control_c0_1",
+    "t7"."control_c1_0",
+    "t7"."control_c1_1",
+    "t7"."control_c2_0",
+    "t7"."control_c2_1",
+    "t7"."control_c3_0",
+    "t7"."control_c3_1",
+    "t7"."control_c5_0",
+    "t7"."control_c5_1"
+  FROM (
+    SELECT
+      *
+    FROM "t2" AS "t3"
+    WHERE
+      "t3"."variant" <> 'control'
+  ) AS "t6"
+  INNER JOIN (
+    SELECT
+      "t3"."part" AS "control_part",
+      "t3"."cluster" AS "control_cluster",
+      "t3"."c0_0" AS "control_c0_0",
+      "t3"."c0_1" AS "control_c0_1",
+      "t3"."c1_0" AS "control_c1_0",
+      "t3"."c1_1" AS "control_c1_1",
+      "t3"."c2_0" AS "control_c2_0",
+      "t3"."c2_1" AS "control_c2_1",
+      "t3"."c3_0" AS "control_c3_0",
+      "t3"."c3_1" AS "control_c3_1",
+      "t3"."c5_0" AS "control_c5_0",
+      "t3"."c5_1" AS "control_c5_1"
+    FROM "t2" AS "t3"
+    WHERE
+      "t3"."variant" = 'control'
+  ) AS "t7"
+    ON "t6"."part" = "t7"."control_part" AND "t6"."cluster" = "t7"."control_cluster"
+) AS "t8"
+GROUP BY
+  1,
+  2
+
 -- slope: mood
 SELECT
   "t8"."unit",

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.counting import FEW_CLUSTERS
+from equipoise.measurement.counting import FEW_CLUSTERS, Across
 from equipoise.measurement.refusals import check_finite
+from equipoise.measurement.shared_clusters import with_constants
 from equipoise.measurement.tally import Cap, ClusterTotals, Tally
 from equipoise.measurement.warehouse.asking import answer, number, one_row
 from equipoise.measurement.warehouse.ranks import Ranks, rank
-from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.moments import Moments, PairMoments
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "held",
     "moments",
     "ripe",
+    "shared_moments",
     "tallies_by",
     "valued",
     "with_part",
@@ -140,11 +142,12 @@ def tallies_by(
     arms: Sequence[str],
     *,
     clusters: Mapping[str, int] | None,
+    across: Across | None = None,
     by: str | Value | None = None,
 ) -> dict[str, dict[Any, dict[str, Tally]]]:
     """The tallies of metrics by metric, part and arm; without `by` there is one part, called ''.
 
-    `clusters` counts clusters by arm where they carry the variance.
+    `clusters` counts clusters by arm where they carry the variance; they lie `across` the arms.
     """
     if not counted:
         return {}
@@ -153,11 +156,14 @@ def tallies_by(
     rows = answer(moments(units, counted, clustered=clustered))
     summed: dict[tuple[Any, str], dict[str, Any]] = {}
     totals: dict[tuple[str, Any, str], ClusterTotals] = {}
+    shared: dict[tuple[Any, str], dict[str, Any]] = {}
     if clusters is not None:
         table = cluster_sums(units, counted)
         summed = {(row["part"], row["variant"]): row for row in answer(cluster_moments(table, counted))}
         if min(clusters.values()) < FEW_CLUSTERS:
             totals = _totals(table, counted, arms)
+        elif across == "shared":
+            shared = {(row["part"], row["variant"]): row for row in answer(shared_moments(table, counted))}
     told = {(row["part"], row["variant"]): row for row in rows}
     parts = sorted({part for part, _ in told} | (set() if by is not None else {""}))
     found: dict[str, dict[Any, dict[str, Tally]]] = {each.metric.name: {} for each in counted}
@@ -168,6 +174,7 @@ def tallies_by(
                 arm: replace(
                     _tally(told.get((part, arm)), summed.get((part, arm)), each, clustered=clustered),
                     totals=totals.get((name, part, arm)),
+                    shared=_shared(shared.get((part, arm)), each),
                 )
                 for arm in arms
             }
@@ -260,9 +267,44 @@ def cluster_moments(table: Table, counted: Sequence[Counted]) -> Table:
     """For each arm and part the moments of every metric's sums per cluster."""
     columns: dict[str, Value] = {}
     for each in counted:
-        size = 2 + len(each.covariates) + len(each.gaps)
-        columns |= _crossed(each.index, [table[f"c{each.index}_{k}"] for k in range(size)])
+        columns |= _crossed(each.index, [table[f"c{each.index}_{k}"] for k in range(_size(each))])
     return table.group_by("part", "variant").aggregate(**columns)
+
+
+def shared_moments(table: Table, counted: Sequence[Counted]) -> Table:
+    """For each treatment and part the moments of every metric's sums of the clusters that control has, too: control's
+    columns, then the treatment's.
+    """
+    names = [f"c{each.index}_{k}" for each in counted for k in range(_size(each))]
+    of_control = table.filter(table.variant == "control")
+    control = of_control.select(
+        control_part=of_control.part,
+        control_cluster=of_control.cluster,
+        **{f"control_{name}": of_control[name] for name in names},
+    )
+    treated = table.filter(table.variant != "control")
+    both = treated.join(
+        control, [treated.part == control.control_part, treated.cluster == control.control_cluster]
+    )
+    columns: dict[str, Value] = {}
+    for each in counted:
+        own = [f"c{each.index}_{k}" for k in range(_size(each))]
+        known = both[own[0]].notnull() & both[f"control_{own[0]}"].notnull()
+        sums = [both[name] for name in (*(f"control_{name}" for name in own), *own)]
+        columns |= _crossed(each.index, [known.ifelse(column, None) for column in sums])
+    return both.group_by("part", "variant").aggregate(**columns)
+
+
+def _size(counted: Counted) -> int:
+    """How many sums of a cluster a metric has, with those of its covariates."""
+    return 2 + len(counted.covariates) + len(counted.gaps)
+
+
+def _shared(row: Mapping[str, Any] | None, each: Counted) -> CrossMoments | None:
+    if row is None or not row[f"n_{each.index}"]:
+        return None
+    moments = _read(row, each, 2 * _size(each), 0)
+    return with_constants(moments, len(each.covariates) - len(each.gaps))
 
 
 def _tally(

@@ -12,7 +12,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.by_turn import others
 from equipoise.measurement.daily import DAY
-from equipoise.measurement.members import of_units, whole
+from equipoise.measurement.members import across, of_units, whole
 from equipoise.measurement.parts import MOST_VALUES
 from equipoise.measurement.refusals import other_than_yes_or_no, times_to_events
 from equipoise.measurement.restricted_means import restricted_tally
@@ -135,7 +135,10 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
         daily=daily(facts, whole, primary, arms),
         saturations=saturations(experiment, whole, of.get(primary.name)),
         by_turn={
-            name: parts[""] for name, parts in tallies_by(whole, beside, arms, clusters=clusters).items()
+            name: parts[""]
+            for name, parts in tallies_by(
+                whole, beside, arms, clusters=clusters, across=across(experiment)
+            ).items()
         },
     )
 
@@ -152,7 +155,13 @@ def _otherwise(
     if primary.name not in of:
         return {}
     valued_units = held(valued(units, [of[primary.name]], read.facts.last), of[primary.name], caps)
-    return tallies_by(valued_units, [of[primary.name]], read.arms, clusters=read.clusters)[primary.name][""]
+    return tallies_by(
+        valued_units,
+        [of[primary.name]],
+        read.arms,
+        clusters=read.clusters,
+        across=across(read.experiment),
+    )[primary.name][""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +192,7 @@ class _Reader:
             [self.counted[metric.name] for metric in metrics if metric.name in self.counted],
             self.arms,
             clusters=self.clusters,
+            across=across(self.experiment),
             by=by,
         )
         for metric in metrics:

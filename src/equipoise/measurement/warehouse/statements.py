@@ -12,6 +12,7 @@ from equipoise.measurement.warehouse.counting import (
     cluster_moments,
     cluster_sums,
     moments,
+    shared_moments,
     valued,
     with_part,
 )
@@ -66,7 +67,9 @@ def statements(experiment: Experiment, relation: Table, dialect: str) -> dict[st
     clustered = experiment.cluster is not None
     shown = {"facts": read, "units": grouped, "moments": moments(units, counted, clustered=clustered)}
     if clustered:
-        shown["clusters"] = cluster_moments(cluster_sums(units, counted), counted)
+        sums = cluster_sums(units, counted)
+        shown["clusters"] = cluster_moments(sums, counted)
+        shown["clusters in several arms"] = shared_moments(sums, counted)
     for index, metric in enumerate(metrics):
         if metric.per_unit == "slope":
             shown[f"slope: {metric.name}"] = slopes(kept, facts, metric)

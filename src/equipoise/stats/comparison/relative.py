@@ -11,7 +11,9 @@ import math
 
 from equipoise.errors import UsageError
 from equipoise.stats.comparison.means import short_arm
-from equipoise.stats.comparison.ratios import linear_variance, unsteady_denominator
+from equipoise.stats.comparison.ratios import linear_variance, shared_variance, unsteady_denominator
+from equipoise.stats.comparison.shared_clusters import ALIKE, NOTHING, ArmVariance, variance_of_difference
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.domain import finite, inside
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
@@ -56,11 +58,16 @@ def relative_difference_of_means(
 
 
 def relative_difference_of_ratios(
-    control: PairMoments, treatment: PairMoments, *, level: float = 0.95, null: float = 0.0
+    control: PairMoments,
+    treatment: PairMoments,
+    *,
+    shared: CrossMoments | None = None,
+    level: float = 0.95,
+    null: float = 0.0,
 ) -> Estimate | NotEstimable:
     """The relative difference of sum(x)/sum(y), (treatment − control) / control, by Fieller's method.
 
-    Scale, domain, degenerate cases and errors are those of `relative_difference_of_means` and
+    Scale, domain, `shared`, degenerate cases and errors are those of `relative_difference_of_means` and
     `difference_of_ratios` together. Source: Fieller (1954); Deng, Knoblich & Lu (2018), section 3.
 
     >>> control = PairMoments.of([10.0, 12.0, 20.0, 18.0] * 25, [1, 1, 2, 2] * 25)
@@ -74,12 +81,26 @@ def relative_difference_of_ratios(
     unsteady = unsteady_denominator(control, treatment)
     if unsteady:
         return unsteady
+    var_c, var_t = linear_variance(control), linear_variance(treatment)
+    together = shared_variance(control, treatment, shared)
+    covariance, freedom = 0.0, None
+    if together is not None and var_c + var_t > 0.0:
+        variance, freedom = variance_of_difference(
+            ArmVariance(var_c, control.n, control.n - 1.0),
+            ArmVariance(var_t, treatment.n, treatment.n - 1.0),
+            together,
+        )
+        if variance == 0.0:
+            return NotEstimable(ALIKE)
+        covariance = together.covariance
     return fieller(
-        (control.mean_x / control.mean_y, linear_variance(control), control.n),
-        (treatment.mean_x / treatment.mean_y, linear_variance(treatment), treatment.n),
+        (control.mean_x / control.mean_y, var_c, control.n),
+        (treatment.mean_x / treatment.mean_y, var_t, treatment.n),
         level,
         null,
         "relative difference of ratios, delta method and Fieller",
+        covariance=covariance,
+        freedom=freedom,
     )
 
 
@@ -89,10 +110,14 @@ def fieller(
     level: float,
     null: float,
     method: str,
+    *,
+    covariance: float = 0.0,
+    freedom: float | None = None,
 ) -> Estimate | NotEstimable:
-    """The relative difference of two independent values, each given as (value, its variance, its units: its
-    degrees of freedom and one).
+    """The relative difference of two values, each given as (value, its variance, its units: its degrees of freedom and
+    one).
 
+    The values are independent, or have a `covariance`, and `freedom` is then that of their difference.
     Scale: a fraction, as for `relative_difference_of_means`, whose degenerate cases and errors these are; every
     arm has at least two units. Source: Fieller (1954).
 
@@ -108,27 +133,37 @@ def fieller(
         return NotEstimable("the outcome is constant in both arms")
     if c <= 0.0:
         return NotEstimable("the control's value is not above 0, so no change can be a fraction of it")
-    df = satterthwaite((var_c, n_c), (var_t, n_t))
+    df = satterthwaite((var_c, n_c), (var_t, n_t)) if freedom is None else freedom
     error = math.hypot(math.sqrt(var_t) / c, t / c * math.sqrt(var_c) / c)
+    tested = var_t + (1.0 + null) ** 2 * var_c
+    if covariance:
+        alone, beside = error * error, tested
+        tested -= 2.0 * (1.0 + null) * covariance
+        error = math.sqrt(max(0.0, alone - 2.0 * (t / c) * covariance / (c * c)))
+        if error * error <= NOTHING * alone or tested <= NOTHING * beside:
+            return NotEstimable(
+                "in every cluster the treatment is the same fraction of control, so it has no spread"
+            )
     if error == 0.0:
         # All the spread is the control's and the treatment is exactly 0.
         return NotEstimable("the treatment is 0 for every unit, so its fraction of control has no spread")
     plain = t_estimate(t / c - 1.0, error, df, level=level, null=null, method=method)
     q2 = ((plain.high - plain.value) / error) ** 2
-    # The roots in R = 1 + ρ of (t − R·c)² = q²(var_t + R²·var_c).
+    # The roots in R = 1 + ρ of (t − R·c)² = q²(var_t − 2R·cov + R²·var_c).
     lead = c * c - q2 * var_c
     if lead <= 0.0:
         return NotEstimable(
             "the control's value is not clearly above 0, "
             f"so the relative effect has no limits at level {level:g}"
         )
-    spread = math.sqrt(q2 * (var_t * lead + t * t * var_c))
-    statistic = (t - (1.0 + null) * c) / math.sqrt(var_t + (1.0 + null) ** 2 * var_c)
+    middle = t * c - q2 * covariance
+    spread = math.sqrt(q2 * max(0.0, var_t * lead + t * t * var_c - covariance * (t * c + middle)))
+    statistic = (t - (1.0 + null) * c) / math.sqrt(tested)
     return Estimate(
         value=plain.value,
         standard_error=error,
-        low=(t * c - spread) / lead - 1.0,
-        high=(t * c + spread) / lead - 1.0,
+        low=(middle - spread) / lead - 1.0,
+        high=(middle + spread) / lead - 1.0,
         level=level,
         method=method,
         null=null,

@@ -21,26 +21,26 @@ from equipoise.errors import UsageError
 from equipoise.stats.comparison.means import difference_of_means, short_arm
 from equipoise.stats.comparison.proportions import difference_of_proportions
 from equipoise.stats.comparison.ratios import difference_of_ratios
-from equipoise.stats.comparison.relative import relative_difference_of_means, relative_difference_of_ratios
+from equipoise.stats.comparison.shared_clusters import SharedSpread, outcomes
 from equipoise.stats.covariates.covariate_fit import (
     CovariateArm,
     fit_covariates,
+    left_of_difference,
     mean_arm,
     ratio_arm,
-    unexplained,
+    shared_with_covariates,
 )
-from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.domain import finite, inside
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.student import satterthwaite, t_estimate
+from equipoise.stats.student import t_estimate
 
 __all__ = [
     "Adjusted",
     "cuped_means",
-    "cuped_means_relative",
     "cuped_proportions",
     "cuped_ratios",
-    "cuped_ratios_relative",
+    "unfit",
 ]
 
 EVENTS = 10
@@ -91,7 +91,7 @@ def cuped_means(
     (1.25, 1.194, 0.97)
     """
     level, null = inside("level", level), finite("null", null)
-    refused = _refused(control, treatment, outcomes=1)
+    refused = unfit(control, treatment, outcomes=1)
     if refused:
         return refused
     plain = difference_of_means(control.column(0), treatment.column(0), level=level, null=null)
@@ -124,7 +124,7 @@ def cuped_proportions(
     (0.25, 0.7)
     """
     level = inside("level", level)
-    refused = _refused(control, treatment, outcomes=1)
+    refused = unfit(control, treatment, outcomes=1)
     if refused:
         return refused
     counts = []
@@ -154,13 +154,20 @@ def cuped_proportions(
 
 
 def cuped_ratios(
-    control: CrossMoments, treatment: CrossMoments, *, level: float = 0.95, null: float = 0.0
+    control: CrossMoments,
+    treatment: CrossMoments,
+    *,
+    shared: CrossMoments | None = None,
+    level: float = 0.95,
+    null: float = 0.0,
 ) -> Adjusted | NotEstimable:
     """The difference of sum(x)/sum(y), treatment minus control, adjusted by pre-treatment covariates.
 
     Scale: x's unit per y's unit. Column 0 is x, column 1 is y, each further column a covariate of the randomised
     unit (or its cluster). The adjustment acts on (x − R·y)/ȳ, the linear form whose variance is the ratio's. For
     a ratio in the pre-period give its two sums as two covariates: they span its own linear form.
+    Where rows are clusters with units in both arms, `shared` has those that are in both, with control's columns and then
+    the treatment's: the covariances of the arms come off, and θ is the one that makes what is left least.
 
     Degenerate cases and errors: those of `cuped_means` and `difference_of_ratios` together.
     Source: Deng et al. (2013), appendix B, for ratios; Deng, Knoblich & Lu (2018), section 3.
@@ -172,10 +179,12 @@ def cuped_ratios(
     (0.5, 0.075, 0.83)
     """
     level, null = inside("level", level), finite("null", null)
-    refused = _refused(control, treatment, outcomes=2)
+    refused = unfit(control, treatment, outcomes=2)
     if refused:
         return refused
-    plain = difference_of_ratios(control.pair(0, 1), treatment.pair(0, 1), level=level, null=null)
+    plain = difference_of_ratios(
+        control.pair(0, 1), treatment.pair(0, 1), shared=outcomes(shared), level=level, null=null
+    )
     if isinstance(plain, NotEstimable):
         return plain
     return _difference(
@@ -183,91 +192,37 @@ def cuped_ratios(
         ratio_arm(treatment),
         plain,
         "difference of ratios, delta method, adjusted by covariates (CUPED)",
-    )
-
-
-def cuped_means_relative(
-    control: CrossMoments, treatment: CrossMoments, *, level: float = 0.95, null: float = 0.0
-) -> Adjusted | NotEstimable:
-    """The relative difference of two means, (treatment − control) / control, adjusted by covariates.
-
-    Scale: a fraction, so 0.1 is ten per cent more than control. Columns are as in `cuped_means`. Both arms'
-    means are brought to the covariates' mean over both arms and then compared by Fieller's method, which counts
-    that they share it. Zeros and ones make it the relative difference of rates.
-    The 95 % interval covers 95 ± 0.5 % from 200 units per arm for arms of one size, normal or log-normal (log-sd 1
-    and 1.5) and correlations from 0 to 0.9. Where one arm is four times the other and the outcome log-normal it
-    covers 94 % with 200 units in the smaller arm and is within half a point from 2,000.
-
-    Degenerate cases: those of `cuped_means` and of `relative_difference_of_means` together. Errors: as there.
-    Source: Deng et al. (2013); Fieller (1954), JRSS B 16, 175, with covariance.
-
-    >>> x = [1.0, 2.0, 3.0, 4.0] * 25
-    >>> control = CrossMoments.of([10.0, 12.0, 13.0, 15.0] * 25, x)
-    >>> treatment = CrossMoments.of([11.0, 13.0, 15.0, 16.0] * 25, x)
-    >>> a = cuped_means_relative(control, treatment)
-    >>> round(a.estimate.value, 3), round(a.estimate.low, 3), round(a.estimate.high, 3)
-    (0.1, 0.094, 0.106)
-    """
-    refused = _refused(control, treatment, outcomes=1)
-    if refused:
-        return refused
-    plain = relative_difference_of_means(control.column(0), treatment.column(0), level=level, null=null)
-    if isinstance(plain, NotEstimable):
-        return plain
-    return _relative(
-        mean_arm(control),
-        mean_arm(treatment),
-        plain,
-        "relative difference of means, Fieller, adjusted by covariates (CUPED)",
-    )
-
-
-def cuped_ratios_relative(
-    control: CrossMoments, treatment: CrossMoments, *, level: float = 0.95, null: float = 0.0
-) -> Adjusted | NotEstimable:
-    """The relative difference of sum(x)/sum(y), adjusted by covariates.
-
-    Scale: a fraction. Columns are as in `cuped_ratios`, the method as in `cuped_means_relative`, with their
-    degenerate cases, errors and sources.
-
-    >>> control = CrossMoments.of([10.0, 12.0, 20.0, 18.0] * 25, [1, 1, 2, 2] * 25, [1.0, 2.0, 1.0, 0.0] * 25)
-    >>> treatment = CrossMoments.of([11.0, 13.0, 23.0, 19.0] * 25, [1, 1, 2, 2] * 25, [1.0, 2.0, 2.0, 0.0] * 25)
-    >>> round(cuped_ratios_relative(control, treatment).plain.value, 3)
-    0.1
-    """
-    refused = _refused(control, treatment, outcomes=2)
-    if refused:
-        return refused
-    plain = relative_difference_of_ratios(control.pair(0, 1), treatment.pair(0, 1), level=level, null=null)
-    if isinstance(plain, NotEstimable):
-        return plain
-    return _relative(
-        ratio_arm(control),
-        ratio_arm(treatment),
-        plain,
-        "relative difference of ratios, delta method and Fieller, adjusted by covariates (CUPED)",
+        shared_with_covariates(control, treatment, shared),
     )
 
 
 def _difference(
-    control: CovariateArm, treatment: CovariateArm, plain: Estimate, method: str
+    control: CovariateArm,
+    treatment: CovariateArm,
+    plain: Estimate,
+    method: str,
+    shared: SharedSpread | None = None,
 ) -> Adjusted | NotEstimable:
-    fit = fit_covariates(control, treatment)
+    fit = fit_covariates(control, treatment, shared)
     if isinstance(fit, NotEstimable):
         return fit
-    left_c, left_t = unexplained(control, fit.theta), unexplained(treatment, fit.theta)
-    if left_c + left_t == 0.0:
-        return NotEstimable("the covariates explain the outcome entirely, so no spread is left")
+    left = left_of_difference(control, treatment, fit, shared)
+    if isinstance(left, NotEstimable):
+        return left
+    variance, freedom = left
     estimate = t_estimate(
         treatment.value - control.value - float(fit.theta @ fit.shift),
-        math.sqrt((left_c + left_t) * fit.inflation),
-        max(1.0, satterthwaite((left_c, control.n), (left_t, treatment.n)) - fit.rank),
+        math.sqrt(variance * fit.inflation),
+        freedom,
         level=plain.level,
         null=plain.null,
         method=method,
     )
     # Beside the plain variance of the same arms, not that of another method's standard error.
-    gain = 1.0 - estimate.standard_error**2 / (control.variance + treatment.variance)
+    apart = control.variance + treatment.variance
+    if shared is not None:
+        apart -= 2.0 * float(shared.between[0, 0])
+    gain = 1.0 - estimate.standard_error**2 / apart
     return Adjusted(
         estimate=estimate,
         plain=plain,
@@ -277,74 +232,12 @@ def _difference(
     )
 
 
-def _relative(
-    control: CovariateArm, treatment: CovariateArm, plain: Estimate, method: str
-) -> Adjusted | NotEstimable:
-    fit = fit_covariates(control, treatment)
-    if isinstance(fit, NotEstimable):
-        return fit
-    theta, level, null = fit.theta, plain.level, plain.null
-    left_c, left_t = unexplained(control, theta), unexplained(treatment, theta)
-    if left_c + left_t == 0.0:
-        return NotEstimable("the covariates explain the outcome entirely, so no spread is left")
-    share_c, share_t = (a.n / (control.n + treatment.n) for a in (control, treatment))
-    moved = float(theta @ fit.shift)
-    c, t = control.value + share_t * moved, treatment.value - share_c * moved
-    # Each arm's part of the variance of u·c + v·t, as a quadratic in what its own outcome and covariates weigh.
-    together = [
-        (a.variance, float(theta @ a.covariances), float(theta @ a.covariate_variances @ theta))
-        for a in (control, treatment)
-    ]
-    (yy_c, xy_c, xx_c), (yy_t, xy_t, xx_t) = together
-    extra = fit.inflation
-    var_c = extra * (yy_c - 2.0 * share_t * xy_c + share_t**2 * (xx_c + xx_t))
-    var_t = extra * (yy_t - 2.0 * share_c * xy_t + share_c**2 * (xx_c + xx_t))
-    both = extra * (share_c * xy_c + share_t * xy_t - share_c * share_t * (xx_c + xx_t))
-    df = max(1.0, satterthwaite((left_c, control.n), (left_t, treatment.n)) - fit.rank)
-    if c <= 0.0:
-        return NotEstimable(
-            "the control's adjusted value is not above 0, so no change can be a fraction of it"
-        )
-    ratio = t / c
-    error2 = (var_t - 2.0 * ratio * both + ratio**2 * var_c) / (c * c)
-    if error2 <= 0.0:
-        return NotEstimable("the adjusted relative effect has no spread")
-    flat = t_estimate(ratio - 1.0, math.sqrt(error2), df, level=level, null=null, method=method)
-    q2 = ((flat.high - flat.value) / flat.standard_error) ** 2
-    # The roots in R = 1 + ρ of (t − R·c)² = q²(var_t − 2R·both + R²·var_c).
-    lead, middle, last = c * c - q2 * var_c, t * c - q2 * both, t * t - q2 * var_t
-    inner = middle * middle - lead * last
-    if lead <= 0.0 or inner < 0.0:
-        return NotEstimable(
-            "the control's adjusted value is not clearly above 0, "
-            f"so the relative effect has no limits at level {level:g}"
-        )
-    tested = 1.0 + null
-    tested_error = math.sqrt(var_t - 2.0 * tested * both + tested**2 * var_c)
-    statistic = (t - tested * c) / tested_error
-    root = math.sqrt(inner)
-    estimate = Estimate(
-        value=ratio - 1.0,
-        standard_error=flat.standard_error,
-        low=(middle - root) / lead - 1.0,
-        high=(middle + root) / lead - 1.0,
-        level=level,
-        method=method,
-        null=null,
-        statistic=statistic,
-        p_value=t_estimate(statistic, 1.0, df, level=level, null=0.0, method=method).p_value,
-        degrees_of_freedom=df,
-    )
-    return Adjusted(
-        estimate=estimate,
-        plain=plain,
-        gain=1.0 - (estimate.standard_error / plain.standard_error) ** 2,
-        coefficients=tuple(theta.tolist()),
-        balance_p=fit.balance_p,
-    )
+def unfit(control: CrossMoments, treatment: CrossMoments, *, outcomes: int) -> NotEstimable | None:
+    """Why two arms cannot be adjusted, if one has too few units; columns that do not fit raise UsageError.
 
-
-def _refused(control: CrossMoments, treatment: CrossMoments, *, outcomes: int) -> NotEstimable | None:
+    >>> unfit(CrossMoments.zero(2), CrossMoments.zero(2), outcomes=1).reason
+    'control has 0 units, and a spread needs at least two'
+    """
     widths: Sequence[int] = (len(control.means), len(treatment.means))
     if widths[0] != widths[1]:
         raise UsageError(f"both arms need the same columns, not {widths[0]} and {widths[1]}")

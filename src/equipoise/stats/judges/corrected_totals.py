@@ -11,10 +11,20 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from equipoise.errors import UsageError
 from equipoise.stats.comparison.ratios import difference_of_ratios
 from equipoise.stats.comparison.relative import fieller
-from equipoise.stats.covariates.cross_moments import CrossMoments
+from equipoise.stats.comparison.shared_clusters import (
+    ALIKE,
+    ArmVariance,
+    SharedVariance,
+    outcomes,
+    shared_spread,
+    variance_of_difference,
+)
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.domain import counted, finite, inside
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.judges.prediction_powered import LABELS, LABELS_TUNED, STRANGE
@@ -121,13 +131,16 @@ def corrected_difference_of_totals(
     treatment: JudgedTotals,
     *,
     judge_weight: float | None = None,
+    shared: CrossMoments | None = None,
     level: float = 0.95,
     null: float = 0.0,
 ) -> Estimate | NotEstimable:
     """The difference of two arms' mean labels, treatment minus control, each arm corrected by its own labels.
 
     Each arm has its own λ and its own correction, so that a judge who favours one arm's style does no harm. Scale:
-    that of the labels. Arms are independent; Welch's t with Satterthwaite's degrees of freedom. Degenerate cases and
+    that of the labels. Arms are independent; Welch's t with Satterthwaite's degrees of freedom. Or the units are clusters,
+    of which `shared` has those that are in both arms (five columns of control, then the treatment's): the covariance of the
+    arms then comes off (`shared_clusters.variance_of_difference`). Degenerate cases and
     errors: those of `corrected_mean_of_totals`, with the arm named. Source: as there; Welch (1947), Biometrika 34, 28.
 
     >>> said, judge = [3, 4, 2, 5] * 15, [3, 4, 3, 5] * 50
@@ -144,10 +157,16 @@ def corrected_difference_of_totals(
         return arms
     c, t = arms
     variance = c.variance + t.variance
+    freedom = variance**2 / (c.variance**2 / c.df + t.variance**2 / t.df)
+    together = _together(control, treatment, c, t, shared)
+    if together is not None:
+        variance, freedom = variance_of_difference(c.spread, t.spread, together)
+        if variance == 0.0:
+            return NotEstimable(ALIKE)
     return t_estimate(
         t.value - c.value,
         math.sqrt(variance),
-        variance**2 / (c.variance**2 / c.df + t.variance**2 / t.df),
+        freedom,
         level=level,
         null=null,
         method=f"difference of means, {t.kind if t.kind == c.kind else 'prediction-powered'}, Welch's t, variance by unit",
@@ -155,11 +174,16 @@ def corrected_difference_of_totals(
 
 
 def corrected_relative_difference_of_totals(
-    control: JudgedTotals, treatment: JudgedTotals, *, level: float = 0.95, null: float = 0.0
+    control: JudgedTotals,
+    treatment: JudgedTotals,
+    *,
+    shared: CrossMoments | None = None,
+    level: float = 0.95,
+    null: float = 0.0,
 ) -> Estimate | NotEstimable:
     """The relative difference of two arms' corrected means, (treatment − control) / control, by Fieller's method.
 
-    Scale, degenerate cases and errors: those of `corrected_difference_of_totals` and of `relative.fieller`.
+    Scale, `shared`, degenerate cases and errors: those of `corrected_difference_of_totals` and of `relative.fieller`.
 
     >>> said, judge = [3, 4, 2, 5] * 15, [3, 4, 3, 5] * 50
     >>> said, asked = [*said, *[0] * 140], [1] * 60 + [0] * 140
@@ -172,23 +196,42 @@ def corrected_relative_difference_of_totals(
     arms = _both(control, treatment, None)
     if isinstance(arms, NotEstimable):
         return arms
-    c, t = ((arm.value, arm.variance, arm.df + 1.0) for arm in arms)
-    return fieller(c, t, level, null, "relative difference of corrected means, Fieller")
+    c, t = arms
+    together, freedom = _together(control, treatment, c, t, shared), None
+    if together is not None:
+        variance, freedom = variance_of_difference(c.spread, t.spread, together)
+        if variance == 0.0:
+            return NotEstimable(ALIKE)
+    return fieller(
+        (c.value, c.variance, c.df + 1.0),
+        (t.value, t.variance, t.df + 1.0),
+        level,
+        null,
+        "relative difference of corrected means, Fieller",
+        covariance=0.0 if together is None else together.covariance,
+        freedom=freedom,
+    )
 
 
 def judged_difference_of_totals(
-    control: JudgedTotals, treatment: JudgedTotals, *, level: float = 0.95, null: float = 0.0
+    control: JudgedTotals,
+    treatment: JudgedTotals,
+    *,
+    shared: CrossMoments | None = None,
+    level: float = 0.95,
+    null: float = 0.0,
 ) -> Estimate | NotEstimable:
     """The difference of the judge's own means, treatment minus control, over the same turns: what labels correct.
 
-    It is `ratios.difference_of_ratios` of Σws / Σw, with its scale, degenerate cases and errors.
+    It is `ratios.difference_of_ratios` of Σws / Σw, with its scale, degenerate cases and errors; `shared` has five columns
+    of either arm.
 
     >>> judge = JudgedTotals(CrossMoments.of(*[[3, 1, 2, 2], [4, 2, 2, 3]], *[[0] * 4] * 3), judged=11, labels=0)
     >>> judged_difference_of_totals(judge, judge).value
     0.0
     """
     pairs = [arm.moments.pair(_JUDGED, _JUDGED_WEIGHT) for arm in (control, treatment)]
-    return difference_of_ratios(*pairs, level=level, null=null)
+    return difference_of_ratios(*pairs, shared=outcomes(shared), level=level, null=null)
 
 
 class _Fitted(NamedTuple):
@@ -196,6 +239,23 @@ class _Fitted(NamedTuple):
     variance: float
     df: float
     kind: str
+    units: int
+    row: tuple[float, ...]
+    """What one more of each sum adds to the value, so that a unit's square is its part of the variance."""
+
+    @property
+    def spread(self) -> ArmVariance:
+        return ArmVariance(self.variance, self.units, self.df)
+
+
+def _together(
+    control: JudgedTotals, treatment: JudgedTotals, c: _Fitted, t: _Fitted, shared: CrossMoments | None
+) -> SharedVariance | None:
+    """What clusters in both arms give to the variances of their values; None where none is in both."""
+    if shared is None or not shared.n:
+        return None
+    means = control.moments.means, treatment.moments.means
+    return shared_spread(shared, *means, np.array([c.row]), np.array([t.row])).along(np.ones(1))
 
 
 def _both(
@@ -247,7 +307,9 @@ def _fitted(arm: JudgedTotals, weight: float | None) -> _Fitted | NotEstimable:
             "how often one would"
         )
     kind = "labels alone" if factor == 0.0 else f"prediction-powered ({'PPI++' if tuned else 'PPI'})"
-    return _Fitted(said + factor * (judged - where_said), variance, df, kind)
+    scale = math.sqrt(effective / df)
+    row = tuple(scale * (own + factor * judge) for own, judge in zip(a, b, strict=True))
+    return _Fitted(said + factor * (judged - where_said), variance, df, kind, moments.n, row)
 
 
 def _effective(moments: CrossMoments, at: int) -> float:

@@ -127,6 +127,19 @@ class CrossMoments:
             self.n, self.means[i], self.means[j], products[i][i], products[j][j], products[i][j]
         )
 
+    def columns(self, *at: int) -> CrossMoments:
+        """The cross moments of some columns, in the order given. Errors: UsageError for a column that is not there.
+
+        >>> CrossMoments.of([1.0, 3.0], [2.0, 4.0]).columns(1).means
+        (3.0,)
+        """
+        kept = [self._index(i) for i in at]
+        return CrossMoments(
+            self.n,
+            tuple(self.means[i] for i in kept),
+            tuple(tuple(self.products[i][j] for j in kept) for i in kept),
+        )
+
     def _index(self, i: int) -> int:
         i = counted("column", i)
         if i >= len(self.means):
