@@ -11,6 +11,7 @@ from equipoise.design.clusters import cluster_notes, in_clusters
 from equipoise.design.false_alarms import WatchForecast, declared_forecasts, too_often
 from equipoise.design.interleaved import FITS, query_power, query_size
 from equipoise.design.schedule import schedule, spent, written_rule
+from equipoise.design.shared_clusters import shared_clusters_note
 from equipoise.design.switchback import in_slots, slot_cycle, slot_notes, slots_per_day
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
@@ -419,10 +420,7 @@ def _notes(experiment: Experiment, sizes: Mapping[str, MetricSize | NotEstimable
     if experiment.interleaving is not None:
         notes += FITS
     elif experiment.cluster:
-        notes.append(
-            f"these sizes take units as independent; units of one {experiment.cluster} are alike, and the experiment "
-            "needs more of them, by the factor 1 + (units per cluster − 1) × intraclass correlation"
-        )
+        notes.append(shared_clusters_note(experiment.cluster))
     return tuple(notes)
 
 

@@ -1,0 +1,126 @@
+"""False alarms, power and looks where units of one cluster fall into both arms: as many as registered, and no fewer.
+
+Seeded; the tolerance is that of a binomial count at |z| = 4, so one check in 16,000 would raise a false alarm. Clusters
+are of one unit and a Poisson number of others, nine on average; the intraclass correlation is 0.3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from equipoise.stats.comparison.ratios import difference_of_ratios
+from equipoise.stats.cross_moments import CrossMoments
+from equipoise.stats.estimate import Estimate
+from equipoise.stats.moments import PairMoments
+
+ICC, OTHERS = 0.3, 9
+POCOCK_AT_THREE = 2.289
+"""Pocock (1977), table 1: three looks, two-sided alpha 0.05."""
+KINDS = ("mean", "proportion", "ratio")
+
+
+def tolerance(share: float, replications: int) -> float:
+    return 4.0 * math.sqrt(share * (1 - share) / replications)
+
+
+def units(
+    kind: str, clusters: int, rng: np.random.Generator, effect: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Outcome, size, whether treated, and cluster of each unit; every unit draws an arm of its own."""
+    cluster = np.repeat(np.arange(clusters), 1 + rng.poisson(OTHERS, clusters))
+    treated = rng.random(cluster.size) < 0.5
+    size = np.ones(cluster.size)
+    if kind == "proportion":
+        spare = 1.0 / ICC - 1.0
+        rate = rng.beta(0.3 * spare, 0.7 * spare, clusters)[cluster]
+        return (rng.random(cluster.size) < rate).astype(float), size, treated, cluster
+    like = math.sqrt(ICC) * rng.normal(size=clusters)[cluster]
+    own = math.sqrt(1.0 - ICC) * rng.normal(size=cluster.size)
+    if kind == "ratio":
+        size = 1.0 + rng.poisson(3, cluster.size)
+        return size * (3.0 + like + own + effect * treated), size, treated, cluster
+    return 3.0 + like + own + effect * treated, size, treated, cluster
+
+
+def read(
+    x: np.ndarray, y: np.ndarray, treated: np.ndarray, cluster: np.ndarray, *, matched: bool = True
+) -> Estimate:
+    """The difference, with what clusters have in common taken off; or as if each arm had clusters of its own."""
+    k = int(cluster.max()) + 1
+    arms = []
+    for chosen in (~treated, treated):
+        own = cluster[chosen]
+        sums = [np.bincount(own, weights=each[chosen], minlength=k) for each in (x, y)]
+        arms.append((*sums, np.bincount(own, minlength=k) > 0))
+    (x_c, y_c, in_c), (x_t, y_t, in_t) = arms
+    both = in_c & in_t
+    found = difference_of_ratios(
+        PairMoments.of(x_c[in_c], y_c[in_c]),
+        PairMoments.of(x_t[in_t], y_t[in_t]),
+        shared=CrossMoments.of(x_c[both], y_c[both], x_t[both], y_t[both]) if matched else None,
+    )
+    assert isinstance(found, Estimate)
+    return found
+
+
+def crossings(
+    kind: str, clusters: int, replications: int, seed: int, *, effect: float = 0.0
+) -> tuple[float, float]:
+    """In what share of replications the effect is significant at 0.05, and would be were the arms taken for independent."""
+    rng = np.random.default_rng(seed)
+    crossed = np.zeros(2)
+    for _ in range(replications):
+        drawn = units(kind, clusters, rng, effect)
+        crossed += [(read(*drawn, matched=each).p_value or 1.0) < 0.05 for each in (True, False)]
+    matched, apart = crossed / replications
+    return float(matched), float(apart)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_a_a_crosses_in_five_per_cent(kind: str) -> None:
+    """Forty clusters, 2,500 replications, half a point for the approximation; with independent arms next to none would."""
+    matched, apart = crossings(kind, 40, 2_500, 11)
+    assert matched == pytest.approx(0.05, abs=0.005 + tolerance(0.05, 2_500))
+    assert apart < 0.01
+
+
+def test_the_power_is_that_of_units_that_are_not_alike() -> None:
+    """Two hundred clusters, an effect planned for 80 % without a design effect: found in 80 %, and not in half (n 1,500)."""
+    effect = (1.959964 + 0.841621) * math.sqrt(4.0 / (200 * (1 + OTHERS)))
+    matched, apart = crossings("mean", 200, 1_500, 12, effect=effect)
+    assert matched == pytest.approx(0.80, abs=0.01 + tolerance(0.80, 1_500))
+    assert apart < 0.50
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("clusters", "replications"), [(40, 40_000), (200, 40_000), (2_000, 10_000)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_a_a_crosses_in_five_per_cent_within_half_a_point(
+    kind: str, clusters: int, replications: int
+) -> None:
+    """Means, rates and ratios, from forty to two thousand clusters; half a point beside the tolerance of the count."""
+    matched, apart = crossings(kind, clusters, replications, 13)
+    assert matched == pytest.approx(0.05, abs=0.005 + tolerance(0.05, replications))
+    assert apart < 0.01
+
+
+def looks(clusters: int, rng: np.random.Generator) -> Iterator[float]:
+    """The statistic at three looks, while units of the same clusters go on coming in."""
+    x, y, treated, cluster = units("mean", clusters, rng, 0.0)
+    came = rng.permutation(x.size)
+    for share in (1 / 3, 2 / 3, 1.0):
+        seen = came[: round(share * x.size)]
+        yield abs(read(x[seen], y[seen], treated[seen], cluster[seen]).statistic or 0.0)
+
+
+@pytest.mark.long
+def test_looks_at_clusters_that_go_on_growing_cross_in_five_per_cent() -> None:
+    """Three Pocock looks at 400 clusters, the same at every look: 5 % in all (n 20,000); at 1.96 each time more than 10 %."""
+    rng = np.random.default_rng(14)
+    most = np.array([max(looks(400, rng)) for _ in range(20_000)])
+    assert float((most > POCOCK_AT_THREE).mean()) == pytest.approx(0.05, abs=0.005 + tolerance(0.05, 20_000))
+    assert float((most > 1.96).mean()) > 0.095
