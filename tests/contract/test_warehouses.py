@@ -202,6 +202,7 @@ def test_many_clusters_in_several_arms_are_counted_alike(connection, tmp_path):
     experiment, table = everything(tmp_path, clustered=True), rows(6)
     tallies = measure_table(experiment, table).tallies
     assert all(tallies[name][arm].shared.n > 10 for name in ("spent", "ok", "per_try") for arm in ("a", "b"))
+    assert all(tallies[name][arm].overlap.clusters > 10 for name in ("half", "wait") for arm in ("a", "b"))
     agree(connection, experiment, table)
 
 

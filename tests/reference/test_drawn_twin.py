@@ -116,6 +116,9 @@ def test_a_crowd_is_measured_as_a_table_of_its_units(tmp_path, clusters, units):
                 assert sorted(mine.totals.sizes) == pytest.approx(sorted(theirs.totals.sizes))
                 assert sorted(mine.totals.sums) == pytest.approx(sorted(theirs.totals.sums))
             close(replace(mine, totals=None), replace(theirs, totals=None))
+            assert (mine.overlap is not None) == (
+                clusters > 0 and units > 2 and arm == "b" and metric == "half"
+            )
             assert (mine.shared is not None) == (
                 clusters == 90 and units == 700 and arm == "b" and metric != "half"
             )

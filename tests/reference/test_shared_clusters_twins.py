@@ -224,3 +224,41 @@ def test_nothing_jumps_where_clusters_cease_to_be_few(clusters: int) -> None:
         few = found(clustered_difference(*of_c, *of_t))
         assert ours.standard_error == pytest.approx(few.standard_error, rel=0.05)
         assert ours.high - ours.low == pytest.approx(few.high - few.low, rel=0.08)
+
+
+def test_a_mean_time_of_all_events_is_the_mean_of_the_times(tmp_path: Path) -> None:
+    """Seen for the whole window, the restricted mean has the error of the mean of min(time, window), matched by cluster."""
+    (tmp_path / "times.yaml").write_text(
+        """
+name: times
+hypothesis: Users wait for as long as they do, in whichever arm.
+changes: [config]
+unit: {type: conversation}
+cluster: user
+variants: {control: {config: {x: 1}}, a: {config: {x: 2}}, b: {config: {x: 3}}}
+metrics:
+  solved: {priority: primary, kind: time_to_event, of: outcome.done, better: lower, window: 1h, baseline: 1000, spread: 900, mde: 100}
+  took: {kind: mean, of: outcome.took, better: lower}
+""",
+        encoding="utf-8",
+    )
+    x, _, arm, g = units(9, 120, arms=3)
+    waited = np.exp(x + 4.0)
+    names = np.array(["control", "a", "b"])[arm]
+    rows = [{"unit": f"c{i}", "user": f"u{g[i]}", "variant": names[i], "time": 1e9} for i in range(x.size)]
+    rows += [
+        {**row, "time": 1e9 + waited[i], "done": True, "took": min(waited[i], 3600.0)}
+        for i, row in enumerate(rows)
+    ]
+    rows.append({"unit": None, "user": None, "variant": "a", "time": 1e9 + 1e6})
+    findings = analyze(
+        load_experiment(tmp_path / "times.yaml"), pl.DataFrame(rows, infer_schema_length=None), closing=True
+    ).findings
+    solved, took = ([e for e in findings.effects if e.metric == name] for name in ("solved", "took"))
+    assert len(solved) == len(took) == 2
+    for one, other in zip(solved, took, strict=True):
+        for this, that in ((one.estimate, other.estimate), (one.relative, other.relative)):
+            a, b = found(this), found(that)
+            assert (a.value, a.standard_error, a.degrees_of_freedom) == pytest.approx(
+                (b.value, b.standard_error, b.degrees_of_freedom), rel=1e-9
+            )

@@ -12,7 +12,19 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from equipoise.stats.comparison.quantiles import (
+    QuantileSummary,
+    difference_of_quantiles,
+    quantile_of,
+    quantile_overlap,
+)
 from equipoise.stats.comparison.ratios import difference_of_ratios
+from equipoise.stats.comparison.restricted_means import (
+    RestrictedMean,
+    difference_of_restricted_means,
+    restricted_mean_of,
+)
+from equipoise.stats.comparison.shared_clusters import Overlap, SharedVariance
 from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.moments import PairMoments
@@ -124,3 +136,100 @@ def test_looks_at_clusters_that_go_on_growing_cross_in_five_per_cent() -> None:
     most = np.array([max(looks(400, rng)) for _ in range(20_000)])
     assert float((most > POCOCK_AT_THREE).mean()) == pytest.approx(0.05, abs=0.005 + tolerance(0.05, 20_000))
     assert float((most > 1.96).mean()) > 0.095
+
+
+def quantile_crossings(clusters: int, replications: int, seed: int, q: float = 0.9) -> tuple[float, float]:
+    """In what share of A/As the difference of a quantile is significant, of turns whose users fall into both arms."""
+    rng = np.random.default_rng(seed)
+    crossed = np.zeros(2)
+    for _ in range(replications):
+        x, _, treated, cluster = units("mean", clusters, rng, 0.0)
+        arms, pairs = [], []
+        for chosen in (~treated, treated):
+            summary = quantile_of(x[chosen], cluster[chosen], q=q)
+            assert isinstance(summary, QuantileSummary)
+            below = np.bincount(cluster[chosen], weights=x[chosen] <= summary.value, minlength=clusters)
+            arms.append(summary)
+            pairs.append((below, np.bincount(cluster[chosen], minlength=clusters).astype(float)))
+        (a, b), (c, d) = pairs
+        both = (b > 0) & (d > 0)
+        overlap = quantile_overlap(
+            PairMoments.of(a[b > 0], b[b > 0]),
+            PairMoments.of(c[d > 0], d[d > 0]),
+            CrossMoments.of(a[both], b[both], c[both], d[both]),
+        )
+        for i, each in enumerate((overlap, None)):
+            found = difference_of_quantiles(arms[0], arms[1], overlap=each)
+            assert isinstance(found, Estimate)
+            crossed[i] += (found.p_value or 1.0) < 0.05
+    matched, apart = crossed / replications
+    return float(matched), float(apart)
+
+
+def test_a_quantile_crosses_in_five_per_cent_too() -> None:
+    """The 90th percentile, 200 clusters, 2,000 A/As, a point for the order statistics; of independent arms too few would."""
+    matched, apart = quantile_crossings(200, 2_000, 15)
+    assert matched == pytest.approx(0.05, abs=0.01 + tolerance(0.05, 2_000))
+    assert apart < matched
+
+
+def time_crossings(clusters: int, replications: int, seed: int) -> tuple[float, float]:
+    """In what share of A/As the difference of mean times to an event is significant, half of the units censored."""
+    rng = np.random.default_rng(seed)
+    crossed = np.zeros(2)
+    for _ in range(replications):
+        x, _, treated, cluster = units("mean", clusters, rng, 0.0)
+        waited, seen = np.exp(x - 3.0), rng.uniform(0.2, 3.0, x.size)
+        time, event = np.minimum(waited, seen), waited <= seen
+        arms = [
+            restricted_mean_of(time[chosen], event[chosen], horizon=2.0, clusters=cluster[chosen])
+            for chosen in (~treated, treated)
+        ]
+        control, treatment = arms
+        assert isinstance(control, RestrictedMean)
+        assert isinstance(treatment, RestrictedMean)
+        c, t = (
+            influences(time[chosen], event[chosen], cluster[chosen], clusters)
+            for chosen in (~treated, treated)
+        )
+        both = (np.bincount(cluster[~treated], minlength=clusters) > 0) & (
+            np.bincount(cluster[treated], minlength=clusters) > 0
+        )
+        scale = [arm.blocks / (arm.blocks - 1.0) for arm in (control, treatment)]
+        shared = SharedVariance(
+            int(both.sum()),
+            float(c[both] @ c[both]) * scale[0],
+            float(t[both] @ t[both]) * scale[1],
+            float(c[both] @ t[both]) * math.sqrt(scale[0] * scale[1]),
+        )
+        overlap = Overlap.told(shared, control.standard_error**2, treatment.standard_error**2)
+        for i, each in enumerate((overlap, None)):
+            found = difference_of_restricted_means(control, treatment, overlap=each)
+            assert isinstance(found, Estimate)
+            crossed[i] += (found.p_value or 1.0) < 0.05
+    matched, apart = crossed / replications
+    return float(matched), float(apart)
+
+
+def influences(
+    time: np.ndarray, event: np.ndarray, cluster: np.ndarray, clusters: int, horizon: float = 2.0
+) -> np.ndarray:
+    """How much each cluster moves the area under the curve, by the curve with each unit counted a little more."""
+    order = np.argsort(time, kind="stable")
+    t, died = np.minimum(time[order], horizon), event[order] & (time[order] < horizon)
+    at_risk = np.arange(t.size, 0, -1.0)
+    curve = np.cumprod(np.where(died, 1.0 - 1.0 / at_risk, 1.0))
+    area = np.cumsum((curve * np.diff(np.append(t, horizon)))[::-1])[::-1]
+    left = np.where(at_risk > 1.0, area / np.maximum(at_risk - 1.0, 1.0), 0.0)
+    hazard = np.cumsum(np.where(died, left / at_risk, 0.0))
+    found: np.ndarray = np.bincount(
+        cluster[order], weights=hazard - np.where(died, left, 0.0), minlength=clusters
+    )
+    return found
+
+
+def test_a_mean_time_crosses_in_five_per_cent_too() -> None:
+    """Times of which a third are not seen to the end, 200 clusters, 2,000 A/As, a point beside the tolerance."""
+    matched, apart = time_crossings(200, 2_000, 16)
+    assert matched == pytest.approx(0.05, abs=0.01 + tolerance(0.05, 2_000))
+    assert apart < 0.02

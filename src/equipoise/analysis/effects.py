@@ -123,14 +123,16 @@ def _plain(
                 return summary
         assert not isinstance(control.quantile, NotEstimable)
         assert not isinstance(treatment.quantile, NotEstimable)
-        return difference_of_quantiles(control.quantile, treatment.quantile, level=level, null=null)
+        return difference_of_quantiles(
+            control.quantile, treatment.quantile, overlap=treatment.overlap, level=level, null=null
+        )
     if control.restricted is not None and treatment.restricted is not None:
         if isinstance(control.restricted, NotEstimable):
             return control.restricted
         if isinstance(treatment.restricted, NotEstimable):
             return treatment.restricted
         return difference_of_restricted_means(
-            control.restricted, treatment.restricted, level=level, null=null
+            control.restricted, treatment.restricted, overlap=treatment.overlap, level=level, null=null
         )
     if control.totals is not None and treatment.totals is not None:
         return clustered_difference(
@@ -183,7 +185,9 @@ def _relative(
         )
         return relative.estimate if isinstance(relative, Adjusted) else relative
     if isinstance(control.restricted, RestrictedMean) and isinstance(treatment.restricted, RestrictedMean):
-        return relative_difference_of_restricted_means(control.restricted, treatment.restricted, level=level)
+        return relative_difference_of_restricted_means(
+            control.restricted, treatment.restricted, overlap=treatment.overlap, level=level
+        )
     if control.pairs is not None and treatment.pairs is not None:
         return relative_difference_of_ratios(
             control.pairs, treatment.pairs, shared=outcomes(treatment.shared), level=level

@@ -14,7 +14,7 @@ from equipoise.measurement.counting import FEW_CLUSTERS
 from equipoise.measurement.members import whole
 from equipoise.measurement.population import Crowd, Numbers
 from equipoise.measurement.tally import ClusterTotals, Measurement, Tally
-from equipoise.stats.comparison.quantiles import quantile_of
+from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_of, quantile_overlap
 from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.moments import Moments, PairMoments
 
@@ -147,7 +147,9 @@ class Drawn:
                 name: self._tally(metric, i, ripe[i], immature=seen[i] - ripe[i])
                 for i, name in enumerate(names)
             }
-            if clusters is not None and metric.kind != "quantile":
+            if clusters is not None and metric.kind == "quantile":
+                self._add_overlap(metric, tallies[metric.name], names, ripe)
+            elif clusters is not None:
                 self._add_of_clusters(metric, tallies[metric.name], names, ripe, few=few)
         measured = Measurement(
             source="a rehearsal",
@@ -230,3 +232,32 @@ class Drawn:
             elif name != "control" and (both := there & arms["control"][2]).any():
                 of_both = [each[both] for each in (*arms["control"][:2], sums, sizes)]
                 tallies[name] = replace(tallies[name], shared=CrossMoments.of(*of_both))
+
+    def _add_overlap(
+        self, metric: Metric, tallies: dict[str, Tally], names: Sequence[str], stop: Sequence[int]
+    ) -> None:
+        """What clusters with readings in control and in a treatment give to both quantiles' errors."""
+        assert self.crowd.clusters is not None
+        arms = {}
+        for i, name in enumerate(names):
+            found = tallies[name].quantile
+            if isinstance(found, QuantileSummary):
+                where = self._where[i][: stop[i]]
+                readings = self.crowd.readings[metric.name].of(where)
+                of = self.crowd.clusters[where][readings.units]
+                most = int(self.crowd.clusters.max()) + 1
+                arms[name] = (
+                    np.bincount(of, weights=readings.values <= found.value, minlength=most),
+                    np.bincount(of, minlength=most).astype(np.float64),
+                )
+        for name, (below, every) in arms.items():
+            if name == "control" or "control" not in arms:
+                continue
+            below_c, every_c = arms["control"]
+            both = (every > 0) & (every_c > 0)
+            overlap = quantile_overlap(
+                PairMoments.of(below_c[every_c > 0], every_c[every_c > 0]),
+                PairMoments.of(below[every > 0], every[every > 0]),
+                CrossMoments.of(*(each[both] for each in (below_c, every_c, below, every))),
+            )
+            tallies[name] = replace(tallies[name], overlap=overlap)

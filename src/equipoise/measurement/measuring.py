@@ -332,7 +332,7 @@ class _Reader:
                     self.came[metric.name],
                     self.arms,
                     last=self.ends,
-                    clustered=self.clusters is not None,
+                    across=across(self.experiment),
                     by=by,
                     among=among,
                 )
@@ -343,7 +343,7 @@ class _Reader:
                     metric,
                     self.arms,
                     ripe=_ripe(metric, self.ends),
-                    clustered=self.clusters is not None,
+                    across=across(self.experiment),
                     by=by,
                     where=where,
                 )

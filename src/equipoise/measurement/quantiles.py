@@ -8,10 +8,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.counting import WHOLE, grouped
+from equipoise.measurement.counting import WHOLE, Across, grouped
 from equipoise.measurement.literals import text_literal
 from equipoise.measurement.tally import Tally
-from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_levels
+from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_levels, quantile_overlap
+from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.moments import PairMoments
 from equipoise.stats.normal import critical
@@ -50,11 +51,14 @@ def quantile_tallies(
     arms: Sequence[str],
     *,
     ripe: str,
-    clustered: bool,
+    across: Across | None,
     by: str = WHOLE,
     where: str = "true",
 ) -> dict[str, dict[str, Tally]]:
-    """The metric's tallies by part and arm, out of its readings; without `by` there is one part, called ''."""
+    """The metric's tallies by part and arm, out of its readings; without `by` there is one part, called ''.
+
+    `across` says how clusters lie across the arms, where they carry the variance.
+    """
     q = metric.q or 0.5
     counts: dict[tuple[str, str], tuple[int, int]] = {
         (part, arm): (units, mature)
@@ -70,7 +74,12 @@ def quantile_tallies(
             f"SELECT {by} AS part, variant, quantile_disc(value, {q!r}) {of} GROUP BY {grouped(by)}"
         ).fetchall()
     }
-    blocks = _blocks(connection, of, by, values, clustered=clustered) if values else {}
+    blocks: dict[tuple[str, str], tuple[int, PairMoments]] = {}
+    shared: dict[tuple[str, str], CrossMoments] = {}
+    if values:
+        each = _each_block(of, by, values, clustered=across is not None)
+        blocks = _blocks(connection, each)
+        shared = _shared(connection, each) if across in ("shared", "blocks") else {}
     levels = {group: quantile_levels(q, moments) for group, (_, moments) in blocks.items()}
     asked = {group: pair for group, pair in levels.items() if not isinstance(pair, NotEstimable)}
     bounds: dict[tuple[str, str], tuple[float, float]] = {}
@@ -98,6 +107,9 @@ def quantile_tallies(
                 quantile=level
                 if isinstance(level, NotEstimable)
                 else _summary(q, moments.n, values[group], *bounds[group]),
+                overlap=quantile_overlap(blocks[part, "control"][1], moments, shared[group])
+                if group in shared
+                else None,
             )
     return tallies
 
@@ -113,24 +125,25 @@ def _is(by: str, group: tuple[str, str]) -> str:
     return f"variant = {text_literal(arm)}" + ("" if by == WHOLE else f" AND {by} = {text_literal(part)}")
 
 
-def _blocks(
-    connection: duckdb.DuckDBPyConnection,
-    of: str,
-    by: str,
-    values: dict[tuple[str, str], float],
-    *,
-    clustered: bool,
-) -> dict[tuple[str, str], tuple[int, PairMoments]]:
-    """Units seen, and of each block how many readings lie at or below the quantile, of how many."""
+def _each_block(of: str, by: str, values: dict[tuple[str, str], float], *, clustered: bool) -> str:
+    """A query with the units of each block, and how many of its readings lie at or below the quantile, of how many."""
     below = " ".join(
         f"WHEN {_is(by, group)} THEN value <= '{value!r}'::DOUBLE" for group, value in values.items()
     )
+    return (
+        f"(SELECT {by} AS part, variant, block, {'count(DISTINCT unit)' if clustered else '1'} AS units, "
+        f"count(*) FILTER (CASE {below} END) AS a, count(*) AS b {of} GROUP BY {grouped(by)}, block)"
+    )
+
+
+def _blocks(
+    connection: duckdb.DuckDBPyConnection, each: str
+) -> dict[tuple[str, str], tuple[int, PairMoments]]:
+    """Units seen, and the moments of the readings below and of all of them."""
     rows = connection.execute(
         # Whole numbers are added up exactly, in whatever order they come.
         f"""SELECT part, variant, sum(units), count(*), sum(a), sum(b), sum(a * a), sum(b * b), sum(a * b)
-            FROM (SELECT {by} AS part, variant, {"count(DISTINCT unit)" if clustered else "1"} AS units,
-                         count(*) FILTER (CASE {below} END) AS a, count(*) AS b {of} GROUP BY {grouped(by)}, block)
-            GROUP BY part, variant"""
+            FROM {each} GROUP BY part, variant"""
     ).fetchall()
     return {
         (part, arm): (
@@ -147,3 +160,30 @@ def _blocks(
         for part, arm, units, *sums in rows
         for n, a, b, aa, bb, ab in [[int(number) for number in sums]]
     }
+
+
+def _shared(connection: duckdb.DuckDBPyConnection, each: str) -> dict[tuple[str, str], CrossMoments]:
+    """By part and treatment, of the blocks that control has, too: readings below and in all, of control and of it."""
+    columns = ("c.a", "c.b", "t.a", "t.b")
+    pairs = [(i, j) for j in range(4) for i in range(j + 1)]
+    sums = ", ".join(f"sum({column})" for column in columns)
+    products = ", ".join(f"sum({columns[i]} * {columns[j]})" for i, j in pairs)
+    rows = connection.execute(
+        f"""WITH each AS MATERIALIZED {each}
+            SELECT t.part, t.variant, count(*), {sums}, {products}
+            FROM each AS t JOIN each AS c ON t.part = c.part AND t.block = c.block
+            WHERE c.variant = 'control' AND t.variant <> 'control' GROUP BY t.part, t.variant"""
+    ).fetchall()
+    found = {}
+    for part, arm, n, *numbers in rows:
+        told = [int(number) for number in numbers]
+        spread = {
+            pair: float(product - Fraction(told[pair[0]] * told[pair[1]], n))
+            for pair, product in zip(pairs, told[4:], strict=True)
+        }
+        found[part, arm] = CrossMoments(
+            n,
+            tuple(total / n for total in told[:4]),
+            tuple(tuple(spread[min(i, j), max(i, j)] for j in range(4)) for i in range(4)),
+        )
+    return found

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.counting import FEW_CLUSTERS, WHOLE, one
+from equipoise.measurement.counting import FEW_CLUSTERS, WHOLE, Across, one
 from equipoise.measurement.refusals import events_at_entry
 from equipoise.measurement.tally import Tally
 from equipoise.stats.comparison.restricted_means import RestrictedMean
+from equipoise.stats.comparison.shared_clusters import Overlap, SharedVariance
 from equipoise.stats.estimate import NotEstimable
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["check_event_rows", "restricted_tallies", "restricted_tally"]
+__all__ = ["check_event_rows", "overlapping", "restricted_tallies", "restricted_tally"]
 
 # Greenwood's sum over the times of events, or that of clusters' sums of their units' influences: the same number
 # where each unit is a cluster of its own.
@@ -35,13 +37,21 @@ _SPREADS = {
                             WINDOW forward AS (PARTITION BY part, variant ORDER BY time)) AS told
             ON seen.part = told.part AND seen.variant = told.variant AND seen.time = told.time
             ORDER BY cluster, influence
+        ), totals AS (
+            SELECT part, variant, cluster, sum(influence) AS total FROM influences
+            GROUP BY part, variant, cluster ORDER BY cluster
         ), spreads AS (
             SELECT part, variant, count(*) AS blocks, sum(total * total) AS spread
-            FROM (SELECT part, variant, cluster, sum(influence) AS total FROM influences
-                  GROUP BY part, variant, cluster ORDER BY cluster)
-            GROUP BY part, variant
+            FROM totals GROUP BY part, variant
         )""",
 }
+# Of clusters that control has, too, what either arm's spread is made of, and what both go together by.
+_SHARED = """
+    SELECT part, variant, count(*), sum(c * c), sum(t * t), sum(c * t)
+    FROM (SELECT t.part AS part, t.variant AS variant, c.total AS c, t.total AS t
+          FROM totals AS t JOIN totals AS c ON t.part = c.part AND t.cluster = c.cluster
+          WHERE c.variant = 'control' AND t.variant <> 'control' ORDER BY t.part, t.variant, t.cluster)
+    GROUP BY part, variant"""
 
 
 def check_event_rows(connection: duckdb.DuckDBPyConnection, metric: Metric, came: str) -> None:
@@ -61,7 +71,7 @@ def restricted_tallies(
     arms: Sequence[str],
     *,
     last: float,
-    clustered: bool,
+    across: Across | None,
     by: str = WHOLE,
     among: str = "units",
 ) -> dict[str, dict[str, Tally]]:
@@ -69,12 +79,13 @@ def restricted_tallies(
 
     `came` is the column with the time of a unit's first event, `last` when the data end. A unit without the event
     is in for as long as it was seen, the window at most; one that came in too late to be seen for the whole window
-    counts all the same. However many times differ, one row for each part and arm leaves the engine.
+    counts all the same. However many times differ, one row for each part and arm leaves the engine. `across` says how
+    clusters lie across the arms, where they carry the variance.
     """
+    clustered = across is not None
     # As text, since a bare 86400.0 would be a decimal to the engine.
     horizon, end = f"'{metric.window!r}'::DOUBLE", f"'{last!r}'::DOUBLE"
-    rows = connection.execute(
-        f"""
+    curves = f"""
         WITH seen AS (
             SELECT {by} AS part, variant, {"cluster," if clustered else ""}
                    coalesce({came} < since + {horizon}, false) AS event,
@@ -94,7 +105,9 @@ def restricted_tallies(
             SELECT *, CASE WHEN at_risk > came THEN area / (at_risk - came) ELSE 0 END AS weight
             FROM (SELECT *, sum(curve * width) OVER backward AS area FROM curves
                   WINDOW backward AS (PARTITION BY part, variant ORDER BY time DESC))
-        ), {_SPREADS[clustered]}
+        ), {_SPREADS[clustered]}"""
+    rows = connection.execute(
+        f"""{curves}
         SELECT part, variant, units, events, censored, min(time) + max(area), spread, blocks,
                max(time) >= {horizon} OR min(curve) = 0
         FROM weights JOIN spreads USING (part, variant)
@@ -109,7 +122,31 @@ def restricted_tallies(
     for part in sorted({*(part for part, _ in found), *([""] if by == WHOLE else [])}):
         for arm in arms:
             tallies[part][arm] = restricted_tally(metric, arm, found.get((part, arm)), clustered=clustered)
+    if across in ("shared", "blocks"):
+        for part, arm, *together in connection.execute(f"{curves} {_SHARED}").fetchall():
+            tallies[part][arm] = overlapping(tallies[part], arm, *together)
     return tallies
+
+
+def overlapping(
+    tallies: Mapping[str, Tally], arm: str, clusters: int, control: float, treatment: float, both: float
+) -> Tally:
+    """A treatment's tally with what `clusters` in both arms give to their variances, and to their covariance.
+
+    `control` and `treatment` are the squares of the clusters' influences, `both` their products.
+    """
+    tally, other = tallies[arm], tallies["control"].restricted
+    own = tally.restricted
+    if not isinstance(own, RestrictedMean) or not isinstance(other, RestrictedMean):
+        return tally
+    scale_c, scale_t = (each.blocks / (each.blocks - 1.0) for each in (other, own))
+    shared = SharedVariance(
+        int(clusters),
+        float(control) * scale_c,
+        float(treatment) * scale_t,
+        float(both) * math.sqrt(scale_c * scale_t),
+    )
+    return replace(tally, overlap=Overlap.told(shared, other.standard_error**2, own.standard_error**2))
 
 
 def restricted_tally(metric: Metric, arm: str, row: Sequence[Any] | None, *, clustered: bool) -> Tally:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from equipoise.measurement.warmth import ArmWarmth
 from equipoise.stats.comparison.quantiles import QuantileSummary
 from equipoise.stats.comparison.restricted_means import RestrictedMean
+from equipoise.stats.comparison.shared_clusters import Overlap
 from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.health.interference import ControlDay
@@ -97,8 +98,9 @@ class Tally:
     and these. `covariates` has the value (for a ratio numerator and denominator) beside the declared
     covariates: first their values, then whether each is unknown. `totals` is there where clusters are few,
     `shared` of a treatment where they are not and have units in control, too: the moments of the clusters that both
-    arms have, with control's columns of `covariates` (or of `pairs`) and then the treatment's. `judged` is there where
-    labels can correct a judge.
+    arms have, with control's columns of `covariates` (or of `pairs`) and then the treatment's; of a quantile or a time to
+    an event, however many clusters there are, `overlap` says what these give. `judged` is there where labels can correct
+    a judge.
     """
 
     units: int
@@ -114,6 +116,7 @@ class Tally:
     judged: Judged | None = None
     contrast: PairMoments | None = None
     shared: CrossMoments | None = None
+    overlap: Overlap | None = None
 
 
 @dataclass(frozen=True, slots=True)

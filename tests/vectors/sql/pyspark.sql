@@ -1524,38 +1524,40 @@ SELECT
   ) AS `cov_5_3_3`
 FROM (
   SELECT
-    `t6`.`part`,
-    `t6`.`variant`,
-    `t6`.`cluster`,
-    `t6`.`c0_0`,
-    `t6`.`c0_1`,
-    `t6`.`c1_0`,
-    `t6`.`c1_1`,
-    `t6`.`c2_0`,
-    `t6`.`c2_1`,
-    `t6`.`c3_0`,
-    `t6`.`c3_1`,
-    `t6`.`c5_0`,
-    `t6`.`c5_1`,
-    `t7`.`control_part`,
-    `t7`.`control_cluster`,
-    `t7`.`control_c0_0`,
-    `t7`.`control_c0_1`,
-    `t7`.`control_c1_0`,
-    `t7`.`control_c1_1`,
-    `t7`.`control_c2_0`,
-    `t7`.`control_c2_1`,
-    `t7`.`control_c3_0`,
-    `t7`.`control_c3_1`,
-    `t7`.`control_c5_0`,
-    `t7`.`control_c5_1`
+    `t7`.`part`,
+    `t7`.`variant`,
+    `t7`.`cluster`,
+    `t7`.`c0_0`,
+    `t7`.`c0_1`,
+    `t7`.`c1_0`,
+    `t7`.`c1_1`,
+    `t7`.`c2_0`,
+    `t7`.`c2_1`,
+    `t7`.`c3_0`,
+    `t7`.`c3_1`,
+    `t7`.`c5_0`,
+    `t7`.`c5_1`,
+    `t6`.`control_part`,
+    `t6`.`control_cluster`,
+    `t6`.`control_c0_0`,
+    `t6`.`control_c0_1`,
+    `t6`.`control_c1_0`,
+    `t6`.`control_c1_1`,
+    `t6`.`control_c2_0`,
+    `t6`.`control_c2_1`,
+    `t6`.`control_c3_0`,
+    `t6`.`control_c3_1`,
+    `t6`.`control_c5_0`,
+    `t6`.`control_c5_1`
   FROM (
     SELECT
       *
     FROM `t2` AS `t3`
     WHERE
-      `t3`.`variant` <> 'control'
-  ) AS `t6`
+      NOT (
+        `t3`.`variant` = 'control'
+      )
+  ) AS `t7`
   INNER JOIN (
     SELECT
       `t3`.`part` AS `control_part`,
@@ -1573,8 +1575,8 @@ FROM (
     FROM `t2` AS `t3`
     WHERE
       `t3`.`variant` = 'control'
-  ) AS `t7`
-    ON `t6`.`part` = `t7`.`control_part` AND `t6`.`cluster` = `t7`.`control_cluster`
+  ) AS `t6`
+    ON `t7`.`part` = `t6`.`control_part` AND `t7`.`cluster` = `t6`.`control_cluster`
 ) AS `t8`
 GROUP BY
   1,

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Counted",
     "Covariate",
+    "beside_control",
     "capped",
     "cluster_moments",
     "cluster_sums",
+    "crossed",
     "held",
     "moments",
+    "read_crossed",
     "ripe",
     "shared_moments",
     "tallies_by",
@@ -205,7 +208,7 @@ def moments(units: Table, counted: Sequence[Counted], *, clustered: bool) -> Tab
             known += [given.ifelse(units[z.column].coalesce(number(z.mean)), None) for z in each.covariates]
             known += [given.ifelse(_unknown(units, z), None) for z in each.gaps]
         columns[f"ripe_{each.index}"] = units.count(where=units[each.ripe])
-        columns |= _crossed(each.index, known)
+        columns |= crossed(each.index, known)
     return units.group_by("part", "variant").aggregate(**columns)
 
 
@@ -213,7 +216,7 @@ def _unknown(units: Table, covariate: Covariate) -> Value:
     return units[covariate.column].isnull().ifelse(number(1.0), number(0.0))
 
 
-def _crossed(index: int, columns: Sequence[Value]) -> dict[str, Value]:
+def crossed(index: int, columns: Sequence[Value]) -> dict[str, Value]:
     """How many, the mean of each column, and the covariance of each pair."""
     found = {f"n_{index}": columns[0].count()}
     found |= {f"mean_{index}_{k}": column.mean() for k, column in enumerate(columns)}
@@ -226,21 +229,23 @@ def _crossed(index: int, columns: Sequence[Value]) -> dict[str, Value]:
     return found
 
 
-def _read(row: Mapping[str, Any] | None, each: Counted, size: int, constants: int) -> CrossMoments:
+def read_crossed(
+    row: Mapping[str, Any] | None, metric: Metric, index: int, size: int, constants: int = 0
+) -> CrossMoments:
     """The cross moments in a row, with `constants` columns of nothing but 0 beside."""
-    n = row[f"n_{each.index}"] if row else 0
+    n = row[f"n_{index}"] if row else 0
     if row is None or not n:
         return CrossMoments.zero(size + constants)
     zeros = (0.0,) * constants
-    means = (*(row[f"mean_{each.index}_{k}"] for k in range(size)), *zeros)
+    means = (*(row[f"mean_{index}_{k}"] for k in range(size)), *zeros)
     products = (
         tuple(
-            (*(row[f"cov_{each.index}_{min(k, j)}_{max(k, j)}"] * n for j in range(size)), *zeros)
+            (*(row[f"cov_{index}_{min(k, j)}_{max(k, j)}"] * n for j in range(size)), *zeros)
             for k in range(size)
         )
         + ((0.0,) * (size + constants),) * constants
     )
-    check_finite(each.metric, (*means, *(product for line in products for product in line)))
+    check_finite(metric, (*means, *(product for line in products for product in line)))
     return CrossMoments(n, means, products)
 
 
@@ -267,7 +272,7 @@ def cluster_moments(table: Table, counted: Sequence[Counted]) -> Table:
     """For each arm and part the moments of every metric's sums per cluster."""
     columns: dict[str, Value] = {}
     for each in counted:
-        columns |= _crossed(each.index, [table[f"c{each.index}_{k}"] for k in range(_size(each))])
+        columns |= crossed(each.index, [table[f"c{each.index}_{k}"] for k in range(_size(each))])
     return table.group_by("part", "variant").aggregate(**columns)
 
 
@@ -276,23 +281,31 @@ def shared_moments(table: Table, counted: Sequence[Counted]) -> Table:
     columns, then the treatment's.
     """
     names = [f"c{each.index}_{k}" for each in counted for k in range(_size(each))]
-    of_control = table.filter(table.variant == "control")
-    control = of_control.select(
-        control_part=of_control.part,
-        control_cluster=of_control.cluster,
-        **{f"control_{name}": of_control[name] for name in names},
-    )
-    treated = table.filter(table.variant != "control")
-    both = treated.join(
-        control, [treated.part == control.control_part, treated.cluster == control.control_cluster]
-    )
+    both = beside_control(table, table.variant == "control", "cluster", names)
     columns: dict[str, Value] = {}
     for each in counted:
         own = [f"c{each.index}_{k}" for k in range(_size(each))]
         known = both[own[0]].notnull() & both[f"control_{own[0]}"].notnull()
         sums = [both[name] for name in (*(f"control_{name}" for name in own), *own)]
-        columns |= _crossed(each.index, [known.ifelse(column, None) for column in sums])
+        columns |= crossed(each.index, [known.ifelse(column, None) for column in sums])
     return both.group_by("part", "variant").aggregate(**columns)
+
+
+def beside_control(table: Table, control: Value, cluster: str, names: Sequence[str]) -> Table:
+    """The rows of treatments' clusters that control has, too, with control's columns beside as `control_…`.
+
+    `table` has a row for each `cluster` of each arm of a `part`, and `control` is true of control's.
+    """
+    of_control = table.filter(control)
+    beside = of_control.select(
+        control_part=of_control.part,
+        control_cluster=of_control[cluster],
+        **{f"control_{name}": of_control[name] for name in names},
+    )
+    treated = table.filter(~control)
+    return treated.join(
+        beside, [treated.part == beside.control_part, treated[cluster] == beside.control_cluster]
+    )
 
 
 def _size(counted: Counted) -> int:
@@ -303,7 +316,7 @@ def _size(counted: Counted) -> int:
 def _shared(row: Mapping[str, Any] | None, each: Counted) -> CrossMoments | None:
     if row is None or not row[f"n_{each.index}"]:
         return None
-    moments = _read(row, each, 2 * _size(each), 0)
+    moments = read_crossed(row, each.metric, each.index, 2 * _size(each))
     return with_constants(moments, len(each.covariates) - len(each.gaps))
 
 
@@ -312,9 +325,15 @@ def _tally(
 ) -> Tally:
     extra, constants = len(each.covariates) + len(each.gaps), len(each.covariates) - len(each.gaps)
     outcome = 2 if each.y else 1
-    of_units = _read(row, each, outcome if clustered else outcome + extra, 0 if clustered else constants)
+    of_units = read_crossed(
+        row,
+        each.metric,
+        each.index,
+        outcome if clustered else outcome + extra,
+        0 if clustered else constants,
+    )
     mature = row[f"ripe_{each.index}"] if row else 0
-    carried = _read(summed, each, 2 + extra, constants) if clustered else of_units
+    carried = read_crossed(summed, each.metric, each.index, 2 + extra, constants) if clustered else of_units
     return Tally(
         units=of_units.n,
         missing=mature - of_units.n,

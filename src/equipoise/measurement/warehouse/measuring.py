@@ -200,7 +200,13 @@ class _Reader:
                 found[metric.name] = self.restricted(metric, part(self.units), by)
             if metric.kind == "quantile":
                 found[metric.name] = quantile_tallies(
-                    part(self._readings(metric)), part(self.units), metric, self.arms, self.facts.last, by
+                    part(self._readings(metric)),
+                    part(self.units),
+                    metric,
+                    self.arms,
+                    self.facts.last,
+                    by,
+                    across=across(self.experiment),
                 )
         return found
 
@@ -213,7 +219,7 @@ class _Reader:
             self.came[metric.name],
             self.arms,
             last=self.facts.last,
-            clustered=self.clusters is not None,
+            across=across(self.experiment),
             by=by,
         )
 

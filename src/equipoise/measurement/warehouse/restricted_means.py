@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from equipoise.experiment.metric import Metric
+from equipoise.measurement.counting import Across
 from equipoise.measurement.refusals import events_at_entry
-from equipoise.measurement.restricted_means import restricted_tally
+from equipoise.measurement.restricted_means import overlapping, restricted_tally
 from equipoise.measurement.tally import Tally
 from equipoise.measurement.warehouse.asking import answer, number, one_row
-from equipoise.measurement.warehouse.counting import with_part
+from equipoise.measurement.warehouse.counting import beside_control, with_part
 
 if TYPE_CHECKING:
     from ibis.expr.types import Table, Value
 
-__all__ = ["check_event_rows", "restricted_rows", "restricted_tallies"]
+__all__ = ["check_event_rows", "restricted_rows", "restricted_tallies", "shared_rows"]
 
 _GROUP = ("part", "variant")
 
@@ -37,11 +38,12 @@ def restricted_tallies(
     arms: Sequence[str],
     *,
     last: float,
-    clustered: bool,
+    across: Across | None,
     by: str | None = None,
 ) -> dict[str, dict[str, Tally]]:
     """As `equipoise.measurement.restricted_means.restricted_tallies`, by part and arm, to nine digits."""
-    rows = answer(restricted_rows(with_part(units, by), metric, came, last=last, clustered=clustered))
+    clustered, parted = across is not None, with_part(units, by)
+    rows = answer(restricted_rows(parted, metric, came, last=last, clustered=clustered))
     found: dict[tuple[str, str], Sequence[Any]] = {}
     for row in rows:
         known = row["longest"] >= metric.window or row["lowest"] == 0.0
@@ -52,6 +54,12 @@ def restricted_tallies(
     for part in sorted({*(part for part, _ in found), *(() if by else ("",))}):
         for arm in arms:
             tallies[part][arm] = restricted_tally(metric, arm, found.get((part, arm)), clustered=clustered)
+    if across == "shared":
+        for row in answer(shared_rows(parted, metric, came, last=last)):
+            part, arm = row["part"], row["variant"]
+            tallies[part][arm] = overlapping(
+                tallies[part], arm, row["clusters"], row["control"], row["treatment"], row["both"]
+            )
     return tallies
 
 
@@ -61,6 +69,40 @@ def restricted_rows(units: Table, metric: Metric, came: str, *, last: float, clu
     A product over earlier times is the exponential of a sum of logarithms, which every engine has; where all that are
     left have the event, nothing lies beyond, and the curve is 0.
     """
+    told, totals = _curves(units, metric, came, last=last, clustered=clustered)
+    if totals is None:
+        return told.select(
+            *_GROUP, "units", "events", "censored", "area", "longest", "lowest",
+            spread=told.greenwood, blocks=told.units,
+        )  # fmt: skip
+    spreads = totals.group_by(*_GROUP).aggregate(
+        spread=(totals.total * totals.total).sum(), blocks=totals.count()
+    )
+    both = told.join(spreads, _GROUP)
+    return both.select(
+        *_GROUP, "units", "events", "censored", "area", "longest", "lowest", "spread", "blocks"
+    )
+
+
+def shared_rows(units: Table, metric: Metric, came: str, *, last: float) -> Table:
+    """A row for each treatment and part, of the clusters that control has, too: how many, the squares of their influences
+    on either arm's curve, and the products.
+    """
+    _, totals = _curves(units, metric, came, last=last, clustered=True)
+    assert totals is not None
+    both = beside_control(totals, totals.variant == "control", "cluster", ["total"])
+    return both.group_by(*_GROUP).aggregate(
+        clusters=both.count(),
+        control=(both.control_total * both.control_total).sum(),
+        treatment=(both.total * both.total).sum(),
+        both=(both.control_total * both.total).sum(),
+    )
+
+
+def _curves(
+    units: Table, metric: Metric, came: str, *, last: float, clustered: bool
+) -> tuple[Table, Table | None]:
+    """What is known of each part and arm's curve, and how much each of its clusters moves it, where there are clusters."""
     import ibis
 
     assert metric.window is not None
@@ -100,10 +142,7 @@ def restricted_rows(units: Table, metric: Metric, came: str, *, last: float, clu
     )
     told = ends.join(sizes, _GROUP)
     if not clustered:
-        return told.select(
-            *_GROUP, "units", "events", "censored", "area", "longest", "lowest",
-            spread=told.greenwood, blocks=told.units,
-        )  # fmt: skip
+        return told, None
     hazards = steps.mutate(hazard=(steps.weight * steps.came / steps.at_risk).sum().over(forward)).select(
         *_GROUP, "time", "weight", "hazard"
     )
@@ -111,14 +150,7 @@ def restricted_rows(units: Table, metric: Metric, came: str, *, last: float, clu
     each = each.select(
         *_GROUP, "cluster", influence=each.hazard - each.event.ifelse(each.weight, number(0.0))
     )
-    totals = each.group_by(*_GROUP, "cluster").aggregate(total=each.influence.sum())
-    spreads = totals.group_by(*_GROUP).aggregate(
-        spread=(totals.total * totals.total).sum(), blocks=totals.count()
-    )
-    both = told.join(spreads, _GROUP)
-    return both.select(
-        *_GROUP, "units", "events", "censored", "area", "longest", "lowest", "spread", "blocks"
-    )
+    return told, each.group_by(*_GROUP, "cluster").aggregate(total=each.influence.sum())
 
 
 def _some(number_left: Value) -> Value:

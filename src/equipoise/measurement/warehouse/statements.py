@@ -31,7 +31,8 @@ def statements(experiment: Experiment, relation: Table, dialect: str) -> dict[st
 
     `relation` may be `ibis.table(schema, name=…)`, which is connected to nothing. `facts` and `units` are
     temporary tables made by the first two. Beside these there are checks of values, a look-up of who came first
-    for units whose rows differ in it, counts in buckets for quantiles, and the same moments for each segment;
+    for units whose rows differ in it, counts in buckets for quantiles, what clusters have in several arms of a quantile
+    and of a time to an event, and the same moments for each segment;
     the condition of a window and a time to an event hold the time of the last row, which is known only then: here a time
     to an event has 0 in its place.
 

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from equipoise.errors import UsageError
 from equipoise.stats.comparison.means import short_arm
 from equipoise.stats.comparison.relative import fieller
+from equipoise.stats.comparison.shared_clusters import ALIKE, ArmVariance, Overlap, variance_of_difference
 from equipoise.stats.domain import counted, finite, inside, positive
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.student import satterthwaite, t_estimate
+from equipoise.stats.student import t_estimate
 
 __all__ = [
     "FEWEST_EVENTS",
@@ -131,16 +132,23 @@ def restricted_mean_of(
 
 
 def difference_of_restricted_means(
-    control: RestrictedMean, treatment: RestrictedMean, *, level: float = 0.95, null: float = 0.0
+    control: RestrictedMean,
+    treatment: RestrictedMean,
+    *,
+    overlap: Overlap | None = None,
+    level: float = 0.95,
+    null: float = 0.0,
 ) -> Estimate | NotEstimable:
     """The difference of the mean time to an event up to a horizon, treatment minus control.
 
     Scale: the times' unit; −60 says that within the horizon the event comes a minute earlier on average. Interval
     and two-sided p are Student's with the Welch–Satterthwaite degrees of freedom of the arms' blocks, so that
-    without censoring before the horizon this is Welch's test of min(time, horizon).
+    without censoring before the horizon this is Welch's test of min(time, horizon). Arms are independent, or have clusters
+    in common: `overlap` then says how far their errors, which are sums of the clusters' influences, go together.
 
-    Degenerate cases: not estimable with fewer than `FEWEST_EVENTS` events in an arm, or where all events of each
-    arm came at one time. Errors: UsageError where the horizons differ, for a level outside (0, 1) or a null that
+    Degenerate cases: not estimable with fewer than `FEWEST_EVENTS` events in an arm, where all events of each
+    arm came at one time, or where all that varies is common to both arms.
+    Errors: UsageError where the horizons differ, for a level outside (0, 1) or a null that
     is not finite.
     Source: Royston & Parmar (2013); Uno et al. (2014), Journal of Clinical Oncology 32, 2380.
 
@@ -154,12 +162,18 @@ def difference_of_restricted_means(
     refused = _refused(control, treatment)
     if refused:
         return refused
+    variance, freedom = variance_of_difference(
+        *_spreads(control, treatment),
+        None if overlap is None else overlap.of(control.standard_error, treatment.standard_error),
+    )
+    if variance == 0.0:
+        return NotEstimable(ALIKE)
     return t_estimate(
         treatment.value - control.value,
-        math.hypot(control.standard_error, treatment.standard_error),
-        satterthwaite(
-            (control.standard_error**2, control.blocks), (treatment.standard_error**2, treatment.blocks)
-        ),
+        math.hypot(control.standard_error, treatment.standard_error)
+        if overlap is None
+        else math.sqrt(variance),
+        freedom,
         level=level,
         null=null,
         method="difference of restricted mean times, Kaplan–Meier",
@@ -167,12 +181,17 @@ def difference_of_restricted_means(
 
 
 def relative_difference_of_restricted_means(
-    control: RestrictedMean, treatment: RestrictedMean, *, level: float = 0.95, null: float = 0.0
+    control: RestrictedMean,
+    treatment: RestrictedMean,
+    *,
+    overlap: Overlap | None = None,
+    level: float = 0.95,
+    null: float = 0.0,
 ) -> Estimate | NotEstimable:
     """The relative difference of two restricted mean times, (treatment − control) / control, by Fieller's method.
 
     Scale: a fraction of control's mean time up to the horizon; it depends on the horizon as that mean does.
-    Degenerate cases and errors are those of `difference_of_restricted_means` and of
+    `overlap`, degenerate cases and errors are those of `difference_of_restricted_means` and of
     `relative.relative_difference_of_means` together. Source: Fieller (1954); Uno et al. (2014) for the ratio.
 
     >>> slow = RestrictedMean(horizon=3600.0, blocks=900, events=500, value=1500.0, standard_error=40.0)
@@ -183,12 +202,28 @@ def relative_difference_of_restricted_means(
     refused = _refused(control, treatment)
     if refused:
         return refused
+    covariance, freedom = 0.0, None
+    if overlap is not None:
+        together = overlap.of(control.standard_error, treatment.standard_error)
+        variance, freedom = variance_of_difference(*_spreads(control, treatment), together)
+        if variance == 0.0:
+            return NotEstimable(ALIKE)
+        covariance = together.covariance
     return fieller(
         (control.value, control.standard_error**2, control.blocks),
         (treatment.value, treatment.standard_error**2, treatment.blocks),
         level,
         null,
         "relative difference of restricted mean times, Kaplan–Meier and Fieller",
+        covariance=covariance,
+        freedom=freedom,
+    )
+
+
+def _spreads(control: RestrictedMean, treatment: RestrictedMean) -> tuple[ArmVariance, ArmVariance]:
+    return (
+        ArmVariance(control.standard_error**2, control.blocks, control.blocks - 1.0),
+        ArmVariance(treatment.standard_error**2, treatment.blocks, treatment.blocks - 1.0),
     )
 
 

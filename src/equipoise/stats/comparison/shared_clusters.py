@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from equipoise.errors import UsageError
 from equipoise.stats.cross_moments import CrossMoments
+from equipoise.stats.domain import counted, finite
 from equipoise.stats.moments import PairMoments
 from equipoise.stats.student import satterthwaite
 
@@ -24,6 +25,7 @@ __all__ = [
     "ALIKE",
     "NOTHING",
     "ArmVariance",
+    "Overlap",
     "SharedSpread",
     "SharedVariance",
     "outcomes",
@@ -56,6 +58,56 @@ class SharedVariance(NamedTuple):
     control: float
     treatment: float
     covariance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How far two arms go together whose errors are told otherwise than by their clusters' sums: a quantile's, a curve's.
+
+    Of the `clusters` in both arms, the shares of either arm's variance, from 0 to 1, that they give, and the correlation
+    of the arms' errors. Errors: UsageError for numbers outside these ranges.
+
+    >>> Overlap(10, control=1.0, treatment=0.5, correlation=0.4).of(2.0, 3.0)
+    SharedVariance(clusters=10, control=4.0, treatment=4.5, covariance=2.4000000000000004)
+    """
+
+    clusters: int
+    control: float
+    treatment: float
+    correlation: float
+
+    def __post_init__(self) -> None:
+        counted("clusters", self.clusters, at_least=1)
+        for name, least in (("control", 0.0), ("treatment", 0.0), ("correlation", -1.0)):
+            value = finite(name, getattr(self, name))
+            if not least - NOTHING <= value <= 1.0 + NOTHING:
+                raise UsageError(f"{name} must lie between {least:g} and 1, not {value}")
+
+    @classmethod
+    def told(cls, shared: SharedVariance, control: float, treatment: float) -> Overlap | None:
+        """The overlap of two arms of which these are the variances; None where an arm has none.
+
+        >>> Overlap.told(SharedVariance(10, 1.0, 1.0, 0.5), 1.0, 4.0)
+        Overlap(clusters=10, control=1.0, treatment=0.25, correlation=0.25)
+        """
+        if control <= 0.0 or treatment <= 0.0:
+            return None
+        correlation = shared.covariance / control**0.5 / treatment**0.5
+        return cls(
+            shared.clusters,
+            min(shared.control / control, 1.0),
+            min(shared.treatment / treatment, 1.0),
+            max(-1.0, min(correlation, 1.0)),
+        )
+
+    def of(self, control: float, treatment: float) -> SharedVariance:
+        """What the clusters in both arms give, by the standard errors of the arms' values."""
+        return SharedVariance(
+            self.clusters,
+            self.control * control**2,
+            self.treatment * treatment**2,
+            self.correlation * control * treatment,
+        )
 
 
 @dataclass(frozen=True, slots=True)
