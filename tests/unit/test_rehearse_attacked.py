@@ -223,8 +223,8 @@ def test_what_is_lost_is_added_up_by_hand(tmp_path):
     experiment = defined(tmp_path)
     scenario = Scenario("opposite", "b: worse", "b", {"ok": -0.1})
     pace = Pace(100, DAY, 10 * DAY)
-    held = Ending("hold", None, 4 * DAY, (180, 220), 1, False, (1.0, 0.0))
-    shipped = Ending("ship", "b", 4 * DAY, (200, 200), 1, True, (0.0, 1.0), once="b")
+    held = Ending("hold", None, 4 * DAY, 400, (180, 220), 1, False, (1.0, 0.0))
+    shipped = Ending("ship", "b", 4 * DAY, 400, (200, 200), 1, True, (0.0, 1.0), once="b")
     common = {"once": 300, "before": 100.0, "seed": (0,)}
     found = losses(experiment, Assumed(experiment), scenario, pace, [held, shipped], horizon=1000, **common)
     # 220 and half of the burn-in; 200, half of the burn-in, and all of the 500 that are left.

@@ -11,8 +11,8 @@ from equipoise.cli.output import AsJson, LogPlace, caution, emit, progress, work
 from equipoise.errors import UsageError
 
 if TYPE_CHECKING:
+    from equipoise.conduct.rehearsal.preparing import Drawn
     from equipoise.experiment.definition import Experiment
-    from equipoise.measurement.population import Population
 
 __all__ = ["simulate"]
 
@@ -36,6 +36,14 @@ def simulate(
         typer.Option(
             metavar="log|source|TABLE",
             help="Draw past units again: of the experiment's log, of the table that the file names, or of another one.",
+            show_default=False,
+        ),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --past log: the experiment whose lists are drawn (default: the file's own).",
             show_default=False,
         ),
     ] = None,
@@ -78,7 +86,7 @@ def simulate(
     reading = read_definition(file)
     caution(reading.warnings)
     experiment = reading.experiment
-    population = _population(experiment, past, arm, icc, cluster_size, log)
+    population = _population(experiment, past, like, arm, icc, cluster_size, log, seed)
     with progress("rehearsing") as told:
         found = rehearse(
             experiment,
@@ -121,25 +129,49 @@ def _duration(option: str, text: str) -> float:
 
 
 def _population(
-    experiment: Experiment, past: str | None, arm: str, icc: float, cluster_size: int, log: str | None
-) -> Population:
+    experiment: Experiment,
+    past: str | None,
+    like: str | None,
+    arm: str,
+    icc: float,
+    cluster_size: int,
+    log: str | None,
+    seed: int,
+) -> Drawn:
     from equipoise import settings
     from equipoise.events.opening import open_log
     from equipoise.measurement.population import Assumed, past_units_of_log, past_units_of_table
 
+    if like is not None and (past != "log" or experiment.method != "interleaving"):
+        raise UsageError(
+            "--like names the experiment whose lists are drawn, of rankers that share them; say --past log with it"
+        )
     if past is None:
         if icc and cluster_size == 1:
             raise UsageError("--icc is about units of one cluster; say how many those are: --cluster-size")
+        if experiment.method == "interleaving":
+            from equipoise.conduct.rehearsal.clicks import AssumedSearches
+
+            return AssumedSearches(experiment, icc, cluster_size, seed)
         return Assumed(experiment, icc, cluster_size)
     if icc or cluster_size != 1:
         raise UsageError("past units are as alike as they were; leave --icc and --cluster-size out")
     names = [variant.name for variant in experiment.variants]
     if arm not in names:
         raise UsageError(f"there is no variant '{arm}'; accepted: {', '.join(names)}")
-    with working("reading past units"):
+    shared = experiment.method == "interleaving"
+    if shared and past != "log":
+        raise UsageError("lists that rankers share are in a log, and in no table; accepted: --past log")
+    if shared and arm != "control":
+        raise UsageError("every ranker had its items in the past lists; leave --arm out")
+    with working("reading past lists" if shared else "reading past units"):
         if past == "log":
             record = open_log(log or settings.default_log(), create=False)
             try:
+                if shared:
+                    from equipoise.conduct.past_lists import past_lists
+
+                    return past_lists(record, like or experiment.name, experiment)
                 return past_units_of_log(experiment, record, arm=arm)
             finally:
                 record.close()

@@ -15,15 +15,15 @@ __all__ = ["rehearsal_text"]
 
 def rehearsal_text(found: Rehearsal) -> str:
     """What ends how often, what the promises come to, what is lost, what was left out."""
-    from equipoise.conduct.rehearsal.found import LENGTH
-
     pace = (
-        "a look after each" if found.every is None else f"{found.per_day:,.0f} units a day, looked at after"
+        "a look after each"
+        if found.every is None
+        else f"{found.per_day:,.0f} {found.counted} a day, looked at after"
     )
     parts = [
         found.experiment,
         f"The design, carried out {found.runs:,} times for each line on {found.population};",
-        f"{pace} {found.per_look:,} units. In shares of the runs:",
+        f"{pace} {found.per_look:,} {found.counted}. In shares of the runs:",
         "",
         rows(
             ["what is true", "ships", "holds", "rolls back", "invalid", "time was up"],
@@ -33,7 +33,7 @@ def rehearsal_text(found: Rehearsal) -> str:
             ],
         ),
         "",
-        rows(LENGTH, [each.length for each in found.outcomes]),
+        rows(found.length, [each.length for each in found.outcomes]),
         "",
         *(f"{each.scenario.name}: {each.scenario.says}." for each in found.outcomes),
         "",
@@ -52,7 +52,7 @@ def _lost(found: Rehearsal) -> Iterator[str]:
     header, *lines = found.lost
     yield ""
     yield (
-        f"Lost within {found.horizon:,} units, against the better arm from the first one on, in {found.primary} added up "
-        "over units (± a standard error):"
+        f"Lost within {found.horizon:,} {found.counted}, against the better arm from the first one on, {found.lost_in} "
+        "(± a standard error):"
     )
     yield rows(header, lines)

@@ -10,21 +10,22 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from equipoise.conduct.rehearsal.bandit_run import run_bandit
 from equipoise.conduct.rehearsal.found import WORDS, Outcome, Rehearsal, Spread
+from equipoise.conduct.rehearsal.interleaved_run import run_lists
 from equipoise.conduct.rehearsal.losses import losses
+from equipoise.conduct.rehearsal.preparing import Drawn, Searches, assumed, prepared
 from equipoise.conduct.rehearsal.run import DAY, Ending, Pace, Scenario, run
 from equipoise.conduct.rehearsal.scenarios import scenarios
+from equipoise.conduct.rehearsal.split_instead import lost_in_lists, split_instead
 from equipoise.conduct.rehearsal.workers import carried_out
 from equipoise.design.plan import Plan, plan
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
-from equipoise.experiment.verdict_rule import Branch
-from equipoise.measurement.population import Assumed, Past, Population
 from equipoise.stats.cases.binomial import clopper_pearson_interval
 from equipoise.stats.estimate import Estimate, NotEstimable
 
@@ -34,17 +35,20 @@ _PARTS = 40
 """Where no traffic is known, a look is taken after each fortieth of the planned units."""
 _PATIENCE = 2.0
 """So many times the planned length a run may take; then its time is up."""
-_FEW = 100
-"""Past units fewer than these are said to be few."""
 _MOST_UNITS = 20_000_000
 """A run of more takes some gigabytes,"""
 _MOST_LOOKS = 10_000
 """and one of more looks than that takes minutes."""
 
+_GIVES = {
+    "bandit": "a bandit gives arms unit by unit",
+    "interleaving": "rankers share the list of every query",
+}
+
 
 def rehearse(
     experiment: Experiment,
-    population: Population | None = None,
+    population: Drawn | None = None,
     *,
     runs: int = 1000,
     seed: int = 0,
@@ -58,11 +62,11 @@ def rehearse(
 ) -> Rehearsal:
     """Carry out a definition's design on drawn units, `runs` times for each scenario.
 
-    `population` is where units come from (None: the definition's own rates). `every` is the time between two looks in
-    seconds; where no traffic is known, a look is taken after each fortieth of the planned units, and nothing is said of
-    days. `only` names scenarios; the others are left out. `whole_clusters` gives a cluster's units one arm, as where teams
-    are randomised; else units are randomised one by one. Raises UsageError where the primary cannot be drawn or has nothing
-    to find, or for numbers that mean nothing.
+    `population` is where units, or searches, come from (None: the definition's own rates). `every` is the time between two
+    looks in seconds; where no traffic is known, a look is taken after each fortieth of the planned units, and nothing is
+    said of days. `only` names scenarios; the others are left out. `whole_clusters` gives a cluster's units one arm, as where
+    teams are randomised; else units are randomised one by one. Raises UsageError where the primary cannot be drawn or has
+    nothing to find, or for numbers that mean nothing.
     """
     if runs < 1:
         raise UsageError(f"{runs} runs show nothing; accepted: 1 or more")
@@ -72,17 +76,17 @@ def rehearse(
         raise UsageError(f"{processes} processes do nothing; accepted: 1 or more")
     if not (every > 0 and math.isfinite(every)):
         raise UsageError(f"the time between two looks is above 0, and this is {every:g} s")
-    if experiment.method not in ("ab", "bandit"):
+    if experiment.method == "switchback":
         raise UsageError(
-            f"what is rehearsed is an A/B test or a bandit, and {experiment.identity} says `method: {experiment.method}`; "
-            "`equipoise plan` says what that needs"
+            f"a switchback is not rehearsed, and {experiment.identity} says `method: switchback`; `equipoise plan` says "
+            "what that needs"
         )
-    if whole_clusters and experiment.method == "bandit":
+    if whole_clusters and experiment.method != "ab":
         raise UsageError(
-            "a bandit gives arms unit by unit, and not to whole clusters; leave --whole-clusters out"
+            f"{_GIVES[experiment.method]}, and not to whole clusters; leave --whole-clusters out"
         )
-    drawn_from = population or Assumed(experiment)
-    rehearsed, left_out, notes = _rehearsed(experiment, drawn_from)
+    drawn_from = population or assumed(experiment)
+    rehearsed, left_out, notes = prepared(experiment, drawn_from)
     planned = plan(experiment, units_per_day=units_per_day)
     if planned.total is None:
         size = planned.sizes.get(rehearsed.primary.name)
@@ -136,65 +140,12 @@ def rehearse(
         method=experiment.method,
         error=planned.alpha if experiment.bandit is None else experiment.bandit.stop.error,
         outcomes=tuple(outcomes),
+        split=split_instead(rehearsed, drawn_from, known[1].effects)
+        if isinstance(drawn_from, Searches)
+        else None,
         left_out=left_out,
         notes=notes,
     )
-
-
-def _rehearsed(
-    experiment: Experiment, population: Population
-) -> tuple[Experiment, dict[str, str], tuple[str, ...]]:
-    """The definition with what can be rehearsed of it, and what is different for it."""
-    left = {
-        metric.name: "a bandit's read-out has no quantiles"
-        for metric in experiment.metrics
-        if metric.kind == "quantile" and experiment.method == "bandit"
-    } | dict(population.left_out)
-    primary = experiment.primary
-    if primary.name in left:
-        raise UsageError(
-            f"the primary {primary.name} cannot be drawn: {left[primary.name]}. Rehearse on past units: --past"
-        )
-    notes = []
-    if experiment.critical_segments:
-        notes.append("critical segments are not rehearsed")
-    if any(metric.covariates for metric in experiment.metrics):
-        notes.append("covariates are not rehearsed: where they help, looks come sooner than said here")
-    if any(metric.winsorise for metric in experiment.metrics):
-        notes.append("nothing is winsorised")
-    if any(metric.labels for metric in experiment.metrics):
-        notes.append("a judge's scores count as they are, without people's labels")
-    if isinstance(population, Past) and population.crowd.size < _FEW:
-        notes.append(f"{population.crowd.size} past units hardly show how units differ")
-    drawn = population.cluster_size if isinstance(population, Assumed) else 1
-    if experiment.cluster is None and drawn > 1:
-        notes.append(
-            "the definition has no `cluster`, so that units of one cluster count as if they were not alike"
-        )
-    if experiment.cluster is not None and isinstance(population, Assumed) and drawn == 1:
-        notes.append(
-            f"units are drawn as if those of one {experiment.cluster} were not alike; say --cluster-size and --icc"
-        )
-    metrics = tuple(
-        replace(metric, covariates=(), winsorise=None, labels=None)
-        for metric in experiment.metrics
-        if metric.name not in left
-    )
-    rule = tuple(_without(line, left) for line in experiment.verdict)
-    if rule != experiment.verdict:
-        asked = {name for line in experiment.verdict if line.then == "ship" for name, _ in line.when}
-        notes.append(f"what the rule asks of {', '.join(sorted(asked & set(left)))} to ship is taken for met")
-    rehearsed = replace(
-        experiment, metrics=metrics, verdict=rule, critical_segments=(), segments=(), source=None
-    )
-    return rehearsed, left, tuple(notes)
-
-
-def _without(line: Branch, left: Mapping[str, str]) -> Branch:
-    """A line that ships, without what it asks of a guardrail that is left out: else nothing would ever ship."""
-    if line.then != "ship":
-        return line
-    return replace(line, when=tuple((name, state) for name, state in line.when if name not in left))
 
 
 def _pace(experiment: Experiment, planned: Plan, every: float) -> Pace:
@@ -235,7 +186,7 @@ class _Runs:
     """What all runs of a scenario have in common."""
 
     experiment: Experiment
-    population: Population
+    population: Drawn
     scenario: Scenario
     pace: Pace
     maximum: float | NotEstimable
@@ -253,10 +204,21 @@ class _Runs:
         return [self._one(np.random.default_rng((*self.seed, number))) for number in range(first, last)]
 
     def _one(self, rng: np.random.Generator) -> Ending:
-        what = (self.experiment, self.population, self.scenario, self.pace)
-        if self.experiment.method == "bandit":
-            return run_bandit(*what, planned=self.units, rng=rng)
-        return run(*what, maximum=self.maximum, once=self.once, whole_clusters=self.whole_clusters, rng=rng)
+        experiment, drawn = self.experiment, self.population
+        what = (self.scenario, self.pace)
+        if isinstance(drawn, Searches):
+            return run_lists(experiment, drawn, *what, maximum=self.maximum, once=self.once, rng=rng)
+        if experiment.method == "bandit":
+            return run_bandit(experiment, drawn, *what, planned=self.units, rng=rng)
+        return run(
+            experiment,
+            drawn,
+            *what,
+            maximum=self.maximum,
+            once=self.once,
+            whole_clusters=self.whole_clusters,
+            rng=rng,
+        )
 
 
 def _outcome(all_runs: _Runs, endings: Sequence[Ending], planned: Plan, horizon: int) -> Outcome:
@@ -265,7 +227,10 @@ def _outcome(all_runs: _Runs, endings: Sequence[Ending], planned: Plan, horizon:
     words = Counter(each.word for each in endings)
     burn_in = experiment.plan.burn_in
     before = (planned.units_per_day or 0.0) * burn_in / DAY
-    share = float(experiment.allocation[scenario.arm])
+    # Whoever comes in the burn-in is served as everyone else.
+    per_unit = float(experiment.allocation[scenario.arm])
+    if isinstance(all_runs.population, Searches):
+        per_unit = sum(each.served[place] for each in endings) / max(1, sum(each.units for each in endings))
     days: Spread | NotEstimable = NotEstimable("no traffic is given; say --units-per-day")
     if planned.units_per_day is not None:
         days = Spread.of([(each.seconds + burn_in) / DAY for each in endings])
@@ -275,22 +240,33 @@ def _outcome(all_runs: _Runs, endings: Sequence[Ending], planned: Plan, horizon:
         words={word: words[word] for word in WORDS},
         ships=_share(sum(each.arm == scenario.arm for each in endings), len(endings)),
         crossed=_share(sum(each.crossed for each in endings), len(endings)),
-        units=Spread.of([sum(each.served) + before for each in endings]),
-        exposed=Spread.of([each.served[place] + before * share for each in endings]),
+        units=Spread.of([each.units + before for each in endings]),
+        exposed=Spread.of([each.served[place] + before * per_unit for each in endings]),
         looks=float(np.mean([each.looks for each in endings])),
         days=days,
         ended=_ended(endings, None if planned.units_per_day is None else burn_in),
-        regret=losses(
-            experiment,
-            all_runs.population,
-            scenario,
-            all_runs.pace,
-            endings,
-            horizon=horizon,
-            once=all_runs.once,
-            before=before,
-            seed=all_runs.seed,
-        ),
+        regret=_lost(all_runs, endings, horizon=horizon, before=before),
+    )
+
+
+def _lost(
+    all_runs: _Runs, endings: Sequence[Ending], *, horizon: int, before: float
+) -> Mapping[str, tuple[float, float]] | NotEstimable:
+    experiment, drawn, scenario = all_runs.experiment, all_runs.population, all_runs.scenario
+    if isinstance(drawn, Searches):
+        return lost_in_lists(
+            experiment, drawn, scenario, endings, horizon=horizon, once=all_runs.once, before=before
+        )
+    return losses(
+        experiment,
+        drawn,
+        scenario,
+        all_runs.pace,
+        endings,
+        horizon=horizon,
+        once=all_runs.once,
+        before=before,
+        seed=all_runs.seed,
     )
 
 
@@ -300,7 +276,7 @@ def _ended(endings: Sequence[Ending], burn_in: float | None) -> tuple[tuple[floa
     Those whose time was up had not.
     """
     moments = Counter(
-        float(sum(each.served)) if burn_in is None else (each.seconds + burn_in) / DAY
+        float(each.units) if burn_in is None else (each.seconds + burn_in) / DAY
         for each in endings
         if each.word != "keep running"
     )

@@ -18,11 +18,11 @@ from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_of, q
 from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.moments import Moments, PairMoments
 
-__all__ = ["Drawn"]
+__all__ = ["Drawn", "RunningSums"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Sums:
+class RunningSums:
     """Running sums over an arm's units in the order in which they came, the first of them 0: of those with a value."""
 
     known: NDArray[np.int64]
@@ -35,7 +35,7 @@ class _Sums:
     centre_y: float = 0.0
 
     @classmethod
-    def of(cls, x: Numbers, y: Numbers | None) -> _Sums:
+    def of(cls, x: Numbers, y: Numbers | None) -> RunningSums:
         valid = ~np.isnan(x) if y is None else ~(np.isnan(x) | np.isnan(y))
         a, centre = _centred(x, valid)
         known = _running(valid.astype(np.int64))
@@ -100,7 +100,7 @@ class Drawn:
     crowd: Crowd
     arms: NDArray[np.int64]
     _where: list[NDArray[np.int64]] = field(init=False)
-    _sums: dict[tuple[str, int], _Sums] = field(init=False, default_factory=dict)
+    _sums: dict[tuple[str, int], RunningSums] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.experiment.cluster is None:
@@ -113,7 +113,7 @@ class Drawn:
             for metric in self._valued:
                 per = self.crowd.per.get(metric.name)
                 for i, where in enumerate(self._where):
-                    self._sums[metric.name, i] = _Sums.of(
+                    self._sums[metric.name, i] = RunningSums.of(
                         self.crowd.values[metric.name][where], None if per is None else per[where]
                     )
 

@@ -89,6 +89,13 @@ class Earnings:
             for arm in self._treatments:
                 self._more[index][arm][unit] += of[arm] - of["control"]
 
+    def earned(self, metric: str) -> dict[str, NDArray[np.float64]]:
+        """What each arm earned with each unit, in the order of the units; of a proportion how many queries it won."""
+        import numpy as np
+
+        index = self._index(metric)
+        return {arm: np.array(self._credit[index][arm]) for arm in self._arms}
+
     def tallies(self, metric: str) -> dict[str, Tally]:
         """A metric by arm."""
         return self._tallies(self._index(metric), None)

@@ -6,80 +6,28 @@ control is kept, and the number of its queries. A page of the log at a time, and
 
 from __future__ import annotations
 
-import hashlib
 import math
-import struct
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Mapping
 
-import orjson
-
-from equipoise.errors import DataError, RecordError
-from equipoise.events.bodies import Body, bodies_of
-from equipoise.events.facts import Impression, Loss, decode
+from equipoise.errors import DataError
+from equipoise.events.facts import Loss
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
-from equipoise.experiment.metric import Metric
-from equipoise.measurement.clocks import Fence, fence_of
 from equipoise.measurement.earning import Earnings
+from equipoise.measurement.lists import (
+    Came,
+    ListReading,
+    came_in,
+    clicks_on,
+    dated,
+    earned_in,
+    impression_of,
+)
 from equipoise.measurement.tally import Aside, Enrolment, Lists, Measurement, Read
 from equipoise.rollout.stages import State, canary_ended, fold
 
 __all__ = ["measure_lists"]
-
-_EARLIEST = 5
-"""With fewer delays nobody can tell which of them is wild."""
-
-
-class _Came(NamedTuple):
-    """When a unit first was shown a list, and what was known of it then."""
-
-    since: float
-    attributes: Mapping[str, object]
-
-
-class _Click(NamedTuple):
-    name: str
-    at: float
-    item: str
-    value: float
-
-
-@dataclass
-class _Reading:
-    """Bodies on their way past, and the hash of what went by."""
-
-    experiment: Experiment
-    log: EventLog
-    until: int
-    read: dict[str, int] = field(default_factory=dict)
-    received: float | None = None
-
-    def __post_init__(self) -> None:
-        self._hashed, self._position = hashlib.sha256(), 0
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over what was read, kind by kind: when it happened, and its body."""
-        return self._hashed.hexdigest()
-
-    def bodies(self, kind: str) -> Iterator[Body]:
-        """What the log has of a kind, counted and hashed on its way past the first time."""
-        anew = kind not in self.read
-        self.read.setdefault(kind, 0)
-        for page in bodies_of(self.log, self.experiment.name, kind, until=self.until):
-            for position, happened, received, body in page:
-                if anew:
-                    self.read[kind] += 1
-                    self._hashed.update(struct.pack("<d", happened) + body + b"\n")
-                if position > self._position:
-                    self._position, self.received = position, received
-                yield position, happened, received, body
-
-    def damaged(self, kind: str, position: int, error: Exception) -> RecordError:
-        return RecordError(f"the {kind} of {self.experiment.name} at position {position} is damaged: {error}")
 
 
 def measure_lists(experiment: Experiment, log: EventLog, *, until: int | None = None) -> Measurement:
@@ -91,9 +39,9 @@ def measure_lists(experiment: Experiment, log: EventLog, *, until: int | None = 
 
     Raises DataError where no list was shown, or with a ranker that is not declared; RecordError for a damaged fact.
     """
-    reading = _Reading(experiment, log, log.head() if until is None else until)
-    came, fence, last = _came_in(reading)
-    clicks, whole, latest = _clicks(reading, {metric.of.name for metric in experiment.metrics}, fence)
+    reading = ListReading(experiment, log, log.head() if until is None else until)
+    came, fence, last = came_in(reading)
+    clicks, whole, latest = clicks_on(reading, {metric.of.name for metric in experiment.metrics}, fence)
     last = max(last, latest)
     ends = last if reading.received is None else min(last, reading.received)
     counting, enrolment, canary, in_canary = _enrolled(reading, came, ends)
@@ -104,7 +52,7 @@ def measure_lists(experiment: Experiment, log: EventLog, *, until: int | None = 
     short: Counter[str] = Counter({variant.name: 0 for variant in experiment.variants})
     rows = 0
     for position, happened, received, body in reading.bodies("impression"):
-        fact = _impression(reading, position, happened, body)
+        fact = impression_of(reading, position, happened, body)
         if fact is None:
             continue
         name = (fact.unit, fact.query)
@@ -115,7 +63,7 @@ def measure_lists(experiment: Experiment, log: EventLog, *, until: int | None = 
         told = clicks.pop(name, ())
         if fact.unit not in earnings.places:
             continue
-        at = _dated(happened, received, fence)
+        at = dated(happened, received, fence)
         places = {item: place for place, item in enumerate(fact.items, start=1)}
         rows += 1 + len(told)
         shown["counted"] += 1
@@ -126,7 +74,7 @@ def measure_lists(experiment: Experiment, log: EventLog, *, until: int | None = 
         for ranker in fact.short or ():
             short[ranker] += 1
         for index, metric in enumerate(experiment.metrics):
-            earnings.count(index, fact, _earned(metric, at, ends, places, told))
+            earnings.count(index, fact, earned_in(metric, at, ends, places, told))
     if not rows and not enrolment.burn_in and not enrolment.unfinished and not in_canary:
         raise DataError(
             f"the log holds no list of {experiment.identity} that counts. Show lists by a Router with this log"
@@ -169,59 +117,8 @@ def measure_lists(experiment: Experiment, log: EventLog, *, until: int | None = 
     )
 
 
-def _came_in(reading: _Reading) -> tuple[dict[str, _Came], Fence, float]:
-    """Who was shown lists of this revision since when, how far clocks may be off, and when the last was shown."""
-    digest = reading.experiment.digest
-    told: list[tuple[str, float, float, Mapping[str, object]]] = []
-    for position, happened, received, body in reading.bodies("impression"):
-        try:
-            said = orjson.loads(body)
-            if said["digest"] == digest:
-                known = said.get("attributes")
-                told.append((said["unit"], happened, received, known if isinstance(known, dict) else {}))
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise reading.damaged("list", position, error) from None
-    if not told:
-        raise DataError(
-            f"the log holds no list of {reading.experiment.identity} yet. Show lists by a Router with this log"
-        )
-    fence = _fence([received - happened for _, happened, received, _ in told])
-    came: dict[str, _Came] = {}
-    last = -math.inf
-    for unit, happened, received, attributes in told:
-        at = _dated(happened, received, fence)
-        last = max(last, at)
-        if unit not in came or at < came[unit].since:
-            came[unit] = _Came(at, attributes)
-    return came, fence, last
-
-
-def _clicks(
-    reading: _Reading, names: set[str], fence: Fence
-) -> tuple[dict[tuple[str, str], list[_Click]], int, float]:
-    """What was told of items, by list; how many outcomes name none; and when the last of all was told."""
-    clicks: dict[tuple[str, str], list[_Click]] = defaultdict(list)
-    whole, latest = 0, -math.inf
-    for position, happened, received, body in reading.bodies("outcome"):
-        try:
-            said = orjson.loads(body)
-            name, value, unit = said["name"], said["value"], said["unit"]
-            query, item = said.get("query"), said.get("item")
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise reading.damaged("outcome", position, error) from None
-        at = _dated(happened, received, fence)
-        latest = max(latest, at)
-        if not isinstance(name, str) or name not in names or not isinstance(value, int | float):
-            continue
-        if all(isinstance(each, str) for each in (unit, query, item)):
-            clicks[unit, query].append(_Click(name, at, item, float(value)))
-        else:
-            whole += 1
-    return clicks, whole, latest
-
-
 def _enrolled(
-    reading: _Reading, came: Mapping[str, _Came], ends: float
+    reading: ListReading, came: Mapping[str, Came], ends: float
 ) -> tuple[dict[str, Mapping[str, object]], Enrolment, int, bool]:
     """The units that count with what is known of them; those that wait; how many came in by a canary, and if it goes on."""
     experiment, plan = reading.experiment, reading.experiment.plan
@@ -249,57 +146,7 @@ def _enrolled(
     return kept, Enrolment(early, len(counting) - early - len(kept), cycles), canary, going_on
 
 
-def _impression(reading: _Reading, position: int, happened: float, body: bytes) -> Impression | None:
-    """A list of this revision; None for another's."""
-    experiment = reading.experiment
-    if experiment.digest.encode() not in body:
-        return None
-    fact = decode(
-        "impression",
-        event_id=f"at position {position}",
-        experiment=experiment.name,
-        happened=happened,
-        body=body,
-    )
-    assert isinstance(fact, Impression)
-    if fact.digest != experiment.digest:
-        return None
-    known = {variant.name for variant in experiment.variants}
-    by = {*fact.teams, *(fact.short or ()), *(fact.shares or ()), *(fact.ranks or ())} - {None} - known
-    if by:
-        raise DataError(
-            f"the log has a list with items of '{min(map(str, by))}', which the definition does not; it has: "
-            f"{', '.join(sorted(known))}"
-        )
-    for of in (fact.shares, fact.ranks):
-        if of is not None and set(of) != known:
-            raise reading.damaged("list", position, ValueError("not every ranker has its shares or ranks"))
-    return fact
-
-
-def _earned(
-    metric: Metric, at: float, ends: float, places: Mapping[str, int], told: Sequence[_Click]
-) -> dict[int, float] | None:
-    """What was earned at places of a list; None where it is younger than the metric's window.
-
-    Of a mean the values of an item are added up; of all else an item that was clicked twice is one item.
-    """
-    if metric.window is not None and at + metric.window > ends:
-        return None
-    until = math.inf if metric.window is None else at + metric.window
-    earned: dict[int, float] = {}
-    for click in told:
-        place = places.get(click.item)
-        if place is None or click.name != metric.of.name or click.at > until:
-            continue
-        if metric.kind == "mean":
-            earned[place] = earned.get(place, 0.0) + click.value
-        elif click.value:
-            earned[place] = 1.0
-    return earned
-
-
-def _aside(reading: _Reading, *, orphans: int, canary: int, in_canary: bool) -> Aside:
+def _aside(reading: ListReading, *, orphans: int, canary: int, in_canary: bool) -> Aside:
     lost: Counter[str] = Counter()
     conflicts = 0
     for record in reading.log.read_since(0, experiment=reading.experiment.name, kinds=("loss", "conflict")):
@@ -310,14 +157,3 @@ def _aside(reading: _Reading, *, orphans: int, canary: int, in_canary: bool) -> 
         else:
             conflicts += 1
     return Aside(orphans=orphans, lost=dict(lost), conflicts=conflicts, canary=canary, in_canary=in_canary)
-
-
-def _fence(delays: Sequence[float]) -> Fence:
-    if len(delays) < _EARLIEST:
-        return Fence(-math.inf, math.inf)
-    ordered = sorted(delays)
-    return fence_of(ordered[len(ordered) // 4], ordered[(3 * len(ordered)) // 4])
-
-
-def _dated(happened: float, received: float, fence: Fence) -> float:
-    return happened if fence.low <= received - happened <= fence.high else received

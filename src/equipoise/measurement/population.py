@@ -33,6 +33,7 @@ __all__ = [
     "Readings",
     "past_units_of_log",
     "past_units_of_table",
+    "whole_clusters",
 ]
 
 Numbers = NDArray[np.float64]
@@ -92,6 +93,10 @@ class Population(Protocol):
         """What the metric comes to among all of them."""
         ...
 
+    def possible(self, metric: Metric, effect: float) -> float:
+        """The effect, as far as there can be one among these units."""
+        ...
+
     def draw(self, size: int, rng: np.random.Generator) -> Crowd:
         """So many units, at random."""
         ...
@@ -144,6 +149,9 @@ class Assumed:
     def mean(self, metric: Metric) -> float:
         assert metric.baseline is not None
         return metric.baseline
+
+    def possible(self, metric: Metric, effect: float) -> float:
+        return _possible(metric, self.mean(metric), effect)
 
     def draw(self, size: int, rng: np.random.Generator) -> Crowd:
         clusters = np.arange(size) // self.cluster_size if self.cluster_size > 1 else None
@@ -210,6 +218,13 @@ def _gamma(mean: float, spread: float, size: int, rng: np.random.Generator) -> N
     return rng.gamma(shape, mean / shape, size)
 
 
+def _possible(metric: Metric, mean: float, effect: float) -> float:
+    """The effect, as far as a rate stays within 0 and 1, and a number of which none is negative above 0."""
+    if metric.kind == "proportion":
+        return min(max(effect, -mean), 1.0 - mean)
+    return max(effect, -0.99 * mean) if mean > 0 else effect
+
+
 def _not_assumed(metric: Metric) -> str | None:
     if metric.kind in ("quantile", "ratio", "time_to_event"):
         return f"how a {metric.kind.replace('_', ' ')} varies is told by past units only"
@@ -238,8 +253,15 @@ class Past:
             return float(values[both].sum() / self.crowd.per[metric.name][both].sum())
         return float(np.nanmean(values))
 
+    def possible(self, metric: Metric, effect: float) -> float:
+        return _possible(metric, self.mean(metric), effect)
+
     def draw(self, size: int, rng: np.random.Generator) -> Crowd:
-        chosen, clusters = self._chosen(size, rng)
+        clusters = None
+        if self.crowd.clusters is None:
+            chosen = rng.integers(0, self.crowd.size, size)
+        else:
+            chosen, clusters = whole_clusters(self.crowd.clusters, size, rng)
         return Crowd(
             size,
             {name: values[chosen] for name, values in self.crowd.values.items()},
@@ -248,24 +270,26 @@ class Past:
             clusters,
         )
 
-    def _chosen(
-        self, size: int, rng: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-        if self.crowd.clusters is None:
-            return rng.integers(0, self.crowd.size, size), None
-        # The past units stand in the order of their clusters, which are numbered from 0.
-        sizes = np.bincount(self.crowd.clusters)
-        starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-        picked = rng.integers(0, sizes.size, math.ceil(size / sizes.mean()) + 1)
-        while sizes[picked].sum() < size:
-            picked = np.concatenate((picked, rng.integers(0, sizes.size, picked.size)))
-        counts = sizes[picked]
-        ends = np.cumsum(counts)
-        places = np.repeat(starts[picked] - (ends - counts), counts) + np.arange(ends[-1])
-        copies = np.repeat(np.arange(picked.size), counts)
-        # Members of a cluster do not come one after the other.
-        order = rng.permutation(ends[-1])[:size]
-        return places[order], copies[order]
+
+def whole_clusters(
+    codes: NDArray[np.int64], size: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of units drawn a whole cluster at a time, and the number of the copy each belongs to.
+
+    `codes` numbers the cluster of each unit, from 0; the units stand in the order of their clusters.
+    """
+    sizes = np.bincount(codes)
+    starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+    picked = rng.integers(0, sizes.size, math.ceil(size / sizes.mean()) + 1)
+    while sizes[picked].sum() < size:
+        picked = np.concatenate((picked, rng.integers(0, sizes.size, picked.size)))
+    counts = sizes[picked]
+    ends = np.cumsum(counts)
+    places = np.repeat(starts[picked] - (ends - counts), counts) + np.arange(ends[-1])
+    copies = np.repeat(np.arange(picked.size), counts)
+    # Members of a cluster do not come one after the other.
+    order = rng.permutation(ends[-1])[:size]
+    return places[order], copies[order]
 
 
 def past_units_of_log(experiment: Experiment, log: EventLog, *, arm: str = "control") -> Past:

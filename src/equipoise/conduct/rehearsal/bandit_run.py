@@ -63,12 +63,21 @@ def run_bandit(
                 crossed = crossed or (looked and crossing(findings, scenario))
                 if verdict.word in FINAL and (looked or verdict.word != "ship"):
                     after = alone(experiment, verdict.arm)
-                    return Ending(verdict.word, verdict.arm, seconds, play.served, looks, crossed, after)
+                    return Ending(
+                        verdict.word,
+                        verdict.arm,
+                        seconds,
+                        play.come_so_far,
+                        play.served,
+                        looks,
+                        crossed,
+                        after,
+                    )
         if _is_multiple(seconds, bandit.every):
             play.weigh(seconds)
     names = [variant.name for variant in experiment.variants]
     after = tuple(play.shares.get(name, 0.0) for name in names)
-    return Ending("keep running", None, seconds, play.served, looks, crossed, after)
+    return Ending("keep running", None, seconds, play.come_so_far, play.served, looks, crossed, after)
 
 
 def _is_multiple(seconds: float, step: float) -> bool:

@@ -9,19 +9,12 @@ from typing import Any
 import numpy as np
 
 from equipoise.conduct.rehearsal.run import Scenario
+from equipoise.conduct.rehearsal.split_instead import Split
 from equipoise.design.plan import Plan
 from equipoise.experiment.verdict_rule import Word
 from equipoise.stats.estimate import Estimate, NotEstimable
 
-__all__ = ["LENGTH", "WORDS", "Outcome", "Rehearsal", "Spread"]
-
-LENGTH = (
-    "what is true",
-    "units (9 of 10 within)",
-    "days (9 of 10 within)",
-    "units of that arm (9 of 10 within)",
-)
-"""What `Outcome.length` is a line of."""
+__all__ = ["WORDS", "Outcome", "Rehearsal", "Spread"]
 
 WORDS: tuple[Word, ...] = ("ship", "hold", "roll back", "invalid", "keep running")
 
@@ -106,8 +99,9 @@ class Rehearsal:
     """A design, carried out `runs` times for each scenario; `seed` gives the same runs again.
 
     `population` says what the units were, `left_out` which metrics they do not have, and why: what is left out was no
-    part of the verdicts. `error` is what the method registers, of an A/B test alpha. `every` is how many seconds lie
-    between two looks (None: `per_look` units). `horizon` is in units.
+    part of the verdicts. Of rankers that share lists a unit is a query, and `split` is the A/B test that would find the
+    planned effect by the same clicks. `error` is what the method registers, of an A/B test alpha. `every` is how many
+    seconds lie between two looks (None: `per_look` units). `horizon` is in units.
     """
 
     experiment: str
@@ -123,12 +117,40 @@ class Rehearsal:
     method: str
     error: float
     outcomes: tuple[Outcome, ...]
+    split: Split | NotEstimable | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def counted(self) -> str:
+        """What units are called."""
+        return "queries" if self.method == "interleaving" else "units"
+
+    @property
+    def length(self) -> tuple[str, ...]:
+        """What `Outcome.length` is a line of."""
+        served = "items of that ranker" if self.method == "interleaving" else "units of that arm"
+        return "what is true", *(f"{of} (9 of 10 within)" for of in (self.counted, "days", served))
+
+    @property
+    def lost_in(self) -> str:
+        """What is lost, in words."""
+        if self.method == "interleaving":
+            return "in searches that would have found what they were for"
+        return f"in {self.primary} added up over units"
+
     def promises(self) -> tuple[str, ...]:
         """What the design promises beside what it did, a sentence each."""
-        return tuple(self._promise(each) for each in self.outcomes)
+        return (*(self._promise(each) for each in self.outcomes), *self._instead())
+
+    def _instead(self) -> tuple[str, ...]:
+        if self.split is None:
+            return ()
+        if isinstance(self.split, NotEstimable):
+            return (f"An A/B instead: not known, since {self.split.reason}.",)
+        said = f"An A/B instead: on the same clicks, by its better metric ({self.split.metric}), it takes "
+        said += f"{self.split.queries:,} queries for a power of {self.split.power:.0%}"
+        return (f"{said}; this design is planned with {self.plan.total:,}.",)
 
     def _promise(self, outcome: Outcome) -> str:
         crossed, ships, says = outcome.crossed, outcome.ships, outcome.scenario.says
@@ -147,7 +169,8 @@ class Rehearsal:
                 said += f" and {_between(crossed)} crossed the boundary; "
                 said += f"{self.plan.power:.0%} is what the binding question was planned with"
                 if crossed.high < self.plan.power:
-                    return f"{said}. That is less: units that are drawn tell less of it than the plan takes for granted."
+                    said += f". That is less: {self.counted} that are drawn tell less of it"
+                    return f"{said} than the plan takes for granted."
                 if ships.high < self.plan.power:
                     return f"{said}. To ship, every guardrail must be shown to hold as well."
                 return said + "."
@@ -212,6 +235,9 @@ class Rehearsal:
                 "error": self.error,
                 "power": self.plan.power,
             },
+            "split": {"not_estimable": self.split.reason}
+            if isinstance(self.split, NotEstimable)
+            else self.split and self.split.to_dict(),
             "left_out": dict(self.left_out),
             "notes": list(self.notes),
             "promises": list(self.promises()),

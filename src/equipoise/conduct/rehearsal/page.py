@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from equipoise.conduct.rehearsal.found import LENGTH, Rehearsal
+from equipoise.conduct.rehearsal.found import Rehearsal
 from equipoise.figures.blocks import figure, table
 from equipoise.figures.charts import Curve, IntervalRow, curve_chart, interval_chart
 from equipoise.figures.page import page, render
@@ -43,7 +43,7 @@ def rehearsal_page(found: Rehearsal, hypothesis: str) -> str:
     pace = "" if found.per_day is None else f", {found.per_day:,.0f} of them a day"
     says = (
         f"The design was carried out {found.runs:,} times for each line below, on {found.population}{pace}, with a look "
-        f"after each {found.per_look:,} units. Seed {found.seed}."
+        f"after each {found.per_look:,} {found.counted}. Seed {found.seed}."
     )
     lost = found.lost
     body = render(
@@ -64,12 +64,12 @@ def rehearsal_page(found: Rehearsal, hypothesis: str) -> str:
         scenarios=[f"{each.scenario.name}: {each.scenario.says}." for each in found.outcomes],
         course=_course(found),
         length=table(
-            LENGTH,
+            found.length,
             [each.length for each in found.outcomes],
         ),
         lost_says=(
-            f"Within {found.horizon:,} units, against serving the better arm from the first one on: {found.primary}, added "
-            "up over units."
+            f"Within {found.horizon:,} {found.counted}, against serving the better arm from the first one on, "
+            f"{found.lost_in}."
         ),
         # A policy a line: their names are long, and the scenarios few.
         lost=table(*_turned(lost)) if lost else None,
@@ -120,14 +120,14 @@ def _course(found: Rehearsal) -> Markup:
         return curve_chart(
             curves,
             title="Runs that had ended",
-            x="days" if by_day else "units",
+            x="days" if by_day else found.counted,
             y="share of the runs",
             percent_y=True,
             from_zero=True,
             narrow=narrow,
         )
 
-    said = "day" if by_day else "number of units"
+    said = "day" if by_day else f"number of {found.counted}"
     return figure(
         drawn(narrow=False), f"Share of the runs that had ended by each {said}.", narrow=drawn(narrow=True)
     )

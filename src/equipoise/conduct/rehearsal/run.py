@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,13 @@ from equipoise.experiment.metric import Metric
 from equipoise.experiment.verdict_rule import Word
 from equipoise.measurement.drawn import Drawn
 from equipoise.measurement.population import Crowd, Numbers, Population, Readings
+from equipoise.measurement.tally import Measurement
 from equipoise.rollout.stages import FINAL
 from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.conditions import primary_states
 from equipoise.verdict.deciding import decide
 
-__all__ = ["DAY", "Ending", "Pace", "Scenario", "alone", "changed", "crossing", "run"]
+__all__ = ["DAY", "Ending", "Pace", "Scenario", "Traffic", "alone", "changed", "crossing", "followed", "run"]
 
 DAY = 86_400.0
 
@@ -70,22 +72,35 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended: the word, the arm that ships, after how many seconds, and how many units each arm served by then.
+    """How a run ended: the word, the arm that ships, after how many seconds and units, and what each arm served by then.
 
-    `crossed` says that the primary's boundary was crossed, in whatever direction, at a look. A run whose time was up keeps
-    running. `after` are the shares of the arms from then on: of who ships all, of control where none does, and the last
-    ones of a bandit that goes on. `once` is the arm that would have shipped had the same units been looked at once, at the
-    end of a design with a single look; None where none would.
+    `served` are units; of rankers that share lists, items. `crossed` says that the primary's boundary was crossed, in
+    whatever direction, at a look. A run whose time was up keeps running. `after` are the shares of the arms from then on: of
+    who ships all, of control where none does, and the last ones of a bandit that goes on. `once` is the arm that would have
+    shipped had the same units been looked at once, at the end of a design with a single look; None where none would.
     """
 
     word: Word
     arm: str | None
     seconds: float
+    units: int
     served: tuple[int, ...]
     looks: int
     crossed: bool
     after: tuple[float, ...]
     once: str | None = None
+
+
+class Traffic(Protocol):
+    """What comes in one run, as it can be looked at."""
+
+    def served(self, units: int) -> tuple[int, ...]:
+        """What each arm has served when so many units have come."""
+        ...
+
+    def at(self, exposed: int, mature: Mapping[str, int], time: float) -> Measurement:
+        """What is measured when so many units count, of a metric those before `mature`, so many seconds after the first."""
+        ...
 
 
 def run(
@@ -121,7 +136,20 @@ def run(
     for metric in experiment.metrics:
         if effect := scenario.effects.get(metric.name, 0.0):
             crowd = changed(crowd, metric, moved, effect, population.mean(metric), rng)
-    drawn = Drawn(experiment, crowd, arms)
+    return followed(experiment, Drawn(experiment, crowd, arms), scenario, pace, maximum=maximum, once=once)
+
+
+def followed(
+    experiment: Experiment,
+    drawn: Traffic,
+    scenario: Scenario,
+    pace: Pace,
+    *,
+    maximum: float | NotEstimable,
+    once: int,
+) -> Ending:
+    """What comes, looked at as often as the team would until a verdict is final; arguments as those of `run`."""
+    most = pace.units(pace.longest)
     at_once = _once(experiment, drawn, once)
     past: list[PastLook] = []
     crossed = False
@@ -145,11 +173,13 @@ def run(
             crossed = crossed or crossing(findings, scenario)
             past.append(_taken(findings))
         if verdict.word in FINAL and (findings.look.due or verdict.word != "ship"):
-            served = drawn.served(pace.units(seconds))
-            after = alone(experiment, verdict.arm)
-            return Ending(verdict.word, verdict.arm, seconds, served, len(past), crossed, after, at_once)
-    after = alone(experiment, None)
-    return Ending("keep running", None, seconds, drawn.served(most), len(past), crossed, after, at_once)
+            units = min(pace.units(seconds), most)
+            served, after = drawn.served(units), alone(experiment, verdict.arm)
+            return Ending(
+                verdict.word, verdict.arm, seconds, units, served, len(past), crossed, after, at_once
+            )
+    served, after = drawn.served(most), alone(experiment, None)
+    return Ending("keep running", None, seconds, most, served, len(past), crossed, after, at_once)
 
 
 def alone(experiment: Experiment, arm: str | None) -> tuple[float, ...]:
@@ -157,7 +187,7 @@ def alone(experiment: Experiment, arm: str | None) -> tuple[float, ...]:
     return tuple(float(variant.name == (arm or "control")) for variant in experiment.variants)
 
 
-def _once(experiment: Experiment, drawn: Drawn, units: int) -> str | None:
+def _once(experiment: Experiment, drawn: Traffic, units: int) -> str | None:
     """The arm that ships when so many units are looked at for the only time."""
     plain = replace(experiment, plan=replace(experiment.plan, looks=(1.0,), boundaries=None))
     measured = drawn.at(units, dict.fromkeys((metric.name for metric in experiment.metrics), units), 0.0)

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from equipoise.conduct.rehearsal.run import Scenario
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.experiment.verdict_rule import asks
-from equipoise.measurement.population import Population
 
-__all__ = ["scenarios"]
+__all__ = ["World", "scenarios"]
 
 
-def scenarios(experiment: Experiment, population: Population) -> tuple[Scenario, ...]:
+class World(Protocol):
+    """What a rehearsal is drawn from, so far as one needs to know it to say what may be true."""
+
+    @property
+    def says(self) -> str:
+        """What it is, in a few words."""
+        ...
+
+    def mean(self, metric: Metric) -> float:
+        """What the metric comes to where nothing differs."""
+        ...
+
+    def possible(self, metric: Metric, effect: float) -> float:
+        """The effect, as far as there can be one."""
+        ...
+
+
+def scenarios(experiment: Experiment, population: World) -> tuple[Scenario, ...]:
     """What may be true: nothing, the planned effect, its opposite, and for each guardrail that it is broken.
 
     The first treatment is the arm that differs. A broken guardrail is worse by twice its margin, while the primary is as
@@ -30,7 +48,7 @@ def scenarios(experiment: Experiment, population: Population) -> tuple[Scenario,
         raise UsageError(f"{primary.name} has no `mde`: nobody said which effect is to be found")
     planned = 0.0
     if mde is not None:
-        planned, opposite = (_possible(primary, population, effect) for effect in (mde, -mde))
+        planned, opposite = (population.possible(primary, effect) for effect in (mde, -mde))
         if planned == 0.0:
             raise UsageError(
                 f"{primary.name} comes to {population.mean(primary):.4g} among {population.says}, from where no planned "
@@ -44,13 +62,13 @@ def scenarios(experiment: Experiment, population: Population) -> tuple[Scenario,
         if opposite:
             says = f"{arm}: {primary.name} worse by {abs(opposite):.4g}"
             found.append(Scenario("opposite", says, arm, {primary.name: opposite}))
-    if margin is not None and (effect := _possible(primary, population, -margin)):
+    if margin is not None and (effect := population.possible(primary, -margin)):
         whole = "its margin of " if effect == -margin else "less than its margin, "
         says = f"{arm}: {primary.name} worse by {whole}{abs(effect):.4g}"
         found.append(Scenario("at the margin", says, arm, {primary.name: effect}))
     for guard in experiment.metrics:
         limit = _declared(guard, population, "margin") if guard.priority == "guardrail" else None
-        broken = 0.0 if limit is None else _possible(guard, population, -2 * limit)
+        broken = 0.0 if limit is None else population.possible(guard, -2 * limit)
         if limit is None or not broken:
             continue
         effects = {guard.name: broken} | ({primary.name: planned} if planned else {})
@@ -61,17 +79,9 @@ def scenarios(experiment: Experiment, population: Population) -> tuple[Scenario,
     return tuple(found)
 
 
-def _declared(metric: Metric, population: Population, of: str) -> float | None:
+def _declared(metric: Metric, population: World, of: str) -> float | None:
     """A declared change for the better, on the metric's scale; None where none is declared."""
     amount = metric.mde if of == "mde" else metric.margin
     if amount is None:
         return None
     return metric.sign * float(amount.of(population.mean(metric)))
-
-
-def _possible(metric: Metric, population: Population, effect: float) -> float:
-    """The effect, as far as a rate stays within 0 and 1, and a number of which none is negative above 0."""
-    mean = population.mean(metric)
-    if metric.kind == "proportion":
-        return min(max(effect, -mean), 1.0 - mean)
-    return max(effect, -0.99 * mean) if mean > 0 else effect
