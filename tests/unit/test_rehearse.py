@@ -347,10 +347,3 @@ def test_a_bandit_is_measured_by_epoch_as_a_whole(tmp_path):
             assert together.m2 == pytest.approx(whole.moments.m2, rel=1e-9)
     # Those of the last hour are pending in what is played for, and in nothing else.
     assert sum(found.tallies["ok"][arm].immature for arm in ("control", "b")) == 17
-
-
-def test_what_cannot_be_drawn_unit_by_unit_is_not_rehearsed(tmp_path):
-    """Time slots have no units that come one by one."""
-    other = replace(defined(tmp_path), method="switchback")
-    with pytest.raises(UsageError, match=r"says `method: switchback`; `equipoise plan` says what that needs$"):
-        rehearse(other, runs=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,7 @@ from equipoise.errors import UsageError
 
 if TYPE_CHECKING:
     from equipoise.conduct.rehearsal.preparing import Drawn
+    from equipoise.events.log import EventLog
     from equipoise.experiment.definition import Experiment
 
 __all__ = ["simulate"]
@@ -43,7 +46,7 @@ def simulate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="With --past log: the experiment whose lists are drawn (default: the file's own).",
+            help="With --past log: the experiment whose lists, or slots, are drawn (default: the file's own).",
             show_default=False,
         ),
     ] = None,
@@ -51,13 +54,22 @@ def simulate(
     icc: Annotated[
         float, typer.Option(help="How alike drawn units of one cluster are: the intraclass correlation.")
     ] = 0.0,
-    cluster_size: Annotated[int, typer.Option(help="How many drawn units a cluster has.")] = 1,
+    cluster_size: Annotated[
+        int, typer.Option(help="How many drawn units a cluster has (searches a person, turns a slot).")
+    ] = 1,
     whole_clusters: Annotated[
         bool,
         typer.Option(
             "--whole-clusters", help="Give a cluster's units one arm, as where teams are randomised."
         ),
     ] = False,
+    autocorrelation: Annotated[
+        float, typer.Option(help="Of a switchback: how alike drawn slots are that follow each other.")
+    ] = 0.0,
+    carry_over: Annotated[
+        str | None,
+        typer.Option(help="Of a switchback: how long an arm works on after its slot.", show_default=False),
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Only this scenario; may be given again.", show_default=False)
     ] = None,
@@ -86,7 +98,10 @@ def simulate(
     reading = read_definition(file)
     caution(reading.warnings)
     experiment = reading.experiment
-    population = _population(experiment, past, like, arm, icc, cluster_size, log, seed)
+    lasts = None if carry_over is None else _duration("--carry-over", carry_over)
+    asked = _Asked(past, like, arm, icc, cluster_size, autocorrelation, lasts, log, seed)
+    with nullcontext() if past is None else working("reading the past"):
+        population = _population(experiment, asked)
     with progress("rehearsing") as told:
         found = rehearse(
             experiment,
@@ -128,51 +143,97 @@ def _duration(option: str, text: str) -> float:
     return seconds
 
 
-def _population(
-    experiment: Experiment,
-    past: str | None,
-    like: str | None,
-    arm: str,
-    icc: float,
-    cluster_size: int,
-    log: str | None,
-    seed: int,
-) -> Drawn:
-    from equipoise import settings
-    from equipoise.events.opening import open_log
-    from equipoise.measurement.population import Assumed, past_units_of_log, past_units_of_table
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What was asked of where units come from."""
 
-    if like is not None and (past != "log" or experiment.method != "interleaving"):
+    past: str | None
+    like: str | None
+    arm: str
+    icc: float
+    cluster_size: int
+    autocorrelation: float
+    carry_over: float | None
+    log: str | None
+    seed: int
+
+
+def _population(experiment: Experiment, asked: _Asked) -> Drawn:
+    _check(experiment, asked)
+    if asked.past is None:
+        return _assumed(experiment, asked)
+    if asked.past == "log":
+        from equipoise import settings
+        from equipoise.events.opening import open_log
+
+        record = open_log(asked.log or settings.default_log(), create=False)
+        try:
+            return _of_log(experiment, record, asked)
+        finally:
+            record.close()
+    from equipoise.measurement.population import past_units_of_table
+
+    return past_units_of_table(experiment, None if asked.past == "source" else asked.past, arm=asked.arm)
+
+
+def _check(experiment: Experiment, asked: _Asked) -> None:
+    """Refuse what does not go with the method, or with the past."""
+    shared, slots = experiment.method == "interleaving", experiment.method == "switchback"
+    if asked.like is not None and not (asked.past == "log" and (shared or slots)):
         raise UsageError(
-            "--like names the experiment whose lists are drawn, of rankers that share them; say --past log with it"
+            "--like names the experiment whose lists or slots are drawn, of an interleaving or a switchback; say --past log "
+            "with it"
         )
-    if past is None:
-        if icc and cluster_size == 1:
-            raise UsageError("--icc is about units of one cluster; say how many those are: --cluster-size")
-        if experiment.method == "interleaving":
-            from equipoise.conduct.rehearsal.clicks import AssumedSearches
-
-            return AssumedSearches(experiment, icc, cluster_size, seed)
-        return Assumed(experiment, icc, cluster_size)
-    if icc or cluster_size != 1:
-        raise UsageError("past units are as alike as they were; leave --icc and --cluster-size out")
+    if (asked.autocorrelation or asked.carry_over is not None) and not slots:
+        raise UsageError("--autocorrelation and --carry-over are about time slots; leave them out")
     names = [variant.name for variant in experiment.variants]
-    if arm not in names:
-        raise UsageError(f"there is no variant '{arm}'; accepted: {', '.join(names)}")
-    shared = experiment.method == "interleaving"
-    if shared and past != "log":
-        raise UsageError("lists that rankers share are in a log, and in no table; accepted: --past log")
-    if shared and arm != "control":
+    if asked.past is None:
+        if asked.icc and asked.cluster_size == 1:
+            raise UsageError("--icc is about units of one cluster; say how many those are: --cluster-size")
+        return
+    if asked.icc or asked.cluster_size != 1:
+        raise UsageError("past units are as alike as they were; leave --icc and --cluster-size out")
+    if asked.autocorrelation:
+        raise UsageError("past slots are as alike as they were; leave --autocorrelation out")
+    if asked.arm not in names:
+        raise UsageError(f"there is no variant '{asked.arm}'; accepted: {', '.join(names)}")
+    if (shared or slots) and asked.past != "log":
+        what = "lists that rankers share" if shared else "past slots"
+        raise UsageError(f"{what} are in a log, and in no table; accepted: --past log")
+    if shared and asked.arm != "control":
         raise UsageError("every ranker had its items in the past lists; leave --arm out")
-    with working("reading past lists" if shared else "reading past units"):
-        if past == "log":
-            record = open_log(log or settings.default_log(), create=False)
-            try:
-                if shared:
-                    from equipoise.conduct.past_lists import past_lists
+    if slots and asked.arm != "control":
+        raise UsageError("past slots are those of control; leave --arm out")
 
-                    return past_lists(record, like or experiment.name, experiment)
-                return past_units_of_log(experiment, record, arm=arm)
-            finally:
-                record.close()
-        return past_units_of_table(experiment, None if past == "source" else past, arm=arm)
+
+def _assumed(experiment: Experiment, asked: _Asked) -> Drawn:
+    from equipoise.conduct.rehearsal.clicks import AssumedSearches
+    from equipoise.conduct.rehearsal.slots import assumed_slots
+    from equipoise.measurement.population import Assumed
+
+    if experiment.method == "interleaving":
+        return AssumedSearches(experiment, asked.icc, asked.cluster_size, asked.seed)
+    if experiment.method == "switchback":
+        return assumed_slots(
+            experiment,
+            autocorrelation=asked.autocorrelation,
+            turns=asked.cluster_size,
+            icc=asked.icc if asked.cluster_size > 1 else None,
+            carry_over=asked.carry_over or 0.0,
+        )
+    return Assumed(experiment, asked.icc, asked.cluster_size)
+
+
+def _of_log(experiment: Experiment, record: EventLog, asked: _Asked) -> Drawn:
+    from equipoise.conduct.past_lists import past_lists
+    from equipoise.conduct.past_slots import past_slots_of_means
+    from equipoise.conduct.rehearsal.slots import slots_like
+    from equipoise.measurement.population import past_units_of_log
+
+    name = asked.like or experiment.name
+    if experiment.method == "interleaving":
+        return past_lists(record, name, experiment)
+    if experiment.method == "switchback":
+        past = past_slots_of_means(record, name, experiment)
+        return slots_like(experiment, past, carry_over=asked.carry_over or 0.0)
+    return past_units_of_log(experiment, record, arm=asked.arm)

@@ -11,18 +11,21 @@ from equipoise.conduct.baseline import past_of
 from equipoise.errors import UsageError
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
+from equipoise.experiment.metric import Metric
+from equipoise.measurement.past import Past
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.sizes.power_slots import correlation_apart
 
-__all__ = ["PastSlots", "past_slots"]
+__all__ = ["PastSlots", "past_slots", "past_slots_of_means"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastSlots:
-    """The primary over past slots of one arm: how many, their mean and spread, and how alike slots are.
+    """A metric over past slots of one arm: how many, their mean and spread, and how alike slots are.
 
     `next` is the correlation of slots that follow each other, `in_block` that of slots that would be drawn together.
-    `turns` are the readings of a slot on average, `turns_cv` their standard deviation over that.
+    `turns` are the readings of a slot on average, `turns_cv` their standard deviation over that, `icc` is how alike they are
+    (the intraclass correlation).
     """
 
     metric: str
@@ -34,13 +37,14 @@ class PastSlots:
     in_block: float | NotEstimable
     turns: float
     turns_cv: float
+    icc: float | NotEstimable
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; a number that does not exist is {"not_estimable": reason}."""
         plain: dict[str, Any] = {
             "metric": self.metric, "arm": self.arm, "slots": self.slots, "turns": self.turns, "turns_cv": self.turns_cv,
         }  # fmt: skip
-        for name in ("mean", "spread", "next", "in_block"):
+        for name in ("mean", "spread", "next", "in_block", "icc"):
             value = getattr(self, name)
             plain[name] = describe(value) if isinstance(value, NotEstimable) else value
         return plain
@@ -60,13 +64,31 @@ def past_slots(
     UsageError where the definition is no switchback, or its slots are not of whole minutes; RecordError where nothing is
     registered under the name, DataError where nothing was recorded.
     """
+    past, stable = _past(log, name, experiment, since, until)
+    return _of(past, experiment, experiment.primary, stable if arm is None else arm)
+
+
+def past_slots_of_means(log: EventLog, name: str, experiment: Experiment) -> dict[str, PastSlots]:
+    """The same for each metric that is a mean over a slot's turns, by its name, under control. Errors as of `past_slots`."""
+    past, stable = _past(log, name, experiment, None, None)
+    means = [metric for metric in experiment.metrics if metric.kind == "mean"]
+    return {metric.name: _of(past, experiment, metric, stable) for metric in means}
+
+
+def _past(
+    log: EventLog, name: str, experiment: Experiment, since: float | None, until: float | None
+) -> tuple[Past, str]:
+    """The past minutes, and the arm that is stable."""
     if experiment.switchback is None:
         raise UsageError(
             f"{experiment.identity} is no switchback, and past slots tell its plan nothing. Set `method: switchback`"
         )
     past, arms = past_of(log, name, experiment, since=since, until=until)
-    stable = arms[0] if arm is None else arm
-    metric, every = experiment.primary, experiment.unit.every
+    return past, arms[0]
+
+
+def _of(past: Past, experiment: Experiment, metric: Metric, stable: str) -> PastSlots:
+    drawn, every = experiment.switchback, experiment.unit.every
     windows = past.windows(metric, stable, every)
     values = [None if isinstance(each.value, NotEstimable) else each.value for each in windows]
     known = [value for value in values if value is not None]
@@ -75,20 +97,37 @@ def past_slots(
     blocks = experiment.blocks
     few = NotEstimable(f"{len(known)} slots have a value, and a spread needs at least two")
     mean = math.fsum(known) / len(known) if known else 0.0
+    spread: float | NotEstimable = few
+    if len(known) > 1:
+        spread = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1))
     return PastSlots(
         metric=metric.name,
         arm=stable,
         slots=len(known),
         mean=mean if known else few,
-        spread=math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1))
-        if len(known) > 1
-        else few,
+        spread=spread,
         next=correlation_apart(values, 1),
         in_block=correlation_apart(values, round(blocks.span / blocks.size / every))
-        if "hour" in experiment.switchback.balance
+        if drawn is not None and "hour" in drawn.balance
         else NotEstimable("its slots are drawn by themselves, or with others of the day"),
         turns=average,
         turns_cv=math.sqrt(math.fsum((n - average) ** 2 for n in readings) / max(len(readings), 1)) / average
         if average
         else 0.0,
+        icc=_alike(past, metric, stable, spread, average),
     )
+
+
+def _alike(
+    past: Past, metric: Metric, arm: str, spread: float | NotEstimable, turns: float
+) -> float | NotEstimable:
+    """How alike the readings of a slot are: their variance and that of slots' means tell. At least 0."""
+    if isinstance(spread, NotEstimable):
+        return spread
+    readings = past.readings(metric, arm)
+    if isinstance(readings, NotEstimable):
+        return readings
+    alone = readings.variance((1, 1))
+    if turns <= 1.0 or not alone > 0.0:
+        return NotEstimable("slots have one reading each, or all are the same")
+    return min(max((spread**2 / alone - 1.0 / turns) / (1.0 - 1.0 / turns), 0.0), 1.0)

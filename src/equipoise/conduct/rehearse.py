@@ -21,7 +21,9 @@ from equipoise.conduct.rehearsal.losses import losses
 from equipoise.conduct.rehearsal.preparing import Drawn, Searches, assumed, prepared
 from equipoise.conduct.rehearsal.run import DAY, Ending, Pace, Scenario, run
 from equipoise.conduct.rehearsal.scenarios import scenarios
+from equipoise.conduct.rehearsal.slots import TimeSlots, whose_of
 from equipoise.conduct.rehearsal.split_instead import lost_in_lists, split_instead
+from equipoise.conduct.rehearsal.switchback_run import run_slots
 from equipoise.conduct.rehearsal.workers import carried_out
 from equipoise.design.plan import Plan, plan
 from equipoise.errors import UsageError
@@ -43,6 +45,7 @@ _MOST_LOOKS = 10_000
 _GIVES = {
     "bandit": "a bandit gives arms unit by unit",
     "interleaving": "rankers share the list of every query",
+    "switchback": "a switchback gives arms to time slots",
 }
 
 
@@ -76,11 +79,6 @@ def rehearse(
         raise UsageError(f"{processes} processes do nothing; accepted: 1 or more")
     if not (every > 0 and math.isfinite(every)):
         raise UsageError(f"the time between two looks is above 0, and this is {every:g} s")
-    if experiment.method == "switchback":
-        raise UsageError(
-            f"a switchback is not rehearsed, and {experiment.identity} says `method: switchback`; `equipoise plan` says "
-            "what that needs"
-        )
     if whole_clusters and experiment.method != "ab":
         raise UsageError(
             f"{_GIVES[experiment.method]}, and not to whole clusters; leave --whole-clusters out"
@@ -94,6 +92,8 @@ def rehearse(
         raise UsageError(
             f"there is no design to rehearse: {why}. `equipoise plan` says what each metric lacks"
         )
+    if isinstance(drawn_from, TimeSlots):
+        _check_traffic(experiment, planned)
     known = scenarios(rehearsed, drawn_from)
     chosen = [each for each in known if not only or each.name in only]
     if unknown := sorted(set(only) - {each.name for each in known}):
@@ -140,12 +140,22 @@ def rehearse(
         method=experiment.method,
         error=planned.alpha if experiment.bandit is None else experiment.bandit.stop.error,
         outcomes=tuple(outcomes),
-        split=split_instead(rehearsed, drawn_from, known[1].effects)
+        split=split_instead(rehearsed, drawn_from, _planned(known))
         if isinstance(drawn_from, Searches)
         else None,
         left_out=left_out,
         notes=notes,
     )
+
+
+def _check_traffic(experiment: Experiment, planned: Plan) -> None:
+    if planned.units_per_day is None:
+        assert experiment.switchback is not None
+        raise UsageError(
+            f"how many values of {experiment.switchback.by} have slots of their own is not said; --units-per-day is slots a "
+            f"day times their number"
+        )
+    whose_of(experiment, planned.units_per_day)
 
 
 def _pace(experiment: Experiment, planned: Plan, every: float) -> Pace:
@@ -208,6 +218,8 @@ class _Runs:
         what = (self.scenario, self.pace)
         if isinstance(drawn, Searches):
             return run_lists(experiment, drawn, *what, maximum=self.maximum, once=self.once, rng=rng)
+        if isinstance(drawn, TimeSlots):
+            return run_slots(experiment, drawn, *what, maximum=self.maximum, once=self.once, rng=rng)
         if experiment.method == "bandit":
             return run_bandit(experiment, drawn, *what, planned=self.units, rng=rng)
         return run(
@@ -245,8 +257,16 @@ def _outcome(all_runs: _Runs, endings: Sequence[Ending], planned: Plan, horizon:
         looks=float(np.mean([each.looks for each in endings])),
         days=days,
         ended=_ended(endings, None if planned.units_per_day is None else burn_in),
+        beside={
+            name: _share(sum(each.beside[name] for each in endings), len(endings))
+            for name in endings[0].beside
+        },
         regret=_lost(all_runs, endings, horizon=horizon, before=before),
     )
+
+
+def _planned(known: Sequence[Scenario]) -> Mapping[str, float]:
+    return next((each.effects for each in known if each.name == "planned"), {})
 
 
 def _lost(

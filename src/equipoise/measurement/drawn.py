@@ -139,7 +139,10 @@ class Drawn:
                 name: int(np.unique(among[where[:n]]).size)
                 for name, where, n in zip(names, self._where, seen, strict=True)
             }
-        few = clusters is not None and min(clusters.values()) < FEW_CLUSTERS
+        # Arms of a switchback share their blocks by design: totals are there however many those are.
+        few = clusters is not None and (
+            self.experiment.switchback is not None or min(clusters.values()) < FEW_CLUSTERS
+        )
         tallies: dict[str, dict[str, Tally]] = {}
         for metric in self.experiment.metrics:
             ripe = self.served(min(exposed, mature[metric.name]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from equipoise.conduct.rehearsal.run import Scenario
 from equipoise.conduct.rehearsal.split_instead import Split
+from equipoise.conduct.rehearsal.switchback_run import CARRIED, TURNS
 from equipoise.design.plan import Plan
 from equipoise.experiment.verdict_rule import Word
 from equipoise.stats.estimate import Estimate, NotEstimable
@@ -42,7 +43,8 @@ class Outcome:
     `words` is how often each verdict ended them, `ships` and `crossed` the shares that shipped the scenario's arm and
     that crossed the primary's boundary, with exact (Clopper–Pearson) intervals. `units` served until the end, `exposed`
     of them by the arm that differs, `days` they took. `ended` has the share of the runs that had ended by each day
-    (number of units, where no traffic is known). `regret` is by policy what was lost in the horizon against serving
+    (number of units, where no traffic is known). `beside` is how often other tests find something in the same data, by their
+    names. `regret` is by policy what was lost in the horizon against serving
     the better arm from the first unit on, in units of the primary (resolved conversations, say), and its own standard
     error; by `as designed` and each alternative.
     """
@@ -57,6 +59,7 @@ class Outcome:
     looks: float
     days: Spread | NotEstimable
     ended: tuple[tuple[float, float], ...]
+    beside: Mapping[str, Estimate]
     regret: Mapping[str, tuple[float, float]] | NotEstimable
 
     @property
@@ -87,6 +90,7 @@ class Outcome:
             "days": {"not_estimable": self.days.reason}
             if isinstance(self.days, NotEstimable)
             else self.days.to_dict(),
+            "beside": {name: share(of) for name, of in self.beside.items()},
             "ended": [list(point) for point in self.ended],
             "regret": {"not_estimable": self.regret.reason}
             if isinstance(self.regret, NotEstimable)
@@ -124,12 +128,12 @@ class Rehearsal:
     @property
     def counted(self) -> str:
         """What units are called."""
-        return "queries" if self.method == "interleaving" else "units"
+        return {"interleaving": "queries", "switchback": "slots"}.get(self.method, "units")
 
     @property
     def length(self) -> tuple[str, ...]:
         """What `Outcome.length` is a line of."""
-        served = "items of that ranker" if self.method == "interleaving" else "units of that arm"
+        served = "items of that ranker" if self.method == "interleaving" else f"{self.counted} of that arm"
         return "what is true", *(f"{of} (9 of 10 within)" for of in (self.counted, "days", served))
 
     @property
@@ -137,11 +141,14 @@ class Rehearsal:
         """What is lost, in words."""
         if self.method == "interleaving":
             return "in searches that would have found what they were for"
-        return f"in {self.primary} added up over units"
+        return f"in {self.primary} added up over {self.counted}"
 
     def promises(self) -> tuple[str, ...]:
         """What the design promises beside what it did, a sentence each."""
-        return (*(self._promise(each) for each in self.outcomes), *self._instead())
+        return (
+            *(said for each in self.outcomes for said in (self._promise(each), *_beside(each))),
+            *self._instead(),
+        )
 
     def _instead(self) -> tuple[str, ...]:
         if self.split is None:
@@ -243,6 +250,21 @@ class Rehearsal:
             "promises": list(self.promises()),
             "scenarios": [each.to_dict() for each in self.outcomes],
         }
+
+
+def _beside(outcome: Outcome) -> Iterator[str]:
+    """What other tests find in the same data, where that says something of the design."""
+    turns, carried = outcome.beside.get(TURNS), outcome.beside.get(CARRIED)
+    if turns is not None and outcome.scenario.name == "nothing":
+        yield (
+            f"Turns one by one: a test that takes a slot's turns for independent would have found a difference in "
+            f"{_between(turns)} of those runs."
+        )
+    if carried is not None and outcome.scenario.name == "planned":
+        yield (
+            f"Carry-over: the slot before is shown to be felt in {_between(carried)} of the runs with the planned effect; "
+            "where nothing is carried over that is 5.0%."
+        )
 
 
 def _between(share: Estimate) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from equipoise.conduct.rehearsal.bandit_instead import lost_by_a_bandit
 from equipoise.conduct.rehearsal.run import Ending, Pace, Scenario, alone
+from equipoise.conduct.rehearsal.slots import TimeSlots
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.population import Population
 from equipoise.stats.estimate import NotEstimable
@@ -20,7 +21,7 @@ _BANDIT_RUNS = 100
 
 def losses(
     experiment: Experiment,
-    population: Population,
+    population: Population | TimeSlots,
     scenario: Scenario,
     pace: Pace,
     endings: Sequence[Ending],
@@ -65,6 +66,7 @@ def losses(
         policies["one look at the end"] = _mean(
             [lost(tried, alone(experiment, each.once)) for each in endings]
         )
+    if experiment.method == "ab" and not isinstance(population, TimeSlots):
         mean, effect = population.mean(primary), scenario.effects[primary.name]
         policies["a bandit instead"] = _mean(
             lost_by_a_bandit(

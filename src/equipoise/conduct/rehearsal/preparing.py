@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from equipoise.conduct.rehearsal.clicks import AssumedSearches
+from equipoise.conduct.rehearsal.slots import TimeSlots, assumed_slots
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.verdict_rule import Branch
@@ -15,8 +16,8 @@ from equipoise.measurement.population import Assumed, Past, Population
 __all__ = ["Drawn", "Searches", "assumed", "prepared"]
 
 Searches = AssumedSearches | PastSearches
-Drawn = Population | Searches
-"""Where a rehearsal draws from: units, or searches that rankers share lists in."""
+Drawn = Population | Searches | TimeSlots
+"""Where a rehearsal draws from: units, searches in which rankers share lists, or time slots."""
 
 _FEW = 100
 """Past units fewer than these are said to be few."""
@@ -24,7 +25,9 @@ _FEW = 100
 
 def assumed(experiment: Experiment) -> Drawn:
     """What is drawn where nobody says otherwise: the definition's own rates."""
-    return AssumedSearches(experiment) if experiment.method == "interleaving" else Assumed(experiment)
+    if experiment.method == "interleaving":
+        return AssumedSearches(experiment)
+    return assumed_slots(experiment) if experiment.method == "switchback" else Assumed(experiment)
 
 
 def prepared(experiment: Experiment, drawn: Drawn) -> tuple[Experiment, dict[str, str], tuple[str, ...]]:
@@ -70,6 +73,8 @@ def _notes(experiment: Experiment, drawn: Drawn) -> list[str]:
         notes.append("a judge's scores count as they are, without people's labels")
     if isinstance(drawn, Searches):
         return [*notes, *drawn.notes, *_of_cluster(experiment)]
+    if isinstance(drawn, TimeSlots):
+        return [*notes, *drawn.notes]
     if isinstance(drawn, Past) and drawn.crowd.size < _FEW:
         notes.append(f"{drawn.crowd.size} past units hardly show how units differ")
     many = drawn.cluster_size if isinstance(drawn, Assumed) else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -78,6 +78,7 @@ class Ending:
     whatever direction, at a look. A run whose time was up keeps running. `after` are the shares of the arms from then on: of
     who ships all, of control where none does, and the last ones of a bandit that goes on. `once` is the arm that would have
     shipped had the same units been looked at once, at the end of a design with a single look; None where none would.
+    `beside` says of other tests, by their names, whether they find something in the same data.
     """
 
     word: Word
@@ -89,6 +90,7 @@ class Ending:
     crossed: bool
     after: tuple[float, ...]
     once: str | None = None
+    beside: Mapping[str, bool] = field(default_factory=dict)
 
 
 class Traffic(Protocol):
