@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,16 +16,6 @@ from equipoise.figures.page import page, render
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 LONG = "A very long label about enterprise customers who came back after a hand-off "
 ROWS = [
     IntervalRow("resolution_rate", 0.042, 0.011, 0.073, "good", "primary: above zero"),
@@ -60,17 +48,6 @@ def document() -> str:
     blocks.append(table([f"column {n}" for n in range(12)], [[LONG, *range(11)], ["x" * 300, *[None] * 11]]))
     blocks.append(Markup("<pre>{}</pre><dl><dt>digest</dt><dd>{}</dd></dl>").format(LONG * 3, "4f1c" * 40))
     return page("All blocks", Markup("\n").join(blocks), foot="4f1c" * 60)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no chromium or google-chrome is installed; the page was not opened in a browser")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import random
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,18 +16,6 @@ from equipoise.events.facts import Exposure, Outcome, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.files import write_whole
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
-playwright = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
 EVIL = "<img src=x onerror=alert(1)> & <script>document.title='ran'</script> ümlaut 漢字"
 TEXT = f"""
 name: the-report-with-a-name-that-goes-on-and-on-and-on-until-it-hardly-fits-anywhere
@@ -104,17 +89,6 @@ def pages(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def addresses(tmp_path_factory) -> dict[str, str]:
     return pages(tmp_path_factory.mktemp("reports"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no chromium or google-chrome is installed; the report was not opened in a browser")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from interleaved import BASE as DATA
+from interleaved import experiment
 
 from equipoise.errors import DefinitionError
 from equipoise.experiment.identity import canonical
@@ -98,23 +99,12 @@ def test_a_balanced_list_of_three_is_refused(tmp_path: Path) -> None:
     ]
 
 
-def data(**changed: Any) -> dict[str, Any]:
-    return {
-        "name": "search",
-        "hypothesis": "The dense ranker finds what people look for higher up.",
-        "unit": "user",
-        "method": "interleaving",
-        "variants": {"control": {}, "treatment": {}},
-        "metrics": {"preference": {"priority": "primary", "kind": "proportion", "of": "outcome.click", "better": "higher"}},
-    } | changed  # fmt: skip
-
-
 def test_the_usual_list_is_by_team_draft_of_ten_with_a_coin_for_every_round() -> None:
     """A section that says what is usual has the digest of none; one that says more has another, and reads back."""
-    usual = read_canonical(data())
+    usual = experiment()
     assert usual.digest == "9a0f5105a311eff2311450fd0c45fcc4ee3c534e5f2d053fcd03b18a7b72eb69"
     assert usual.interleaving == Interleaving(scheme="team_draft", length=10, coin="every_round", agreed="drafted", tau=3.0, ties=None)  # fmt: skip
-    assert read_canonical(data(interleaving={"scheme": "team_draft", "length": 10})).digest == usual.digest
+    assert experiment(interleaving={"scheme": "team_draft", "length": 10}).digest == usual.digest
     for section in (
         {"coin": "once"},
         {"agreed": "ignored"},
@@ -123,7 +113,7 @@ def test_the_usual_list_is_by_team_draft_of_ten_with_a_coin_for_every_round() ->
         {"scheme": "balanced"},
         {"ties": 0.6},
     ):
-        changed = read_canonical(data(interleaving=section))
+        changed = experiment(interleaving=section)
         assert changed.digest != usual.digest
         kept = json.loads(json.dumps(canonical(changed)))
         assert kept["interleaving"] == section
@@ -132,7 +122,6 @@ def test_the_usual_list_is_by_team_draft_of_ten_with_a_coin_for_every_round() ->
 
 def test_an_experiment_of_another_method_has_no_lists() -> None:
     """An A/B is what it was."""
-    split = data()
-    del split["method"]
-    assert read_canonical(split).interleaving is None
-    assert "interleaving" not in canonical(read_canonical(split))
+    split = read_canonical({part: said for part, said in DATA.items() if part != "method"})
+    assert split.interleaving is None
+    assert "interleaving" not in canonical(split)

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from interleaved import experiment
 
 from equipoise.analysis.analysing import analyse
 from equipoise.analysis.findings import Findings
@@ -21,23 +22,11 @@ from equipoise.errors import DataError, RecordError
 from equipoise.events.facts import Exposure, Fact, Impression, Outcome
 from equipoise.events.log import MemoryLog
 from equipoise.experiment.definition import Experiment
-from equipoise.experiment.reading import read_canonical
 from equipoise.measurement.measuring import measure_log, measure_table
 from equipoise.measurement.tally import Measurement
 from equipoise.stats.estimate import Estimate, NotEstimable
 
 DAY = 86_400.0
-
-
-def experiment(**changed: Any) -> Experiment:
-    return read_canonical({
-        "name": "search",
-        "hypothesis": "The dense ranker finds what people look for higher up.",
-        "unit": "user",
-        "method": "interleaving",
-        "variants": {"control": {}, "treatment": {}},
-        "metrics": {"preference": {"priority": "primary", "kind": "proportion", "of": "outcome.click", "better": "higher"}},
-    } | changed)  # fmt: skip
 
 
 def metric(kind: str, **more: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from interleaved import experiment
 
 from equipoise.assignment.configuration import Folding
 from equipoise.clock import ManualClock
@@ -18,7 +19,6 @@ from equipoise.errors import GateError, RecordError, UsageError
 from equipoise.events.facts import Fact, Impression, Outcome
 from equipoise.events.log import MemoryLog, Receipt
 from equipoise.events.sqlite import SQLiteLog
-from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
 from equipoise.gateway.routing import Routes
 from equipoise.sdk.router import Router
@@ -26,17 +26,6 @@ from equipoise.sdk.router import Router
 A = ["sony", "sennheiser", "audio-technica", "jbl", "anker"]
 B = ["bose", "sony", "apple", "anker", "jabra"]
 LISTS = {"control": A, "treatment": B}
-
-
-def experiment(**changed: Any) -> Experiment:
-    return read_canonical({
-        "name": "search",
-        "hypothesis": "The dense ranker finds what people look for higher up.",
-        "unit": "user",
-        "method": "interleaving",
-        "variants": {"control": {}, "treatment": {}},
-        "metrics": {"preference": {"priority": "primary", "kind": "proportion", "of": "outcome.click", "better": "higher"}},
-    } | changed)  # fmt: skip
 
 
 @pytest.fixture
