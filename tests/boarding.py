@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import forked
 from gateways import until
 from processes import COMMAND, QUIET
 
@@ -89,13 +89,13 @@ def filled(path: Path) -> SQLiteLog:
 @contextmanager
 def board(
     folder: Path, *words: str, env: dict[str, str] | None = None
-) -> Iterator[tuple[subprocess.Popen[str], str]]:
+) -> Iterator[tuple[forked.Process, str]]:
     """`equipoise serve --only dashboard` as a process of its own; gives it and the address of the pages."""
     state = folder / "state"
-    with subprocess.Popen(
-        (*COMMAND, "--only", "dashboard", "--dashboard-port", "0", "--log", str(folder / "log.db"), "--state", str(state), *words),
-        stderr=subprocess.PIPE, text=True, env=QUIET | (env or {}),
-    ) as process:  # fmt: skip
+    place = ("--log", str(folder / "log.db"), "--state", str(state))
+    with forked.Process(
+        (*COMMAND, "--only", "dashboard", "--dashboard-port", "0", *place, *words), env=QUIET | (env or {})
+    ) as process:
         try:
             told = state / "dashboard.json"
             until(told.exists, "the dashboard")

@@ -7,10 +7,10 @@ import os
 import re
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import forked
 import httpx2 as httpx
 import pytest
 from boarding import board, filled
@@ -170,10 +170,8 @@ def test_it_writes_nothing(folder, url):
 def test_beyond_this_machine_it_does_not_start_without_a_key(tmp_path):
     """By itself and beside the gateway, which then does not start either; with a key every page asks for it."""
     for words_ in (("--only", "dashboard"), ()):
-        done = subprocess.run(
-            (*COMMAND, *words_, "--dashboard-host", "0.0.0.0", "--port", "0", "--log", "l.db", "--state", str(tmp_path)),
-            capture_output=True, text=True, env=QUIET, cwd=tmp_path, check=False,
-        )  # fmt: skip
+        place = ("--port", "0", "--log", "l.db", "--state", str(tmp_path))
+        done = forked.run((*COMMAND, *words_, "--dashboard-host", "0.0.0.0", *place), env=QUIET, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (
             2,
             "error: the page would be open to the network at 0.0.0.0 without a key. Set EQUIPOISE_KEY, or listen on 127.0.0.1\n",
@@ -245,10 +243,8 @@ def test_serve_has_one_beside_the_gateway_unless_told_otherwise(tmp_path):
         "0",
     )
 
-    def serving(*more: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            (*COMMAND, *place, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET
-        )
+    def serving(*more: str) -> forked.Process:
+        return forked.Process((*COMMAND, *place, *more), env=QUIET)
 
     with serving("--dashboard-port", "0") as process:
         health = json.loads(process.stdout.readline())["base_url"].removesuffix("/v1") + "/healthz"
@@ -276,10 +272,8 @@ def test_a_second_one_is_refused_and_takes_nothing_from_the_first(tmp_path):
     """By its message; the first goes on, and its address is where it says it."""
     with board(tmp_path) as (_, url):
         told, port = tmp_path / "state" / "dashboard.json", url.rstrip("/").rpartition(":")[2]
-        done = subprocess.run(
-            (*COMMAND, "--only", "dashboard", "--dashboard-port", port, "--log", str(tmp_path / "log.db"), "--state", str(tmp_path / "state"), "--seal-every", "0"),
-            capture_output=True, text=True, env=QUIET, check=False,
-        )  # fmt: skip
+        place = ("--log", str(tmp_path / "log.db"), "--state", str(tmp_path / "state"), "--seal-every", "0")
+        done = forked.run((*COMMAND, "--only", "dashboard", "--dashboard-port", port, *place), env=QUIET)
         assert (done.returncode, done.stderr) == (
             2,
             f"error: the page cannot be served at 127.0.0.1:{port}: Address already in use. Choose another port or host\n",

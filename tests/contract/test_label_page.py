@@ -8,14 +8,13 @@ import random
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
+import forked
 import pytest
 from labelling import LONG, a_run, experiment, kept, live, page, serve_turns, written
 from processes import QUIET
@@ -382,10 +381,7 @@ def test_raters_at_two_servers_share_one_task(tmp_path, request, store):
 def test_beyond_this_machine_a_key_is_asked_for(tmp_path):
     """Without a key it does not start; with one every page waits for it, and the cookie of it is for this page alone."""
     words = written(tmp_path)
-    refused = subprocess.run(
-        [sys.executable, "-c", "from equipoise.cli.main import run; run()", "label", *words, "--host", "0.0.0.0", "--log", "l.db"],
-        cwd=tmp_path, capture_output=True, text=True, env=QUIET,
-    )  # fmt: skip
+    refused = forked.run(["equipoise", "label", *words, "--host", "0.0.0.0", "--log", "l.db"], cwd=tmp_path, env=QUIET)  # fmt: skip
     assert (refused.returncode, refused.stderr.splitlines()[-1]) == (
         2,
         "error: the page would be open to the network at 0.0.0.0 without a key. Set EQUIPOISE_KEY, or listen on 127.0.0.1",
@@ -530,10 +526,7 @@ def test_an_audit_is_rationed_by_the_week(tmp_path):
         assert "0 of 7 this week, 0 drawn so far; 6 left of earlier weeks" in client.get()
     (label,) = kept(place)
     assert (label.draw, label.probability) == ("audit", 0.05)
-    refused = subprocess.run(
-        [sys.executable, "-c", "from equipoise.cli.main import run; run()", "label", *words, "--share", "1/2", "--log", place],
-        cwd=tmp_path, capture_output=True, text=True, env=QUIET,
-    )  # fmt: skip
+    refused = forked.run(["equipoise", "label", *words, "--share", "1/2", "--log", place], cwd=tmp_path, env=QUIET)  # fmt: skip
     assert refused.returncode == 2
     assert refused.stderr.splitlines()[-1] == (
         "error: support-bot says how many turns people label (`online_judge.audit.labels_per_week: 7`), and of two draws "

@@ -6,11 +6,11 @@ import json
 import random
 import re
 import signal
-import subprocess
 import sys
 import time
 from fractions import Fraction
 
+import forked
 from dying import FINDS_THIS
 from playing import HOUR, bandit, playing, served
 from processes import QUIET
@@ -40,9 +40,7 @@ def written(place: str, section: dict | None = None, units: int = 60, rates: dic
 
 
 def once(place: str) -> dict:
-    done = subprocess.run(
-        (*MONITOR, "--once", "--log", place, "--json"), capture_output=True, text=True, env=QUIET
-    )
+    done = forked.run((*MONITOR, "--once", "--log", place, "--json"), env=QUIET)
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
 
@@ -64,7 +62,7 @@ def test_an_epoch_that_is_due_is_opened_once_and_told(place):
     assert second["news"] == []
     stand = second["chores"]["weights"]["bandits"][news["experiment"]]
     assert stand == {"epochs": 0, "trouble": None, "due": epoch.starts + HOUR, "because": None}
-    said = subprocess.run((*MONITOR, "--once", "--log", place), capture_output=True, text=True, env=QUIET)
+    said = forked.run((*MONITOR, "--once", "--log", place), env=QUIET)
     assert said.stdout.startswith(f"{news['experiment']}: next shares from ")
     log.close()
 
@@ -103,10 +101,7 @@ def test_two_monitors_that_go_on_open_it_once_and_stop_when_they_are_told(place)
     """Both find it due at the same time; one opens it. Both end at once when they are told to."""
     written(place)
     log = open_log(place)
-    pair = [
-        subprocess.Popen((*MONITOR, "--log", place, "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUIET)
-        for _ in range(2)
-    ]  # fmt: skip
+    pair = [forked.Process((*MONITOR, "--log", place, "--json"), env=QUIET) for _ in range(2)]
     try:
         while len(state_of(log, "bot").allocations) < 2:
             assert all(each.poll() is None for each in pair), [each.stderr.read() for each in pair]
@@ -150,15 +145,10 @@ def test_killed_between_any_two_steps_each_epoch_is_opened_once(place):
         experiment_units(log, rng, now)
         now = max(now, state_of(log, "bot").allocations[-1].starts) + 60.0
         for fatal in fatal_steps:
-            done = subprocess.run(
-                [sys.executable, "-c", WEIGHING, place, str(fatal), str(now)],
-                capture_output=True, text=True, env=QUIET,
-            )  # fmt: skip
+            done = forked.run([sys.executable, "-c", WEIGHING, place, str(fatal), str(now)], env=QUIET)
             assert done.returncode in (0, -signal.SIGKILL), done.stderr
             died += done.returncode != 0
-        last = subprocess.run(
-            [sys.executable, "-c", WEIGHING, place, "0", str(now)], capture_output=True, text=True, env=QUIET
-        )
+        last = forked.run([sys.executable, "-c", WEIGHING, place, "0", str(now)], env=QUIET)
         assert last.returncode == 0, last.stderr
         assert [each.epoch for each in state_of(log, "bot").allocations] == list(range(number + 1))
     assert died >= 6

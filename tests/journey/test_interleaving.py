@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from subprocess import CompletedProcess
+
+import forked
 
 from equipoise.events.opening import open_log
 from equipoise.sdk.router import Router
@@ -27,9 +29,9 @@ plan: {units_per_day: 100, cycle: 1d}
 """
 
 
-def equipoise(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def equipoise(*words: str, cwd: Path) -> CompletedProcess[str]:
     command = [sys.executable, "-c", "from equipoise.cli.main import run; run()", *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    return forked.run(command, cwd=cwd)
 
 
 def test_two_rankers_are_compared_from_the_plan_to_the_verdict(tmp_path: Path) -> None:

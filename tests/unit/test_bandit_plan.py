@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from processes import QUIET
 
@@ -147,8 +147,8 @@ def test_the_command_tells_it_beside_the_ab_test(tmp_path: Path) -> None:
         "utf-8",
     )
     command = [sys.executable, "-m", "equipoise", "plan", str(file)]
-    said = subprocess.run(command, capture_output=True, text=True, env=QUIET).stdout
-    told = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, env=QUIET).stdout)
+    said = forked.run(command, env=QUIET).stdout
+    told = json.loads(forked.run([*command, "--json"], env=QUIET).stdout)
     forecast = told["bandit"]["forecast"]
     assert told["bandit"]["says"] == [FITS]
     assert forecast["units"] == told["total"]
