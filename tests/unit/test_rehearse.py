@@ -44,10 +44,10 @@ def defined(folder: Path, more: str = "", plan: str = "") -> Experiment:
 def test_the_same_seed_gives_the_same_runs_whoever_does_them(tmp_path):
     """One process or two, the outcomes are the same; another seed gives others."""
     experiment = defined(tmp_path)
-    one = rehearse(experiment, runs=60, seed=4, processes=1, only=["planned"])
-    two = rehearse(experiment, runs=60, seed=4, processes=2, only=["planned"])
+    one = rehearse(experiment, runs=30, seed=4, processes=1, only=["planned"])
+    two = rehearse(experiment, runs=30, seed=4, processes=2, only=["planned"])
     assert one.to_dict() == two.to_dict()
-    assert one.to_dict() != rehearse(experiment, runs=60, seed=5, processes=1, only=["planned"]).to_dict()
+    assert one.to_dict() != rehearse(experiment, runs=30, seed=5, processes=1, only=["planned"]).to_dict()
 
 
 def test_a_scenario_alone_is_what_it_is_among_the_others(tmp_path):
@@ -136,10 +136,10 @@ def test_burn_in_windows_and_whole_cycles_take_their_time(tmp_path):
         tmp_path,
         "slow: {priority: guardrail, kind: proportion, of: outcome.slow, better: lower, baseline: 0.5, margin: 25pp, window: 3d}",
     )
-    waits = rehearse(late, runs=40, processes=1, only=["planned"]).outcomes[0]
+    waits = rehearse(late, runs=20, processes=1, only=["planned"]).outcomes[0]
     assert (
         waits.days.mean
-        > rehearse(defined(tmp_path), runs=40, processes=1, only=["planned"]).outcomes[0].days.mean
+        > rehearse(defined(tmp_path), runs=20, processes=1, only=["planned"]).outcomes[0].days.mean
     )
 
 
@@ -193,7 +193,7 @@ def test_without_traffic_nothing_is_said_of_days(tmp_path):
 def test_regret_is_what_was_lost_on_the_way(tmp_path):
     """Never trying loses the whole effect, serving the better arm at once nothing; the design lies between."""
     planned, opposite = (
-        rehearse(defined(tmp_path), runs=60, processes=1, only=[name]).outcomes[0]
+        rehearse(defined(tmp_path), runs=30, processes=1, only=[name]).outcomes[0]
         for name in ("planned", "opposite")
     )
     horizon = 90 * 60

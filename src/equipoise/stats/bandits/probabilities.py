@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -73,8 +74,11 @@ def best_probabilities(arms: Sequence[Posterior], *, lower: bool = False) -> tup
     raise ArithmeticError(f"the probabilities of being best of {arms} add up to {float(found.sum())!r}")
 
 
+_gauss = cache(np.polynomial.legendre.leggauss)
+
+
 def _integrals(beliefs: Sequence[_Belief], edges: Numbers, nodes: int, *, lower: bool) -> Numbers:
-    at, weight = np.polynomial.legendre.leggauss(nodes)
+    at, weight = _gauss(nodes)
     half = np.diff(edges)[:, None] / 2
     y = (edges[:-1, None] + half + half * at).ravel()
     w = (half * weight).ravel()
@@ -116,9 +120,10 @@ class _Logit:
     def below(self, y: Numbers) -> Numbers:
         from scipy.special import betainc, expit
 
-        # From the side on which the number is not next to 1.
-        low = betainc(self.a, self.b, expit(np.minimum(y, 0.0)))
-        found: Numbers = np.where(y <= 0, low, 1.0 - betainc(self.b, self.a, expit(-np.maximum(y, 0.0))))
+        # From the side on which the number is not next to 1, and from no other: this is most of what a share takes.
+        found, low = np.empty_like(y), y <= 0
+        found[low] = betainc(self.a, self.b, expit(y[low]))
+        found[~low] = 1.0 - betainc(self.b, self.a, expit(-y[~low]))
         return found
 
     def above(self, y: Numbers) -> Numbers:
