@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import gzip
+import os
 import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,18 +52,41 @@ _ACCEPTED = ".csv, .tsv, .jsonl or .ndjson (also with .gz), or .parquet"
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """An engine of one's own: in memory, the same everywhere, with nothing it would fetch by itself."""
+    """A session of one's own: in memory, the same everywhere, with nothing it would fetch by itself.
+
+    What is made in it is temporary, and nobody else's; it goes with the session.
+    """
     import duckdb
 
-    connection = duckdb.connect(":memory:")
-    # One thread adds in one order: the same data give the same digits, on any machine.
-    connection.execute("SET threads = 1")
-    connection.execute("SET autoinstall_known_extensions = false")
-    connection.execute("SET autoload_known_extensions = false")
-    connection.execute("SET enable_progress_bar = false")
+    try:
+        return _session()
+    except duckdb.Error:
+        # What broke the engine in somebody's session has broken it for all that come after.
+        _engine.cache_clear()
+        return _session()
+
+
+def _session() -> duckdb.DuckDBPyConnection:
+    session = _engine(os.getpid()).cursor()
     # A time without a zone is UTC, wherever the machine stands.
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection
+    session.execute("SET TimeZone = 'UTC'")
+    return session
+
+
+@cache
+def _engine(_process: int) -> duckdb.DuckDBPyConnection:
+    """One for all sessions of a process: to start it takes longer than to count a thousand units."""
+    import duckdb
+
+    engine = duckdb.connect(":memory:")
+    # One thread adds in one order: the same data give the same digits, on any machine.
+    engine.execute("SET threads = 1")
+    engine.execute("SET autoinstall_known_extensions = false")
+    engine.execute("SET autoload_known_extensions = false")
+    engine.execute("SET enable_progress_bar = false")
+    # Each session reads the files as they are by then.
+    engine.execute("SET enable_external_file_cache = false")
+    return engine
 
 
 def open_table(connection: duckdb.DuckDBPyConnection, table: str | Path | Any, folder: str = ".") -> str:
