@@ -38,6 +38,19 @@ def test_arms_that_differ_alike_in_every_cluster_have_no_spread():
     assert cuped_ratios(*arms, shared=both) == reason
 
 
+@pytest.mark.parametrize("far", [0.0, 1e3, 1e6])
+def test_rounding_is_no_spread(far: float):
+    """However far from 0 the values lie, and whatever is lost there: arms that differ alike have no interval."""
+    control = [total + (0.1 + far) * size for total, size in zip(SUMS, SIZES, strict=True)]
+    treatment = [total + 0.3 * size for total, size in zip(control, SIZES, strict=True)]
+    found = difference_of_ratios(
+        PairMoments.of(control, SIZES),
+        PairMoments.of(treatment, SIZES),
+        shared=CrossMoments.of(control, SIZES, treatment, SIZES),
+    )
+    assert found == NotEstimable("in every cluster the arms differ alike, so their difference has no spread")
+
+
 def test_a_treatment_that_multiplies_every_cluster_has_no_spread_relative_to_control():
     """Twice as much in every cluster: the difference varies between clusters, the fraction does not."""
     twice = [2.0 * total for total in MORE]

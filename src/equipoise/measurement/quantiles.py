@@ -78,8 +78,13 @@ def quantile_tallies(
     shared: dict[tuple[str, str], CrossMoments] = {}
     if values:
         each = _each_block(of, by, values, clustered=across is not None)
-        blocks = _blocks(connection, each)
-        shared = _shared(connection, each) if across in ("shared", "blocks") else {}
+        if across in ("shared", "blocks"):
+            connection.execute(f"CREATE TEMP TABLE quantile_blocks AS {each}")
+            shared = _shared(connection, "quantile_blocks")
+            blocks = _blocks(connection, "quantile_blocks")
+            connection.execute("DROP TABLE quantile_blocks")
+        else:
+            blocks = _blocks(connection, each)
     levels = {group: quantile_levels(q, moments) for group, (_, moments) in blocks.items()}
     asked = {group: pair for group, pair in levels.items() if not isinstance(pair, NotEstimable)}
     bounds: dict[tuple[str, str], tuple[float, float]] = {}
@@ -169,9 +174,8 @@ def _shared(connection: duckdb.DuckDBPyConnection, each: str) -> dict[tuple[str,
     sums = ", ".join(f"sum({column})" for column in columns)
     products = ", ".join(f"sum({columns[i]} * {columns[j]})" for i, j in pairs)
     rows = connection.execute(
-        f"""WITH each AS MATERIALIZED {each}
-            SELECT t.part, t.variant, count(*), {sums}, {products}
-            FROM each AS t JOIN each AS c ON t.part = c.part AND t.block = c.block
+        f"""SELECT t.part, t.variant, count(*), {sums}, {products}
+            FROM {each} AS t JOIN {each} AS c ON t.part = c.part AND t.block = c.block
             WHERE c.variant = 'control' AND t.variant <> 'control' GROUP BY t.part, t.variant"""
     ).fetchall()
     found = {}

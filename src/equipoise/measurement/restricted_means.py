@@ -37,7 +37,7 @@ _SPREADS = {
                             WINDOW forward AS (PARTITION BY part, variant ORDER BY time)) AS told
             ON seen.part = told.part AND seen.variant = told.variant AND seen.time = told.time
             ORDER BY cluster, influence
-        ), totals AS (
+        ), totals AS MATERIALIZED (
             SELECT part, variant, cluster, sum(influence) AS total FROM influences
             GROUP BY part, variant, cluster ORDER BY cluster
         ), spreads AS (
@@ -46,12 +46,13 @@ _SPREADS = {
         )""",
 }
 # Of clusters that control has, too, what either arm's spread is made of, and what both go together by.
-_SHARED = """
-    SELECT part, variant, count(*), sum(c * c), sum(t * t), sum(c * t)
-    FROM (SELECT t.part AS part, t.variant AS variant, c.total AS c, t.total AS t
-          FROM totals AS t JOIN totals AS c ON t.part = c.part AND t.cluster = c.cluster
-          WHERE c.variant = 'control' AND t.variant <> 'control' ORDER BY t.part, t.variant, t.cluster)
-    GROUP BY part, variant"""
+_TOGETHER = """, together AS (
+            SELECT part, variant, count(*) AS clusters, sum(c * c) AS control, sum(t * t) AS treatment, sum(c * t) AS crossed
+            FROM (SELECT t.part AS part, t.variant AS variant, c.total AS c, t.total AS t
+                  FROM totals AS t JOIN totals AS c ON t.part = c.part AND t.cluster = c.cluster
+                  WHERE c.variant = 'control' AND t.variant <> 'control' ORDER BY t.part, t.variant, t.cluster)
+            GROUP BY part, variant
+        )"""
 
 
 def check_event_rows(connection: duckdb.DuckDBPyConnection, metric: Metric, came: str) -> None:
@@ -85,7 +86,9 @@ def restricted_tallies(
     clustered = across is not None
     # As text, since a bare 86400.0 would be a decimal to the engine.
     horizon, end = f"'{metric.window!r}'::DOUBLE", f"'{last!r}'::DOUBLE"
-    curves = f"""
+    shared = across in ("shared", "blocks")
+    rows = connection.execute(
+        f"""
         WITH seen AS (
             SELECT {by} AS part, variant, {"cluster," if clustered else ""}
                    coalesce({came} < since + {horizon}, false) AS event,
@@ -105,12 +108,16 @@ def restricted_tallies(
             SELECT *, CASE WHEN at_risk > came THEN area / (at_risk - came) ELSE 0 END AS weight
             FROM (SELECT *, sum(curve * width) OVER backward AS area FROM curves
                   WINDOW backward AS (PARTITION BY part, variant ORDER BY time DESC))
-        ), {_SPREADS[clustered]}"""
-    rows = connection.execute(
-        f"""{curves}
+        ), {_SPREADS[clustered]}{_TOGETHER if shared else ""}
         SELECT part, variant, units, events, censored, min(time) + max(area), spread, blocks,
-               max(time) >= {horizon} OR min(curve) = 0
-        FROM weights JOIN spreads USING (part, variant)
+               max(time) >= {horizon} OR min(curve) = 0{
+            ", any_value(clusters), any_value(control), any_value(treatment), any_value(crossed)"
+            if shared
+            else ""
+        }
+        FROM weights JOIN spreads USING (part, variant){
+            " LEFT JOIN together USING (part, variant)" if shared else ""
+        }
         JOIN (SELECT part, variant, count(*) AS units, count(*) FILTER (event) AS events,
                      count(*) FILTER (NOT event AND time < {horizon}) AS censored
               FROM seen GROUP BY part, variant) USING (part, variant)
@@ -122,9 +129,9 @@ def restricted_tallies(
     for part in sorted({*(part for part, _ in found), *([""] if by == WHOLE else [])}):
         for arm in arms:
             tallies[part][arm] = restricted_tally(metric, arm, found.get((part, arm)), clustered=clustered)
-    if across in ("shared", "blocks"):
-        for part, arm, *together in connection.execute(f"{curves} {_SHARED}").fetchall():
-            tallies[part][arm] = overlapping(tallies[part], arm, *together)
+    for (part, arm), (*_, clusters, of_control, own, crossed) in found.items() if shared else ():
+        if clusters:
+            tallies[part][arm] = overlapping(tallies[part], arm, clusters, of_control, own, crossed)
     return tallies
 
 
@@ -152,11 +159,11 @@ def overlapping(
 def restricted_tally(metric: Metric, arm: str, row: Sequence[Any] | None, *, clustered: bool) -> Tally:
     """An arm's tally out of an engine's row: units, events, censored, area, spread, blocks, and whether it is known.
 
-    Without a row nobody of the arm was seen.
+    What comes after these is of no concern here. Without a row nobody of the arm was seen.
     """
     if row is None:
         return Tally(units=0, missing=0, restricted=NotEstimable(f"no unit of {arm} was seen"))
-    units, events, censored, value, spread, blocks, known = row
+    units, events, censored, value, spread, blocks, known, *_ = row
     window = metric.window or math.inf
     restricted: RestrictedMean | NotEstimable
     if not known:

@@ -52,12 +52,16 @@ class ArmVariance(NamedTuple):
 
 
 class SharedVariance(NamedTuple):
-    """What the `clusters` in both arms give to the variance of either arm's value, and the values' covariance."""
+    """What the `clusters` in both arms give to the variance of either arm's value, and the values' covariance.
+
+    A variance of the difference that is no larger than `rounding` is nothing but that.
+    """
 
     clusters: int
     control: float
     treatment: float
     covariance: float
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class Overlap:
     of the arms' errors. Errors: UsageError for numbers outside these ranges.
 
     >>> Overlap(10, control=1.0, treatment=0.5, correlation=0.4).of(2.0, 3.0)
-    SharedVariance(clusters=10, control=4.0, treatment=4.5, covariance=2.4000000000000004)
+    SharedVariance(clusters=10, control=4.0, treatment=4.5, covariance=2.4000000000000004, rounding=0.0)
     """
 
     clusters: int
@@ -114,20 +118,22 @@ class Overlap:
 class SharedSpread:
     """What the `clusters` in both arms give to the variances of k values of either arm, and their covariances.
 
-    `between` has a row for each of control's values and a column for each of the treatment's.
+    `between` has a row for each of control's values and a column for each of the treatment's. `rounding` is what the sums
+    that they were made of may have lost.
     """
 
     clusters: int
     control: Floats
     treatment: Floats
     between: Floats
+    rounding: Floats
 
     def along(self, weights: Floats) -> SharedVariance:
         """The same of one sum of the values, weighted alike in both arms."""
-        return SharedVariance(
-            self.clusters,
-            *(float(weights @ each @ weights) for each in (self.control, self.treatment, self.between)),
-        )
+        own, size = (self.control, self.treatment, self.between), np.abs(weights)
+        control, treatment, between = (float(weights @ each @ weights) for each in own)
+        rounding = float(size @ self.rounding @ size)
+        return SharedVariance(self.clusters, control, treatment, between, rounding)
 
 
 def shared_spread(
@@ -149,7 +155,7 @@ def shared_spread(
     >>> both = CrossMoments.of([1.0, 3.0], [2.0, 6.0])
     >>> half = np.array([[0.5]])
     >>> shared_spread(both, [2.0], [4.0], half, half).along(np.ones(1))
-    SharedVariance(clusters=2, control=0.5, treatment=2.0, covariance=1.0)
+    SharedVariance(clusters=2, control=0.5, treatment=2.0, covariance=1.0, rounding=6.394884621840902e-14)
     """
     k = len(control)
     if len(treatment) != k or len(shared.means) != 2 * k:
@@ -160,8 +166,11 @@ def shared_spread(
     away = np.array(shared.means) - np.array((*control, *treatment))
     products = np.array(shared.products) + shared.n * np.outer(away, away)
     c, t = np.asarray(rows_control, dtype=np.float64), np.asarray(rows_treatment, dtype=np.float64)
+    own_c, own_t, between = products[:k, :k], products[k:, k:], products[:k, k:]
+    size_c, size_t, crossed = np.abs(c), np.abs(t), np.abs(c) @ np.abs(between) @ np.abs(t).T
+    sizes = size_c @ np.abs(own_c) @ size_c.T + size_t @ np.abs(own_t) @ size_t.T + crossed + crossed.T
     return SharedSpread(
-        shared.n, c @ products[:k, :k] @ c.T, t @ products[k:, k:] @ t.T, c @ products[:k, k:] @ t.T
+        shared.n, c @ own_c @ c.T, t @ own_t @ t.T, c @ between @ t.T, rounding=sizes * 2.0**-46
     )
 
 
@@ -215,7 +224,7 @@ def variance_of_difference(
             (control.variance, control.freedom + 1.0), (treatment.variance, treatment.freedom + 1.0)
         )
     variance = apart - 2.0 * shared.covariance
-    if variance <= NOTHING * apart:
+    if variance <= max(NOTHING * apart, shared.rounding):
         return 0.0, 1.0
     parts = []
     left = variance
