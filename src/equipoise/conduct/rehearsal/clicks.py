@@ -13,8 +13,8 @@ assumes: its share of ties (or its spread), and the effect. So a rehearsal and a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
 
@@ -31,7 +31,7 @@ from equipoise.measurement.earning import Earnings
 from equipoise.measurement.population import Numbers
 from equipoise.measurement.shown import Shown
 
-__all__ = ["AssumedSearches", "OwnLists"]
+__all__ = ["AssumedSearches", "Drafted", "OwnLists"]
 
 _LISTS = 10_000
 """So many lists are drafted and clicked; searches are drawn from them."""
@@ -55,13 +55,23 @@ class OwnLists:
 
 
 @dataclass(frozen=True, slots=True)
-class _Drafted:
+class Drafted:
     """Lists of both rankers: a row each, a column of the worse and one of the better ranker of the search."""
 
     credit: Mapping[str, Numbers]
     first: NDArray[np.int64]
     items: NDArray[np.int64]
     own: OwnLists
+
+    def of(self, rows: NDArray[np.int64]) -> Drafted:
+        """Some of them."""
+        own = self.own
+        return Drafted(
+            {name: credit[rows] for name, credit in self.credit.items()},
+            self.first[rows],
+            self.items[rows],
+            OwnLists(own.found[rows], own.in_shared[rows], own.clicks[rows], own.reciprocal[rows]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +93,16 @@ class AssumedSearches:
     """Searches by the click model of this module, for an experiment with two rankers.
 
     Each unit makes `per_unit` of them, one after the other; with `icc` (the intraclass correlation, from 0 to below 1) those
-    are alike in which ranker is better. Metrics are independent of one another. UsageError for more rankers than two, or
-    searches that are more alike than this model has it.
+    are alike in which ranker is better; in other metrics than the primary as far as that goes. Metrics are independent of
+    one another. `drafted` are the lists that searches are drawn from (None: ten thousand, by the `seed`). UsageError for
+    more rankers than two, or searches that are more alike than this model has it.
     """
 
     experiment: Experiment
     icc: float = 0.0
     per_unit: int = 1
     seed: int = 0
+    drafted: Drafted | None = None
 
     def __post_init__(self) -> None:
         if len(self.experiment.variants) > 2:
@@ -103,7 +115,7 @@ class AssumedSearches:
         if self.per_unit < 1:
             raise UsageError(f"a unit makes 1 search or more, and this is {self.per_unit}")
         primary = self.experiment.primary
-        if not self.icc or primary.name in self.left_out:
+        if not self.icc or primary.name in self.left_out or self.drafted is not None:
             return
         world = self._worlds[primary.name]
         if self.icc >= (most := world.lead**2 / world.square):
@@ -145,6 +157,12 @@ class AssumedSearches:
         most = self._worlds[metric.name].lead
         return min(max(effect, -most), most)
 
+    def parts(self, number: int) -> Iterator[AssumedSearches]:
+        """The same without one of so many parts of its lists at a time: what comes out differs by the luck of the lists."""
+        rows = np.arange(self._drafted.first.size)
+        for part in range(number):
+            yield replace(self, drafted=self._drafted.of(rows[rows % number != part]))
+
     @property
     def clicking(self) -> float:
         """The share of all searches in which somebody clicks, by the primary."""
@@ -168,7 +186,7 @@ class AssumedSearches:
                 world, effects.get(metric.name, 0.0), int(units[-1]) + 1 if size else 0, rng
             )
             better = rng.random(size) < chance[units]
-            rows = rng.integers(0, _LISTS, size)
+            rows = rng.integers(0, self._drafted.first.size, size)
             clicked = (rng.random(size) < world.share) * world.worth
             earned = self._drafted.credit[metric.name][rows] * clicked[:, None]
             credit[metric.name] = np.where(better[:, None], earned, earned[:, ::-1])
@@ -228,11 +246,11 @@ class AssumedSearches:
         return _World(share, worth, share * worth * lead, share * worth**2 * square)
 
     @cached_property
-    def _drafted(self) -> _Drafted:
-        return _drafted(self.experiment, Random(self.seed))  # noqa: S311 - nothing secret
+    def _drafted(self) -> Drafted:
+        return self.drafted or _drafted(self.experiment, Random(self.seed))  # noqa: S311 - nothing secret
 
 
-def _drafted(experiment: Experiment, chance: Random) -> _Drafted:
+def _drafted(experiment: Experiment, chance: Random) -> Drafted:
     design = experiment.interleaving or Interleaving()
     arms = [variant.name for variant in experiment.variants]
     earnings = Earnings(experiment, {str(number): {} for number in range(_LISTS)})
@@ -265,7 +283,7 @@ def _drafted(experiment: Experiment, chance: Random) -> _Drafted:
         metric.name: np.column_stack([earnings.earned(metric.name)[arm] for arm in arms])
         for metric in experiment.metrics
     }
-    return _Drafted(credit, first, items, OwnLists(found, in_shared, clicks, reciprocal))
+    return Drafted(credit, first, items, OwnLists(found, in_shared, clicks, reciprocal))
 
 
 def _ranking(length: int, place: int) -> list[str]:

@@ -156,7 +156,8 @@ class Rehearsal:
         if isinstance(self.split, NotEstimable):
             return (f"An A/B instead: not known, since {self.split.reason}.",)
         said = f"An A/B instead: on the same clicks, by its better metric ({self.split.metric}), it takes "
-        said += f"{self.split.queries:,} queries for a power of {self.split.power:.0%}"
+        said += f"{self.split.queries:,} queries ({self.split.low:,} to {self.split.high:,}) for a power of "
+        said += f"{self.split.power:.0%}"
         return (f"{said}; this design is planned with {self.plan.total:,}.",)
 
     def _promise(self, outcome: Outcome) -> str:

@@ -15,6 +15,7 @@ from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.population import Numbers
 from equipoise.stats.estimate import NotEstimable
+from equipoise.stats.normal import critical
 from equipoise.stats.sizes.power import size_two_means
 
 __all__ = ["Split", "lost_in_lists", "split_instead"]
@@ -23,16 +24,31 @@ _PAST = NotEstimable("past lists do not tell what people would have clicked in a
 _LOWER = NotEstimable("where less is better, clicks are no finds")
 
 
+_PARTS = 20
+"""Lists are left out in so many parts, to see how much their luck is worth."""
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
-    """An A/B test on the same clicks, one ranker's own list for each query: its more telling metric, and queries in all."""
+    """An A/B test on the same clicks, one ranker's own list for each query: its more telling metric, and queries in all.
+
+    `low` and `high` are what the luck of the drafted lists leaves open, with 95 % confidence.
+    """
 
     metric: str
     queries: int
+    low: int
+    high: int
     power: float
 
     def to_dict(self) -> dict[str, Any]:
-        return {"metric": self.metric, "queries": self.queries, "power": self.power}
+        return {
+            "metric": self.metric,
+            "queries": self.queries,
+            "low": self.low,
+            "high": self.high,
+            "power": self.power,
+        }
 
 
 def split_instead(
@@ -43,13 +59,36 @@ def split_instead(
         return _PAST
     if experiment.primary.sign < 0:
         return _LOWER
-    better = searches.better(effects.get(experiment.primary.name, 0.0))
-    if better == 0.5:
+    effect = effects.get(experiment.primary.name, 0.0)
+    if effect == 0.0:
         return NotEstimable("no arm is better")
-    own, found = searches.own, []
-    for name, columns in (("clicks", own.clicks), ("reciprocal rank of the first click", own.reciprocal)):
+    found = _sizes(experiment, searches, effect)
+    if not found:
+        return NotEstimable("its arms would not differ")
+    metric = min(found, key=lambda name: found[name])
+    # On the scale of the logarithm, so that no number of queries is below 0.
+    logs = [
+        math.log(sizes[metric])
+        for part in searches.parts(_PARTS)
+        if metric in (sizes := _sizes(experiment, part, effect))
+    ]
+    wide = math.exp(critical(0.025) * _jackknife(logs))
+    queries = found[metric]
+    low, high = math.floor(queries / wide), math.ceil(queries * wide)
+    return Split(metric, queries, low, high, experiment.plan.power)
+
+
+def _sizes(experiment: Experiment, searches: AssumedSearches, effect: float) -> dict[str, int]:
+    """The queries that the A/B takes, by metric; without those in which its arms do not differ."""
+    # Where lists are left out, the largest effect that there is may be a little less.
+    better = min(max(searches.better(effect), 0.0), 1.0)
+    found = {}
+    for name, columns in (
+        ("clicks", searches.own.clicks),
+        ("reciprocal rank of the first click", searches.own.reciprocal),
+    ):
         (mean, variance), (other, its) = (
-            _arm(columns, share, searches.clicking) for share in (better, 1 - better)
+            _arm(columns, share, searches.clicking) for share in (better, 1.0 - better)
         )
         try:
             size = size_two_means(
@@ -59,10 +98,9 @@ def split_instead(
                 power=experiment.plan.power,
             )
         except UsageError:
-            # As many clicks on either: nothing to find by this metric.
             continue
-        found.append(Split(name, size.control + size.treatment, experiment.plan.power))
-    return min(found, key=lambda each: each.queries, default=NotEstimable("its arms would not differ"))
+        found[name] = size.control + size.treatment
+    return found
 
 
 def _arm(columns: Numbers, better: float, clicking: float) -> tuple[float, float]:
@@ -72,6 +110,11 @@ def _arm(columns: Numbers, better: float, clicking: float) -> tuple[float, float
         for k in (1, 2)
     )
     return mean, square - mean**2
+
+
+def _jackknife(values: Sequence[float]) -> float:
+    """The standard error of a number by what it comes to without one part at a time."""
+    return math.sqrt(float(np.var(values)) * (len(values) - 1)) if values else 0.0
 
 
 def lost_in_lists(
@@ -84,10 +127,11 @@ def lost_in_lists(
     once: int,
     before: float,
 ) -> Mapping[str, tuple[float, float]] | NotEstimable:
-    """By policy how many searches in `horizon` queries do not find what they would have found with the better ranker's list.
+    """By policy how many searches in `horizon` queries do not find what they would have with the better ranker's list.
 
-    Mean and standard error over runs; `once` and `before` are as in `losses`. A list that both share may find more than
-    either ranker's own where each is better in many searches, and loses less than nothing then.
+    Mean and standard error, over runs and by the luck of the drafted lists; `once` and `before` are as in `losses`. A list
+    that both share may find more than either ranker's own where each is better in many searches, and loses less than
+    nothing then.
     """
     primary = experiment.primary
     if not isinstance(searches, AssumedSearches):
@@ -99,38 +143,47 @@ def lost_in_lists(
     effect = scenario.effects.get(primary.name, 0.0)
     if effect == 0.0:
         return NotEstimable("no arm is better")
-    own, better = searches.own, searches.better(effect)
-    worse_finds, better_finds = (float(of) for of in np.mean(own.found, axis=0))
-    finds = {
-        scenario.arm: better * better_finds + (1 - better) * worse_finds,
-        "control": better * worse_finds + (1 - better) * better_finds,
-    }
-    best = max(finds.values())
-    shared = searches.clicking * (best - float(np.mean(own.in_shared)))
-    misses = {arm: searches.clicking * (best - of) for arm, of in finds.items()}
-
-    def lost(tried: float, each: float, arm: str | None) -> float:
-        return min(tried, horizon) * each + max(0.0, horizon - tried) * misses[arm or "control"]
-
     split = split_instead(experiment, searches, scenario.effects)
-    policies = {
-        "as designed": _mean([lost(each.units + before, shared, each.arm) for each in endings]),
-        "one look at the end": _mean([lost(once + before, shared, each.once) for each in endings]),
-    }
-    if isinstance(split, Split):
-        half = sum(misses.values()) / 2.0
-        ships = split.power if effect > 0 else 0.0
-        policies["an A/B instead"] = (
-            ships * lost(split.queries, half, scenario.arm) + (1 - ships) * lost(split.queries, half, None),
-            0.0,
+
+    def policies(of: AssumedSearches) -> dict[str, list[float]]:
+        shared, misses = _misses(of, scenario.arm, effect)
+
+        def lost(tried: float, each: float, arm: str | None) -> float:
+            return min(tried, horizon) * each + max(0.0, horizon - tried) * misses[arm or "control"]
+
+        found = {
+            "as designed": [lost(each.units + before, shared, each.arm) for each in endings],
+            "one look at the end": [lost(once + before, shared, each.once) for each in endings],
+        }
+        if isinstance(split, Split):
+            half = sum(misses.values()) / 2.0
+            ships = split.power if effect > 0 else 0.0
+            shipped, not_shipped = (lost(split.queries, half, arm) for arm in (scenario.arm, None))
+            found["an A/B instead"] = [ships * shipped + (1.0 - ships) * not_shipped]
+        return found | {
+            "control for everyone": [horizon * misses["control"]],
+            f"{scenario.arm} for everyone, untested": [horizon * misses[scenario.arm]],
+        }
+
+    parts = [policies(part) for part in searches.parts(_PARTS)]
+    return {
+        name: (
+            float(np.mean(values)),
+            math.hypot(_error(values), _jackknife([float(np.mean(part[name])) for part in parts])),
         )
-    return policies | {
-        "control for everyone": (horizon * misses["control"], 0.0),
-        f"{scenario.arm} for everyone, untested": (horizon * misses[scenario.arm], 0.0),
+        for name, values in policies(searches).items()
     }
 
 
-def _mean(values: Sequence[float]) -> tuple[float, float]:
-    """A mean over runs, and its standard error."""
-    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
-    return float(np.mean(values)), error
+def _misses(searches: AssumedSearches, arm: str, effect: float) -> tuple[float, dict[str, float]]:
+    """The share of searches that miss what the better ranker's list finds: with lists of both, and with each one's own."""
+    better = min(max(searches.better(effect), 0.0), 1.0)
+    worst, best = (float(of) for of in np.mean(searches.own.found, axis=0))
+    finds = {arm: better * best + (1.0 - better) * worst, "control": better * worst + (1.0 - better) * best}
+    most = max(finds.values())
+    shared = searches.clicking * (most - float(np.mean(searches.own.in_shared)))
+    return shared, {name: searches.clicking * (most - of) for name, of in finds.items()}
+
+
+def _error(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
