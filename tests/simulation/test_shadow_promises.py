@@ -3,7 +3,8 @@
 Conversations of one to eight turns, alike within and between arms: each has a pace of its own, and one that only the treatment
 meets. Seeded. A two-sided 95 % interval puts 2.5 % beyond each end, so a treatment exactly at its margin is called breached
 in 2.5 % of the read-outs; the tolerance is that of a binomial count at |z| = 4, so that one check in 30,000 would raise a
-false alarm, and to it is added 1 % for the skewness of samples of this size.
+false alarm, and to it is added 1 % for the skewness of samples of this size. The usual run has 200 read-outs of each kind,
+the long one 2,000.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.pairs import Pair
 from equipoise.stats.estimate import Estimate
 
-REPLICATIONS = 600
 SKEW = 0.01
+often = pytest.mark.parametrize("replications", [200, pytest.param(2_000, marks=pytest.mark.long)])
 
 
-def tolerance(share: float) -> float:
-    return 4.0 * math.sqrt(share * (1 - share) / REPLICATIONS)
+def tolerance(share: float, replications: int) -> float:
+    return 4.0 * math.sqrt(share * (1 - share) / replications)
 
 
 def pairs(
@@ -86,11 +87,12 @@ def breaches(
     metric: Metric,
     values: Callable[[np.random.Generator, int], list[dict[str, Any]]],
     seed: int,
+    replications: int,
     conversations: int = 60,
 ) -> float:
     rng = np.random.default_rng(seed)
-    held = [guard_in_shadow(metric, "b", pairs(rng, conversations, values)).held for _ in range(REPLICATIONS)]
-    return held.count("breached") / REPLICATIONS
+    held = [guard_in_shadow(metric, "b", pairs(rng, conversations, values)).held for _ in range(replications)]
+    return held.count("breached") / replications
 
 
 def metric(kind: Any, of: str, margin: float, **more: Any) -> Metric:
@@ -98,38 +100,50 @@ def metric(kind: Any, of: str, margin: float, **more: Any) -> Metric:
                   per_unit="mean", margin=Amount(margin), **more)  # fmt: skip
 
 
-def test_the_interval_of_a_mean_difference_covers() -> None:
-    """Sixty conversations, 600 read-outs: 95 %, two points less at most beside the tolerance."""
+@often
+def test_the_interval_of_a_mean_difference_covers(replications: int) -> None:
+    """Sixty conversations: 95 %, two points less at most beside the tolerance."""
     rng = np.random.default_rng(11)
     factor = 1.1
     # E exp(a·Z) = exp(a²/2): 0.4² + 0.3² of control's, 0.2² more of the treatment's.
     truth = factor * math.exp(0.29 / 2) - math.exp(0.25 / 2)
     covered = 0
-    for _ in range(REPLICATIONS):
+    for _ in range(replications):
         found = paired_effect("latency_s", "b", pairs(rng, 60, slower(factor))).estimate
         assert isinstance(found, Estimate)
         covered += found.low <= truth <= found.high
-    assert covered / REPLICATIONS == pytest.approx(0.95, abs=0.02 + tolerance(0.95))
+    assert covered / replications == pytest.approx(0.95, abs=0.02 + tolerance(0.95, replications))
 
 
-def test_errors_at_the_margin_are_seldom_called_a_breach_and_errors_beyond_it_are() -> None:
+@often
+def test_errors_at_the_margin_are_seldom_called_a_breach_and_errors_beyond_it_are(replications: int) -> None:
     """2 % against 7 % at a margin of five points: at most 2.5 %; 2 % against 30 %: nearly always."""
     guard = metric("proportion", "turn.error", 0.05)
-    assert breaches(guard, failing(0.02, 0.07), 12) <= 0.025 + SKEW + tolerance(0.025)
-    assert breaches(guard, failing(0.02, 0.30), 13) >= 0.95 - tolerance(0.95)
+    assert breaches(guard, failing(0.02, 0.07), 12, replications) <= 0.025 + SKEW + tolerance(
+        0.025, replications
+    )
+    assert breaches(guard, failing(0.02, 0.30), 13, replications) >= 0.95 - tolerance(0.95, replications)
 
 
-def test_latencies_at_the_margin_are_seldom_called_a_breach_and_twice_as_slow_is_seen() -> None:
+@often
+def test_latencies_at_the_margin_are_seldom_called_a_breach_and_twice_as_slow_is_seen(
+    replications: int,
+) -> None:
     """The 95th percentile, whose sides count as independent: fewer than 2.5 % at the margin; a doubled one nearly always."""
     q95 = {factor: float(np.quantile(_latencies(factor), 0.95)) for factor in (1.0, 1.2)}
     own = float(np.quantile(_latencies(1.0, own=0.2), 0.95))
     guard = metric("quantile", "turn.latency_s", 1.2 * own - q95[1.0], q=0.95)
-    assert breaches(guard, slower(1.2), 14) <= 0.025 + SKEW + tolerance(0.025)
+    assert breaches(guard, slower(1.2), 14, replications) <= 0.025 + SKEW + tolerance(0.025, replications)
     doubled = metric("quantile", "turn.latency_s", 0.5, q=0.95)
-    assert breaches(doubled, slower(2.0), 15, conversations=120) >= 0.95 - tolerance(0.95)
+    assert breaches(doubled, slower(2.0), 15, replications, conversations=120) >= 0.95 - tolerance(
+        0.95, replications
+    )
 
 
-def test_a_limit_that_is_just_met_is_seldom_called_passed_and_one_far_behind_is_seen() -> None:
+@often
+def test_a_limit_that_is_just_met_is_seldom_called_passed_and_one_far_behind_is_seen(
+    replications: int,
+) -> None:
     """Errors, a mean and a 95th percentile exactly at the limit: at most 2.5 %; three times it: nearly always."""
     latency = {"mean": math.exp(0.29 / 2), "q95": float(np.quantile(_latencies(1.0, own=0.2), 0.95))}
     for seed, (kind, of, at, values, more) in enumerate(
@@ -140,9 +154,13 @@ def test_a_limit_that_is_just_met_is_seldom_called_passed_and_one_far_behind_is_
         )
     ):
         at_it = metric(kind, of, 99.0, limit=at, **more)
-        assert breaches(at_it, values, 20 + seed) <= 0.025 + SKEW + tolerance(0.025)
+        assert breaches(at_it, values, 20 + seed, replications) <= 0.025 + SKEW + tolerance(
+            0.025, replications
+        )
         passed = metric(kind, of, 99.0, limit=at / 3, **more)
-        assert breaches(passed, values, 30 + seed, conversations=120) >= 0.95 - tolerance(0.95)
+        assert breaches(passed, values, 30 + seed, replications, conversations=120) >= 0.95 - tolerance(
+            0.95, replications
+        )
 
 
 def _latencies(factor: float, own: float = 0.0) -> np.ndarray:
