@@ -9,6 +9,7 @@ import math
 from collections import ChainMap, Counter
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -191,7 +192,10 @@ class Watching:
             # Nothing that arrived so far may have happened later: in a long silence only the last window is looked at.
             silent = under_way.watermark + AHEAD_S
             for number, (length, step) in enumerate(zip(self._lengths, self._steps, strict=True)):
-                for starts, ends in spans(length, under_way.closed[number], until, every=step):
+                closed, quiet = under_way.closed[number], min(until, silent + length)
+                first = spans(length, closed, quiet, every=step)
+                last = spans(length, max(closed, quiet, until - 2.0 * step), until, every=step)
+                for starts, ends in chain(first, last):
                     if starts <= silent or ends + step > until:
                         self._judge(under_way, number, starts, ends)
                     under_way.closed[number] = ends
