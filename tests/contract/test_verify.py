@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -162,13 +163,21 @@ def test_before_a_verdict_there_is_no_over_run(design):
 # --- what was changed behind a look ---
 
 
-@pytest.fixture
-def file(tmp_path, design):
-    path = tmp_path / "log.db"
-    log = SQLiteLog(path)
-    three_looks(log, design)
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory):
+    """A file with three looks, which is copied and left as it is."""
+    folder = tmp_path_factory.mktemp("looked")
+    (folder / "looks.yaml").write_text(TEXT, encoding="utf-8")
+    log = SQLiteLog(folder / "log.db")
+    three_looks(log, load_experiment(folder / "looks.yaml"))
     log.close()
-    return path
+    assert not list(folder.glob("log.db-*"))
+    return folder / "log.db"
+
+
+@pytest.fixture
+def file(tmp_path, looked):
+    return Path(shutil.copy(looked, tmp_path))
 
 
 def changed(path: Path, event_id: str | None, kind: str, change) -> None:

@@ -306,7 +306,7 @@ class Conversations(RuleBasedStateMachine):
         )
 
 
-@pytest.mark.parametrize("sequences", [200, pytest.param(20_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("sequences", [80, pytest.param(20_000, marks=pytest.mark.long)])
 def test_no_sequence_of_moves_changes_a_live_conversation_and_the_counts_are_the_models(
     sequences: int,
 ) -> None:

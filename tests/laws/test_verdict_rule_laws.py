@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from finding import FINAL, LOOK, PEEK, WELL, found, guard, primary
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -87,10 +89,16 @@ def findings(draw: st.DrawFn, treatments: int) -> Findings:
     return shown if healthy else replace(shown, effects=())
 
 
-@settings(max_examples=600, suppress_health_check=[HealthCheck.filter_too_much])
-@given(st.data(), tables(), st.integers(1, 2))
-def test_a_rule_that_is_accepted_is_safe(data: st.DataObject, table: list[dict[str, Any]], arms: int) -> None:
-    """It never ships what is not healthy, breached or unproven, answers every last look, and stops a peek for harm alone."""
+often = pytest.mark.parametrize("examples", [150, pytest.param(6_000, marks=pytest.mark.long)])
+
+
+def anything(law: Callable[[st.DataObject, list[dict[str, Any]], int], None], examples: int) -> None:
+    """The law holds of so many rules of one treatment or two, each with a record."""
+    checked = settings(max_examples=examples, suppress_health_check=[HealthCheck.filter_too_much])
+    checked(given(st.data(), tables(), st.integers(1, 2))(law))()
+
+
+def safe(data: st.DataObject, table: list[dict[str, Any]], arms: int) -> None:
     read = form(table, arms)
     assume(not faults(read))
     shown = replace(data.draw(findings(arms)), rule=rule(list(read.verdict or ())))
@@ -112,18 +120,25 @@ def test_a_rule_that_is_accepted_is_safe(data: st.DataObject, table: list[dict[s
         assert verdict.word != "keep running"
 
 
-@settings(max_examples=600)
-@given(st.data(), tables(), st.integers(1, 2))
-def test_a_line_that_is_called_unreachable_never_decides(
-    data: st.DataObject, table: list[dict[str, Any]], arms: int
-) -> None:
-    """Whatever is found, an earlier line applies first, or it does not apply."""
+def dead(data: st.DataObject, table: list[dict[str, Any]], arms: int) -> None:
     read = form(table, arms)
-    dead = {path[1] for path, fault in faults(read) if "never reached" in fault.problem}
-    assume(dead)
+    never = {path[1] for path, fault in faults(read) if "never reached" in fault.problem}
+    assume(never)
     shown = replace(data.draw(findings(arms)), rule=rule(list(read.verdict or ())))
     first = next((place for place, line in enumerate(shown.rule) if met(line, shown) is not None), None)
-    assert first not in dead
+    assert first not in never
+
+
+@often
+def test_a_rule_that_is_accepted_is_safe(examples: int) -> None:
+    """It never ships what is not healthy, breached or unproven, answers every last look, and stops a peek for harm alone."""
+    anything(safe, examples)
+
+
+@often
+def test_a_line_that_is_called_unreachable_never_decides(examples: int) -> None:
+    """Whatever is found, an earlier line applies first, or it does not apply."""
+    anything(dead, examples)
 
 
 @given(st.data(), st.integers(1, 2))

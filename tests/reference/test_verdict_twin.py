@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from finding import FINAL, LOOK, PEEK, WELL, found, guard, primary
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -130,9 +131,14 @@ def findings(draw: st.DrawFn) -> Findings:
     return found(*draw(st.permutations(effects)), look=look, health=health)
 
 
-@settings(max_examples=2_000)
-@given(findings())
-def test_the_usual_table_is_the_rule_written_out(given_findings: Findings) -> None:
+@pytest.mark.parametrize("examples", [500, pytest.param(10_000, marks=pytest.mark.long)])
+def test_the_usual_table_is_the_rule_written_out(examples: int) -> None:
     """Word, arm, reason and what would change it are the same to the byte, whatever is found."""
-    verdict = decide(given_findings)
-    assert (verdict.word, verdict.arm, verdict.because, verdict.would_change) == twin(given_findings)
+
+    @settings(max_examples=examples)
+    @given(findings())
+    def alike(shown: Findings) -> None:
+        verdict = decide(shown)
+        assert (verdict.word, verdict.arm, verdict.because, verdict.would_change) == twin(shown)
+
+    alike()
