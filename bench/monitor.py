@@ -21,7 +21,7 @@ from equipoise.events.facts import Fact, Transition
 from equipoise.events.opening import open_log
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
-from equipoise.measurement.cells import GRACE_S
+from equipoise.measurement.guardrails.cells import GRACE_S
 
 RATE = 2_000
 SECONDS = 110

@@ -16,7 +16,7 @@ from equipoise.events.opening import open_windows
 from equipoise.events.sqlite import SQLiteLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
-from equipoise.measurement.cells import KINDS
+from equipoise.measurement.guardrails.cells import KINDS
 
 FACTS = 20_000
 _number = count()

@@ -8,7 +8,7 @@ from typing import Any
 from equipoise.events.facts import Fact, Impression, Outcome
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
-from equipoise.measurement.shown import Shown
+from equipoise.measurement.rehearsed.shown import Shown
 
 BASE: dict[str, Any] = {
     "name": "search",

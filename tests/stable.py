@@ -15,7 +15,7 @@ from equipoise.design.false_alarms import bound_of
 from equipoise.events.facts import Exposure, Fact, Turn
 from equipoise.experiment.definition import Experiment, Watch
 from equipoise.experiment.reading import read_canonical
-from equipoise.measurement.buckets import bucket, middle
+from equipoise.measurement.guardrails.buckets import bucket, middle
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 ARRIVALS = DATA / "traffic_azure_conv" / "requests.csv.gz"

@@ -16,7 +16,7 @@ from equipoise import load_experiment
 from equipoise.analysis.bandit_findings import EpochShares
 from equipoise.clock import ManualClock
 from equipoise.conduct.look import look
-from equipoise.conduct.overrun import over_run
+from equipoise.conduct.looking.overrun import over_run
 from equipoise.conduct.verify import verify
 from equipoise.conduct.weigh import weigh
 from equipoise.events.log import MemoryLog

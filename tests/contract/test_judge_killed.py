@@ -27,7 +27,7 @@ from dying import Deaths
 from judged import connect, judged
 from equipoise.clock import ManualClock
 from equipoise.conduct.judge import OnlineJudge
-from equipoise.conduct.metering import Metered
+from equipoise.conduct.judging.metering import Metered
 from equipoise.events.opening import open_cursors, open_log, open_texts
 
 log, texts, cursors, deaths = open_log(place), open_texts(place), open_cursors(place), Deaths(fatal)

@@ -19,7 +19,7 @@ import pytest
 from labelling import LONG, a_run, experiment, kept, live, page, serve_turns, written
 from processes import QUIET
 
-from equipoise.conduct.audit_set import week_of
+from equipoise.conduct.labelling.audit_set import week_of
 from equipoise.conduct.register import register
 from equipoise.events.opening import open_log, open_texts
 

@@ -16,8 +16,8 @@ from equipoise import load_experiment
 from equipoise.cli.main import app
 from equipoise.clock import ManualClock
 from equipoise.conduct.look import look
-from equipoise.conduct.overrun import over_run
-from equipoise.conduct.pinning import tools
+from equipoise.conduct.looking.overrun import over_run
+from equipoise.conduct.looking.pinning import tools
 from equipoise.conduct.register import register
 from equipoise.conduct.verify import Difference, verify
 from equipoise.errors import RecordError

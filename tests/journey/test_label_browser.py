@@ -15,7 +15,7 @@ import pytest
 from labelling import LONG, SAYS, a_run, experiment, kept, page, serve_turns, written
 from processes import QUIET
 
-from equipoise.conduct.audit_set import week_of
+from equipoise.conduct.labelling.audit_set import week_of
 from equipoise.conduct.register import register
 from equipoise.events.labels import standing
 from equipoise.events.opening import open_log, open_texts

@@ -10,9 +10,9 @@ from pathlib import Path
 import forked
 
 from equipoise.clock import ManualClock
-from equipoise.conduct.label_items import cases_of_run
-from equipoise.conduct.label_task import Settings
-from equipoise.conduct.label_turns import live_turns
+from equipoise.conduct.labelling.items import cases_of_run
+from equipoise.conduct.labelling.task import Settings
+from equipoise.conduct.labelling.turns import live_turns
 from equipoise.conduct.labels import Labelling
 from equipoise.events.opening import open_log, open_texts
 from equipoise.experiment.offline import Labels, Recording

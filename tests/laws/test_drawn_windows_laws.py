@@ -10,7 +10,7 @@ from stable import START, WATCHED, Drawn, decide, guarded, limits
 from equipoise.events.facts import Exposure, Fact, Turn
 from equipoise.events.log import Recorded
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.watching import Standing, Watching
+from equipoise.measurement.guardrails.watching import Standing, Watching
 
 ARMS = ("control", "treatment")
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from equipoise.clock import ManualClock
-from equipoise.conduct.label_items import cases_of_run
-from equipoise.conduct.label_task import Settings, Shown
+from equipoise.conduct.labelling.items import cases_of_run
+from equipoise.conduct.labelling.task import Settings, Shown
 from equipoise.conduct.labels import AnsweredElsewhereError, Labelling
 from equipoise.events.labels import standing
 from equipoise.events.log import MemoryLog

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from watched import OVERLAPPING, START, exposure, recorded, traffic, turn, watched
 
 from equipoise.events.log import Recorded
-from equipoise.measurement.buckets import RELATIVE_ERROR, bucket, middle, quantile
-from equipoise.measurement.cells import Cell, Counting
-from equipoise.measurement.watching import Standing, Watching
-from equipoise.measurement.windows import spans
+from equipoise.measurement.guardrails.buckets import RELATIVE_ERROR, bucket, middle, quantile
+from equipoise.measurement.guardrails.cells import Cell, Counting
+from equipoise.measurement.guardrails.watching import Standing, Watching
+from equipoise.measurement.guardrails.windows import spans
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 ordinary = st.floats(min_value=sys.float_info.min, allow_infinity=False)

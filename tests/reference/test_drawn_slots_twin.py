@@ -17,8 +17,8 @@ from equipoise.conduct.rehearsal.slots import assumed_slots
 from equipoise.events.facts import Exposure, Fact, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.drawn_slots import DrawnSlots
 from equipoise.measurement.measuring import measure_log
+from equipoise.measurement.rehearsed.drawn_slots import DrawnSlots
 
 PLANNED = Scenario("planned", "cheaper", "treatment", {"cost": -0.05})
 

@@ -15,9 +15,15 @@ from equipoise.events.facts import Exposure, Outcome, Turn
 from equipoise.events.log import MemoryLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import load_experiment
-from equipoise.measurement.drawn import Drawn
 from equipoise.measurement.measuring import measure_table
-from equipoise.measurement.population import Crowd, Past, Readings, past_units_of_log, past_units_of_table
+from equipoise.measurement.rehearsed.drawn import Drawn
+from equipoise.measurement.rehearsed.population import (
+    Crowd,
+    Past,
+    Readings,
+    past_units_of_log,
+    past_units_of_table,
+)
 
 DEFINITION = """
 name: crowd

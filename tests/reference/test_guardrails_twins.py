@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from equipoise.errors import UsageError
-from equipoise.measurement.buckets import middle, quantile
+from equipoise.measurement.guardrails.buckets import middle, quantile
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.guardrails.streaks import _both, expected_streaks
 from equipoise.stats.guardrails.sums import Term, above_zero

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from equipoise.clock import ManualClock
-from equipoise.conduct.label_items import cases_of_run
-from equipoise.conduct.label_results import label_results
-from equipoise.conduct.label_task import Settings
-from equipoise.conduct.label_turns import Disagreement, live_turns
+from equipoise.conduct.labelling.items import cases_of_run
+from equipoise.conduct.labelling.results import label_results
+from equipoise.conduct.labelling.task import Settings
+from equipoise.conduct.labelling.turns import Disagreement, live_turns
 from equipoise.conduct.labels import Labelling
 from equipoise.conduct.register import register
 from equipoise.events.facts import Outcome, Score, Turn

@@ -10,7 +10,7 @@ from searching import facts, rankers
 
 from equipoise.events.log import MemoryLog
 from equipoise.measurement.measuring import measure_log
-from equipoise.measurement.shown import DrawnLists, Shown
+from equipoise.measurement.rehearsed.shown import DrawnLists, Shown
 from equipoise.measurement.tally import Tally
 
 

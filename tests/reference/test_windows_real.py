@@ -12,10 +12,10 @@ import pytest
 from watched import START, exposure, recorded, turn, watched
 
 from equipoise.events.log import MemoryLog
-from equipoise.measurement.buckets import RELATIVE_ERROR
-from equipoise.measurement.cells import Counting
+from equipoise.measurement.guardrails.buckets import RELATIVE_ERROR
+from equipoise.measurement.guardrails.cells import Counting
+from equipoise.measurement.guardrails.windows import window_of
 from equipoise.measurement.measuring import measure_log
-from equipoise.measurement.windows import window_of
 from equipoise.stats.estimate import NotEstimable
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "latency_providers" / "requests.csv.gz"

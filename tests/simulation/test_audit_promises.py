@@ -18,8 +18,8 @@ import pytest
 from labelling import experiment
 from scipy.stats import binom
 
-from equipoise.conduct.audit_set import AuditSet
-from equipoise.conduct.sampled import drawn
+from equipoise.conduct.judging.sampled import drawn
+from equipoise.conduct.labelling.audit_set import AuditSet
 from equipoise.events.facts import Turn
 from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import Estimate

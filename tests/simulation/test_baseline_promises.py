@@ -33,11 +33,11 @@ from equipoise.design.false_alarms import words
 from equipoise.events.facts import Fact
 from equipoise.events.log import Recorded
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.baseline import Baseline
-from equipoise.measurement.cells import Counting
-from equipoise.measurement.learning import measure_baseline
-from equipoise.measurement.past import Past
-from equipoise.measurement.watching import Decided, Standing, Watching
+from equipoise.measurement.guardrails.baseline import Baseline
+from equipoise.measurement.guardrails.cells import Counting
+from equipoise.measurement.guardrails.learning import measure_baseline
+from equipoise.measurement.guardrails.past import Past
+from equipoise.measurement.guardrails.watching import Decided, Standing, Watching
 from equipoise.stats.estimate import NotEstimable
 
 pytestmark = pytest.mark.skipif(

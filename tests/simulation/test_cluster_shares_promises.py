@@ -18,8 +18,8 @@ from equipoise.analysis.effects import difference
 from equipoise.design.plan import plan
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
-from equipoise.measurement.drawn import Drawn
-from equipoise.measurement.population import Crowd
+from equipoise.measurement.rehearsed.drawn import Drawn
+from equipoise.measurement.rehearsed.population import Crowd
 from equipoise.stats.estimate import Estimate
 
 ALPHA, POWER = 0.05, 0.8

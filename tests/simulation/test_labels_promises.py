@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import binom
 
 from equipoise.analysis.labels import label_readout
-from equipoise.conduct.label_items import fraction_of
+from equipoise.conduct.labelling.items import fraction_of
 from equipoise.events.facts import Label
 from equipoise.stats.estimate import Estimate
 

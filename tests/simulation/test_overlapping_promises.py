@@ -18,10 +18,10 @@ from stable import ARRIVALS, LATENCIES, WATCHED, Drawn, arrivals, decide, guarde
 from equipoise.design.false_alarms import words
 from equipoise.events.log import Recorded
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.baseline import Baseline
-from equipoise.measurement.cells import Counting
-from equipoise.measurement.learning import measure_baseline
-from equipoise.measurement.past import Past
+from equipoise.measurement.guardrails.baseline import Baseline
+from equipoise.measurement.guardrails.cells import Counting
+from equipoise.measurement.guardrails.learning import measure_baseline
+from equipoise.measurement.guardrails.past import Past
 from equipoise.stats.guardrails.overlapping import drawn_runs
 from equipoise.stats.guardrails.sums import Term
 from equipoise.stats.guardrails.window_values import Limit, Quotient, RateOf

@@ -11,10 +11,17 @@ import pytest
 from labelling import experiment, live
 
 from equipoise.clock import ManualClock
-from equipoise.conduct import label_turns
-from equipoise.conduct.audit_set import Audited, AuditSet, left_after, part_of_day, week_name, week_of
-from equipoise.conduct.label_task import Settings
-from equipoise.conduct.label_turns import Disagreement, live_turns
+from equipoise.conduct.labelling import turns
+from equipoise.conduct.labelling.audit_set import (
+    Audited,
+    AuditSet,
+    left_after,
+    part_of_day,
+    week_name,
+    week_of,
+)
+from equipoise.conduct.labelling.task import Settings
+from equipoise.conduct.labelling.turns import Disagreement, live_turns
 from equipoise.conduct.labels import Labelling
 from equipoise.events.facts import Label, Outcome, Score, Turn
 from equipoise.events.log import MemoryLog
@@ -311,7 +318,7 @@ def test_a_day_is_drawn_once_all_of_it_was_heard_of(monkeypatch):
     """A task that lags behind draws nothing too early: the same set as one that has read all."""
     service = Service()
     task = service.task()
-    monkeypatch.setattr(label_turns, "_READ", 16)
+    monkeypatch.setattr(turns, "_READ", 16)
     service.serve(100)
     service.until(1.01)
     assert [task.progress("jo").left for _ in range(8)] == [0] * 6 + [1] * 2

@@ -19,7 +19,7 @@ from equipoise.events.facts import Turn
 from equipoise.events.log import MemoryLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_definition
-from equipoise.measurement.windows import window_of
+from equipoise.measurement.guardrails.windows import window_of
 from equipoise.stats.estimate import NotEstimable
 
 WATCHES = [
@@ -129,7 +129,7 @@ def test_what_past_windows_would_have_made_of_a_watch_is_counted(told):
 
 
 def _cells(log: MemoryLog, experiment: Experiment) -> dict:
-    from equipoise.measurement.cells import KINDS, Counting
+    from equipoise.measurement.guardrails.cells import KINDS, Counting
 
     return Counting(experiment).fold(list(log.read_since(0, kinds=KINDS)), {})[0]
 

@@ -9,7 +9,7 @@ from equipoise.clock import ManualClock
 from equipoise.conduct.enter import enter
 from equipoise.conduct.ledger import state_of
 from equipoise.conduct.look import look
-from equipoise.conduct.progress import upcoming
+from equipoise.conduct.looking.progress import upcoming
 from equipoise.conduct.redirecting import first_exposures
 from equipoise.conduct.register import register
 from equipoise.conduct.status import status

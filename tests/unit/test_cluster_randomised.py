@@ -19,7 +19,7 @@ from equipoise.analysis.findings import Findings
 from equipoise.cli.main import app
 from equipoise.clock import ManualClock
 from equipoise.conduct.analyze import analyze
-from equipoise.conduct.past_clusters import past_clusters, past_clusters_of_table
+from equipoise.conduct.past.clusters import past_clusters, past_clusters_of_table
 from equipoise.conduct.register import register
 from equipoise.design.plan import MetricSize, plan
 from equipoise.errors import DataError, DefinitionError, UsageError

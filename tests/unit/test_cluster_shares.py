@@ -18,7 +18,7 @@ from equipoise.errors import DataError, DefinitionError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical, read_definition
 from equipoise.measurement.measuring import measure_table
-from equipoise.measurement.population import Assumed, Crowd
+from equipoise.measurement.rehearsed.population import Assumed, Crowd
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.sizes.power import size_two_means
 from equipoise.stats.sizes.power_clusters import cluster_mean_spread

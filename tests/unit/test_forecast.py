@@ -14,11 +14,11 @@ from stable import START, guarded
 
 from equipoise.events.windows import CellKey
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.baseline import WatchBaseline
-from equipoise.measurement.buckets import bucket, middle, quantile, scaled
-from equipoise.measurement.cells import ONE, Cell
-from equipoise.measurement.learning import measure_baseline
-from equipoise.measurement.past import Past
+from equipoise.measurement.guardrails.baseline import WatchBaseline
+from equipoise.measurement.guardrails.buckets import bucket, middle, quantile, scaled
+from equipoise.measurement.guardrails.cells import ONE, Cell
+from equipoise.measurement.guardrails.learning import measure_baseline
+from equipoise.measurement.guardrails.past import Past
 from equipoise.rollout.streaks import Streak, judge, lengthen
 
 WINDOWS, TURNS = 600, 300

@@ -11,7 +11,7 @@ from judged_and_labelled import World, estimated, experiment, logged
 
 from equipoise.conduct.calibration import calibration
 from equipoise.conduct.look import look
-from equipoise.conduct.overrun import over_run
+from equipoise.conduct.looking.overrun import over_run
 from equipoise.conduct.register import register
 from equipoise.conduct.verify import verify
 from equipoise.design.plan import plan

@@ -7,9 +7,9 @@ from labelling import LONG, SAYS, a_run, definition, experiment, live
 
 from equipoise.arena.exporting import run_text
 from equipoise.clock import ManualClock
-from equipoise.conduct.label_items import cases_of_run
-from equipoise.conduct.label_task import Settings, questions_of, rater_name
-from equipoise.conduct.label_turns import Disagreement, live_turns
+from equipoise.conduct.labelling.items import cases_of_run
+from equipoise.conduct.labelling.task import Settings, questions_of, rater_name
+from equipoise.conduct.labelling.turns import Disagreement, live_turns
 from equipoise.conduct.labels import AnsweredElsewhereError, Labelling
 from equipoise.errors import DataError, UsageError
 from equipoise.events.facts import Label

@@ -11,7 +11,7 @@ from watched import START, exposure, recorded, turn, watched
 from equipoise.events.facts import Outcome, Score
 from equipoise.experiment.catalogue import CATALOGUE
 from equipoise.experiment.reading import read_canonical
-from equipoise.measurement.watching import Standing, Watching
+from equipoise.measurement.guardrails.watching import Standing, Watching
 
 GROWTH = {"kind": "mean", "of": "turn.output_tokens", "better": "lower", "tier": "code"}
 MOOD = {"kind": "mean", "of": "score.sentiment", "better": "higher", "tier": "judge"}

@@ -13,8 +13,8 @@ from judged import connect, grades, judged, served, text, turn
 
 from equipoise.clock import ManualClock
 from equipoise.conduct.judge import Judged, OnlineJudge, reader_of
-from equipoise.conduct.metering import DayPurse, Metered
-from equipoise.conduct.sampled import drawn
+from equipoise.conduct.judging.metering import DayPurse, Metered
+from equipoise.conduct.judging.sampled import drawn
 from equipoise.errors import UsageError
 from equipoise.events.cold.purging import purge
 from equipoise.events.cursors import StrayCursorError

@@ -18,7 +18,7 @@ from equipoise.conduct.rehearse import rehearse
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import load_experiment, read_canonical
-from equipoise.measurement.population import Assumed
+from equipoise.measurement.rehearsed.population import Assumed
 from equipoise.stats.moments import Moments
 
 DEFINITION = """

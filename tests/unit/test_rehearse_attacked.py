@@ -24,8 +24,8 @@ from equipoise.conduct.rehearse import rehearse
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import load_experiment
-from equipoise.measurement.drawn import Drawn
-from equipoise.measurement.population import Assumed, Crowd, Past, Readings, past_units_of_table
+from equipoise.measurement.rehearsed.drawn import Drawn
+from equipoise.measurement.rehearsed.population import Assumed, Crowd, Past, Readings, past_units_of_table
 from equipoise.stats.cases.binomial import clopper_pearson_interval
 
 DEFINITION = """

@@ -13,7 +13,7 @@ from searching import BASE, facts, rankers
 from typer.testing import CliRunner
 
 from equipoise.cli.main import app
-from equipoise.conduct.past_lists import past_lists
+from equipoise.conduct.past.lists import past_lists
 from equipoise.conduct.register import register
 from equipoise.conduct.rehearsal.clicks import AssumedSearches
 from equipoise.conduct.rehearsal.run import Ending, Scenario

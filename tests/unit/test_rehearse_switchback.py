@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from equipoise.cli.main import app
 from equipoise.clock import ManualClock
-from equipoise.conduct.past_slots import past_slots_of_means
+from equipoise.conduct.past.slots import past_slots_of_means
 from equipoise.conduct.register import register
 from equipoise.conduct.rehearsal.run import Scenario
 from equipoise.conduct.rehearsal.slots import SlotNoise, TimeSlots, assumed_slots, slots_like

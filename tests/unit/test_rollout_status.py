@@ -16,8 +16,8 @@ from equipoise.cli.main import app
 from equipoise.cli.rollout_text import look_words, status_lines
 from equipoise.clock import ManualClock
 from equipoise.conduct.ledger import state_of
+from equipoise.conduct.looking.progress import Pace, next_look, pace_of
 from equipoise.conduct.move import kill, pause, reweight, roll_back, ship
-from equipoise.conduct.progress import Pace, next_look, pace_of
 from equipoise.conduct.register import register
 from equipoise.conduct.status import WatchLine, status
 from equipoise.conduct.watch import Watcher

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from equipoise.assignment.switchback import schedule_of
 from equipoise.cli.main import app
 from equipoise.clock import ManualClock
-from equipoise.conduct.past_slots import past_slots
+from equipoise.conduct.past.slots import past_slots
 from equipoise.conduct.register import register
 from equipoise.design.plan import plan
 from equipoise.errors import UsageError

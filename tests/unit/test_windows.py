@@ -8,9 +8,9 @@ from watched import START, exposure, recorded, traffic, turn, watched
 from equipoise.errors import RecordError, UsageError
 from equipoise.events.facts import Outcome, Score
 from equipoise.events.log import Recorded
-from equipoise.measurement.cells import Counting
-from equipoise.measurement.watching import Standing, Watching
-from equipoise.measurement.windows import spans, window_of
+from equipoise.measurement.guardrails.cells import Counting
+from equipoise.measurement.guardrails.watching import Standing, Watching
+from equipoise.measurement.guardrails.windows import spans, window_of
 from equipoise.stats.estimate import NotEstimable
 
 EXPERIMENT = watched()

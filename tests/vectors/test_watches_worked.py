@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from watched import START, recorded, watched, worked
 
-from equipoise.measurement.watching import Standing, Watching
+from equipoise.measurement.guardrails.watching import Standing, Watching
 
 
 def test_window_one_alerts_three_times_and_window_two_pauses_rolls_back_and_reviews():

@@ -12,8 +12,8 @@ from equipoise.analysis.findings import Check
 from equipoise.analysis.interleaved import check_lists
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
+from equipoise.measurement.clusters.members import across
 from equipoise.measurement.counting import FEW_CLUSTERS
-from equipoise.measurement.members import across
 from equipoise.measurement.tally import Measurement, Tally
 from equipoise.measurement.warmth import ArmWarmth
 from equipoise.stats.estimate import NotEstimable

@@ -49,7 +49,7 @@ def analyze(
     from equipoise import settings
     from equipoise.conduct.analyze import analyze as read_out
     from equipoise.conduct.look import look
-    from equipoise.conduct.overrun import over_run
+    from equipoise.conduct.looking.overrun import over_run
     from equipoise.events.opening import open_log
     from equipoise.experiment.reading import read_definition
     from equipoise.verdict.analysis import report_form
@@ -101,7 +101,7 @@ def analyze(
 
 
 def _sampled(place: str, record: EventLog, analysis: Analysis) -> Conversations:
-    from equipoise.conduct.conversations import sample
+    from equipoise.conduct.looking.conversations import sample
     from equipoise.events.opening import open_texts
     from equipoise.events.texts import NoTextsError
 

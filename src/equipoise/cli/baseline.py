@@ -15,8 +15,8 @@ from equipoise.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from equipoise.measurement.baseline import Baseline, WatchBaseline
-    from equipoise.measurement.forecast import Caught
+    from equipoise.measurement.guardrails.baseline import Baseline, WatchBaseline
+    from equipoise.measurement.guardrails.forecast import Caught
     from equipoise.stats.estimate import NotEstimable
 
 __all__ = ["baseline"]

@@ -18,9 +18,9 @@ from equipoise.cli.output import AsJson, LogPlace, caution, emit, note, working
 from equipoise.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from equipoise.conduct.label_items import Source
-    from equipoise.conduct.label_task import Settings
-    from equipoise.conduct.label_turns import Disagreement
+    from equipoise.conduct.labelling.items import Source
+    from equipoise.conduct.labelling.task import Settings
+    from equipoise.conduct.labelling.turns import Disagreement
     from equipoise.events.log import EventLog
     from equipoise.events.texts import TextStore
     from equipoise.experiment.definition import Experiment
@@ -96,8 +96,8 @@ def label(
     The page wants the key in EQUIPOISE_KEY where one is set, and beyond this machine (--host) one must be.
     """
     from equipoise import settings
-    from equipoise.conduct.label_items import ASKS
-    from equipoise.conduct.label_task import Settings, rater_name
+    from equipoise.conduct.labelling.items import ASKS
+    from equipoise.conduct.labelling.task import Settings, rater_name
     from equipoise.conduct.labels import Labelling
 
     place = log or settings.default_log()
@@ -223,7 +223,7 @@ def _texts(place: str) -> Iterator[TextStore]:
 
 
 def _cases(experiment: Experiment, run: Path | None, task: Settings, drawing: _Drawing) -> Source:
-    from equipoise.conduct.label_items import cases_of_run
+    from equipoise.conduct.labelling.items import cases_of_run
 
     if drawing.disagreements:
         raise UsageError("--disagreements is of live turns, and cases have no outcome; leave it out")
@@ -244,7 +244,7 @@ def _turns(
     drawing: _Drawing,
     disputed: Disagreement | None,
 ) -> Source:
-    from equipoise.conduct.label_turns import live_turns, ration_of
+    from equipoise.conduct.labelling.turns import live_turns, ration_of
 
     ration = ration_of(experiment, task.ask)
     if ration is not None and drawing.share is not None:
@@ -272,7 +272,7 @@ def _nothing_yet(experiment: Experiment, source: Source, ask: str) -> str:
 
 def _tell(place: str, what: str, run: Path | None, *, csv: Path | None, as_json: bool) -> None:
     from equipoise.cli.label_text import results_text
-    from equipoise.conduct.label_results import label_results, labels_given, preferences_csv
+    from equipoise.conduct.labelling.results import label_results, labels_given, preferences_csv
     from equipoise.events.opening import open_log
     from equipoise.files import write_whole
 
@@ -307,7 +307,7 @@ def _share(text: str) -> float:
 
 
 def _disagreement(experiment: Experiment, drawing: _Drawing) -> Disagreement | None:
-    from equipoise.conduct.label_turns import Disagreement
+    from equipoise.conduct.labelling.turns import Disagreement
 
     score, outcome = drawing.score, drawing.outcome
     if not drawing.disagreements:

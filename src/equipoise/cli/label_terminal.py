@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from equipoise.cli.output import harmless
-from equipoise.conduct.label_task import Progress, Question, Shown
+from equipoise.conduct.labelling.task import Progress, Question, Shown
 from equipoise.conduct.labels import AnsweredElsewhereError, Labelling
 from equipoise.errors import UsageError
 

@@ -101,8 +101,8 @@ def _past(
 ) -> tuple[dict[str, Any], str]:
     """What the past says of slots or clusters, as JSON and in words."""
     from equipoise import settings
-    from equipoise.conduct.past_clusters import past_clusters, past_clusters_of_table
-    from equipoise.conduct.past_slots import past_slots
+    from equipoise.conduct.past.clusters import past_clusters, past_clusters_of_table
+    from equipoise.conduct.past.slots import past_slots
     from equipoise.events.opening import open_log
 
     of_clusters = experiment.unit.type == "cluster"

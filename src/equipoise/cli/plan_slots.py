@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from equipoise.cli.output import rows
 
 if TYPE_CHECKING:
-    from equipoise.conduct.past_slots import PastSlots
+    from equipoise.conduct.past.slots import PastSlots
     from equipoise.experiment.definition import Experiment
 
 __all__ = ["past_text", "schedule_rows", "schedule_text"]

@@ -13,7 +13,7 @@ from equipoise.stats.estimate import NotEstimable
 
 if TYPE_CHECKING:
     from equipoise.analysis.shadowed import PairedEffect
-    from equipoise.conduct.progress import NextLook
+    from equipoise.conduct.looking.progress import NextLook
     from equipoise.conduct.shadow import Shadowing
     from equipoise.conduct.shadow_judging import Asked
     from equipoise.conduct.status import Status, WatchLine, Weights

@@ -171,7 +171,7 @@ def _population(experiment: Experiment, asked: _Asked) -> Drawn:
             return _of_log(experiment, record, asked)
         finally:
             record.close()
-    from equipoise.measurement.population import past_units_of_table
+    from equipoise.measurement.rehearsed.population import past_units_of_table
 
     return past_units_of_table(experiment, None if asked.past == "source" else asked.past, arm=asked.arm)
 
@@ -209,7 +209,7 @@ def _check(experiment: Experiment, asked: _Asked) -> None:
 def _assumed(experiment: Experiment, asked: _Asked) -> Drawn:
     from equipoise.conduct.rehearsal.clicks import AssumedSearches
     from equipoise.conduct.rehearsal.slots import assumed_slots
-    from equipoise.measurement.population import Assumed
+    from equipoise.measurement.rehearsed.population import Assumed
 
     if experiment.method == "interleaving":
         return AssumedSearches(experiment, asked.icc, asked.cluster_size, asked.seed)
@@ -225,10 +225,10 @@ def _assumed(experiment: Experiment, asked: _Asked) -> Drawn:
 
 
 def _of_log(experiment: Experiment, record: EventLog, asked: _Asked) -> Drawn:
-    from equipoise.conduct.past_lists import past_lists
-    from equipoise.conduct.past_slots import past_slots_of_means
+    from equipoise.conduct.past.lists import past_lists
+    from equipoise.conduct.past.slots import past_slots_of_means
     from equipoise.conduct.rehearsal.slots import slots_like
-    from equipoise.measurement.population import past_units_of_log
+    from equipoise.measurement.rehearsed.population import past_units_of_log
 
     name = asked.like or experiment.name
     if experiment.method == "interleaving":

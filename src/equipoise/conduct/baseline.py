@@ -9,11 +9,11 @@ from equipoise.conduct.ledger import registered
 from equipoise.events.log import EventLog
 from equipoise.events.windows import CellKey, Member
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.baseline import Baseline
-from equipoise.measurement.cells import KINDS, Cell, Counting
-from equipoise.measurement.learning import measure_baseline
-from equipoise.measurement.past import Past
-from equipoise.measurement.table_cells import table_cells
+from equipoise.measurement.guardrails.baseline import Baseline
+from equipoise.measurement.guardrails.cells import KINDS, Cell, Counting
+from equipoise.measurement.guardrails.learning import measure_baseline
+from equipoise.measurement.guardrails.past import Past
+from equipoise.measurement.guardrails.table_cells import table_cells
 
 __all__ = ["baseline", "baseline_of_table", "past_of"]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.clock import Clock, SystemClock
-from equipoise.conduct.backlog import Backlog, Waiting
 from equipoise.conduct.endpoints import Connect, Endpoints, judge_places
-from equipoise.conduct.metering import DAY_S, Metered, Rate, day_purse
-from equipoise.conduct.sampled import ask, score_id, scores_of, subject_of, unscored
+from equipoise.conduct.judging.backlog import Backlog, Waiting
+from equipoise.conduct.judging.metering import DAY_S, Metered, Rate, day_purse
+from equipoise.conduct.judging.sampled import ask, score_id, scores_of, subject_of, unscored
 from equipoise.errors import BudgetError, RecordError, UpstreamError, UsageError
 from equipoise.events.cursors import READER, Cursor, CursorLostError, Cursors, HeldError
 from equipoise.events.facts import Purge, Score

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from equipoise.clock import Clock, SystemClock
-from equipoise.conduct.audit_set import week_name, week_of
-from equipoise.conduct.label_items import Item, Material, Source, fraction_of
-from equipoise.conduct.label_task import (
+from equipoise.conduct.labelling.audit_set import week_name, week_of
+from equipoise.conduct.labelling.items import Item, Material, Source, fraction_of
+from equipoise.conduct.labelling.task import (
     Progress,
     Settings,
     Shown,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.ledger import registered
-from equipoise.conduct.pinning import Pin, computed, evidence, seen
+from equipoise.conduct.looking.pinning import Pin, computed, evidence, seen
 from equipoise.conduct.verify import nearly_same
 from equipoise.errors import RecordError
 from equipoise.events.facts import Decision, Look

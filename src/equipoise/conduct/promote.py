@@ -17,7 +17,7 @@ from equipoise.arena.case import CaseSet
 from equipoise.arena.cases import read_cases
 from equipoise.clock import Clock
 from equipoise.conduct.conversation import Conversation, ToldTurn, conversation
-from equipoise.conduct.sampled import asked, input_of
+from equipoise.conduct.judging.sampled import asked, input_of
 from equipoise.errors import DataError, UsageError
 from equipoise.events.facts import Registration
 from equipoise.events.log import EventLog

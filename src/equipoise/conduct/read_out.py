@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 
 from equipoise.conduct.ledger import registered
-from equipoise.conduct.pinning import FORMAT, Pin, computed, evidence
+from equipoise.conduct.looking.pinning import FORMAT, Pin, computed, evidence
 from equipoise.conduct.verify import nearly_same
 from equipoise.errors import EquipoiseError
 from equipoise.events.facts import Look

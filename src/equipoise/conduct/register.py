@@ -15,7 +15,7 @@ from equipoise.events.facts import Allocation, Registration, Transition
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.identity import canonical
-from equipoise.measurement.windows import whole_minutes
+from equipoise.measurement.guardrails.windows import whole_minutes
 from equipoise.rollout.stages import LEDGER, Evidence, State, coverage_of, may_enter
 
 __all__ = ["Registered", "register"]

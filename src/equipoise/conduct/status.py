@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.enter import Known, known
 from equipoise.conduct.ledger import registered
-from equipoise.conduct.progress import NextLook, pace_so_far, upcoming
+from equipoise.conduct.looking.progress import NextLook, pace_so_far, upcoming
 from equipoise.conduct.redirecting import SHARED, FirstExposures, first_exposures, redirected_turns
 from equipoise.events.facts import Alert, Loss
 from equipoise.events.log import EventLog
 from equipoise.events.windows import Kept, Windows
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.variant import control_first
-from equipoise.measurement.cells import TURNS, Cell
+from equipoise.measurement.guardrails.cells import TURNS, Cell
+from equipoise.measurement.guardrails.watching import Standing
 from equipoise.measurement.warmth import ArmWarmth
-from equipoise.measurement.watching import Standing
 from equipoise.rollout.stages import STAGES, WATCHED, Blocked, State, canary_ended, may_enter
 from equipoise.rollout.weights import next_weights
 

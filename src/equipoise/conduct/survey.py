@@ -9,7 +9,7 @@ from typing import Any
 from equipoise.clock import Clock, SystemClock
 from equipoise.conduct.calibration import calibrations
 from equipoise.conduct.ledger import names, registered
-from equipoise.conduct.progress import NextLook, upcoming
+from equipoise.conduct.looking.progress import NextLook, upcoming
 from equipoise.conduct.redirecting import FirstExposures, first_exposures
 from equipoise.errors import DefinitionError
 from equipoise.events.log import EventLog

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from equipoise.conduct.ledger import registered
-from equipoise.conduct.pinning import FORMAT, Pin, computed, evidence, plan_digest, tools
-from equipoise.conduct.purges import Purges, purges_since
+from equipoise.conduct.looking.pinning import FORMAT, Pin, computed, evidence, plan_digest, tools
+from equipoise.conduct.looking.purges import Purges, purges_since
 from equipoise.errors import DataError, EquipoiseError
 from equipoise.events.facts import Decision, Look
 from equipoise.events.log import EventLog

@@ -20,9 +20,9 @@ from equipoise.events.windows import (
     unit_key,
 )
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.cells import Cell, unit_of
-from equipoise.measurement.watching import FOLLOWED, Decided, Folded, Standing, Watching
-from equipoise.measurement.windows import Window, window_of
+from equipoise.measurement.guardrails.cells import Cell, unit_of
+from equipoise.measurement.guardrails.watching import FOLLOWED, Decided, Folded, Standing, Watching
+from equipoise.measurement.guardrails.windows import Window, window_of
 from equipoise.rollout.streaks import Breach
 
 __all__ = ["BATCH", "Due", "Watcher"]

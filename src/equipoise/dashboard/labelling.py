@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 from aiohttp import web
 
-from equipoise.conduct.label_task import Shown, rater_name
+from equipoise.conduct.labelling.task import Shown, rater_name
 from equipoise.conduct.labels import AnsweredElsewhereError, Labelling
 from equipoise.dashboard.guarding import Guard, form_of, sentence
 from equipoise.dashboard.pages import asset, render

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from equipoise.conduct.progress import NextLook
+from equipoise.conduct.looking.progress import NextLook
 from equipoise.conduct.status import Status, WatchLine
 from equipoise.conduct.survey import Overview, Unread
 from equipoise.experiment.definition import Experiment

@@ -13,20 +13,20 @@ from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric, Quantity
 from equipoise.measurement.by_turn import others
+from equipoise.measurement.clusters.members import across, members_of_log, members_of_table, of_units, whole
+from equipoise.measurement.clusters.saturation import saturations
 from equipoise.measurement.control_days import Share, control_days, shares
 from equipoise.measurement.counting import WHOLE, Counted, capped, complete, one, tallies_by
 from equipoise.measurement.cross import ALWAYS
 from equipoise.measurement.daily import daily
 from equipoise.measurement.entry_days import entry_days
 from equipoise.measurement.epochs import SETTLED, Began, began, by_epoch, columns_of, of_table
-from equipoise.measurement.interleaved import measure_lists
 from equipoise.measurement.judged import JudgedTable, judged_of_log, judged_of_table
-from equipoise.measurement.members import across, members_of_log, members_of_table, of_units, whole
+from equipoise.measurement.lists.interleaved import measure_lists
 from equipoise.measurement.parts import among_values, enrol, most_frequent
 from equipoise.measurement.quantiles import make_readings, quantile_tallies
 from equipoise.measurement.record import log_facts
 from equipoise.measurement.restricted_means import check_event_rows, restricted_tallies
-from equipoise.measurement.saturation import saturations
 from equipoise.measurement.slots import by_block, name_blocks_of_rows, slot_values, whole_blocks
 from equipoise.measurement.tables import (
     connect,

@@ -17,8 +17,8 @@ from equipoise.events.tail import AnotherLogError, Tail
 from equipoise.events.windows import Windows
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
-from equipoise.measurement.cells import GRACE_S
-from equipoise.measurement.watching import Standing
+from equipoise.measurement.guardrails.cells import GRACE_S
+from equipoise.measurement.guardrails.watching import Standing
 from equipoise.monitor.loop import News
 from equipoise.rollout.stages import LEDGER, State, fold
 

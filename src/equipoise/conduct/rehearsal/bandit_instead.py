@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.population import Numbers, Population
+from equipoise.measurement.rehearsed.population import Numbers, Population
 from equipoise.stats.bandits.posteriors import BetaBernoulli, Gaussian, Posterior, Rewards
 from equipoise.stats.bandits.probabilities import best_probabilities, shares_of
 

@@ -14,8 +14,8 @@ from equipoise.conduct.rehearsal.run import DAY, Ending, Pace, Scenario, alone, 
 from equipoise.conduct.weigh import next_shares
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.drawn import Drawn
-from equipoise.measurement.population import Crowd, Numbers, Population
+from equipoise.measurement.rehearsed.drawn import Drawn
+from equipoise.measurement.rehearsed.population import Crowd, Numbers, Population
 from equipoise.measurement.rewards import ArmRewards
 from equipoise.measurement.tally import EpochTallies, Measurement, Tally
 from equipoise.rollout.stages import FINAL

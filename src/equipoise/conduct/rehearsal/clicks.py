@@ -27,9 +27,9 @@ from equipoise.events.facts import Impression
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.interleaving import Interleaving
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.earning import Earnings
-from equipoise.measurement.population import Numbers
-from equipoise.measurement.shown import Shown
+from equipoise.measurement.lists.earning import Earnings
+from equipoise.measurement.rehearsed.population import Numbers
+from equipoise.measurement.rehearsed.shown import Shown
 
 __all__ = ["AssumedSearches", "Drafted", "OwnLists"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from equipoise.conduct.rehearsal.preparing import Searches
 from equipoise.conduct.rehearsal.run import Ending, Pace, Scenario, followed
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.shown import DrawnLists
+from equipoise.measurement.rehearsed.shown import DrawnLists
 from equipoise.stats.estimate import NotEstimable
 
 __all__ = ["run_lists"]

@@ -11,7 +11,7 @@ from equipoise.conduct.rehearsal.bandit_instead import lost_by_a_bandit
 from equipoise.conduct.rehearsal.run import Ending, Pace, Scenario, alone
 from equipoise.conduct.rehearsal.slots import TimeSlots
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.population import Population
+from equipoise.measurement.rehearsed.population import Population
 from equipoise.stats.estimate import NotEstimable
 
 __all__ = ["losses"]

@@ -10,8 +10,8 @@ from equipoise.conduct.rehearsal.slots import TimeSlots, assumed_slots
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.verdict_rule import Branch
-from equipoise.measurement.past_searches import PastSearches
-from equipoise.measurement.population import Assumed, Past, Population
+from equipoise.measurement.rehearsed.past_searches import PastSearches
+from equipoise.measurement.rehearsed.population import Assumed, Past, Population
 
 __all__ = ["Drawn", "Searches", "assumed", "prepared"]
 

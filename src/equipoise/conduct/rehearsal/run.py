@@ -17,8 +17,8 @@ from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.experiment.verdict_rule import Word
-from equipoise.measurement.drawn import Drawn
-from equipoise.measurement.population import Crowd, Numbers, Population, Readings
+from equipoise.measurement.rehearsed.drawn import Drawn
+from equipoise.measurement.rehearsed.population import Crowd, Numbers, Population, Readings
 from equipoise.measurement.tally import Measurement
 from equipoise.rollout.stages import FINAL
 from equipoise.stats.estimate import NotEstimable

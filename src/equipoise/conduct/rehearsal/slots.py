@@ -21,14 +21,14 @@ from scipy.signal import lfilter
 from equipoise.analysis.declared import span
 from equipoise.assignment.hashing import salt
 from equipoise.assignment.switchback import Schedule
-from equipoise.conduct.past_slots import PastSlots
+from equipoise.conduct.past.slots import PastSlots
 from equipoise.conduct.rehearsal.run import DAY, Scenario
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.experiment.switchback import Blocks, Switchback
-from equipoise.measurement.drawn_slots import DrawnSlots
-from equipoise.measurement.population import Crowd, Numbers
+from equipoise.measurement.rehearsed.drawn_slots import DrawnSlots
+from equipoise.measurement.rehearsed.population import Crowd, Numbers
 from equipoise.stats.estimate import NotEstimable
 
 __all__ = ["SlotNoise", "TimeSlots", "assumed_slots", "slots_like", "whose_of"]

@@ -13,7 +13,7 @@ from equipoise.conduct.rehearsal.clicks import AssumedSearches
 from equipoise.conduct.rehearsal.run import Ending, Scenario
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.population import Numbers
+from equipoise.measurement.rehearsed.population import Numbers
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.normal import critical
 from equipoise.stats.sizes.power import size_two_means

@@ -12,7 +12,7 @@ from equipoise.analysis.switchback import carry_overs
 from equipoise.conduct.rehearsal.run import Ending, Pace, Scenario, followed
 from equipoise.conduct.rehearsal.slots import TimeSlots
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.drawn_slots import DrawnSlots
+from equipoise.measurement.rehearsed.drawn_slots import DrawnSlots
 from equipoise.stats.comparison.means import difference_of_means
 from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.moments import Moments

@@ -11,8 +11,8 @@ from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.by_turn import others
+from equipoise.measurement.clusters.members import across, of_units, whole
 from equipoise.measurement.daily import DAY
-from equipoise.measurement.members import across, of_units, whole
 from equipoise.measurement.parts import MOST_VALUES
 from equipoise.measurement.refusals import other_than_yes_or_no, times_to_events
 from equipoise.measurement.restricted_means import restricted_tally

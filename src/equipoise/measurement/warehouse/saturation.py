@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.saturation import within_clusters
+from equipoise.measurement.clusters.saturation import within_clusters
 from equipoise.measurement.warehouse.asking import answer
 from equipoise.measurement.warehouse.counting import Counted
 from equipoise.stats.health.saturation import Saturated

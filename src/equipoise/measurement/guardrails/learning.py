@@ -15,10 +15,10 @@ from equipoise.errors import UsageError, nearest
 from equipoise.experiment.amount import Bound
 from equipoise.experiment.definition import Experiment, Watch
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.baseline import Baseline, MetricBaseline, Proposal, WatchBaseline
-from equipoise.measurement.buckets import RELATIVE_ERROR
-from equipoise.measurement.forecast import Forecast
-from equipoise.measurement.past import Counts, Past, Readings
+from equipoise.measurement.guardrails.baseline import Baseline, MetricBaseline, Proposal, WatchBaseline
+from equipoise.measurement.guardrails.buckets import RELATIVE_ERROR
+from equipoise.measurement.guardrails.forecast import Forecast
+from equipoise.measurement.guardrails.past import Counts, Past, Readings
 from equipoise.rollout.streaks import Streak, judge, lengthen
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.guardrails.window_series import Dispersion, describe, dispersion

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.drawn import RunningSums
-from equipoise.measurement.population import Numbers
+from equipoise.measurement.rehearsed.drawn import RunningSums
+from equipoise.measurement.rehearsed.population import Numbers
 from equipoise.measurement.tally import Lists, Measurement, Tally, Won
 from equipoise.stats.moments import PairMoments
 

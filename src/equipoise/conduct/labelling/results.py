@@ -9,8 +9,8 @@ from statistics import fmean
 
 from equipoise.analysis.label_findings import LabelReadout
 from equipoise.analysis.labels import label_readout
-from equipoise.conduct.label_items import cases_of_run
-from equipoise.conduct.label_task import questions_of
+from equipoise.conduct.labelling.items import cases_of_run
+from equipoise.conduct.labelling.task import questions_of
 from equipoise.events.facts import Label
 from equipoise.events.labels import standing
 from equipoise.events.log import EventLog

@@ -14,8 +14,8 @@ from equipoise.errors import DataError
 from equipoise.events.facts import Loss
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.earning import Earnings
-from equipoise.measurement.lists import (
+from equipoise.measurement.lists.earning import Earnings
+from equipoise.measurement.lists.reading import (
     Came,
     ListReading,
     came_in,

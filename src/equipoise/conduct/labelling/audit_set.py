@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from equipoise.conduct.label_items import fraction_of
-from equipoise.conduct.sampled import drawn
+from equipoise.conduct.judging.sampled import drawn
+from equipoise.conduct.labelling.items import fraction_of
 from equipoise.events.facts import Turn
 from equipoise.experiment.definition import Experiment
 

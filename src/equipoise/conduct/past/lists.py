@@ -6,7 +6,7 @@ from equipoise.conduct.ledger import registered
 from equipoise.errors import UsageError
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.past_searches import PastSearches, past_searches_of_log
+from equipoise.measurement.rehearsed.past_searches import PastSearches, past_searches_of_log
 
 __all__ = ["past_lists"]
 

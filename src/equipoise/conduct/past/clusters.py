@@ -10,7 +10,7 @@ from equipoise.conduct.ledger import registered
 from equipoise.errors import UsageError
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.past_clusters import clusters_of_log, clusters_of_table
+from equipoise.measurement.clusters.past import clusters_of_log, clusters_of_table
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.sizes.intraclass import Intraclass, intraclass
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
+from equipoise.measurement.clusters.members import whole
 from equipoise.measurement.counting import FEW_CLUSTERS
-from equipoise.measurement.members import whole
-from equipoise.measurement.population import Crowd, Numbers
+from equipoise.measurement.rehearsed.population import Crowd, Numbers
 from equipoise.measurement.tally import ClusterTotals, Measurement, Tally
 from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_of, quantile_overlap
 from equipoise.stats.cross_moments import CrossMoments

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from equipoise.conduct.sampled import drawn, score_id
+from equipoise.conduct.judging.sampled import drawn, score_id
 from equipoise.events.cursors import Cursor, StrayCursorError
 from equipoise.events.facts import Turn
 from equipoise.events.log import EventLog, is_of_another

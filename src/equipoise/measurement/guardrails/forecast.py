@@ -12,7 +12,7 @@ from equipoise.design.overlapping import OfBreached, of_breached, typical
 from equipoise.experiment.amount import Bound
 from equipoise.experiment.definition import Watch
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.past import Counts
+from equipoise.measurement.guardrails.past import Counts
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.guardrails.streaks import Streaks
 from equipoise.stats.guardrails.window_values import WindowValue

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.switchback import slot_of
-from equipoise.measurement.drawn import Drawn
-from equipoise.measurement.population import Crowd
+from equipoise.measurement.rehearsed.drawn import Drawn
+from equipoise.measurement.rehearsed.population import Crowd
 from equipoise.measurement.slots import by_block
 from equipoise.measurement.tally import Measurement, SlotValue
 

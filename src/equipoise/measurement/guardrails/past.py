@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from equipoise.errors import DataError
 from equipoise.events.windows import CellKey
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.buckets import middle, quantile, scaled
-from equipoise.measurement.cells import MINUTE_S, ONE, TURNS, Cell
-from equipoise.measurement.windows import Window, spans, window_of
+from equipoise.measurement.guardrails.buckets import middle, quantile, scaled
+from equipoise.measurement.guardrails.cells import MINUTE_S, ONE, TURNS, Cell
+from equipoise.measurement.guardrails.windows import Window, spans, window_of
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.guardrails.sums import Term
 from equipoise.stats.guardrails.window_values import QuantileOf, Quotient, RateOf, WindowValue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from equipoise.conduct.ledger import registered
-from equipoise.conduct.pinning import Pin, computed
+from equipoise.conduct.looking.pinning import Pin, computed
 from equipoise.events.log import EventLog
 from equipoise.verdict.analysis import OverRun
 

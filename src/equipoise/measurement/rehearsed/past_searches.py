@@ -14,10 +14,17 @@ from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.interleaving import Interleaving
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.earning import Earnings
-from equipoise.measurement.lists import ListReading, came_in, clicks_on, dated, earned_in, impression_of
-from equipoise.measurement.population import Numbers, whole_clusters
-from equipoise.measurement.shown import Shown
+from equipoise.measurement.lists.earning import Earnings
+from equipoise.measurement.lists.reading import (
+    ListReading,
+    came_in,
+    clicks_on,
+    dated,
+    earned_in,
+    impression_of,
+)
+from equipoise.measurement.rehearsed.population import Numbers, whole_clusters
+from equipoise.measurement.rehearsed.shown import Shown
 
 __all__ = ["PastSearches", "past_searches_of_log"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from equipoise.errors import UsageError
 from equipoise.events.windows import CellKey
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.buckets import quantile
-from equipoise.measurement.cells import MINUTE_S, ONE, TURNS, Cell
+from equipoise.measurement.guardrails.buckets import quantile
+from equipoise.measurement.guardrails.cells import MINUTE_S, ONE, TURNS, Cell
 from equipoise.stats.estimate import NotEstimable
 
 __all__ = ["Window", "spans", "whole_minutes", "window_of"]

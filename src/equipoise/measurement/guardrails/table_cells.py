@@ -5,7 +5,7 @@ from __future__ import annotations
 from equipoise.errors import DataError
 from equipoise.events.windows import CellKey
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.cells import MINUTE_S, TURNS, Cell
+from equipoise.measurement.guardrails.cells import MINUTE_S, TURNS, Cell
 from equipoise.measurement.tables import connect, open_table, table_facts, unreadable
 
 __all__ = ["table_cells"]

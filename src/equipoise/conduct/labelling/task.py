@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from equipoise.conduct.label_items import Ask
+from equipoise.conduct.labelling.items import Ask
 from equipoise.errors import UsageError
 from equipoise.events.texts import Said
 from equipoise.experiment.definition import Experiment

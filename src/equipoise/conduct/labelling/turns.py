@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from equipoise.clock import Clock, SystemClock
-from equipoise.conduct.audit_set import AuditSet, week_of
-from equipoise.conduct.label_items import Ask, Item, Material, fraction_of
+from equipoise.conduct.labelling.audit_set import AuditSet, week_of
+from equipoise.conduct.labelling.items import Ask, Item, Material, fraction_of
 from equipoise.errors import UsageError
 from equipoise.events.facts import Outcome, Score, Shadow, Turn
 from equipoise.events.log import EventLog

@@ -12,7 +12,7 @@ from equipoise.errors import UsageError
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.past import Past
+from equipoise.measurement.guardrails.past import Past
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.sizes.power_slots import correlation_apart
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from equipoise.design.false_alarms import words
 from equipoise.experiment.definition import Watch
-from equipoise.measurement.forecast import Caught, told
+from equipoise.measurement.guardrails.forecast import Caught, told
 from equipoise.stats.estimate import NotEstimable
 from equipoise.stats.guardrails.streaks import Streaks
 from equipoise.stats.guardrails.window_series import Series

@@ -16,8 +16,8 @@ from equipoise.events.facts import Exposure, Fact, Outcome, Score, Turn
 from equipoise.events.log import Recorded
 from equipoise.events.windows import CellKey, Member
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.buckets import bucket
 from equipoise.measurement.counted import enrolled, number, turn_number
+from equipoise.measurement.guardrails.buckets import bucket
 
 __all__ = ["AHEAD_S", "GRACE_S", "KINDS", "MINUTE_S", "ONE", "TURNS", "Cell", "Counting", "unit_of"]
 

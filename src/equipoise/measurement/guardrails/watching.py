@@ -19,8 +19,8 @@ from equipoise.events.facts import Transition
 from equipoise.events.log import Recorded
 from equipoise.events.windows import CellKey, Member
 from equipoise.experiment.definition import Experiment
-from equipoise.measurement.cells import AHEAD_S, GRACE_S, KINDS, MINUTE_S, Cell, Counting
-from equipoise.measurement.windows import spans, whole_minutes, window_of
+from equipoise.measurement.guardrails.cells import AHEAD_S, GRACE_S, KINDS, MINUTE_S, Cell, Counting
+from equipoise.measurement.guardrails.windows import spans, whole_minutes, window_of
 from equipoise.rollout.stages import reopened
 from equipoise.rollout.streaks import Breach, Judged, Streak, begun_anew, judge, lengthen
 

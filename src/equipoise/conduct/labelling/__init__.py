@@ -1,0 +1,1 @@
+"""People label: what they are asked, which turns, what they said."""

@@ -1,0 +1,1 @@
+"""What guardrails count: facts → minutes → windows, and what windows are like by chance."""

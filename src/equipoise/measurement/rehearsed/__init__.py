@@ -1,0 +1,1 @@
+"""Units that are drawn for a rehearsal, measured as a record is."""
