@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -216,10 +217,15 @@ class Rehearsal:
         }
         if not known:
             return []
+        most = max(abs(lost) for regret in known.values() for lost, _ in regret.values())
+        digits = _digits(most)
         lines = [
             [
                 name,
-                *(f"{lost:,.1f}" + (f" ± {error:.1f}" if error else "") for lost, error in regret.values()),
+                *(
+                    f"{lost:,.{digits}f}" + (f" ± {error:,.{digits}f}" if error else "")
+                    for lost, error in regret.values()
+                ),
             ]
             for name, regret in known.items()
         ]
@@ -270,3 +276,12 @@ def _beside(outcome: Outcome) -> Iterator[str]:
 
 def _between(share: Estimate) -> str:
     return f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
+
+
+def _digits(most: float) -> int:
+    """The decimals that numbers of up to so much are told apart by: three figures of the largest, and one decimal at least.
+
+    >>> _digits(1305.5), _digits(1.5), _digits(0.0004), _digits(0.0)
+    (1, 2, 6, 1)
+    """
+    return max(1, 2 - math.floor(math.log10(most))) if most else 1
