@@ -348,7 +348,7 @@ metrics:
 
 @needs("agent_airline_runs")
 def test_where_every_conversation_is_labelled_the_labels_stand_alone(tmp_path: Path) -> None:
-    """A rule that finds 82 % resolved and is wrong: the effect is the labels', with the tasks' variance."""
+    """A rule that finds 82 % resolved and is wrong: the effect is the labels', with the variance of the tasks' differences."""
     analysis = look(airline(tmp_path, 25), "airline", closing=True)
     effect = analysis.effect("resolved")
     found = estimated(effect.estimate)
@@ -358,10 +358,14 @@ def test_where_every_conversation_is_labelled_the_labels_stand_alone(tmp_path: P
         arm[row["task_id"]] = arm.get(row["task_id"], 0.0) + float(row["reward"]) / 2.0
     control, again = (np.array([arm[task] for task in resolved["control"]]) for arm in resolved.values())
     assert found.value == pytest.approx(again.mean() - control.mean())
-    by_task = math.sqrt((control.var(ddof=1) + again.var(ddof=1)) / 25)
+    # Every task was tried twice in either arm: how hard it is cancels.
+    by_task = math.sqrt((again - control).var(ddof=1) / 25)
     assert found.standard_error == pytest.approx(by_task, rel=1e-9)
+    assert found.degrees_of_freedom == pytest.approx(24)
     naive = math.sqrt(sum(rate.mean() * (1.0 - rate.mean()) / 50 for rate in (control, again)))
-    assert by_task > 1.05 * naive
+    apart = math.sqrt((control.var(ddof=1) + again.var(ddof=1)) / 25)
+    assert by_task < 0.7 * apart
+    assert by_task < naive < apart
     assert (effect.control, effect.treatment) == (
         pytest.approx(control.mean()),
         pytest.approx(again.mean()),
