@@ -35,12 +35,12 @@ SCHEMES = [
 @pytest.mark.parametrize("design", SCHEMES)
 @pytest.mark.parametrize("effect", [0.0, 0.05, -0.1])
 def test_searches_have_the_ties_and_the_effect_that_the_plan_assumes(design, effect):
-    """Of 400,000 searches by any scheme 70 % are ties, and wins less losses come to the effect; within five standard errors."""
+    """Of 200,000 searches by any scheme 70 % are ties, and wins less losses come to the effect; within five standard errors."""
     experiment = rankers(interleaving=design | {"ties": 0.7})
-    shown = AssumedSearches(experiment).draw(400_000, {"preference": effect}, np.random.default_rng(3))
+    shown = AssumedSearches(experiment).draw(200_000, {"preference": effect}, np.random.default_rng(3))
     lost, won = shown.credit["preference"].T
-    assert np.mean(won + lost) == pytest.approx(0.3, abs=5 * np.sqrt(0.21 / 400_000))
-    assert np.mean(won - lost) == pytest.approx(effect, abs=5 * np.sqrt(0.3 / 400_000))
+    assert np.mean(won + lost) == pytest.approx(0.3, abs=5 * np.sqrt(0.21 / 200_000))
+    assert np.mean(won - lost) == pytest.approx(effect, abs=5 * np.sqrt(0.3 / 200_000))
     assert set(np.unique(won - lost)) == {-1.0, 0.0, 1.0}
     # Chance is fair to both, whoever is better.
     begun = np.bincount(shown.first + 1, minlength=3)[1:]
@@ -49,10 +49,10 @@ def test_searches_have_the_ties_and_the_effect_that_the_plan_assumes(design, eff
 
 def test_credit_varies_as_its_spread_says():
     """Of a count the difference within a query has the spread that is declared, and the mean that is planted."""
-    shown = AssumedSearches(rankers()).draw(400_000, {"reports": 0.05}, np.random.default_rng(3))
+    shown = AssumedSearches(rankers()).draw(200_000, {"reports": 0.05}, np.random.default_rng(3))
     more = shown.credit["reports"][:, 1] - shown.credit["reports"][:, 0]
     assert more.std() == pytest.approx(0.3, rel=0.02)
-    assert more.mean() == pytest.approx(0.05, abs=5 * 0.3 / np.sqrt(400_000))
+    assert more.mean() == pytest.approx(0.05, abs=5 * 0.3 / np.sqrt(200_000))
     metrics = {
         "paid": {
             "priority": "primary",
@@ -63,17 +63,17 @@ def test_credit_varies_as_its_spread_says():
             "spread": 20.0,
         }
     }
-    shown = AssumedSearches(rankers(metrics=metrics)).draw(400_000, {"paid": 2.0}, np.random.default_rng(3))
+    shown = AssumedSearches(rankers(metrics=metrics)).draw(200_000, {"paid": 2.0}, np.random.default_rng(3))
     more = shown.credit["paid"][:, 1] - shown.credit["paid"][:, 0]
     assert more.std() == pytest.approx(20.0, rel=0.02)
-    assert more.mean() == pytest.approx(2.0, abs=5 * 20 / np.sqrt(400_000))
+    assert more.mean() == pytest.approx(2.0, abs=5 * 20 / np.sqrt(200_000))
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.2])
 def test_searches_of_a_person_are_alike_by_the_icc(effect):
     """Two searches of one person correlate in who wins by what was asked for."""
     searches = AssumedSearches(rankers(), icc=0.15, per_unit=4)
-    shown = searches.draw(400_000, {"preference": effect}, np.random.default_rng(1))
+    shown = searches.draw(200_000, {"preference": effect}, np.random.default_rng(1))
     more = (shown.credit["preference"][:, 1] - shown.credit["preference"][:, 0]).reshape(-1, 4)
     assert more.mean() == pytest.approx(effect, abs=0.01)
     between = np.mean([np.corrcoef(more[:, i], more[:, j])[0, 1] for i in range(4) for j in range(i)])
@@ -146,9 +146,9 @@ def test_an_ab_on_the_same_clicks_takes_many_times_the_queries():
     rng, share = np.random.default_rng(2), searches.better(0.2)
     arms = []
     for chance in (share, 1 - share):
-        rows = rng.integers(0, 10_000, 400_000)
-        values = searches.own.reciprocal[rows, (rng.random(400_000) < chance).astype(int)]
-        arms.append(values * (rng.random(400_000) < searches.clicking))
+        rows = rng.integers(0, 10_000, 200_000)
+        values = searches.own.reciprocal[rows, (rng.random(200_000) < chance).astype(int)]
+        arms.append(values * (rng.random(200_000) < searches.clicking))
     effect, variance = arms[0].mean() - arms[1].mean(), (arms[0].var() + arms[1].var()) / 2
     assert found.queries == pytest.approx(4 * (1.959964 + 0.841621) ** 2 * variance / effect**2, rel=0.06)
     assert split_instead(experiment, searches, {}) == NotEstimable("no arm is better")

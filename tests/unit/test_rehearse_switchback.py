@@ -41,14 +41,14 @@ def test_slots_vary_as_the_plan_assumes():
     """Mean and spread, what slots of a block have in common, and how alike neighbours are, in each region by itself."""
     noise = {"cost": SlotNoise(2.0, 0.1, 0.6, 0.5)}
     slots = TimeSlots(hourly(by="region"), noise, "slots")
-    drawn = slots.draw(3 * 168 * 400, 72, NOTHING, np.random.default_rng(2))
+    drawn = slots.draw(3 * 168 * 100, 72, NOTHING, np.random.default_rng(2))
     series = drawn.crowd.values["cost"].reshape(-1, 3)
-    assert series.mean() == pytest.approx(2.0, abs=0.005)
-    assert series.std() == pytest.approx(0.1, rel=0.02)
-    assert np.corrcoef(series[:-1, 0], series[1:, 0])[0, 1] == pytest.approx(0.5, abs=0.03)
-    assert np.corrcoef(series[:, 0], series[:, 1])[0, 1] == pytest.approx(0.0, abs=0.03)
+    assert series.mean() == pytest.approx(2.0, abs=0.01)
+    assert series.std() == pytest.approx(0.1, rel=0.04)
+    assert np.corrcoef(series[:-1, 0], series[1:, 0])[0, 1] == pytest.approx(0.5, abs=0.05)
+    assert np.corrcoef(series[:, 0], series[:, 1])[0, 1] == pytest.approx(0.0, abs=0.06)
     weeks = series[:, 2].reshape(-1, 2, 168)
-    assert np.corrcoef(weeks[:, 0].ravel(), weeks[:, 1].ravel())[0, 1] == pytest.approx(0.6, abs=0.03)
+    assert np.corrcoef(weeks[:, 0].ravel(), weeks[:, 1].ravel())[0, 1] == pytest.approx(0.6, abs=0.06)
     assert drawn.names[:4] == ("345600/0", "345600/1", "345600/2", "349200/0")
 
 
@@ -57,10 +57,10 @@ def test_slots_of_one_day_are_alike_once():
     noise = {"cost": SlotNoise(2.0, 0.1, 0.3, 0.5)}
     slots = TimeSlots(hourly(balance=["weekday"]), noise, "slots")
     series = (
-        slots.draw(24 * 20_000, 24, NOTHING, np.random.default_rng(2)).crowd.values["cost"].reshape(-1, 24)
+        slots.draw(24 * 4_000, 24, NOTHING, np.random.default_rng(2)).crowd.values["cost"].reshape(-1, 24)
     )
-    assert np.corrcoef(series[:, 3], series[:, 4])[0, 1] == pytest.approx(0.5, abs=0.02)
-    assert np.corrcoef(series[:, 0], series[:, 23])[0, 1] == pytest.approx(0.3, abs=0.02)
+    assert np.corrcoef(series[:, 3], series[:, 4])[0, 1] == pytest.approx(0.5, abs=0.05)
+    assert np.corrcoef(series[:, 0], series[:, 23])[0, 1] == pytest.approx(0.3, abs=0.06)
 
 
 def test_the_schedule_is_drawn_anew_and_balanced():
