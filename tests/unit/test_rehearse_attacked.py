@@ -335,7 +335,7 @@ def test_why_it_falls_short_is_told(tmp_path):
         "  - {when: {look: last}, then: hold}\n  - {then: keep running}\n",
         encoding="utf-8",
     )
-    margin = rehearse(load_experiment(path), runs=40, units_per_day=400, processes=1)
+    margin = rehearse(load_experiment(path), runs=20, units_per_day=400, processes=1)
     assert [each.scenario.name for each in margin.outcomes] == ["nothing", "at the margin"]
     assert margin.promises()[0].endswith(" of the runs shipped that arm, since not being worse is enough.")
     said = margin.promises()[1]
