@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import re
 
+import ibis
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -12,6 +14,9 @@ import pytest
 from equipoise import analyze, load_experiment
 from equipoise.errors import DataError
 from equipoise.stats.estimate import Estimate
+
+# Ibis calls DuckDB as it was before its latest version.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 TEXT = """
 name: elsewhere
@@ -82,28 +87,37 @@ def test_a_table_that_does_not_say_its_shares_is_invalid(design):
     )
 
 
-def test_a_warehouse_s_table_is_refused(design):
-    """Its moments by epoch are not counted there yet, and the message says what to do."""
-    ibis = pytest.importorskip("ibis")
-    with pytest.raises(
-        DataError,
-        match=r"is a bandit, which is read out from a log, a file or a frame, and not yet where a warehouse's rows are. "
-        r"Export the table to Parquet, and name that$",
-    ):
-        analyze(design, ibis.duckdb.connect().create_table("plays", pa.Table.from_pandas(table())))
+def in_warehouse(frame):
+    """The same rows as a table of an engine that Ibis speaks to."""
+    return ibis.duckdb.connect().create_table("plays", pa.Table.from_pandas(frame))
 
 
+def test_a_warehouse_s_table_is_read_out_as_a_frame_is(design):
+    """The same arm with the same odds, and the same health: only moments by epoch came from there."""
+    found, expected = analyze(design, in_warehouse(table())), analyze(design, table())
+    assert found.findings.measurement.source == "the table plays in duckdb"
+    assert (found.verdict.word, found.verdict.arm) == ("ship", "c")
+    assert [each.says for each in found.findings.health] == [each.says for each in expected.findings.health]
+    for arm in ("b", "c"):
+        one, other = (each.effect("answered", arm).estimate for each in (found, expected))
+        assert [one.value, one.low, one.high] == pytest.approx([other.value, other.low, other.high], rel=1e-9)
+
+
+@pytest.mark.parametrize("given", [lambda frame: frame, in_warehouse], ids=["frame", "warehouse"])
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         (lambda frame: frame.drop(columns="p"), "the table has no column 'p', which the definition names for probability; it has: user, arm, answered, hour"),
         (lambda frame: frame.assign(hour=frame.hour + 0.5), "an epoch is a whole number, counted in the order of time, and one row has 0.5"),
+        (lambda frame: frame.assign(hour=frame.hour.where(frame.hour != 8)), "an epoch is a whole number, counted in the order of time, and one row has None"),
+        (lambda frame: frame.assign(p=frame.p.where(frame.hour < 3)), "in epoch 3 rows of b hold a probability that is none; accepted: above 0 and at most 1"),
+        (lambda frame: frame.assign(p=frame.p.where(frame.hour < 8, np.inf)), "the column 'p' (probability) holds 200 values that are not numbers, such as inf. Accepted: finite numbers, true, false, or empty for unknown"),
         (lambda frame: frame.assign(p=0.0), "in epoch 0 rows of b hold a probability that is none; accepted: above 0 and at most 1"),
         (lambda frame: frame.assign(hour=0), "in epoch 0 rows of b hold probabilities from 0.1 to 0.33; an epoch is a time in which they do not change, so give each its own number"),
         (lambda frame: frame.assign(p=frame.p / 2), "the probabilities of epoch 0 add up to 0.5; those of all arms add up to 1"),
     ],
 )  # fmt: skip
-def test_probabilities_that_cannot_be_are_refused(design, change, says):
+def test_probabilities_that_cannot_be_are_refused(design, given, change, says):
     """With the epoch and the arm, and what would be accepted."""
     with pytest.raises(DataError, match=f"^{re.escape(says)}$"):
-        analyze(design, change(table()))
+        analyze(design, given(change(table())))

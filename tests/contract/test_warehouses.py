@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from elsewhere import bandit, plays
 from warehouses import ENGINES, connected, loaded, tables
 
 from equipoise.errors import DataError
@@ -221,6 +222,25 @@ def test_without_a_time_units_in_two_variants_are_left_out(quick, tmp_path, clus
 def test_segments_and_days_are_those_of_whatever_is_primary(quick, tmp_path, primary):
     """A rate counts on the day of its first yes; a quantile and a time to an event are read out within segments, too."""
     agree(quick, everything(tmp_path, primary=primary), rows(4))
+
+
+def test_a_bandit_is_counted_alike_by_epoch(connection, tmp_path):
+    """Shares, entries and moments under each, of critical segments too; whoever comes again stays in the first epoch."""
+    experiment, table = bandit(tmp_path), plays(7)
+    measured = measure_table(experiment, table)
+    assert (len(measured.epochs), measured.crossed > 0) == (5, True)
+    assert measured.epochs[4].shares == {"control": 0.2, "b": 0.0, "c": 0.8}
+    agree(connection, experiment, table)
+
+
+def test_a_bandit_without_times_or_shares_is_counted_alike(quick, tmp_path):
+    """Without a time whoever is seen in two arms is left out; without the two columns there are no epochs."""
+    experiment, table = bandit(tmp_path), plays(8)
+    windowless = tuple(dataclasses.replace(each, window=None) for each in experiment.metrics)
+    agree(quick, dataclasses.replace(experiment, metrics=windowless), table.drop(["time"]))
+    silent = table.drop(["probability"])
+    assert measure_table(experiment, silent).epochs == ()
+    agree(quick, experiment, silent)
 
 
 TYPES = """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from equipoise.errors import DataError
 from equipoise.events.log import EventLog
@@ -18,7 +18,17 @@ from equipoise.rollout.stages import LEDGER, fold
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["SETTLED", "Began", "began", "by_epoch", "columns_of", "of_table"]
+__all__ = [
+    "SETTLED",
+    "Began",
+    "began",
+    "by_epoch",
+    "columns_of",
+    "no_epoch",
+    "of_rows",
+    "of_table",
+    "told_by_epoch",
+]
 
 SETTLED = ("epoch", "probability")
 """The columns that a bandit's units have besides: the epoch in which a unit entered, and the probability of its arm."""
@@ -53,22 +63,34 @@ def columns_of(experiment: Experiment, source: TableSource, present: Collection[
 
 
 def of_table(connection: duckdb.DuckDBPyConnection, arms: Sequence[str]) -> dict[int, Began]:
-    """The epochs of a table's rows, by number: the shares are the probabilities that the rows hold.
-
-    Arms of which an epoch has no row share what is left of 1. Raises DataError for epochs that are no whole numbers, and
-    for probabilities that are none, that change within an epoch, or that add up to more than 1.
-    """
+    """The epochs of a table's rows, by number; raises DataError as `of_rows` does."""
     odd = connection.execute(
         "SELECT epoch FROM facts WHERE unit IS NOT NULL AND (epoch IS NULL OR epoch <> floor(epoch)) LIMIT 1"
     ).fetchone()
     if odd:
-        raise DataError(f"an epoch is a whole number, counted in the order of time, and one row has {odd[0]}")
-    shares: dict[int, dict[str, float]] = defaultdict(dict)
-    starts: dict[int, float | None] = {}
-    for epoch, arm, known, low, high, since in connection.execute(
+        raise no_epoch(odd[0])
+    rows = connection.execute(
         """SELECT epoch, variant, count(*) = count(probability), min(probability), max(probability), min(happened)
            FROM facts WHERE unit IS NOT NULL GROUP BY epoch, variant ORDER BY epoch, variant"""
-    ).fetchall():
+    ).fetchall()
+    return of_rows(rows, arms)
+
+
+def no_epoch(found: float | None) -> DataError:
+    """An epoch that is no whole number."""
+    return DataError(f"an epoch is a whole number, counted in the order of time, and one row has {found}")
+
+
+def of_rows(rows: Iterable[Sequence[Any]], arms: Sequence[str]) -> dict[int, Began]:
+    """The epochs of a table, by number, out of an engine's rows: the shares are the probabilities that the table holds.
+
+    A row is of an epoch and an arm, in their order: whether every probability is known, the least, the greatest, and the
+    first moment. Arms of which an epoch has no row share what is left of 1. Raises DataError for probabilities that are
+    none, that change within an epoch, or that add up to more than 1.
+    """
+    shares: dict[int, dict[str, float]] = defaultdict(dict)
+    starts: dict[int, float | None] = {}
+    for epoch, arm, known, low, high, since in rows:
         if not known or not 0.0 < low <= high <= 1.0:
             raise DataError(
                 f"in epoch {epoch:.0f} rows of {arm} hold a probability that is none; accepted: above 0 and at most 1"
@@ -120,15 +142,29 @@ def by_epoch(
     `tallies` has each metric's by epoch and arm, `critical` those of each critical segment's metric within it.
     `logged_apart` says that exposures hold their probabilities beside the announced shares.
     """
-    units: dict[int, dict[str, int]] = defaultdict(dict)
-    logged: dict[int, dict[str, tuple[float, float]]] = defaultdict(dict)
-    for epoch, variant, count, low, high in connection.execute(
+    rows = connection.execute(
         """SELECT epoch, variant, count(*), min(probability), max(probability) FROM units
            WHERE epoch IS NOT NULL GROUP BY epoch, variant ORDER BY epoch, variant"""
-    ).fetchall():
-        units[int(epoch)][variant] = count
+    ).fetchall()
+    if not logged_apart:
         # What a table holds are the shares themselves.
-        if low is not None and logged_apart:
+        rows = [(epoch, variant, count, None, None) for epoch, variant, count, *_ in rows]
+    return told_by_epoch(rows, announced, arms, tallies, critical)
+
+
+def told_by_epoch(
+    rows: Iterable[Sequence[Any]],
+    announced: Mapping[int, Began],
+    arms: Sequence[str],
+    tallies: Mapping[str, Mapping[int, Mapping[str, Tally]]],
+    critical: Sequence[Mapping[int, Mapping[str, Tally]]],
+) -> tuple[EpochTallies, ...]:
+    """As `by_epoch`, out of an engine's rows: epoch, arm, units, and the least and greatest probability that was logged."""
+    units: dict[int, dict[str, int]] = defaultdict(dict)
+    logged: dict[int, dict[str, tuple[float, float]]] = defaultdict(dict)
+    for epoch, variant, count, low, high in rows:
+        units[int(epoch)][variant] = count
+        if low is not None:
             logged[int(epoch)][variant] = (low, high)
     made = []
     for epoch in sorted({*announced, *units}):

@@ -244,6 +244,7 @@ class NamedColumns:
     covariates: Mapping[str, str]
     cluster: str | None
     labels: Mapping[str, str]
+    epochs: Mapping[str, str]
 
 
 def named_columns(experiment: Experiment, source: TableSource, present: list[str]) -> NamedColumns:
@@ -263,6 +264,7 @@ def named_columns(experiment: Experiment, source: TableSource, present: list[str
         covariates={name: source.columns.get(name, name) for name in covariate_names(experiment)},
         cluster=source.columns.get(experiment.cluster, experiment.cluster) if experiment.cluster else None,
         labels=label_columns(experiment, source),
+        epochs=columns_of(experiment, source, present),
     )
     wanted = {"unit": source.unit, "variant": source.variant}
     wanted |= {"time": source.time} if source.time else {}
@@ -291,7 +293,7 @@ def table_facts(
     """
     types = {str(row[0]): str(row[1]) for row in connection.execute("DESCRIBE source_rows").fetchall()}
     named = named_columns(experiment, source, list(types))
-    columns, settled, epochs = named.quantities, named.covariates, columns_of(experiment, source, types)
+    columns, settled, epochs = named.quantities, named.covariates, named.epochs
     names = {quantity: f"q{index}" for index, quantity in enumerate(columns)}
     selected = [
         f"{_unit(connection, source.unit, types[source.unit])} AS unit",

@@ -25,8 +25,8 @@ __all__ = ["Facts", "facts_of", "typed"]
 class Facts:
     """Rows of `unit`, `variant`, `happened`, `cluster`, segments `s0 …`, covariates `z0 …`, quantities `q0 …`.
 
-    `names` has the column of each quantity. `rows` counts all rows, `without_unit` those of nobody; `first` and
-    `last` are seconds since 1970.
+    Of a bandit that tells them also `epoch` and `probability`. `names` has the column of each quantity. `rows` counts all
+    rows, `without_unit` those of nobody; `first` and `last` are seconds since 1970.
     """
 
     table: Table
@@ -51,6 +51,7 @@ def facts_of(experiment: Experiment, relation: Table, kept: ExitStack, *, standi
     names = {quantity: f"q{index}" for index, quantity in enumerate(named.quantities)}
     labels = [*zip(map(str, named.quantities), names.values(), named.quantities.values(), strict=True)]
     labels += [(name, f"z{i}", column) for i, (name, column) in enumerate(named.covariates.items())]
+    labels += [(each, each, column) for each, column in named.epochs.items()]
     kinds = {name: relation[column].type() for _, name, column in labels}
     kinds |= {"happened": relation[source.time].type()} if source.time else {}
     suspects = [name for name, kind in kinds.items() if not _finite(kind)]
@@ -173,6 +174,8 @@ def typed(
         columns[f"s{i}"] = text(column, f"segment {segment}")
     for i, (covariate, column) in enumerate(named.covariates.items()):
         columns[f"z{i}"] = _number(relation, column, f"covariate {covariate}")
+    for each, column in named.epochs.items():
+        columns[each] = _number(relation, column, each)
     return relation.select(**columns)
 
 

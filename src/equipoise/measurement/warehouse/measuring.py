@@ -13,6 +13,7 @@ from equipoise.experiment.metric import Metric
 from equipoise.measurement.by_turn import others
 from equipoise.measurement.clusters.members import across, of_units, whole
 from equipoise.measurement.daily import DAY
+from equipoise.measurement.epochs import SETTLED
 from equipoise.measurement.parts import MOST_VALUES
 from equipoise.measurement.refusals import other_than_yes_or_no, times_to_events
 from equipoise.measurement.restricted_means import restricted_tally
@@ -21,6 +22,7 @@ from equipoise.measurement.tally import Cap, EntryDay, Measurement, SegmentTalli
 from equipoise.measurement.warehouse.asking import answer, engine, keep, number, one_row
 from equipoise.measurement.warehouse.counting import Counted, Covariate, capped, held, tallies_by, valued
 from equipoise.measurement.warehouse.daily import daily
+from equipoise.measurement.warehouse.epochs import announced, by_epoch
 from equipoise.measurement.warehouse.facts import Facts, facts_of
 from equipoise.measurement.warehouse.quantiles import quantile_tallies, readings_of
 from equipoise.measurement.warehouse.restricted_means import check_event_rows, restricted_tallies
@@ -49,11 +51,6 @@ def measure_relation(experiment: Experiment, relation: Table) -> Measurement:
             f"{experiment.identity} is a switchback, whose slots are read out of the log, a file or a frame; "
             "give the rows as one of these"
         )
-    if experiment.method == "bandit":
-        raise DataError(
-            f"{experiment.identity} is a bandit, which is read out from a log, a file or a frame, and not yet where a "
-            "warehouse's rows are. Export the table to Parquet, and name that"
-        )
     # A transaction that fails is ended before what was kept is dropped: until then nothing can be.
     with ExitStack() as kept_tables, standing(relation) as still:
         return whole(experiment, _measured(of_units(experiment), relation, kept_tables, still))
@@ -72,7 +69,9 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
     covariates = {name: f"z{index}" for index, name in enumerate(covariate_names(experiment))}
     facts = facts_of(experiment, relation, kept_tables, standing=still)
     figures = others(experiment)
-    settled = [*segments.values(), *covariates.values()]
+    arms = [variant.name for variant in experiment.variants]
+    began = announced(facts, arms)
+    settled = [*segments.values(), *covariates.values(), *(SETTLED if began else ())]
     found = units_of(experiment, facts, metrics, figures, settled, kept_tables)
     everyone, enrolment = enrolled(found.table, experiment.plan, facts.last, timed=facts.timed)
     kept = facts.timed and experiment.plan.crossed == "first_seen"
@@ -93,7 +92,6 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
     whole = valued(whole, [*counted, *beside], facts.last)
     _check_yes_or_no(whole, [each for each in counted if not experiment.is_share(each.metric)])
     whole, caps = capped(whole, counted)
-    arms = [variant.name for variant in experiment.variants]
     sizes = {
         row["variant"]: row
         for row in answer(
@@ -134,6 +132,7 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
         else (),
         daily=daily(facts, whole, primary, arms),
         saturations=saturations(experiment, whole, of.get(primary.name)),
+        epochs=by_epoch(experiment, whole, of, segments, began),
         by_turn={
             name: parts[""]
             for name, parts in tallies_by(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.by_turn import others
+from equipoise.measurement.epochs import SETTLED
 from equipoise.measurement.tables import covariate_names, implied_source, named_columns
 from equipoise.measurement.warehouse.counting import (
     Counted,
@@ -16,6 +17,7 @@ from equipoise.measurement.warehouse.counting import (
     valued,
     with_part,
 )
+from equipoise.measurement.warehouse.epochs import epoch_moments, share_rows, told_epochs
 from equipoise.measurement.warehouse.facts import Facts, typed
 from equipoise.measurement.warehouse.restricted_means import restricted_rows
 from equipoise.measurement.warehouse.units import per_unit, slopes
@@ -56,6 +58,8 @@ def statements(experiment: Experiment, relation: Table, dialect: str) -> dict[st
     )
     settled = [f"s{index}" for index in range(len(experiment.segments))]
     settled += [f"z{index}" for index in range(len(covariate_names(experiment)))]
+    told = told_epochs(read)
+    settled += SETTLED if told else ()
     figures = others(experiment)
     grouped = per_unit(experiment, facts, metrics, figures, settled)
     counted = [
@@ -71,6 +75,9 @@ def statements(experiment: Experiment, relation: Table, dialect: str) -> dict[st
         sums = cluster_sums(units, counted)
         shown["clusters"] = cluster_moments(sums, counted)
         shown["clusters in several arms"] = shared_moments(sums, counted)
+    if told:
+        shown["shares"] = share_rows(facts.table)
+        shown["epochs"] = epoch_moments(units, counted[: len(counted) - len(figures)])
     for index, metric in enumerate(metrics):
         if metric.per_unit == "slope":
             shown[f"slope: {metric.name}"] = slopes(kept, facts, metric)

@@ -1,0 +1,71 @@
+"""Designs that ran elsewhere, as tables: a bandit's plays with the shares they were drawn by."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pyarrow as pa
+
+from equipoise.experiment.definition import Experiment
+from equipoise.experiment.reading import load_experiment
+
+START = 1_700_000_000.0
+_HOUR = 3600.0
+
+BANDIT = """
+name: plays
+hypothesis: One of three greetings gets more answers.
+method: bandit
+changes: [config]
+unit: {type: user, id: uuid7}
+variants: {control: {config: {x: 1}}, b: {config: {x: 2}}, c: {config: {x: 3}}}
+segments: [tier]
+critical_segments:
+  - {where: tier=gold, metric: cost, margin: 0.1}
+  - {where: tier=none, metric: answered, margin: 3pp}
+metrics:
+  answered: {priority: primary, kind: proportion, of: outcome.answered, better: higher, window: 2h}
+  cost: {priority: guardrail, kind: mean, of: turn.cost_usd, better: lower, per_unit: sum, winsorise: 0.95, covariates: [before], margin: 0.1}
+  per_turn: {kind: ratio, of: turn.cost_usd, per: turn.count, better: lower}
+  slow: {kind: quantile, q: 0.9, of: turn.latency_s, better: lower}
+"""
+
+SHARES = ((0.34, 0.33, 0.33), (0.34, 0.33, 0.33), (0.1, 0.3, 0.6), (0.1, 0.1, 0.8), (0.2, 0.0, 0.8))
+"""By epoch, of control, b and c: in the last b is removed."""
+
+
+def bandit(folder: Path, source: str = "") -> Experiment:
+    """The bandit's definition; `source` is that section of it, where there is one."""
+    (folder / "plays.yaml").write_text(BANDIT + source, encoding="utf-8")
+    return load_experiment(folder / "plays.yaml")
+
+
+def plays(seed: int, *, units: int = 300) -> pa.Table:
+    """Some rows of each unit in the hours after it came in, an hour an epoch; a few units come again under other shares."""
+    rng = random.Random(seed)
+    made = []
+    for of in range(units):
+        hour = of * len(SHARES) // units
+        arm = rng.choices(range(3), SHARES[hour])[0]
+        at = START + (hour + rng.random()) * _HOUR
+        for n in range(rng.randrange(1, 4)):
+            later = n and hour < 4 and rng.random() < 0.1
+            shown, now = (rng.choices(range(3), SHARES[4])[0], 4) if later else (arm, hour)
+            made.append(
+                {
+                    "unit": f"user {of}",
+                    "variant": ("control", "b", "c")[shown],
+                    "time": at + n * rng.random() * _HOUR,
+                    "epoch": now,
+                    "probability": SHARES[now][shown],
+                    "tier": ("gold", "plain", None)[of % 3],
+                    "before": None if of % 7 == 0 else of / 3,
+                    "answered": None if rng.random() < 0.2 else rng.random() < 0.3 + 0.2 * (shown == 2),
+                    "cost_usd": rng.expovariate(5.0),
+                    "count": 1,
+                    "latency_s": rng.expovariate(1.0),
+                }
+            )
+    made.append(made[0] | {"unit": None, "variant": "nobody's", "probability": 2.0})
+    return pa.Table.from_pylist(made)
