@@ -121,6 +121,11 @@ def test_what_the_click_model_cannot_have_is_said():
     )
     assert alike == "searches of one person are drawn as if they were not alike; say --icc"
     assert AssumedSearches(rankers()).notes == ()
+    # A probabilistic list is won by chances, which add up to as much.
+    chances = AssumedSearches(rankers(interleaving={"length": 5, "scheme": "probabilistic", "ties": 0.5}))
+    shown = chances.draw(50_000, {}, np.random.default_rng(1)).credit["preference"]
+    assert shown.sum() / 50_000 == pytest.approx(0.5, abs=0.015)
+    assert chances.notes == ()
 
 
 def test_an_ab_on_the_same_clicks_takes_many_times_the_queries():

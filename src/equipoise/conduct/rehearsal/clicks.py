@@ -78,14 +78,15 @@ class Drafted:
 class _World:
     """How a metric comes about: the share of searches in which anybody earns, what a click earns, how far the better leads.
 
-    `lead` is what the better ranker of a search earns more per query, and `square` the mean square of that, both of all
-    searches.
+    `lead` is what the better ranker of a search earns more per query, `square` the mean square of that, and `decided` what a
+    plan has in its place (of a proportion the share of searches with a winner), all of all searches.
     """
 
     share: float
     worth: float
     lead: float
     square: float
+    decided: float
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ class AssumedSearches:
     def notes(self) -> Sequence[str]:
         found = []
         for metric in self._known:
-            wanted, there = self._planned_square(metric), self._worlds[metric.name].square
-            if metric.kind == "proportion" and there < 0.999 * wanted:
+            wanted, there = self._planned_square(metric), self._worlds[metric.name].decided
+            if there < 0.99 * wanted:
                 found.append(
                     f"by this click model {1 - there:.0%} of the searches have no winner even where everybody clicks, and "
                     f"the plan says {1 - wanted:.0%}"
@@ -243,7 +244,9 @@ class AssumedSearches:
         worth = 1.0
         if metric.kind != "proportion":
             worth = math.sqrt(self._planned_square(metric) / (share * square))
-        return _World(share, worth, share * worth * lead, share * worth**2 * square)
+        return _World(
+            share, worth, share * worth * lead, share * worth**2 * square, share * worth**2 * decided
+        )
 
     @cached_property
     def _drafted(self) -> Drafted:
