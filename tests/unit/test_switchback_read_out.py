@@ -300,7 +300,7 @@ def test_a_look_is_recorded_and_comes_out_the_same_again(tmp_path: Path) -> None
     since = MONDAY - 104 * 604_800
     register(log, experiment, by="ann", reason="a test", clock=ManualClock(since))
     log.append(list(served(experiment, by_time_of_day(0.3, random.Random(8)), turns=6, since=since)))
-    seen = look(log, "cache")
+    seen = look(log, "cache", closing=True)
     assert seen.verdict.word == "hold"
     assert len(seen.to_dict()["switchback"]["slots"]) == 56
     (checked,) = verify(log, "cache").looks

@@ -10,9 +10,10 @@ from equipoise.analysis.bandit import analyse_bandit
 from equipoise.analysis.by_turn import by_turn
 from equipoise.analysis.calibration import Calibration
 from equipoise.analysis.declared import declared
-from equipoise.analysis.effects import difference, effect_of, value_of
+from equipoise.analysis.effects import effect_of, value_of
 from equipoise.analysis.findings import Effect, Findings
 from equipoise.analysis.health import check_health
+from equipoise.analysis.information import information_now
 from equipoise.analysis.interference import beside_control, interference
 from equipoise.analysis.interleaved import wins_and_losses
 from equipoise.analysis.judged import judges, opinions, trend_withheld, unlabelled
@@ -39,6 +40,7 @@ def analyse(
     measured: Measurement,
     *,
     maximum: float | NotEstimable,
+    units: float | None = None,
     past: Sequence[PastLook] = (),
     closing: bool = False,
     repeated: bool = False,
@@ -46,9 +48,9 @@ def analyse(
 ) -> Findings:
     """What a measurement shows at this look.
 
-    `maximum` is the registered maximum information (of a bandit the number of units), `past` the looks taken before,
-    `closing` that no more data will come, `repeated` that data are looked at while they come in, `calibrations` how good
-    the judges are.
+    `maximum` is the registered maximum information (of a bandit the number of units), `units` how many units (slots,
+    queries) the plan takes for it, `past` the looks taken before, `closing` that no more data will come, `repeated` that
+    data are looked at while they come in, `calibrations` how good the judges are.
     """
     if experiment.method == "bandit":
         return analyse_bandit(experiment, measured, planned=maximum, past=past, closing=closing)
@@ -60,7 +62,9 @@ def analyse(
     )
     look = look_now(
         experiment,
-        information=NotEstimable(_CANARY) if measured.aside.in_canary else _information(experiment, measured),
+        information=NotEstimable(_CANARY)
+        if measured.aside.in_canary
+        else information_now(experiment, measured, maximum=maximum, units=units),
         maximum=maximum,
         past=past,
         closing=closing and not measured.aside.in_canary and not unlabelled(experiment, measured),
@@ -107,19 +111,6 @@ def analyse(
     if not shown:
         return findings
     return replace(findings, stopping=stopping_rules(experiment, look, past, findings.primary))
-
-
-def _information(experiment: Experiment, measured: Measurement) -> float | NotEstimable:
-    """1 / SE² of the primary's effect; of several treatments, the one that knows least."""
-    tallies = measured.tallies[experiment.primary.name]
-    least: float | None = None
-    for treatment in experiment.treatments:
-        result = difference(experiment.primary, tallies["control"], tallies[treatment.name], level=0.95)
-        if isinstance(result, NotEstimable):
-            return result
-        information = result.standard_error**-2
-        least = information if least is None else min(least, information)
-    return NotEstimable("there is no treatment") if least is None else least
 
 
 def _effects(experiment: Experiment, measured: Measurement, look: LookState) -> tuple[Effect, ...]:

@@ -50,6 +50,7 @@ def analyze(
         experiment,
         measured,
         maximum=units if experiment.method == "bandit" else drawn.information,
+        units=drawn.total,
         closing=single if closing is None else closing,
     )
     return Analysis(findings=findings, verdict=decide(findings))

@@ -19,7 +19,7 @@ from equipoise.conduct.rehearsal.found import WORDS, Outcome, Rehearsal, Spread
 from equipoise.conduct.rehearsal.interleaved_run import run_lists
 from equipoise.conduct.rehearsal.losses import losses
 from equipoise.conduct.rehearsal.preparing import Drawn, Searches, assumed, prepared
-from equipoise.conduct.rehearsal.run import DAY, Ending, Pace, Scenario, run
+from equipoise.conduct.rehearsal.run import DAY, Ending, Goal, Pace, Scenario, run
 from equipoise.conduct.rehearsal.scenarios import scenarios
 from equipoise.conduct.rehearsal.slots import TimeSlots, whose_of
 from equipoise.conduct.rehearsal.split_instead import lost_in_lists, split_instead
@@ -111,9 +111,7 @@ def rehearse(
             population=drawn_from,
             scenario=scenario,
             pace=pace,
-            maximum=planned.information,
-            units=planned.total,
-            once=_once(planned),
+            goal=Goal(planned.information, planned.total, _once(planned)),
             whole_clusters=whole_clusters,
             # A scenario's runs are the same whichever others are wanted.
             seed=(seed, names.index(scenario.name)),
@@ -199,9 +197,7 @@ class _Runs:
     population: Drawn
     scenario: Scenario
     pace: Pace
-    maximum: float | NotEstimable
-    units: int
-    once: int
+    goal: Goal
     whole_clusters: bool
     seed: tuple[int, ...]
 
@@ -217,17 +213,16 @@ class _Runs:
         experiment, drawn = self.experiment, self.population
         what = (self.scenario, self.pace)
         if isinstance(drawn, Searches):
-            return run_lists(experiment, drawn, *what, maximum=self.maximum, once=self.once, rng=rng)
+            return run_lists(experiment, drawn, *what, self.goal, rng=rng)
         if isinstance(drawn, TimeSlots):
-            return run_slots(experiment, drawn, *what, maximum=self.maximum, once=self.once, rng=rng)
+            return run_slots(experiment, drawn, *what, self.goal, rng=rng)
         if experiment.method == "bandit":
-            return run_bandit(experiment, drawn, *what, planned=self.units, rng=rng)
+            return run_bandit(experiment, drawn, *what, planned=self.goal.units, rng=rng)
         return run(
             experiment,
             drawn,
             *what,
-            maximum=self.maximum,
-            once=self.once,
+            self.goal,
             whole_clusters=self.whole_clusters,
             rng=rng,
         )
@@ -275,7 +270,7 @@ def _lost(
     experiment, drawn, scenario = all_runs.experiment, all_runs.population, all_runs.scenario
     if isinstance(drawn, Searches):
         return lost_in_lists(
-            experiment, drawn, scenario, endings, horizon=horizon, once=all_runs.once, before=before
+            experiment, drawn, scenario, endings, horizon=horizon, once=all_runs.goal.once, before=before
         )
     return losses(
         experiment,
@@ -284,7 +279,7 @@ def _lost(
         all_runs.pace,
         endings,
         horizon=horizon,
-        once=all_runs.once,
+        once=all_runs.goal.once,
         before=before,
         seed=all_runs.seed,
     )

@@ -48,13 +48,15 @@ def computed(log: EventLog, pin: Pin, variable: Variable | None = None) -> Analy
     single = len(experiment.plan.looks) == 1
     table = experiment.source is not None
     # A bandit counts its way in units, an A/B test in information.
-    maximum = pin.registration.plan.get("total" if experiment.method == "bandit" else "information")
+    units = pin.registration.plan.get("total")
+    maximum = units if experiment.method == "bandit" else pin.registration.plan.get("information")
     findings = analyse(
         experiment,
         measure_table(experiment, variable=variable)
         if table
         else measure_log(experiment, log, until=pin.until),
         maximum=float(maximum) if isinstance(maximum, int | float) else NotEstimable(_reason(maximum)),
+        units=float(units) if isinstance(units, int | float) else None,
         past=[
             PastLook(each.fraction, each.boundary, each.statistic, each.evidence.get("guard_boundary"))
             for each in pin.past

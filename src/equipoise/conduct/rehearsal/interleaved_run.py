@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from equipoise.conduct.rehearsal.preparing import Searches
-from equipoise.conduct.rehearsal.run import Ending, Pace, Scenario, followed
+from equipoise.conduct.rehearsal.run import Ending, Goal, Pace, Scenario, followed
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.rehearsed.shown import DrawnLists
-from equipoise.stats.estimate import NotEstimable
 
 __all__ = ["run_lists"]
 
@@ -18,11 +17,10 @@ def run_lists(
     searches: Searches,
     scenario: Scenario,
     pace: Pace,
+    goal: Goal,
     *,
-    maximum: float | NotEstimable,
-    once: int,
     rng: np.random.Generator,
 ) -> Ending:
     """One run from the first query to a final verdict, by the same analysis and rule as a real one; units are queries."""
     shown = searches.draw(pace.units(pace.longest), scenario.effects, rng)
-    return followed(experiment, DrawnLists(experiment, shown), scenario, pace, maximum=maximum, once=once)
+    return followed(experiment, DrawnLists(experiment, shown), scenario, pace, goal)

@@ -25,7 +25,19 @@ from equipoise.stats.estimate import NotEstimable
 from equipoise.verdict.conditions import primary_states
 from equipoise.verdict.deciding import decide
 
-__all__ = ["DAY", "Ending", "Pace", "Scenario", "Traffic", "alone", "changed", "crossing", "followed", "run"]
+__all__ = [
+    "DAY",
+    "Ending",
+    "Goal",
+    "Pace",
+    "Scenario",
+    "Traffic",
+    "alone",
+    "changed",
+    "crossing",
+    "followed",
+    "run",
+]
 
 DAY = 86_400.0
 
@@ -41,6 +53,15 @@ class Scenario:
     says: str
     arm: str
     effects: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What the plan registers: the information of the last look, its units, and those of a design with `once` a look."""
+
+    information: float | NotEstimable
+    units: int
+    once: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +131,15 @@ def run(
     population: Population,
     scenario: Scenario,
     pace: Pace,
+    goal: Goal,
     *,
-    maximum: float | NotEstimable,
-    once: int,
     whole_clusters: bool = False,
     rng: np.random.Generator,
 ) -> Ending:
     """One run from the first unit to a final verdict, by the same analysis and the same rule as a real one.
 
-    Every check that is no registered look is a peek, at which a guardrail may end it. `once` is how many units a design
-    with one look would have waited for. Arms are given unit by unit, or to `whole_clusters`: UsageError where the units have
-    none.
+    Every check that is no registered look is a peek, at which a guardrail may end it. Arms are given unit by unit, or to
+    `whole_clusters`: UsageError where the units have none.
     """
     most = pace.units(pace.longest)
     shares = [float(experiment.allocation[variant.name]) for variant in experiment.variants]
@@ -138,7 +157,7 @@ def run(
     for metric in experiment.metrics:
         if effect := scenario.effects.get(metric.name, 0.0):
             crowd = changed(crowd, metric, moved, effect, population.mean(metric), rng)
-    return followed(experiment, Drawn(experiment, crowd, arms), scenario, pace, maximum=maximum, once=once)
+    return followed(experiment, Drawn(experiment, crowd, arms), scenario, pace, goal)
 
 
 def followed(
@@ -146,13 +165,11 @@ def followed(
     drawn: Traffic,
     scenario: Scenario,
     pace: Pace,
-    *,
-    maximum: float | NotEstimable,
-    once: int,
+    goal: Goal,
 ) -> Ending:
     """What comes, looked at as often as the team would until a verdict is final; arguments as those of `run`."""
     most = pace.units(pace.longest)
-    at_once = _once(experiment, drawn, once)
+    at_once = _once(experiment, drawn, goal.once)
     past: list[PastLook] = []
     crossed = False
     seconds = 0.0
@@ -168,7 +185,12 @@ def followed(
             continue
         before = (counted, mature)
         findings = analyse(
-            experiment, drawn.at(counted, mature, seconds), maximum=maximum, past=past, repeated=True
+            experiment,
+            drawn.at(counted, mature, seconds),
+            maximum=goal.information,
+            units=goal.units,
+            past=past,
+            repeated=True,
         )
         verdict = decide(findings)
         if findings.look.due:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from equipoise.analysis.switchback import carry_overs
-from equipoise.conduct.rehearsal.run import Ending, Pace, Scenario, followed
+from equipoise.conduct.rehearsal.run import Ending, Goal, Pace, Scenario, followed
 from equipoise.conduct.rehearsal.slots import TimeSlots
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.rehearsed.drawn_slots import DrawnSlots
@@ -27,9 +27,8 @@ def run_slots(
     slots: TimeSlots,
     scenario: Scenario,
     pace: Pace,
+    goal: Goal,
     *,
-    maximum: float | NotEstimable,
-    once: int,
     rng: np.random.Generator,
 ) -> Ending:
     """One run from the first slot to a final verdict, by the same analysis and rule as a real one.
@@ -38,7 +37,7 @@ def run_slots(
     independent, stands beside it.
     """
     drawn = slots.draw(pace.units(pace.longest), pace.per_day, scenario, rng)
-    ending = followed(experiment, drawn, scenario, pace, maximum=maximum, once=once)
+    ending = followed(experiment, drawn, scenario, pace, goal)
     return replace(ending, beside=_beside(experiment, slots, scenario, drawn, ending.units, rng))
 
 
