@@ -1,4 +1,4 @@
-"""Designs that ran elsewhere, as tables: a bandit's plays with the shares they were drawn by."""
+"""Designs that ran elsewhere, as tables: a bandit's plays with the shares they were drawn by, a switchback's turns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import random
 from pathlib import Path
 
 import pyarrow as pa
+from switched import served, switchback
 
+from equipoise.events.facts import Turn
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import load_experiment
 
@@ -68,4 +70,56 @@ def plays(seed: int, *, units: int = 300) -> pa.Table:
                 }
             )
     made.append(made[0] | {"unit": None, "variant": "nobody's", "probability": 2.0})
+    return pa.Table.from_pylist(made)
+
+
+def slots(**drawn: object) -> Experiment:
+    """A switchback of regions with a metric of every kind that slots have; `drawn` stands in its section."""
+    metrics = {
+        "cost": {
+            "priority": "primary",
+            "kind": "mean",
+            "of": "turn.cost_usd",
+            "better": "lower",
+            "winsorise": 0.95,
+        },
+        "per_turn": {"kind": "ratio", "of": "turn.cost_usd", "per": "turn.count", "better": "lower"},
+        "turns": {"kind": "mean", "of": "turn.count", "per_unit": "sum", "better": "higher"},
+        "slow": {"kind": "quantile", "q": 0.75, "of": "turn.latency_s", "better": "lower"},
+    }
+    section = {"by": "region", "begins": "2026-12-28", "wash_out": "30m"} | drawn
+    attributes = {"region": {"from": "header:x-region"}} if section["by"] else {}
+    return switchback(switchback=section, metrics=metrics, attributes=attributes)
+
+
+def turns_of(experiment: Experiment, weeks: float, *, seed: int) -> pa.Table:
+    """Turns of its slots as rows; one slot has a turn of the other arm, one nothing but a turn in its wash-out."""
+    rng = random.Random(seed)
+    assert experiment.switchback is not None
+    whose = ("eu", "us/1") if experiment.switchback.by else (None,)
+    facts = served(
+        experiment,
+        lambda at, arm, before: rng.expovariate(1.0) + (arm == "treatment"),
+        weeks=weeks,
+        whose=whose,
+        seed=seed,
+    )  # type: ignore[arg-type]
+    made = [
+        {
+            "unit": fact.unit,
+            "variant": fact.variant,
+            "time": fact.happened - 2.0,
+            "cost_usd": None if rng.random() < 0.1 else fact.cost_usd,
+            "count": 1,
+            "latency_s": rng.expovariate(1.0),
+        }
+        for fact in facts
+        if isinstance(fact, Turn)
+    ]
+    first, second = made[0], next(each for each in made if each["unit"] != made[0]["unit"])
+    other = {"control": "treatment", "treatment": "control"}
+    made.append(first | {"variant": other[str(first["variant"])], "time": first["time"] + 100.0})  # type: ignore[operator]
+    made = [each for each in made if each["unit"] != second["unit"]]
+    made.append(second | {"time": float(str(second["unit"]).split("/")[0]) + 5.0})
+    made.append(first | {"unit": " ", "variant": "control"})
     return pa.Table.from_pylist(made)

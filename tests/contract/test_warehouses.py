@@ -14,13 +14,15 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from elsewhere import bandit, plays
+from elsewhere import bandit, plays, slots, turns_of
 from warehouses import ENGINES, connected, loaded, tables
 
 from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import load_experiment
 from equipoise.measurement.measuring import measure_table
+from equipoise.measurement.slots import places
+from equipoise.measurement.warehouse.slots import with_blocks
 from equipoise.stats.moments import Moments
 
 # Ibis and Spark call DuckDB and pandas as they were before their latest versions.
@@ -241,6 +243,58 @@ def test_a_bandit_without_times_or_shares_is_counted_alike(quick, tmp_path):
     silent = table.drop(["probability"])
     assert measure_table(experiment, silent).epochs == ()
     agree(quick, experiment, silent)
+
+
+CALENDARS: tuple[dict[str, Any], ...] = (
+    {},
+    {"begins": "2030-01-07", "balance": ["hour"]},
+    {"balance": ["weekday"]},
+    {"balance": [], "by": None},
+)
+
+
+def test_the_calendar_of_a_switchback_is_the_same_in_every_engine(connection):
+    """The name of a slot's block, from 1938 to 3000, before blocks begin and after, with and without a region."""
+    rng = random.Random(9)
+    for drawn in CALENDARS:
+        experiment = slots(**drawn)
+        starts = [rng.randrange(-50_000, 1_500_000) * 21_600 for _ in range(200)]
+        units = [
+            f"{start}{rng.choice(('/eu', '/us/ü')) if drawn.get('by', True) else ''}" for start in starts
+        ]
+        found = with_blocks(experiment, loaded(connection, pa.table({"unit": units}))).to_pyarrow()
+        told = dict(zip(found["unit"].to_pylist(), found["cluster"].to_pylist(), strict=True))
+        assert told == {
+            unit: block for unit, (_, block) in zip(units, places(experiment, units), strict=True)
+        }
+
+
+def test_a_switchback_is_counted_alike(connection):
+    """Blocks that are whole and others that wait, the wash-out, a slot with turns of both arms: slot by slot the same."""
+    experiment = slots()
+    table = turns_of(experiment, 2.5, seed=10)
+    measured = measure_table(experiment, table)
+    assert (len(measured.slots), sum(measured.units.values())) == (139, 139)
+    assert (measured.clusters, measured.crossed) == ({"control": 55, "treatment": 55}, 1)
+    assert measured.aside.washed_out > 50
+    agree(connection, experiment, table)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "weeks", "plan"),
+    [
+        ({}, 9 / 7, {}),
+        ({"balance": ["weekday"], "by": None}, 1, {"burn_in": 90_000.0}),
+        ({"balance": ["hour"], "begins": "2030-01-07"}, 1, {"crossed": "exclude"}),
+        ({"balance": [], "wash_out": "0s"}, 1, {}),
+    ],
+    ids=["few whole blocks", "days", "hours", "by itself"],
+)
+def test_slots_are_counted_alike_however_they_were_drawn(quick, drawn, weeks, plan):
+    """Where most blocks are not whole every slot counts; with few blocks, or none, the totals and moments are the same."""
+    experiment = slots(**drawn)
+    experiment = dataclasses.replace(experiment, plan=dataclasses.replace(experiment.plan, **plan))
+    agree(quick, experiment, turns_of(experiment, weeks, seed=11))
 
 
 TYPES = """

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ibis
 import pyarrow as pa
 import pytest
 from switched import MONDAY, served, switchback
@@ -225,7 +226,15 @@ def test_slots_that_were_drawn_by_themselves_are_compared_as_they_are() -> None:
     assert "blocks" not in said(findings)
 
 
-def test_a_table_of_slots_is_read_as_the_log_is() -> None:
+def in_warehouse(rows: pa.Table) -> Any:
+    """The same rows as a table of an engine that Ibis speaks to."""
+    return ibis.duckdb.connect().create_table("turns", rows)
+
+
+# Ibis calls DuckDB as it was before its latest version.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("given", [lambda rows: rows, in_warehouse], ids=["frame", "warehouse"])
+def test_a_table_of_slots_is_read_as_the_log_is(given: Any) -> None:
     """The same turns as rows with a time give the same effect, the wash-out left out; and say what they lack."""
     experiment = switchback()
     facts = list(served(experiment, by_time_of_day(0.3, random.Random(5)), turns=10))
@@ -237,22 +246,32 @@ def test_a_table_of_slots_is_read_as_the_log_is() -> None:
         "cost_usd": [turn.cost_usd for turn in turns],
     }
     by_log = found(experiment, facts)
-    by_table = analyze(experiment, pa.table(rows)).findings
-    assert by_table.primary[0].estimate == by_log.primary[0].estimate
+    by_table = analyze(experiment, given(pa.table(rows))).findings
+    one, other = by_table.primary[0].estimate, by_log.primary[0].estimate
+    assert isinstance(one, Estimate)
+    assert isinstance(other, Estimate)
+    assert [one.value, one.low, one.high] == pytest.approx([other.value, other.low, other.high], rel=1e-9)
+    assert {name: each for name, each in said(by_table).items() if name in ("schedule", "blocks")} == {
+        name: each for name, each in said(by_log).items() if name in ("schedule", "blocks")
+    }
+    assert [each.estimate for each in by_table.carry_over] != []
     assert by_table.measurement.aside.washed_out == by_log.measurement.aside.washed_out
     assert said(by_table)["wash-out"][1].endswith("rows of the first 30 minutes of a slot do not count")
     with pytest.raises(DataError) as refused:
-        measure_table(experiment, pa.table({name: rows[name] for name in ("unit", "variant", "cost_usd")}))
+        measure_table(
+            experiment, given(pa.table({name: rows[name] for name in ("unit", "variant", "cost_usd")}))
+        )
     assert str(refused.value) == (
         f"{experiment.identity} leaves out the first 1800 s of each slot, and the table has no times. "
         "Name their column under `source.time`, or declare no `wash_out`"
     )
-    with pytest.raises(DataError) as refused:
-        measure_table(experiment, pa.table(rows | {"unit": ["Monday"] * len(turns)}))
-    assert str(refused.value) == (
-        f"the units of {experiment.identity} are its slots, and one is none: a slot is named by the second it begins, such as "
-        "1767225600 or 1767225600/eu, and this is 'Monday'"
-    )
+    for strange in ("Monday", f"{rows['unit'][0]} or so"):
+        with pytest.raises(DataError) as refused:
+            measure_table(experiment, given(pa.table(rows | {"unit": [strange, *rows["unit"][1:]]})))
+        assert str(refused.value) == (
+            f"the units of {experiment.identity} are its slots, and one is none: a slot is named by the second it begins, such "
+            f"as 1767225600 or 1767225600/eu, and this is {strange!r}"
+        )
 
 
 def test_a_schedule_that_was_not_followed_invalidates() -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import ibis
 import pytest
+from elsewhere import bandit, slots
 
+from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import load_experiment
 from equipoise.measurement.warehouse.statements import statements
 
@@ -51,10 +53,34 @@ SCHEMA = {
 }
 
 
+BESIDE = {
+    "bandit": {
+        "epoch": "int64",
+        "probability": "float64",
+        "tier": "string",
+        "before": "float64",
+        "answered": "boolean",
+    },
+    "switchback": {},
+}
+"""Designs beyond the plain one, and the columns that their tables have besides."""
+
+
 def shown(dialect: str, folder: Path) -> str:
     (folder / "shown.yaml").write_text(DEFINITION, encoding="utf-8")
     relation = ibis.table(SCHEMA, name="turns", database="analytics")
-    found = statements(load_experiment(folder / "shown.yaml"), relation, dialect)
+    return text(load_experiment(folder / "shown.yaml"), relation, dialect)
+
+
+def shown_beside(design: str, folder: Path) -> str:
+    experiment = bandit(folder) if design == "bandit" else slots(by=None)
+    columns = {"unit": "int64", "variant": "string", "time": "float64"}
+    columns |= {"cost_usd": "float64", "count": "int32", "latency_s": "float64"} | BESIDE[design]
+    return text(experiment, ibis.table(columns, name="turns"), "postgres")
+
+
+def text(experiment: Experiment, relation: ibis.Table, dialect: str) -> str:
+    found = statements(experiment, relation, dialect)
     return "\n\n".join(f"-- {name}\n{query}" for name, query in found.items()) + "\n"
 
 
@@ -66,7 +92,15 @@ def test_the_statements_are_those_in_the_files(dialect, tmp_path):
     assert "prompt" not in text
 
 
+@pytest.mark.parametrize("design", BESIDE)
+def test_the_statements_of_other_designs_are_those_in_the_files(design, tmp_path):
+    """A bandit's shares and epochs, a switchback's slots and blocks, to the letter."""
+    assert shown_beside(design, tmp_path) == (FOLDER / f"postgres-{design}.sql").read_text(encoding="utf-8")
+
+
 if __name__ == "__main__":
-    for each in DIALECTS:
-        with tempfile.TemporaryDirectory() as place:
-            (FOLDER / f"{each}.sql").write_text(shown(each, Path(place)), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as place:
+        made = {each: shown(each, Path(place)) for each in DIALECTS}
+        made |= {f"postgres-{each}": shown_beside(each, Path(place)) for each in BESIDE}
+        for name, written in made.items():
+            (FOLDER / f"{name}.sql").write_text(written, encoding="utf-8")

@@ -81,8 +81,11 @@ class Place:
 class Blocks:
     """Which slots are drawn together: the calendar of a switchback, for slots of `every` seconds.
 
-    `size` is how many slots a block has, and `span` how many seconds pass until every block that began is whole. Raises
-    UsageError where the shares cannot be had of so many slots, or where no whole number of slots is a day.
+    `size` is how many slots a block has, and `span` how many seconds pass until every block that began is whole. Names of
+    blocks begin with a `letter`: `w` where their slots lie a week apart and `h` where a day, which is a `cycle` of seconds
+    counted from `first`; `d` where they are those of a day; `s` of slots that are drawn by themselves. `named` says that
+    slots have a name beside their start. Raises UsageError where the shares cannot be had of so many slots, or where no
+    whole number of slots is a day.
 
     >>> halves = {"control": Fraction(1, 2), "treatment": Fraction(1, 2)}
     >>> blocks = Blocks(Switchback(balance=("hour",), by="region"), halves, every=3600.0)
@@ -91,21 +94,22 @@ class Blocks:
     """
 
     def __init__(self, switchback: Switchback, shares: Mapping[str, Fraction], *, every: float) -> None:
-        self.every, self._balance = int(every), frozenset(switchback.balance)
-        self._by = switchback.by is not None
-        if self.every != every or self.every < 1 or (self._balance and _DAY % self.every):
+        self.every, balance = int(every), frozenset(switchback.balance)
+        self.named = switchback.by is not None
+        if self.every != every or self.every < 1 or (balance and _DAY % self.every):
             raise UsageError(
                 f"slots of {every:g} s are no part of a day; accepted: whole seconds that divide a day, such as 1800"
             )
-        self._first = _first(switchback)
+        self.first, self.cycle = _first(switchback), _DAY
         self.size, self.span = block_size(shares), self.every
-        if self._balance == {"weekday"}:
-            self.size, self.span = _DAY // self.every, _DAY
-        elif self._balance:
-            self.span = self.size * (_WEEK if "weekday" in self._balance else _DAY)
+        if not balance:
+            self.letter, self.size = "s", 1
+        elif balance == {"weekday"}:
+            self.letter, self.size, self.span = "d", _DAY // self.every, _DAY
         else:
-            self.size = 1
-        if self._balance and any((share * self.size).denominator != 1 for share in shares.values()):
+            self.letter, self.cycle = ("w", _WEEK) if "weekday" in balance else ("h", _DAY)
+            self.span = self.size * self.cycle
+        if balance and any((share * self.size).denominator != 1 for share in shares.values()):
             raise UsageError(
                 f"{self.size} slots cannot be shared out as {', '.join(map(str, shares.values()))}"
             )
@@ -113,9 +117,9 @@ class Blocks:
     def place(self, unit: str) -> Place:
         """Where the slot of this name stands. UsageError for what names no slot of these."""
         start, whose = slot_of(unit)
-        if (whose is None) is self._by:
+        if (whose is None) is self.named:
             raise UsageError(
-                f"slots of this experiment have {'a' if self._by else 'no'} name beside their start, and this is {unit!r}"
+                f"slots of this experiment have {'a' if self.named else 'no'} name beside their start, and this is {unit!r}"
             )
         if start % self.every:
             raise UsageError(f"no slot of {self.every} s begins {start} seconds after 1970")
@@ -129,17 +133,16 @@ class Blocks:
         >>> Blocks(Switchback(), halves, every=3600.0).begins(0.0) == 4 * 86_400            # a Monday
         True
         """
-        return self._first - int((self._first - time) // self.span) * self.span
+        return self.first - int((self.first - time) // self.span) * self.span
 
     def _stands(self, start: int) -> tuple[str, int]:
-        if not self._balance:
+        if self.letter == "s":
             return f"s{start}", 0
-        if self._balance == {"weekday"}:
+        if self.letter == "d":
             day, left = divmod(start, _DAY)
             return f"d{day}", left // self.every
-        letter, span = ("w", _WEEK) if "weekday" in self._balance else ("h", _DAY)
-        turn, left = divmod(start - self._first, span)
-        return f"{letter}{left}.{turn // self.size}", turn % self.size
+        turn, left = divmod(start - self.first, self.cycle)
+        return f"{self.letter}{left}.{turn // self.size}", turn % self.size
 
 
 def _first(switchback: Switchback) -> int:

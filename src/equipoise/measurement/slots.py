@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from equipoise.errors import DataError, UsageError
 from equipoise.experiment.definition import Experiment
@@ -16,7 +16,17 @@ from equipoise.measurement.tally import SlotValue
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["by_block", "name_blocks", "name_blocks_of_rows", "slot_values", "wash_out", "whole_blocks"]
+__all__ = [
+    "by_block",
+    "name_blocks",
+    "name_blocks_of_rows",
+    "places",
+    "slot_values",
+    "values_in_time",
+    "wash_out",
+    "washed_seconds",
+    "whole_blocks",
+]
 
 
 def by_block(experiment: Experiment) -> Experiment:
@@ -32,19 +42,13 @@ def name_blocks(connection: duckdb.DuckDBPyConnection, experiment: Experiment, t
     """Make `slots` (unit, start, block) of a table of units; DataError for a unit that names no slot."""
     import pyarrow as pa
 
-    blocks = experiment.blocks
     units = [
         unit
         for (unit,) in connection.execute(
             f"SELECT DISTINCT unit FROM {table} WHERE unit IS NOT NULL ORDER BY unit"
         ).fetchall()
     ]
-    try:
-        placed = [(float(slot_of(unit)[0]), blocks.place(unit).block) for unit in units]
-    except UsageError as error:
-        raise DataError(
-            f"the units of {experiment.identity} are its slots, and one is none: {error}"
-        ) from None
+    placed = places(experiment, units)
     told = pa.table(
         {
             "unit": pa.array(units, pa.string()),
@@ -56,19 +60,35 @@ def name_blocks(connection: duckdb.DuckDBPyConnection, experiment: Experiment, t
     connection.execute("CREATE TEMP TABLE slots AS SELECT * FROM told_slots")
 
 
-def name_blocks_of_rows(connection: duckdb.DuckDBPyConnection, experiment: Experiment, *, timed: bool) -> int:
-    """Give the rows of a table, `facts`, their block as the cluster, and leave out those of the wash-out; how many.
+def places(experiment: Experiment, units: Iterable[str]) -> list[tuple[float, str]]:
+    """When each slot begins, in seconds since 1970 UTC, and its block; DataError for a unit that names no slot."""
+    blocks = experiment.blocks
+    try:
+        return [(float(slot_of(unit)[0]), blocks.place(unit).block) for unit in units]
+    except UsageError as error:
+        raise DataError(
+            f"the units of {experiment.identity} are its slots, and one is none: {error}"
+        ) from None
 
-    Raises DataError where a wash-out is declared and no time tells.
-    """
-    assert experiment.switchback is not None
-    name_blocks(connection, experiment, "facts")
-    washed = experiment.switchback.wash_out
+
+def washed_seconds(experiment: Experiment, *, timed: bool) -> float:
+    """How many seconds of each slot do not count; DataError where there are such and no time tells."""
+    washed = 0.0 if experiment.switchback is None else experiment.switchback.wash_out
     if washed and not timed:
         raise DataError(
             f"{experiment.identity} leaves out the first {washed:g} s of each slot, and the table has no times. "
             "Name their column under `source.time`, or declare no `wash_out`"
         )
+    return washed
+
+
+def name_blocks_of_rows(connection: duckdb.DuckDBPyConnection, experiment: Experiment, *, timed: bool) -> int:
+    """Give the rows of a table, `facts`, their block as the cluster, and leave out those of the wash-out; how many.
+
+    Raises DataError where a wash-out is declared and no time tells.
+    """
+    name_blocks(connection, experiment, "facts")
+    washed = washed_seconds(experiment, timed=timed)
     late = f"happened IS NULL OR happened - start >= {washed!r}" if washed else "true"
     run = connection.execute
     (rows,) = run("SELECT count(*) FROM facts WHERE unit IS NOT NULL").fetchone() or (0,)
@@ -130,10 +150,17 @@ def whole_blocks(connection: duckdb.DuckDBPyConnection, arms: int) -> str:
 def slot_values(connection: duckdb.DuckDBPyConnection, counted: Counted) -> tuple[SlotValue, ...]:
     """Each slot's value of a metric, in the order of time; those without a value are left out."""
     found = connection.execute(
-        f"""SELECT unit, variant, block, start, {counted.x}, {counted.y or "NULL"}
-            FROM enrolled JOIN slots USING (unit) WHERE {counted.valued} ORDER BY start, unit"""
+        f"""SELECT unit, variant, block, {counted.x}, {counted.y or "NULL"}
+            FROM enrolled JOIN slots USING (unit) WHERE {counted.valued}"""
     ).fetchall()
-    return tuple(
-        SlotValue(start, slot_of(unit)[1], variant, block, x, 1.0 if y is None else y)
-        for unit, variant, block, start, x, y in found
-    )
+    return values_in_time(found)
+
+
+def values_in_time(rows: Iterable[Sequence[Any]]) -> tuple[SlotValue, ...]:
+    """Slots in the order of time, out of an engine's rows: name, arm, block, value or total, and size or nothing."""
+    found = [
+        SlotValue(float(start), whose, variant, block, x, 1.0 if y is None else y)
+        for unit, variant, block, x, y in sorted(rows, key=lambda row: (slot_of(row[0])[0], row[0]))
+        for start, whose in [slot_of(unit)]
+    ]
+    return tuple(found)

@@ -163,7 +163,7 @@ def tallies_by(
     if clusters is not None:
         table = cluster_sums(units, counted)
         summed = {(row["part"], row["variant"]): row for row in answer(cluster_moments(table, counted))}
-        if min(clusters.values()) < FEW_CLUSTERS:
+        if across == "blocks" or min(clusters.values()) < FEW_CLUSTERS:
             totals = _totals(table, counted, arms)
         elif across == "shared":
             shared = {(row["part"], row["variant"]): row for row in answer(shared_moments(table, counted))}

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from equipoise.errors import DataError
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.by_turn import others
@@ -17,8 +16,9 @@ from equipoise.measurement.epochs import SETTLED
 from equipoise.measurement.parts import MOST_VALUES
 from equipoise.measurement.refusals import other_than_yes_or_no, times_to_events
 from equipoise.measurement.restricted_means import restricted_tally
+from equipoise.measurement.slots import by_block
 from equipoise.measurement.tables import covariate_names
-from equipoise.measurement.tally import Cap, EntryDay, Measurement, SegmentTallies, Tally
+from equipoise.measurement.tally import Aside, Cap, EntryDay, Measurement, SegmentTallies, Tally
 from equipoise.measurement.warehouse.asking import answer, engine, keep, number, one_row
 from equipoise.measurement.warehouse.counting import Counted, Covariate, capped, held, tallies_by, valued
 from equipoise.measurement.warehouse.daily import daily
@@ -27,6 +27,7 @@ from equipoise.measurement.warehouse.facts import Facts, facts_of
 from equipoise.measurement.warehouse.quantiles import quantile_tallies, readings_of
 from equipoise.measurement.warehouse.restricted_means import check_event_rows, restricted_tallies
 from equipoise.measurement.warehouse.saturation import saturations
+from equipoise.measurement.warehouse.slots import in_whole_blocks, of_slots, slot_values, with_blocks
 from equipoise.measurement.warehouse.standing import standing
 from equipoise.measurement.warehouse.units import enrolled, units_of
 from equipoise.stats.estimate import NotEstimable
@@ -46,11 +47,6 @@ def measure_relation(experiment: Experiment, relation: Table) -> Measurement:
     the last digits, because they are added in another order. Raises DataError for columns and values that are not as
     declared, and for what the engine cannot do.
     """
-    if experiment.switchback is not None:
-        raise DataError(
-            f"{experiment.identity} is a switchback, whose slots are read out of the log, a file or a frame; "
-            "give the rows as one of these"
-        )
     # A transaction that fails is ended before what was kept is dropped: until then nothing can be.
     with ExitStack() as kept_tables, standing(relation) as still:
         return whole(experiment, _measured(of_units(experiment), relation, kept_tables, still))
@@ -67,16 +63,23 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
     metrics = [metric for metric in experiment.metrics if metric.kind != "quantile"]
     segments = {segment: f"s{index}" for index, segment in enumerate(experiment.segments)}
     covariates = {name: f"z{index}" for index, name in enumerate(covariate_names(experiment))}
-    facts = facts_of(experiment, relation, kept_tables, standing=still)
+    facts, washed = facts_of(experiment, relation, kept_tables, standing=still), 0
+    if experiment.switchback is not None:
+        facts, washed = of_slots(experiment, facts)
+        experiment = by_block(experiment)
     figures = others(experiment)
     arms = [variant.name for variant in experiment.variants]
     began = announced(facts, arms)
     settled = [*segments.values(), *covariates.values(), *(SETTLED if began else ())]
     found = units_of(experiment, facts, metrics, figures, settled, kept_tables)
-    everyone, enrolment = enrolled(found.table, experiment.plan, facts.last, timed=facts.timed)
+    units = found.table if experiment.switchback is None else with_blocks(experiment, found.table)
+    everyone, enrolment = enrolled(units, experiment.plan, facts.last, timed=facts.timed)
     kept = facts.timed and experiment.plan.crossed == "first_seen"
     stayed = everyone.filter(~everyone.crossed)
     whole = everyone if kept else stayed
+    drawn_together = experiment.switchback is not None and experiment.cluster is not None
+    if drawn_together:
+        whole = in_whole_blocks(whole, everyone, len(arms))
     known = _covariates(whole, covariates)
     counted = [
         Counted(metric=metric, index=index, covariates=tuple(known[name] for name in metric.covariates))
@@ -92,18 +95,11 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
     whole = valued(whole, [*counted, *beside], facts.last)
     _check_yes_or_no(whole, [each for each in counted if not experiment.is_share(each.metric)])
     whole, caps = capped(whole, counted)
-    sizes = {
-        row["variant"]: row
-        for row in answer(
-            whole.group_by("variant").aggregate(
-                units=whole.count(),
-                **({} if experiment.cluster is None else {"clusters": whole.cluster.nunique()}),
-            )
-        )
-    }
-    clusters = None
-    if experiment.cluster is not None:
-        clusters = {arm: sizes[arm]["clusters"] if arm in sizes else 0 for arm in arms}
+    sizes = _by_arm(whole, arms, clustered=experiment.cluster is not None)
+    clusters = None if experiment.cluster is None else {arm: sizes[arm]["clusters"] for arm in arms}
+    if drawn_together:
+        # Of slots all, also those whose blocks are not whole: where an arm's are lost, the sample ratio is to say so.
+        sizes = _by_arm(everyone, arms)
     of = {each.metric.name: each for each in counted}
     read = _Reader(experiment, facts, whole, of, came, arms, segments, clusters, kept_tables)
     tallies = read.tallies(experiment.metrics)
@@ -111,7 +107,7 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
     return Measurement(
         source=f"{_called(relation)} in {engine(relation)}",
         rows=facts.rows,
-        units={arm: sizes[arm]["units"] if arm in sizes else 0 for arm in arms},
+        units={arm: sizes[arm]["units"] for arm in arms},
         crossed=found.crossed,
         kept=kept,
         rows_without_unit=facts.without_unit,
@@ -132,6 +128,10 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
         else (),
         daily=daily(facts, whole, primary, arms),
         saturations=saturations(experiment, whole, of.get(primary.name)),
+        aside=Aside(washed_out=washed),
+        slots=slot_values(everyone, of[primary.name], caps, facts.last)
+        if experiment.switchback is not None and primary.name in of
+        else (),
         epochs=by_epoch(experiment, whole, of, segments, began),
         by_turn={
             name: parts[""]
@@ -140,6 +140,13 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
             ).items()
         },
     )
+
+
+def _by_arm(units: Table, arms: Sequence[str], *, clustered: bool = False) -> dict[str, Mapping[str, int]]:
+    """How many units each arm has, and how many clusters, where they are asked for."""
+    counts = {"units": units.count()} | ({"clusters": units.cluster.nunique()} if clustered else {})
+    found = {row["variant"]: row for row in answer(units.group_by("variant").aggregate(**counts))}
+    return {arm: found.get(arm, dict.fromkeys(counts, 0)) for arm in arms}
 
 
 def _otherwise(

@@ -69,7 +69,7 @@ def quantile_tallies(
     parted = with_part(readings, by)
     sample = parted.arm.cast("string") + " " + parted.part if by else parted.arm
     found, blocks = _quantiles(parted.mutate(sample=sample), metric.q or 0.5)
-    shared = {} if blocks is None or across != "shared" else _shared(blocks, metric)
+    shared = {} if blocks is None or across not in ("shared", "blocks") else _shared(blocks, metric)
     result: dict[str, dict[str, Tally]] = {}
     for part in sorted({part for part, _ in sizes} | (set() if by else {""})):
         result[part] = {}

@@ -54,7 +54,7 @@ def restricted_tallies(
     for part in sorted({*(part for part, _ in found), *(() if by else ("",))}):
         for arm in arms:
             tallies[part][arm] = restricted_tally(metric, arm, found.get((part, arm)), clustered=clustered)
-    if across == "shared":
+    if across in ("shared", "blocks"):
         for row in answer(shared_rows(parted, metric, came, last=last)):
             part, arm = row["part"], row["variant"]
             tallies[part][arm] = overlapping(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.by_turn import others
 from equipoise.measurement.epochs import SETTLED
+from equipoise.measurement.members import across
+from equipoise.measurement.slots import by_block
 from equipoise.measurement.tables import covariate_names, implied_source, named_columns
 from equipoise.measurement.warehouse.counting import (
     Counted,
@@ -20,6 +23,7 @@ from equipoise.measurement.warehouse.counting import (
 from equipoise.measurement.warehouse.epochs import epoch_moments, share_rows, told_epochs
 from equipoise.measurement.warehouse.facts import Facts, typed
 from equipoise.measurement.warehouse.restricted_means import restricted_rows
+from equipoise.measurement.warehouse.slots import blocks_of, settled_rows, slot_names, slot_rows, with_blocks
 from equipoise.measurement.warehouse.units import per_unit, slopes
 
 if TYPE_CHECKING:
@@ -32,7 +36,8 @@ def statements(experiment: Experiment, relation: Table, dialect: str) -> dict[st
     """The chief statements in an engine's dialect, in their order: what each is for, and its SQL.
 
     `relation` may be `ibis.table(schema, name=…)`, which is connected to nothing. `facts` and `units` are
-    temporary tables made by the first two. Beside these there are checks of values, a look-up of who came first
+    temporary tables made by the statements of these names. Of a switchback the names of `slots`, their values and the sums
+    of their blocks come home. Beside these there are checks of values, a look-up of who came first
     for units whose rows differ in it, counts in buckets for quantiles, what clusters have in several arms of a quantile
     and of a time to an event, and the same moments for each segment;
     the condition of a window and a time to an event hold the time of the last row, which is known only then: here a time
@@ -60,6 +65,11 @@ def statements(experiment: Experiment, relation: Table, dialect: str) -> dict[st
     settled += [f"z{index}" for index in range(len(covariate_names(experiment)))]
     told = told_epochs(read)
     settled += SETTLED if told else ()
+    shown = {"facts": read}
+    if experiment.switchback is not None:
+        shown["slots"] = slot_names(facts.table)
+        facts = replace(facts, table=settled_rows(experiment, facts.table))
+        experiment = by_block(experiment)
     figures = others(experiment)
     grouped = per_unit(experiment, facts, metrics, figures, settled)
     counted = [
@@ -68,13 +78,20 @@ def statements(experiment: Experiment, relation: Table, dialect: str) -> dict[st
         if metric.kind != "time_to_event"
     ] + [Counted(metric=each, index=index) for index, each in enumerate(figures, len(metrics))]
     kept = ibis.table(grouped.schema(), name="units")
+    kept = kept if experiment.switchback is None else with_blocks(experiment, kept)
     units = with_part(valued(kept, counted, None))
     clustered = experiment.cluster is not None
-    shown = {"facts": read, "units": grouped, "moments": moments(units, counted, clustered=clustered)}
+    shown |= {"units": grouped, "moments": moments(units, counted, clustered=clustered)}
     if clustered:
         sums = cluster_sums(units, counted)
         shown["clusters"] = cluster_moments(sums, counted)
+    if across(experiment) == "shared":
         shown["clusters in several arms"] = shared_moments(sums, counted)
+    if across(experiment) == "blocks":
+        shown["sums of blocks"], shown["arms of blocks"] = sums, blocks_of(kept)
+    primary = next((each for each in counted if each.metric == experiment.primary), None)
+    if experiment.switchback is not None and primary is not None:
+        shown["values of slots"] = slot_rows(units, primary)
     if told:
         shown["shares"] = share_rows(facts.table)
         shown["epochs"] = epoch_moments(units, counted[: len(counted) - len(figures)])
