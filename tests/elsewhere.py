@@ -52,7 +52,7 @@ def plays(seed: int, *, units: int = 300) -> pa.Table:
         arm = rng.choices(range(3), SHARES[hour])[0]
         at = START + (hour + rng.random()) * _HOUR
         for n in range(rng.randrange(1, 4)):
-            later = n and hour < 4 and rng.random() < 0.1
+            later = n and hour < 4 and rng.random() < 0.015
             shown, now = (rng.choices(range(3), SHARES[4])[0], 4) if later else (arm, hour)
             made.append(
                 {
@@ -73,8 +73,8 @@ def plays(seed: int, *, units: int = 300) -> pa.Table:
     return pa.Table.from_pylist(made)
 
 
-def slots(**drawn: object) -> Experiment:
-    """A switchback of regions with a metric of every kind that slots have; `drawn` stands in its section."""
+def slots(source: object = None, **drawn: object) -> Experiment:
+    """A switchback of regions with a metric of every kind that slots have; `drawn` and `source` stand in their sections."""
     metrics = {
         "cost": {
             "priority": "primary",
@@ -89,7 +89,8 @@ def slots(**drawn: object) -> Experiment:
     }
     section = {"by": "region", "begins": "2026-12-28", "wash_out": "30m"} | drawn
     attributes = {"region": {"from": "header:x-region"}} if section["by"] else {}
-    return switchback(switchback=section, metrics=metrics, attributes=attributes)
+    more = {} if source is None else {"source": source}
+    return switchback(switchback=section, metrics=metrics, attributes=attributes, **more)
 
 
 def turns_of(experiment: Experiment, weeks: float, *, seed: int) -> pa.Table:

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import forked
+import ibis
 import pytest
+from elsewhere import bandit, plays, slots, turns_of
 
 from equipoise import analyze, load_experiment
 from equipoise.conduct.look import look
@@ -91,6 +93,29 @@ def test_a_recorded_look_at_a_warehouse_is_verified_to_nine_digits(filled, tmp_p
     first = look(log, "elsewhere", closing=True, variable=variable)
     assert first.verdict.word == look(log, "elsewhere", variable=variable).verdict.word == "ship"
     assert [each.answer for each in verify(log, "elsewhere", variable=variable).looks] == ["same"]
+
+
+@pytest.mark.parametrize("design", ["bandit", "switchback"])
+def test_a_look_at_other_designs_in_a_warehouse_is_verified_to_nine_digits(tmp_path, design):
+    """Registered, looked at to the end and verified, where the rows are: a bandit by epoch, a switchback by slot."""
+    address, common = f"duckdb://{tmp_path}/shop.db", {"unit": "unit", "variant": "variant", "time": "time"}
+    columns = {each: each.split(".")[1] for each in ("turn.cost_usd", "turn.count", "turn.latency_s")}
+    source = common | {"connection": address, "table": "rows", "columns": columns}
+    if design == "bandit":
+        columns |= {"outcome.answered": "answered", "tier": "tier", "before": "before"}
+        experiment, rows = bandit(tmp_path, f"source: {json.dumps(source)}\n"), plays(12, units=900)
+    else:
+        experiment = slots(source=source)
+        rows = turns_of(experiment, 2, seed=13)
+    filling = ibis.duckdb.connect(tmp_path / "shop.db")
+    filling.create_table("rows", rows)
+    filling.disconnect()
+    log = MemoryLog()
+    register(log, experiment, by="a test")
+    seen = look(log, experiment.name, closing=True)
+    assert seen.findings.measurement.source == "the table rows in duckdb"
+    assert seen.verdict.word != "invalid"
+    assert [each.answer for each in verify(log, experiment.name).looks] == ["same"]
 
 
 def test_what_is_not_there_is_refused_without_the_password(filled, tmp_path):
