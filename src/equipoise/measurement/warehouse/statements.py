@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.by_turn import others
+from equipoise.measurement.clusters.members import across
 from equipoise.measurement.epochs import SETTLED
-from equipoise.measurement.members import across
 from equipoise.measurement.slots import by_block
 from equipoise.measurement.tables import covariate_names, implied_source, named_columns
 from equipoise.measurement.warehouse.counting import (
