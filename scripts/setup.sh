@@ -38,6 +38,8 @@ if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -m pip --version >/dev/nu
 fi
 
 echo "setup: installing the pinned dependencies into $venv" >&2
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile \
   -c constraints.txt -e '.[all,dev]'
+# What pip does on one processor; what some libraries bring for other versions of Python does not compile.
+"$venv/bin/python" -m compileall -qq -j 0 "$venv/lib" || true
 touch "$venv/.ready"

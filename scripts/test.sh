@@ -23,6 +23,12 @@ checking=$!
 # Images of Python forbid it to keep compiled modules; some hundred interpreters are started here.
 unset PYTHONDONTWRITEBYTECODE
 
+# The processors are shared out already: several threads in one product of matrices only wait for each other.
+export OPENBLAS_NUM_THREADS=1
+
+# In a fresh clone the files of the tests are prepared once, and not by each process for itself.
+[ -d tests/unit/__pycache__ ] || "$bin/python" -m pytest -q --collect-only -m "not long" >/dev/null 2>&1
+
 # One process more than there are processors: a quarter of its time a test waits for a clock or for another process.
 processes=$(($("$bin/python" -c 'import os; print(os.cpu_count() or 1)') + 1))
 

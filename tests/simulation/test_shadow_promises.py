@@ -4,7 +4,7 @@ Conversations of one to eight turns, alike within and between arms: each has a p
 meets. Seeded. A two-sided 95 % interval puts 2.5 % beyond each end, so a treatment exactly at its margin is called breached
 in 2.5 % of the read-outs; the tolerance is that of a binomial count at |z| = 4, so that one check in 30,000 would raise a
 false alarm, and to it is added 1 % for the skewness of samples of this size. The usual run has 200 read-outs of each kind,
-the long one 2,000.
+the long one 600.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from equipoise.measurement.pairs import Pair
 from equipoise.stats.estimate import Estimate
 
 SKEW = 0.01
-often = pytest.mark.parametrize("replications", [200, pytest.param(2_000, marks=pytest.mark.long)])
+often = pytest.mark.parametrize("replications", [200, pytest.param(600, marks=pytest.mark.long)])
 
 
 def tolerance(share: float, replications: int) -> float:
