@@ -19,7 +19,7 @@ from equipoise.events.log import EventLog, MemoryLog
 from equipoise.experiment.reading import read_canonical
 from equipoise.gateway.gateway import Gateway, GatewaySettings
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def definition(port: int, **more: Any) -> dict[str, Any]:

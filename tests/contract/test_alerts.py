@@ -24,6 +24,7 @@ from aiohttp.resolver import DefaultResolver
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from collecting import attributes, collecting
+from gateways import until
 from mailing import certificate_of, mailing
 from processes import QUIET
 from watched import START, kept, served, watched, worked
@@ -540,15 +541,6 @@ def test_a_destination_that_hangs_holds_no_watch_up(tmp_path):
         thread.join()
     actions = [json.loads(body)["data"]["action"] for _, body in there.posts]
     assert actions == ["alert", "alert", "alert", "pause", "rollback", "review"]
-
-
-def until(what) -> None:
-    ended = threading.Event()
-    for _ in range(6_000):
-        if what():
-            return
-        ended.wait(0.005)
-    raise AssertionError("waited in vain")
 
 
 def test_the_whole_way_by_the_command_line(tmp_path):

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import forked
 import pytest
+from gateways import until
 from processes import QUIET
 from watched import START, exposure, kept, served, turn, watched, worked
 
@@ -457,14 +458,14 @@ def test_a_log_that_is_away_is_waited_for(tmp_path):
         kwargs={"stop": stop, "told": lambda *each: told.append(each)},
     )
     thread.start()
-    waited(lambda: len(told) == 1)
+    until(lambda: len(told) == 1)
     assert not list(tmp_path.iterdir())
     experiment = watched(HARSH)
     log = open_log(tmp_path / "another.db")
     served(log, experiment, ManualClock(START + 0.0))
     log.close()
     (tmp_path / "another.db").rename(place)
-    waited(lambda: len(told) == 3)
+    until(lambda: len(told) == 3)
     stop.set()
     thread.join()
     watches.close()
@@ -473,15 +474,6 @@ def test_a_log_that_is_away_is_waited_for(tmp_path):
         ("watches", f"watching {experiment.identity}: 1 watch", False),
         ("watches", "it goes on", False),
     ]  # fmt: skip
-
-
-def waited(what) -> None:
-    ended = threading.Event()
-    for _ in range(3_000):
-        if what():
-            return
-        ended.wait(0.01)
-    raise AssertionError("waited in vain")
 
 
 class Ticking:
@@ -525,7 +517,7 @@ def test_whoever_listens_no_more_ends_nothing(error):
     assert once([chore], told=told)["ticking"]["runs"] == 1
     thread = threading.Thread(target=keep_going, args=([chore],), kwargs={"stop": stop, "told": told}, daemon=True)  # fmt: skip
     thread.start()
-    waited(lambda: len(ended) > 5)
+    until(lambda: len(ended) > 5)
     stop.set()
     thread.join()
     assert chore.runs == len(ended)
@@ -553,7 +545,7 @@ def test_no_chore_holds_another_up():
         kwargs={"stop": stop, "told": lambda name, news: told.append((name, news.says, news.trouble)), "state": states.append, "state_every": 0.01},
     )  # fmt: skip
     thread.start()
-    waited(lambda: going.runs > 20 and failing.runs > 20)
+    until(lambda: going.runs > 20 and failing.runs > 20)
     stop.set()
     let_go.set()
     thread.join()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from failing_disk import FAULTS, failing_disk
+from gateways import until
 from processes import QUIET
 from watched import START, exposure, kept, served, turn, watched
 
@@ -42,14 +42,6 @@ def told(chore, news):
 
 keep_going([Watches(log, lambda: open_windows(place), every=0.05, arrival=Arriving())], stop=threading.Event(), told=told)
 """
-PATIENCE = 60.0
-
-
-def waited(what) -> None:
-    until = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("fault", [*FAULTS])
@@ -75,15 +67,15 @@ def test_what_a_failing_disk_holds_up_is_done_once_when_it_is_well(tmp_path, fau
         for _ in range(3):
             # A window is closed by what arrives ten seconds after it.
             minute(error=True)
-        waited(lambda: alerts() == ["alert"])
+        until(lambda: alerts() == ["alert"])
         disk.fail(fault)
         minute(error=True)
-        waited(lambda: disk.failed > 0)
+        until(lambda: disk.failed > 0)
         disk.heal()
-        waited(lambda: len(alerts()) > 1)
+        until(lambda: len(alerts()) > 1)
         minute(error=False)
         minute(error=False)
-        waited(
+        until(
             lambda: (
                 (Watcher(experiment, log, open_windows(place)).standing.watermark or 0.0)
                 >= clock.now() - 62.0

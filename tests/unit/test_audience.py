@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from demo import DEMO
 
 from equipoise.conduct.move import roll_back
 from equipoise.conduct.register import register
@@ -19,13 +20,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
 from equipoise.sdk.router import Router
 
-BASE: dict[str, Any] = {
-    "name": "demo",
-    "hypothesis": "A newer model resolves more.",
-    "unit": "conversation",
-    "changes": ["model"],
-    "variants": {"control": {"model": "a"}, "treatment": {"model": "b"}},
-    "metrics": {"resolution_rate": {"priority": "primary"}},
+BASE: dict[str, Any] = DEMO | {
     "attributes": {
         "country": {"type": "text"},
         "age": {"type": "number"},

@@ -7,6 +7,7 @@ from base64 import urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from demo import DEMO
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,19 +17,10 @@ from equipoise.assignment.tokens import Signer
 from equipoise.errors import RecordError, UsageError
 from equipoise.experiment.reading import read_canonical
 
-BASE = {
-    "name": "demo",
-    "hypothesis": "A newer model resolves more.",
-    "unit": "conversation",
-    "changes": ["model"],
-    "variants": {"control": {"model": "a"}, "treatment": {"model": "b"}},
-    "metrics": {"resolution_rate": {"priority": "primary"}},
-}
-
 
 def drawn(variant: str = "control", **more: object) -> Draw:
     return Draw(
-        experiment=read_canonical(BASE | more), variant=variant, reason="split", config={}, counts=True
+        experiment=read_canonical(DEMO | more), variant=variant, reason="split", config={}, counts=True
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from demo import DEMO
+from gateways import until
 
 from equipoise.assignment.configuration import Configuration, Folding, load_configuration
 from equipoise.assignment.epochs import LEAD, LEASE
@@ -28,13 +29,7 @@ from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
 from equipoise.sdk.router import Router
 
-BASE: dict[str, Any] = {
-    "name": "demo",
-    "hypothesis": "A newer model resolves more.",
-    "unit": "conversation",
-    "changes": ["model"],
-    "variants": {"control": {"model": "a"}, "treatment": {"model": "b"}},
-    "metrics": {"resolution_rate": {"priority": "primary"}},
+BASE: dict[str, Any] = DEMO | {
     "rollout": {"stages": ["canary", "ab"], "canary": {"coverage": "1%"}},
 }
 UNITS = [f"conversation-{index}" for index in range(200)]
@@ -43,15 +38,6 @@ START = 1_800_000_000.0
 
 def experiment(**more: Any) -> Experiment:
     return read_canonical(BASE | more)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for what another thread does; half a minute is not a promise but the end of patience."""
-    for _ in range(3_000):
-        if holds():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not happen within half a minute")
 
 
 class Fickle(MemoryLog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from demo import DEMO
 
 from equipoise.conduct.register import register
 from equipoise.errors import UsageError
@@ -10,16 +11,7 @@ from equipoise.events.log import MemoryLog
 from equipoise.experiment.reading import read_canonical
 from equipoise.sdk.router import Router
 
-EXPERIMENT = read_canonical(
-    {
-        "name": "demo",
-        "hypothesis": "A newer model resolves more.",
-        "unit": "conversation",
-        "changes": ["model"],
-        "variants": {"control": {"model": "a"}, "treatment": {"model": "b"}},
-        "metrics": {"resolution_rate": {"priority": "primary"}},
-    }
-)
+EXPERIMENT = read_canonical(DEMO)
 OLD, NEW = "the secret of last month", "the secret of this month"
 
 
