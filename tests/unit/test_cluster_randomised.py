@@ -184,12 +184,13 @@ def test_a_table_of_members_is_read_as_the_log_is() -> None:
 
 
 def test_another_engine_counts_clusters_alike() -> None:
-    """Through Ibis the estimate over whole clusters is the same to nine digits."""
+    """Through Ibis the estimate over whole clusters is the same to nine digits, and those who wander are as many."""
     ibis = pytest.importorskip("ibis")
     experiment = teams()
-    turns = [fact for fact in served(experiment) if isinstance(fact, Turn)]
+    turns = [fact for fact in served(experiment, wander=2) if isinstance(fact, Turn)]
     rows = pa.table({
         "unit": [turn.unit for turn in turns], "variant": [turn.variant for turn in turns],
+        "user": [None if n % 7 == 0 else turn.member for n, turn in enumerate(turns)],
         "cost_usd": [turn.cost_usd for turn in turns], "count": [1.0] * len(turns),
     })  # fmt: skip
     here, there = (
@@ -201,6 +202,10 @@ def test_another_engine_counts_clusters_alike() -> None:
     assert isinstance(theirs, Estimate)
     assert theirs.method == ours.method
     assert theirs.standard_error == pytest.approx(ours.standard_error, rel=1e-9)
+    members = here.measurement.members
+    assert members is not None
+    assert members.in_several > members.in_several_arms - 1 > 0
+    assert there.measurement.members == members
 
 
 def test_the_plan_is_in_clusters_and_warns_of_few() -> None:

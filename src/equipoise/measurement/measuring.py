@@ -102,7 +102,7 @@ def measure_table(
             labels=labels,
             announced=of_table(connection, arms) if epochs else {},
         )
-        members = members_of_table(connection, experiment, source.unit, source.variant, source.columns)
+        members = members_of_table(connection)
         return whole(experiment, replace(measured, aside=Aside(washed_out=washed), members=members))
     finally:
         connection.close()

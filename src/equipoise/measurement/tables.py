@@ -7,7 +7,7 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -245,6 +245,7 @@ class NamedColumns:
     cluster: str | None
     labels: Mapping[str, str]
     epochs: Mapping[str, str]
+    members: str | None
 
 
 def named_columns(experiment: Experiment, source: TableSource, present: list[str]) -> NamedColumns:
@@ -265,6 +266,7 @@ def named_columns(experiment: Experiment, source: TableSource, present: list[str
         cluster=source.columns.get(experiment.cluster, experiment.cluster) if experiment.cluster else None,
         labels=label_columns(experiment, source),
         epochs=columns_of(experiment, source, present),
+        members=_members(experiment, source, present),
     )
     wanted = {"unit": source.unit, "variant": source.variant}
     wanted |= {"time": source.time} if source.time else {}
@@ -283,10 +285,17 @@ def named_columns(experiment: Experiment, source: TableSource, present: list[str
     return named
 
 
+def _members(experiment: Experiment, source: TableSource, present: Collection[str]) -> str | None:
+    """The column that names members of clusters; None where nobody asks for them, or none has them."""
+    members = experiment.unit.members
+    column = None if members is None else source.columns.get(members, members)
+    return column if column in present else None
+
+
 def table_facts(
     connection: duckdb.DuckDBPyConnection, experiment: Experiment, source: TableSource
 ) -> Mapping[Quantity, str]:
-    """Make `facts` out of `source_rows`: unit, variant, happened, cluster and one column per quantity.
+    """Make `facts` out of `source_rows`: unit, variant, happened, cluster, member where told, a column per quantity.
 
     Returns the column of each quantity. Raises DataError, naming column and value, for columns that are
     not there and values that are not numbers.
@@ -305,6 +314,7 @@ def table_facts(
         *(f"{_numeric(column, types[column])} AS z{i}" for i, column in enumerate(settled.values())),
         *(f"{_numeric(column, types[column])} AS l{i}" for i, column in enumerate(named.labels.values())),
         *(f"{_numeric(column, types[column])} AS {each}" for each, column in epochs.items()),
+        *([f"CAST({quoted(named.members)} AS VARCHAR) AS member"] if named.members is not None else ()),
     ]
     counted = {
         **{name: str(each) for each, name in columns.items()},

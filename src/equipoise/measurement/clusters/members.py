@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.counted import ENROLLED
 from equipoise.measurement.counting import Across, one
-from equipoise.measurement.literals import quoted
 from equipoise.measurement.tally import Measurement, Members, Tally
 
 if TYPE_CHECKING:
@@ -78,23 +77,10 @@ def members_of_log(connection: duckdb.DuckDBPyConnection, experiment: Experiment
     return Members(*map(int, one(connection, _COUNTED.format(rows=rows))))
 
 
-def members_of_table(
-    connection: duckdb.DuckDBPyConnection,
-    experiment: Experiment,
-    unit: str,
-    variant: str,
-    columns: Mapping[str, str],
-) -> Members | None:
-    """The members of `source_rows`, whose columns are these; None where nobody asks for them, or no column has them."""
-    members = experiment.unit.members
-    if members is None:
+def members_of_table(connection: duckdb.DuckDBPyConnection) -> Members | None:
+    """The members of a table's `facts`; None where they have no column of members."""
+    columns = {str(row[0]) for row in connection.execute("DESCRIBE facts").fetchall()}
+    if "member" not in columns:
         return None
-    present = {str(row[0]) for row in connection.execute("DESCRIBE source_rows").fetchall()}
-    column = columns.get(members, members)
-    if column not in present:
-        return None
-    rows = (
-        f"(SELECT {quoted(column)} AS member, {quoted(unit)} AS unit, {quoted(variant)} AS variant FROM source_rows "
-        f"WHERE {quoted(column)} IS NOT NULL AND {quoted(unit)} IS NOT NULL)"
-    )
+    rows = "(SELECT member, unit, variant FROM facts WHERE member IS NOT NULL AND unit IS NOT NULL)"
     return Members(*map(int, one(connection, _COUNTED.format(rows=rows))))

@@ -25,8 +25,8 @@ __all__ = ["Facts", "facts_of", "typed"]
 class Facts:
     """Rows of `unit`, `variant`, `happened`, `cluster`, segments `s0 …`, covariates `z0 …`, quantities `q0 …`.
 
-    Of a bandit that tells them also `epoch` and `probability`. `names` has the column of each quantity. `rows` counts all
-    rows, `without_unit` those of nobody; `first` and `last` are seconds since 1970.
+    Of a bandit that tells them also `epoch` and `probability`, of clusters that tell it `member`. `names` has the column
+    of each quantity. `rows` counts all rows, `without_unit` those of nobody; `first` and `last` are seconds since 1970.
     """
 
     table: Table
@@ -176,6 +176,8 @@ def typed(
         columns[f"z{i}"] = _number(relation, column, f"covariate {covariate}")
     for each, column in named.epochs.items():
         columns[each] = _number(relation, column, each)
+    if named.members is not None:
+        columns["member"] = text(named.members, "members")
     return relation.select(**columns)
 
 

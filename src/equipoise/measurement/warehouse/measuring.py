@@ -24,6 +24,7 @@ from equipoise.measurement.warehouse.counting import Counted, Covariate, capped,
 from equipoise.measurement.warehouse.daily import daily
 from equipoise.measurement.warehouse.epochs import announced, by_epoch
 from equipoise.measurement.warehouse.facts import Facts, facts_of
+from equipoise.measurement.warehouse.members import members_of
 from equipoise.measurement.warehouse.quantiles import quantile_tallies, readings_of
 from equipoise.measurement.warehouse.restricted_means import check_event_rows, restricted_tallies
 from equipoise.measurement.warehouse.saturation import saturations
@@ -127,6 +128,7 @@ def _measured(experiment: Experiment, relation: Table, kept_tables: ExitStack, s
         if primary.name in of and facts.timed and clusters is None
         else (),
         daily=daily(facts, whole, primary, arms),
+        members=members_of(facts.table),
         saturations=saturations(experiment, whole, of.get(primary.name)),
         aside=Aside(washed_out=washed),
         slots=slot_values(everyone, of[primary.name], caps, facts.last)

@@ -22,6 +22,7 @@ from equipoise.measurement.warehouse.counting import (
 )
 from equipoise.measurement.warehouse.epochs import epoch_moments, share_rows, told_epochs
 from equipoise.measurement.warehouse.facts import Facts, typed
+from equipoise.measurement.warehouse.members import counted_members
 from equipoise.measurement.warehouse.restricted_means import restricted_rows
 from equipoise.measurement.warehouse.slots import blocks_of, settled_rows, slot_names, slot_rows, with_blocks
 from equipoise.measurement.warehouse.units import per_unit, slopes
@@ -92,6 +93,8 @@ def statements(experiment: Experiment, relation: Table, dialect: str) -> dict[st
     primary = next((each for each in counted if each.metric == experiment.primary), None)
     if experiment.switchback is not None and primary is not None:
         shown["values of slots"] = slot_rows(units, primary)
+    if named.members is not None:
+        shown["members"] = counted_members(facts.table)
     if told:
         shown["shares"] = share_rows(facts.table)
         shown["epochs"] = epoch_moments(units, counted[: len(counted) - len(figures)])
