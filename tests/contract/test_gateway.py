@@ -415,8 +415,12 @@ def test_the_operators_verbs_reach_traffic_that_runs():
             ask(at.url, "somebody-new")
             roll_back(at.log, "bot", by="op", reason="worse")
             assert len(at.facts("exposure")) == before
-            turns = [turn for turn in at.facts("turn") if turn.redirected]
-            assert {turn.variant for turn in turns} == {"control", "treatment"}
+            until(
+                lambda: (
+                    {turn.variant for turn in at.facts("turn") if turn.redirected} == {"control", "treatment"}
+                ),
+                "the turns, which are recorded after their answers",
+            )
 
 
 def test_a_ramp_moves_nobody():
