@@ -42,7 +42,8 @@ def clustered_difference(
 
     Scale: the outcome per unit of size: with sizes as counts of units a difference of means, with any other
     positive total (turns, successes) a difference of ratios. All four have one entry per cluster, in one order;
-    a cluster without units in an arm has sum 0 and size 0 there. So it serves clusters randomised as a whole as
+    a cluster without units in an arm has sum 0 and size 0 there, and one may have a sum without a size (what was spent
+    without a success). So it serves clusters randomised as a whole as
     well as units randomised within clusters, where what a cluster's two halves share cancels.
 
     CR2 (the default) divides each cluster's residual total by sqrt(1 − its share of the arm's size), which makes
@@ -54,10 +55,10 @@ def clustered_difference(
     McCaffrey's degrees of freedom. It holds where clusters are few, unequal and alike within; with clusters of one size the
     error is that of Welch's test over their means.
 
-    Degenerate cases: not estimable with fewer than two clusters in an arm, where every cluster of an arm has the
-    same ratio in both arms, or (CR2, CR3) with fewer than `LEAST_FREEDOM` degrees of freedom.
-    Errors: UsageError for unequal lengths, totals that are not finite, sizes below 0, a sum where the size is 0,
-    another correction, CR3 where a cluster is in both arms, a level outside (0, 1) or a null that is not finite.
+    Degenerate cases: not estimable with fewer than two clusters of a size above 0 in an arm, where a size is below 0, where
+    every cluster of an arm has the same ratio in both arms, or (CR2, CR3) with fewer than `LEAST_FREEDOM` degrees of
+    freedom. Errors: UsageError for unequal lengths, totals that are not finite, another correction, CR3 where a cluster
+    is in both arms, a level outside (0, 1) or a null that is not finite.
     Source: Bell & McCaffrey (2002), Survey Methodology 28, 169; Imbens & Kolesár (2016), Review of Economics and
     Statistics 98, 701, section III; Cameron & Miller (2015), Journal of Human Resources 50, 317, section VI; MacKinnon,
     Nielsen & Webb (2023), Journal of Econometrics 232, 272, for the jackknife.
@@ -74,19 +75,26 @@ def clustered_difference(
     (y_c, m_c), (y_t, m_t) = arms.values()
     if y_c.size != y_t.size:
         raise UsageError(f"both arms need one entry per cluster, not {y_c.size} and {y_t.size}")
-    for arm, (_, sizes) in arms.items():
+    for arm, (sums, sizes) in arms.items():
+        if (sizes < 0.0).any():
+            return NotEstimable(
+                f"a cluster of {arm} has a size below 0, and with few clusters each needs one of at least 0"
+            )
         clusters = int((sizes > 0).sum())
+        if clusters < 2 and (sums[sizes == 0.0] != 0.0).any():
+            of = f"only 1 cluster of {arm} has" if clusters else f"no cluster of {arm} has"
+            return NotEstimable(f"{of} a size above 0, and a ratio needs at least two")
         if clusters < 2:
             there = f"{clusters} cluster{'' if clusters == 1 else 's'}"
             return NotEstimable(f"{arm} has {there}, and a spread needs at least two")
     size_c, size_t = float(m_c.sum()), float(m_t.sum())
     ratio_c, ratio_t = float(y_c.sum()) / size_c, float(y_t.sum()) / size_t
-    if correction == "CR3" and ((m_c > 0) & (m_t > 0)).any():
+    if correction == "CR3" and (_there(y_c, m_c) & _there(y_t, m_t)).any():
         raise UsageError(
             "CR3 is for clusters that are in one arm as a whole, and one of these is in both; use CR2"
         )
     left_c, left_t = _residual(y_c, m_c, ratio_c), _residual(y_t, m_t, ratio_t)
-    seen = (m_c > 0) | (m_t > 0)
+    seen = _there(y_c, m_c) | _there(y_t, m_t)
     clusters = int(seen.sum())
     if correction == "CR2":
         scale_c, scale_t = 1.0 / np.sqrt(1.0 - m_c / size_c), 1.0 / np.sqrt(1.0 - m_t / size_t)
@@ -94,7 +102,7 @@ def clustered_difference(
         variance, freedom = float(pieces @ pieces), _bell_mccaffrey(m_c, scale_c, m_t, scale_t)
     elif correction == "CR3":
         scale_c, scale_t = 1.0 / np.sqrt(1.0 - m_c / size_c), 1.0 / np.sqrt(1.0 - m_t / size_t)
-        variance = _jackknife(left_c, m_c) + _jackknife(left_t, m_t)
+        variance = _jackknife(left_c, m_c, _there(y_c, m_c)) + _jackknife(left_t, m_t, _there(y_t, m_t))
         freedom = _bell_mccaffrey(m_c, scale_c, m_t, scale_t)
     else:
         pieces = left_t / size_t - left_c / size_c
@@ -124,10 +132,6 @@ def _arm(arm: str, sums: Totals, sizes: Totals) -> tuple[Floats, Floats]:
         raise UsageError(f"{arm} needs as many sums as sizes, not {y.size} and {m.size}")
     if not (np.isfinite(y).all() and np.isfinite(m).all()):
         raise UsageError(f"the sums and sizes of {arm} must all be finite numbers")
-    if (m < 0.0).any():
-        raise UsageError(f"the sizes of {arm} must be at least 0")
-    if (y[m == 0.0] != 0.0).any():
-        raise UsageError(f"a cluster of {arm} has a sum but no size to divide it by")
     return y, m
 
 
@@ -137,9 +141,15 @@ def _residual(sums: Floats, sizes: Floats, ratio: float) -> Floats:
     return np.where(np.abs(left) > 2.0**-46 * (np.abs(sums) + abs(ratio) * sizes), left, 0.0)
 
 
-def _jackknife(left: Floats, sizes: Floats) -> float:
-    """The jackknife variance of one arm's ratio over its clusters; `left` are residual totals."""
-    left, sizes = left[sizes > 0], sizes[sizes > 0]
+def _there(sums: Floats, sizes: Floats) -> NDArray[np.bool_]:
+    """Which clusters an arm has something of: a size, or a sum that has none (what was spent without a success)."""
+    found: NDArray[np.bool_] = (sizes > 0.0) | (sums != 0.0)
+    return found
+
+
+def _jackknife(left: Floats, sizes: Floats, there: NDArray[np.bool_]) -> float:
+    """The jackknife variance of one arm's ratio over the clusters that are there; `left` are residual totals."""
+    left, sizes = left[there], sizes[there]
     clusters = left.size
     # Without a cluster the ratio moves by its residual total over what is left of the size.
     moves = left / (sizes.sum() - sizes)
