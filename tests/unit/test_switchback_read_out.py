@@ -205,7 +205,7 @@ def test_slots_by_region_have_blocks_and_a_slot_before_of_their_own() -> None:
     assert {slot.whose for slot in findings.measurement.slots} == {"eu", "us", "asia/1"}
     assert findings.primary[0].estimate.degrees_of_freedom == pytest.approx(83.0)  # type: ignore[union-attr]
     assert findings.primary[0].relative.reason == (  # type: ignore[union-attr]
-        "of arms that share their clusters a relative change is not estimated"
+        "of arms that share their blocks a relative change is not estimated"
     )
 
 

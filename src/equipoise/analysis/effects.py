@@ -15,7 +15,7 @@ from equipoise.analysis.judged import (
 )
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.counting import FEW_CLUSTERS
-from equipoise.measurement.tally import Tally
+from equipoise.measurement.tally import ClusterTotals, Tally
 from equipoise.stats.comparison.clusters import clustered_difference
 from equipoise.stats.comparison.means import difference_of_means
 from equipoise.stats.comparison.proportions import difference_of_proportions
@@ -97,7 +97,7 @@ def _adjusted(
     """The effect adjusted by covariates, why there is none, or None where none are declared."""
     if not metric.covariates:
         return None
-    if control.totals is not None:
+    if treatment.totals is not None:
         return NotEstimable("clusters are too few to learn from them how far covariates go")
     if control.covariates is None or treatment.covariates is None:
         return NotEstimable("an arm has no units with a value")
@@ -167,13 +167,17 @@ def _relative(
 ) -> Estimate | NotEstimable:
     if (c := decided_by_labels(control)) is not None and (t := decided_by_labels(treatment)) is not None:
         return corrected_relative(metric, c, t, level=level)
-    if control.totals is not None and len(control.totals.sums) >= FEW_CLUSTERS:
-        return NotEstimable("of arms that share their clusters a relative change is not estimated")
+    if (
+        control.totals is not None
+        and treatment.totals is not None
+        and _many(control.totals, treatment.totals)
+    ):
+        return NotEstimable("of arms that share their blocks a relative change is not estimated")
     if treatment.contrast is not None:
         return NotEstimable(
             "what a ranker earns in a shared list depends on the others: there is no change relative to it"
         )
-    if control.totals is not None:
+    if treatment.totals is not None:
         return NotEstimable("with so few clusters a relative change has no interval that can be trusted")
     if adjusted and control.covariates is not None and treatment.covariates is not None:
         relative = (
@@ -195,6 +199,11 @@ def _relative(
     if control.moments is not None and treatment.moments is not None:
         return relative_difference_of_means(control.moments, treatment.moments, level=level)
     return NotEstimable(f"a relative change of a {metric.kind} is not estimated")
+
+
+def _many(*arms: ClusterTotals) -> bool:
+    """Whether clusters have totals although they are many, as the blocks of a switchback have."""
+    return all(sum(size > 0 for size in arm.sizes) >= FEW_CLUSTERS for arm in arms)
 
 
 def effect_of(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.cross import ALWAYS, Aggregates, Asked, centres
+from equipoise.measurement.literals import text_literal
 from equipoise.measurement.shared_clusters import shared_with_control
 from equipoise.measurement.tally import Cap, ClusterTotals, Tally
 from equipoise.stats.moments import Moments, PairMoments
@@ -26,10 +27,11 @@ __all__ = [
     "grouped",
     "one",
     "tallies_by",
+    "with_totals",
 ]
 
 FEW_CLUSTERS = 30
-"""An arm with fewer clusters than this has its clusters' totals counted one by one, not only their moments."""
+"""Arms of which one has fewer clusters than this have their clusters' totals counted one by one, not only moments."""
 
 Across = Literal["apart", "shared", "blocks"]
 """How clusters lie across arms: each in one as a whole; units of one in several, as they were drawn; or each in all.
@@ -63,6 +65,19 @@ class Counted:
         tests = [] if self.ripe == ALWAYS else [f"({self.ripe})"]
         tests += [f"{each} IS NOT NULL" for each in (self.x, self.y) if each and each not in self.full]
         return " AND ".join(tests) or ALWAYS
+
+
+def with_totals(clusters: Mapping[str, int]) -> frozenset[str]:
+    """The arms of which totals are counted, where so many clusters of each have a value: few, and control beside them.
+
+    An arm without any is compared with nothing, and makes no other's clusters few.
+
+    >>> sorted(with_totals({"control": 40, "a": 12, "b": 35, "c": 0}))
+    ['a', 'control']
+    """
+    control = clusters.get("control", 0)
+    few = {arm for arm, n in clusters.items() if arm != "control" and 0 < min(n, control) < FEW_CLUSTERS}
+    return frozenset({"control", *few} if few else ())
 
 
 def grouped(by: str) -> str:
@@ -164,7 +179,7 @@ def tallies_by(
                 each,
                 parts,
                 arms,
-                across="blocks" if min(clusters.values()) < FEW_CLUSTERS else across,
+                across=across,
                 by=by,
                 among=among,
             )
@@ -244,13 +259,20 @@ def _clustered(
         parts[part][variant] = replace(
             parts[part][variant], pairs=moments.pair(0, 1), covariates=moments if extra else None
         )
-    if across == "blocks":
-        for (part, arm), totals in _totals(connection, table, arms).items():
-            parts[part][arm] = replace(parts[part][arm], totals=totals)
-    elif across == "shared":
+    of_clusters = {
+        part: {arm: tally.pairs.n for arm, tally in of.items() if tally.pairs is not None}
+        for part, of in parts.items()
+    }
+    matched = {
+        part: frozenset(arms) if across == "blocks" else with_totals(of) for part, of in of_clusters.items()
+    }
+    for (part, arm), totals in _totals(connection, table, matched).items():
+        parts[part][arm] = replace(parts[part][arm], totals=totals)
+    if across == "shared":
         found = shared_with_control(connection, counted.metric, table, names, constants=constants)
         for (part, arm), shared in found.items():
-            parts[part][arm] = replace(parts[part][arm], shared=shared)
+            if arm not in matched[part]:
+                parts[part][arm] = replace(parts[part][arm], shared=shared)
     connection.execute(f"DROP TABLE {table}")
     for part, of in parts.items():
         parts[part] = {
@@ -260,12 +282,16 @@ def _clustered(
 
 
 def _totals(
-    connection: duckdb.DuckDBPyConnection, table: str, arms: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, table: str, matched: Mapping[str, Iterable[str]]
 ) -> dict[tuple[str, str], ClusterTotals]:
-    """Each cluster's sum and size, in one order for all arms of a part; 0 and 0 where an arm has none of it."""
+    """Of the arms that are matched in a part each cluster's sum and size, in one order; 0 and 0 where an arm has none."""
+    named = [part for part, arms in matched.items() if arms]
+    if not named:
+        return {}
     parts: dict[str, dict[str, dict[str, tuple[float, float]]]] = defaultdict(dict)
     for part, variant, cluster, a, b in connection.execute(
-        f"SELECT part, variant, cluster, c0, c1 FROM {table} ORDER BY part, cluster, variant"
+        f"SELECT part, variant, cluster, c0, c1 FROM {table} WHERE part IN ({', '.join(map(text_literal, named))}) "
+        "ORDER BY part, cluster, variant"
     ).fetchall():
         parts[part].setdefault(cluster, {})[variant] = (a, b)
     return {
@@ -274,5 +300,5 @@ def _totals(
             tuple(of.get(arm, (0.0, 0.0))[1] for of in clusters.values()),
         )
         for part, clusters in parts.items()
-        for arm in arms
+        for arm in matched[part]
     }

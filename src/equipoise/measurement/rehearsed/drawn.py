@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.clusters.members import whole
-from equipoise.measurement.counting import FEW_CLUSTERS
+from equipoise.measurement.counting import with_totals
 from equipoise.measurement.rehearsed.population import Crowd, Numbers
 from equipoise.measurement.tally import ClusterTotals, Measurement, Tally
 from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_of, quantile_overlap
@@ -139,10 +139,6 @@ class Drawn:
                 name: int(np.unique(among[where[:n]]).size)
                 for name, where, n in zip(names, self._where, seen, strict=True)
             }
-        # Arms of a switchback share their blocks by design: totals are there however many those are.
-        few = clusters is not None and (
-            self.experiment.switchback is not None or min(clusters.values()) < FEW_CLUSTERS
-        )
         tallies: dict[str, dict[str, Tally]] = {}
         for metric in self.experiment.metrics:
             ripe = self.served(min(exposed, mature[metric.name]))
@@ -153,7 +149,7 @@ class Drawn:
             if clusters is not None and metric.kind == "quantile":
                 self._add_overlap(metric, tallies[metric.name], names, ripe)
             elif clusters is not None:
-                self._add_of_clusters(metric, tallies[metric.name], names, ripe, few=few)
+                self._add_of_clusters(metric, tallies[metric.name], names, ripe)
         measured = Measurement(
             source="a rehearsal",
             rows=exposed,
@@ -217,8 +213,6 @@ class Drawn:
         tallies: dict[str, Tally],
         names: Sequence[str],
         stop: Sequence[int],
-        *,
-        few: bool,
     ) -> None:
         """Of few clusters the totals, of many the moments of those that a treatment shares with control."""
         columns = [self._columns(metric, self._where[i][: stop[i]]) for i in range(len(names))]
@@ -228,8 +222,11 @@ class Drawn:
             place = np.searchsorted(every, clusters)
             sums, sizes = (np.bincount(place, weights=each, minlength=every.size) for each in (x, y))
             arms[name] = sums, sizes, np.bincount(place, minlength=every.size) > 0
+        # Arms of a switchback share their blocks by design: totals are there however many those are.
+        blocks = self.experiment.switchback is not None
+        matched = names if blocks else with_totals({name: int(of[2].sum()) for name, of in arms.items()})
         for name, (sums, sizes, there) in arms.items():
-            if few:
+            if name in matched:
                 totals = ClusterTotals(tuple(sums.tolist()), tuple(sizes.tolist()))
                 tallies[name] = replace(tallies[name], totals=totals)
             elif name != "control" and (both := there & arms["control"][2]).any():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.counting import FEW_CLUSTERS, Across
+from equipoise.measurement.counting import Across, with_totals
 from equipoise.measurement.refusals import check_finite
 from equipoise.measurement.shared_clusters import with_constants
 from equipoise.measurement.tally import Cap, ClusterTotals, Tally
@@ -158,14 +158,15 @@ def tallies_by(
     units = with_part(units, by)
     rows = answer(moments(units, counted, clustered=clustered))
     summed: dict[tuple[Any, str], dict[str, Any]] = {}
+    matched: dict[tuple[str, Any], frozenset[str]] = {}
     totals: dict[tuple[str, Any, str], ClusterTotals] = {}
     shared: dict[tuple[Any, str], dict[str, Any]] = {}
     if clusters is not None:
         table = cluster_sums(units, counted)
         summed = {(row["part"], row["variant"]): row for row in answer(cluster_moments(table, counted))}
-        if across == "blocks" or min(clusters.values()) < FEW_CLUSTERS:
-            totals = _totals(table, counted, arms)
-        elif across == "shared":
+        matched = _matched(summed, counted, arms, across)
+        totals = _totals(table, counted, matched)
+        if across == "shared":
             shared = {(row["part"], row["variant"]): row for row in answer(shared_moments(table, counted))}
     told = {(row["part"], row["variant"]): row for row in rows}
     parts = sorted({part for part, _ in told} | (set() if by is not None else {""}))
@@ -177,7 +178,9 @@ def tallies_by(
                 arm: replace(
                     _tally(told.get((part, arm)), summed.get((part, arm)), each, clustered=clustered),
                     totals=totals.get((name, part, arm)),
-                    shared=_shared(shared.get((part, arm)), each),
+                    shared=None
+                    if arm in matched.get((name, part), ())
+                    else _shared(shared.get((part, arm)), each),
                 )
                 for arm in arms
             }
@@ -344,22 +347,41 @@ def _tally(
     )
 
 
+def _matched(
+    summed: Mapping[tuple[Any, str], Mapping[str, Any]],
+    counted: Sequence[Counted],
+    arms: Sequence[str],
+    across: Across | None,
+) -> dict[tuple[str, Any], frozenset[str]]:
+    """By metric and part the arms of which each cluster's totals are asked for, where there are any."""
+    clusters: dict[tuple[str, Any], dict[str, int]] = defaultdict(dict)
+    for (part, arm), row in summed.items():
+        for each in counted:
+            clusters[each.metric.name, part][arm] = row[f"n_{each.index}"]
+    found = {
+        place: frozenset(arms) if across == "blocks" else with_totals(of) for place, of in clusters.items()
+    }
+    return {place: of for place, of in found.items() if of}
+
+
 def _totals(
-    table: Table, counted: Sequence[Counted], arms: Sequence[str]
+    table: Table, counted: Sequence[Counted], matched: Mapping[tuple[str, Any], frozenset[str]]
 ) -> dict[tuple[str, Any, str], ClusterTotals]:
-    """Each cluster's sum and size, in one order for all arms of a part; 0 and 0 where an arm has none of it."""
-    rows = answer(table)
+    """Of matched arms each cluster's sum and size, in one order in a part; 0 and 0 where an arm has none of it."""
+    if not matched:
+        return {}
+    rows = answer(table.filter(table.part.isin(sorted({part for _, part in matched}))))
     result = {}
     for each in counted:
         parts: dict[Any, dict[str, dict[str, tuple[float, float]]]] = defaultdict(lambda: defaultdict(dict))
         for row in rows:
-            if row[f"c{each.index}_0"] is not None:
+            if row[f"c{each.index}_0"] is not None and (each.metric.name, row["part"]) in matched:
                 pair = row[f"c{each.index}_0"], row[f"c{each.index}_1"]
                 parts[row["part"]][row["cluster"]][row["variant"]] = pair
         for part, clusters in parts.items():
             # Put in order here: engines differ in how they sort text.
             told = [clusters[name] for name in sorted(clusters)]
-            for arm in arms:
+            for arm in matched[each.metric.name, part]:
                 pairs = [cluster.get(arm, (0.0, 0.0)) for cluster in told]
                 result[each.metric.name, part, arm] = ClusterTotals(
                     tuple(a for a, _ in pairs), tuple(b for _, b in pairs)
