@@ -129,7 +129,7 @@ def test_the_commands_of_the_pages_run(tmp_path):
     assert "they tell as much as eleven, says the plan" in page
     assert "106 of them make 3,922 requests, where requests that are alike in nothing would be 1,128" in page
     teams = start(tmp_path, "equipoise", "plan", "examples/cluster-assistant/experiment.yaml").stdout
-    assert "106 units at most" in teams
+    assert "106 clusters at most" in teams
     assert "a unit is a cluster of 37 readings" in teams
     assert "they tell as much as 11.3 independent ones" in teams
     alone = start(tmp_path, "equipoise", "size", "proportion", "--baseline", "0.60", "--mde", "8pp").stdout

@@ -140,3 +140,13 @@ def test_what_cannot_be_told_in_units_is_told_without(unknown):
 )
 def test_a_guardrail_in_doubt_is_so_many_units_from_being_held(held_up, told):
     assert until_settled(held_up, findings()) == told
+
+
+def test_where_nothing_is_sized_no_look_is_promised():
+    """A look that never comes due is no answer to what would change the verdict; a closing one is."""
+    told = until_next_look(findings(look=replace(LOOK, fraction=None, sized=False)))
+    assert told == (
+        "a last look, by --final once no more data will come; no size was planned, so that none comes due by itself"
+    )
+    # What is unknown by now alone may be known tomorrow.
+    assert until_next_look(findings(look=replace(LOOK, fraction=None))) == "the next registered look"

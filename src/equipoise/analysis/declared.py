@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from equipoise.experiment.bandit import Bandit
-from equipoise.experiment.definition import Experiment
+from equipoise.experiment.definition import Experiment, PlanSettings
 from equipoise.experiment.metric import RETURNED, Metric
 
 __all__ = ["declared", "in_words", "p_said", "span"]
@@ -39,13 +39,15 @@ def declared(experiment: Experiment) -> dict[str, str]:
         said.append(f"burn-in of {span(plan.burn_in)}")
     if plan.whole_cycles:
         said.append(f"whole cycles of {span(plan.cycle)}")
-    said.append(
-        "units seen in two variants count for the first"
-        if plan.crossed == "first_seen"
-        else "units seen in two variants are left out"
-    )
+    if experiment.interleaving is None:
+        said.append(_crossed(plan))
     found["plan"] = ", ".join(said)
     return found
+
+
+def _crossed(plan: PlanSettings) -> str:
+    late = "count for the first" if plan.crossed == "first_seen" else "are left out"
+    return f"units seen in two variants {late}"
 
 
 def _bandit(bandit: Bandit) -> str:

@@ -35,7 +35,8 @@ class LookState:
 
     `due` looks may judge effects; others (peeks) show health and guardrails only. `fraction` is the
     information seen over the registered maximum, None where that is unknown; `at` is the fraction that the
-    boundaries belong to, which later looks reckon with: always known, and beyond every look before.
+    boundaries belong to, which later looks reckon with: always known, and beyond every look before. Where nothing is
+    `sized` no registered look comes due, and only a closing one is left.
     `boundary` is on the z scale for the primary, whose alpha the treatments share; `guard_boundary` for
     each guardrail, which has the whole of its own.
     """
@@ -49,6 +50,7 @@ class LookState:
     boundary: float
     guard_boundary: float
     says: str
+    sized: bool = True
 
     @property
     def level(self) -> float:
@@ -129,4 +131,5 @@ def look_now(
         boundary=boundary_now(settings, fractions, used, at, alpha, last=final),
         guard_boundary=boundary_now(settings, fractions, guards, at, settings.alpha, last=final),
         says=says,
+        sized=not isinstance(maximum, NotEstimable),
     )

@@ -75,8 +75,7 @@ def plan(
         emit(drawn.to_dict() | played | also | ({} if past is None else past[0]))
         return
     caution(reading.warnings)
-    what = "units" if experiment.interleaving is None else "queries"
-    print(plan_text(drawn, experiment.hypothesis, what))
+    print(plan_text(drawn, experiment.hypothesis, experiment.counted))
     if played:
         print("\n".join(bandit_lines(**played["bandit"])))
     if shown:
@@ -146,7 +145,7 @@ def plan_text(drawn: Plan, hypothesis: str, what: str = "units") -> str:
             f"is as planned (alpha {drawn.alpha:g}, power {drawn.power:g})."
         )
     else:
-        parts.append("No metric could be sized: give the primary a baseline (or a spread) and an mde.")
+        parts.append("No metric could be sized; beside each stands what it lacks.")
     parts += [
         "",
         rows(

@@ -24,6 +24,7 @@ def register(
     """Freeze the definition, its plan and its gate result into the log."""
     from equipoise import settings
     from equipoise.conduct.register import register as carry_out
+    from equipoise.design.notes import no_look_comes
     from equipoise.events.opening import open_log
     from equipoise.experiment.reading import read_definition
 
@@ -56,5 +57,8 @@ def register(
     print(f"{done.experiment} is registered, stage {done.stage}")
     for block in done.overridden:
         print(f"  in spite of: {block}; the reason is recorded")
+    never = no_look_comes(reading.experiment, done.plan.sizes)
+    if never is not None:
+        print(f"Note: {never}.")
     if reading.experiment.source is None:
         print(f"Serve it: equipoise serve. Where it stands: equipoise rollout {reading.experiment.name}")

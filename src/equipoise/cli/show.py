@@ -37,9 +37,9 @@ def show(
         f"exposed: {', '.join(f'{arm} {count:,}' for arm, count in told['exposed'].items()) or 'nobody yet'}"
     )
     total = told["plan"].get("total")
-    print(
-        f"planned: {f'{total:,} units' if total else 'no size could be planned'}, {len(told['plan']['looks'])} looks"
-    )
+    size = f"{total:,} {told['counted']}" if total else "no size could be planned"
+    looks = len(told["plan"]["looks"])
+    print(f"planned: {size}, {looks} look{'' if looks == 1 else 's'}")
     for judge in told["calibration"]:
         print(clean(f"judge: {judge['says']}"))
         for line in _beside(judge):

@@ -136,6 +136,7 @@ def rehearse(
         horizon=horizon,
         plan=planned,
         method=experiment.method,
+        counted=experiment.counted,
         error=planned.alpha if experiment.bandit is None else experiment.bandit.stop.error,
         outcomes=tuple(outcomes),
         split=split_instead(rehearsed, drawn_from, _planned(known))

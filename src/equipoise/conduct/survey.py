@@ -92,6 +92,7 @@ def history(log: EventLog, name: str) -> dict[str, Any]:
         "stage": state.stage,
         "service": state.service,
         "exposed": _exposed(first_exposures(log, experiment)),
+        "counted": experiment.counted,
         "definition": dict(registration.definition),
         "plan": dict(registration.plan),
         "calibration": [each.to_dict() for each in calibrations(log, experiment)],

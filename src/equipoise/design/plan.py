@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from equipoise.design.clusters import cluster_notes, in_clusters
 from equipoise.design.false_alarms import WatchForecast, declared_forecasts, too_often
-from equipoise.design.interleaved import FITS, query_power, query_size
-from equipoise.design.schedule import schedule, spent, written_rule
-from equipoise.design.shared_clusters import shared_clusters_note
+from equipoise.design.interleaved import query_power, query_size
+from equipoise.design.notes import notes_beside
+from equipoise.design.schedule import schedule, spent
 from equipoise.design.switchback import in_slots, slot_cycle, slot_notes, slots_per_day
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
@@ -218,7 +218,7 @@ def plan(
         differences=experiment.differences,
         power_curve=_curve(experiment, primary, total, alpha) if isinstance(primary, MetricSize) else (),
         requests_per_case=_requests(experiment),
-        notes=_notes(experiment, sizes)
+        notes=notes_beside(experiment, sizes)
         + slot_notes(experiment, total)
         + cluster_notes(declared, total)
         + too_often(forecasts),
@@ -388,51 +388,6 @@ def _curve(
             break  # the rate has left (0, 1)
         points.append((effect, power))
     return tuple(points)
-
-
-def _notes(experiment: Experiment, sizes: Mapping[str, MetricSize | NotEstimable]) -> tuple[str, ...]:
-    notes = []
-    rule = written_rule(experiment.plan)
-    if rule is not None:
-        several = " in each of the treatments' comparisons" if len(experiment.treatments) > 1 else ""
-        notes.append(rule.beside(experiment.plan.alpha) + several)
-    unsized = [
-        metric.name for metric in experiment.guardrails if isinstance(sizes[metric.name], NotEstimable)
-    ]
-    if unsized:
-        notes.append(
-            f"{', '.join(unsized)} could not be sized and may need more units than this; "
-            "a guardrail that is not shown to hold keeps a change from being shipped"
-        )
-    for metric in experiment.metrics:
-        labels = experiment.labels_planned(metric)
-        if labels is not None:
-            notes.append(_labels(experiment, metric.name, labels))
-    waiting = [
-        metric.name
-        for metric in experiment.metrics
-        if metric.kind == "time_to_event" and isinstance(sizes.get(metric.name), MetricSize)
-    ]
-    if waiting:
-        notes.append(
-            f"the size of {', '.join(waiting)} is in units seen for the whole window; units that came in later tell less"
-        )
-    if experiment.interleaving is not None:
-        notes += FITS
-    elif experiment.cluster:
-        notes.append(shared_clusters_note(experiment.cluster))
-    return tuple(notes)
-
-
-def _labels(experiment: Experiment, name: str, labels: int) -> str:
-    """What a metric asks of people, and for how long at the pace they were promised."""
-    total = labels * len(experiment.variants)
-    pace = experiment.online_judge.labels_per_week if experiment.online_judge else None
-    at = "" if pace is None else f", {math.ceil(7 * total / pace):,} days at {pace:,} a week"
-    return (
-        f"{name} is corrected by people's labels and decides nothing before {labels:,} turns of each arm are labelled: "
-        f"{total:,} in all{at}"
-    )
 
 
 def _requests(experiment: Experiment) -> dict[str, int]:

@@ -290,6 +290,13 @@ class Experiment:
         return LABELS if self.online_judge is not None and self.online_judge.audited else None
 
     @property
+    def counted(self) -> str:
+        """What sizes are in, for a sentence: queries of rankers, slots, clusters, or else units."""
+        if self.method == "interleaving":
+            return "queries"
+        return {"slot": "slots", "cluster": "clusters"}.get(self.unit.type, "units")
+
+    @property
     def remembers(self) -> bool:
         """Whether it can be told when a unit entered; without, the experiment can ramp and nothing else."""
         return self.unit.id != "any" or self.pins == "required"

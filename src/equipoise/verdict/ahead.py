@@ -19,6 +19,8 @@ def until_next_look(findings: Findings) -> str:
     Units in the middle of the primary's window tell nothing yet, and are on their way to that look already.
     """
     look = findings.look
+    if not look.sized:
+        return "a last look, by --final once no more data will come; no size was planned, so that none comes due by itself"
     units, immature, (one, many) = _counted(findings)
     seen = look.fraction
     if not seen or seen <= 0.0 or not units:

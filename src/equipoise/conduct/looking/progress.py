@@ -125,7 +125,7 @@ def upcoming(experiment: Experiment, state: State, found: FirstExposures, now: f
         pace=pace_so_far(state, found, now),
         window=experiment.primary.window,
         now=now,
-        noun="units" if experiment.interleaving is None else "queries",
+        noun=experiment.counted,
     )
     if look is None or experiment.bandit is None:
         return look

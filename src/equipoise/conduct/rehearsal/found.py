@@ -106,7 +106,7 @@ class Rehearsal:
     `population` says what the units were, `left_out` which metrics they do not have, and why: what is left out was no
     part of the verdicts. Of rankers that share lists a unit is a query, and `split` is the A/B test that would find the
     planned effect by the same clicks. `error` is what the method registers, of an A/B test alpha. `every` is how many
-    seconds lie between two looks (None: `per_look` units). `horizon` is in units.
+    seconds lie between two looks (None: `per_look` units). `counted` is what units are called; `horizon` is in them.
     """
 
     experiment: str
@@ -120,16 +120,12 @@ class Rehearsal:
     horizon: int
     plan: Plan
     method: str
+    counted: str
     error: float
     outcomes: tuple[Outcome, ...]
     split: Split | NotEstimable | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-    @property
-    def counted(self) -> str:
-        """What units are called."""
-        return {"interleaving": "queries", "switchback": "slots"}.get(self.method, "units")
 
     @property
     def length(self) -> tuple[str, ...]:
