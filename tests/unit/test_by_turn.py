@@ -140,6 +140,21 @@ def test_what_decides_is_per_conversation_and_what_stands_beside_is_the_ratio_of
     )
 
 
+def test_of_clusters_a_ratio_stands_beside_the_mean_of_their_means(tmp_path: Path) -> None:
+    """How large a cluster is was so before: beside the ratio, which large ones lead, clusters weigh alike."""
+    table = talks()
+    found = analyze(definition(tmp_path, unit="cluster"), table, closing=True)
+    per = table.group_by("talk").agg(pl.col("arm").first(), pl.col("cost").mean())
+    control, b = (per.filter(pl.col("arm") == arm)["cost"] for arm in ("control", "b"))
+    a_cluster, a_turn = both(found, "cost")
+    assert a_cluster.value == pytest.approx(b.mean() - control.mean(), rel=1e-9)
+    assert a_cluster.standard_error == pytest.approx(
+        ((b.var() / len(b)) + (control.var() / len(control))) ** 0.5, rel=1e-9
+    )
+    assert a_turn.value == pytest.approx(0.002, rel=0.02)
+    assert [each.says for each in found.findings.by_turn if each.metric == "cost"] == [None]
+
+
 def test_where_each_unit_has_one_turn_there_is_one_figure(tmp_path: Path) -> None:
     """First turns alone, or requests as units: both figures would be the same, and one is shown."""
     firsts = talks(units=200).unique("talk", maintain_order=True)

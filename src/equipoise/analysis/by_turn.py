@@ -8,6 +8,7 @@ from dataclasses import replace
 from equipoise.analysis.effects import effect_of
 from equipoise.analysis.findings import ByTurn, Effect
 from equipoise.experiment.definition import Experiment
+from equipoise.experiment.metric import Metric
 from equipoise.measurement.by_turn import others, reads_each
 from equipoise.measurement.tally import Measurement, Tally
 from equipoise.stats.estimate import NotEstimable
@@ -50,7 +51,13 @@ def by_turn(experiment: Experiment, measured: Measurement, effects: Sequence[Eff
                 per_unit=per_unit,
                 per_turn=per_turn,
                 turns=turns,
-                says=_says(experiment, per_unit, per_turn, turns),
+                says=_says(
+                    experiment.unit.type,
+                    experiment.metric(effect.metric) if reads_each(other) else other,
+                    per_unit,
+                    per_turn,
+                    turns,
+                ),
             )
         )
     return tuple(found)
@@ -65,13 +72,12 @@ def _turns(tally: Tally) -> float | None:
 
 
 def _says(
-    experiment: Experiment, per_unit: Effect, per_turn: Effect, turns: Mapping[str, float | None]
+    unit: str, of_units: Metric, per_unit: Effect, per_turn: Effect, turns: Mapping[str, float | None]
 ) -> str | None:
-    """What the two figures say where it is not the same."""
+    """What the two figures say where it is not the same; `of_units` is the metric of that per unit."""
     first, second = _shown(per_unit), _shown(per_turn)
     if first == second:
         return None
-    unit = experiment.unit.type
     control, treated = turns["control"], turns[per_unit.variant]
     many = (
         ""
@@ -79,7 +85,7 @@ def _says(
         else f": a {unit} of {per_unit.variant} has {treated:.3g} turns, one of control {control:.3g}"
     )
     advice = f"how many turns there are is itself the arm's doing, so what is said per {unit} counts"
-    gathers = experiment.metric(per_unit.metric).per_unit not in ("mean", "first", "last")
+    gathers = of_units.per_unit not in ("mean", "first", "last")
     fewer = control is not None and treated is not None and treated < control
     if _RANK[first] > _RANK[second] and gathers and fewer:
         advice = (

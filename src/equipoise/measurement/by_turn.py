@@ -21,18 +21,22 @@ def others(experiment: Experiment) -> tuple[Metric, ...]:
     """
     if experiment.unit.type == "request" or (experiment.source and experiment.source.grain == "unit"):
         return ()
-    found = (beside(metric) for metric in experiment.metrics)
+    many = experiment.unit.type in ("cluster", "slot")
+    found = (beside(metric, alike=many) for metric in experiment.metrics)
     return tuple(other for other in found if other is not None)
 
 
-def beside(metric: Metric) -> Metric | None:
+def beside(metric: Metric, *, alike: bool = False) -> Metric | None:
     """A rate, mean or count of turns as one sum over their number; a ratio per turn as a mean over units; else None.
+
+    What a unit adds up to is that mean where its length is what became of it, as a conversation's is. Where units are
+    `alike`, clusters and slots, whose size was there before, it is the unit's own mean, so that large ones weigh no more.
 
     >>> from equipoise.experiment.metric import Quantity
     >>> cost = Metric(name="cost", priority="guardrail", tier="code", kind="ratio", better="lower", per_unit="sum",
     ...               of=Quantity("turn", "cost_usd"), per=TURN_COUNT)
-    >>> beside(cost).kind, reads_each(beside(cost))
-    ('mean', False)
+    >>> [(beside(cost, alike=alike).kind, beside(cost, alike=alike).per_unit) for alike in (False, True)]
+    [('mean', 'sum'), ('mean', 'mean')]
     >>> errors = Metric(name="errors", priority="primary", tier="code", kind="proportion", better="lower",
     ...                 of=Quantity("turn", "error"), per_unit="any")
     >>> beside(errors).kind, reads_each(beside(errors))
@@ -41,7 +45,7 @@ def beside(metric: Metric) -> Metric | None:
     plain = replace(metric, covariates=(), winsorise=None, above=None, absent=None)
     if metric.kind == "ratio":
         summed = metric.per in PER_TURN and metric.per_unit == "sum"
-        return replace(plain, kind="mean", per=None) if summed else None
+        return replace(plain, kind="mean", per=None, per_unit="mean" if alike else "sum") if summed else None
     if (
         metric.kind not in ("proportion", "mean", "count")
         or metric.of.stream not in ("turn", "score")
