@@ -150,9 +150,10 @@ def per_unit(
             columns |= _change(f"m{i}_{part}", value) if _in_time(metric) else {}
     for i, other in enumerate(others, len(metrics)):
         value = _within(rows, other, rows[facts.names[other.of]])
-        columns[f"m{i}_x"] = value.sum()
         if reads_each(other):
-            columns[f"m{i}_y"] = value.count().nullif(0).cast("float64")
+            columns[f"m{i}_x"], columns[f"m{i}_y"] = value.sum(), value.count().nullif(0).cast("float64")
+        else:
+            columns[f"m{i}_x"] = _reduced(other.per_unit, value)
     for name in settled:
         columns[name] = rows[name].min() if facts.timed else rows[name].max()
         columns |= _change(name, rows[name])
