@@ -1,6 +1,6 @@
 """The statements that run in a warehouse, as files that anybody may read before letting them in.
 
-A change of them is made on purpose: `python tests/vectors/test_warehouse_sql.py` writes them anew.
+A change of them is made on purpose: `PYTHONPATH=tests python tests/vectors/test_warehouse_sql.py` writes them anew.
 """
 
 from __future__ import annotations

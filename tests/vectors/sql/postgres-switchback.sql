@@ -46,7 +46,7 @@ FROM (
     SUM("t1"."q1") AS "m2_x",
     SUM("t1"."q0") AS "m3_x",
     CAST(NULLIF(COUNT("t1"."q0"), 0) AS DOUBLE PRECISION) AS "m3_y",
-    SUM("t1"."q0") AS "m4_x",
+    AVG("t1"."q0") AS "m4_x",
     COALESCE(MIN("t1"."variant") <> MAX("t1"."variant"), FALSE) AS "variant_changes"
   FROM (
     SELECT
