@@ -8,12 +8,11 @@ from equipoise.analysis.bandit_health import check_shares
 from equipoise.analysis.clocks import check_clocks, of_sources
 from equipoise.analysis.declared import span
 from equipoise.analysis.fairness import ALARM, judged
+from equipoise.analysis.few_clusters import few_clusters
 from equipoise.analysis.findings import Check
 from equipoise.analysis.interleaved import check_lists
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.clusters.members import across
-from equipoise.measurement.counting import FEW_CLUSTERS
 from equipoise.measurement.tally import Measurement, Tally
 from equipoise.measurement.warmth import ArmWarmth
 from equipoise.stats.estimate import NotEstimable
@@ -73,17 +72,7 @@ def check_health(experiment: Experiment, measured: Measurement, *, repeated: boo
         )
     checks += check_clocks(measured)
     checks += _served_otherwise(measured)
-    if measured.clusters is not None and experiment.switchback is None:
-        fewest = min(measured.clusters.values())
-        if fewest < FEW_CLUSTERS:
-            checks.append(
-                Check(
-                    "clusters",
-                    "note",
-                    f"an arm has only {fewest} clusters; with fewer than {FEW_CLUSTERS} the intervals are corrected "
-                    f"for it ({'CR3' if across(experiment) == 'apart' else 'CR2'} and Student's t), and wide",
-                )
-            )
+    checks += few_clusters(experiment, measured)
     checks += _members(experiment, measured)
     return tuple(checks)
 
