@@ -158,7 +158,8 @@ def test_what_cannot_be_rehearsed_is_said(tmp_path):
         .replace(", baseline: 0.5, mde: 20pp", ", mde: 20pp")
     )
     with pytest.raises(
-        UsageError, match=r"^the primary ok cannot be drawn: it has no `baseline`. Rehearse on past units"
+        UsageError,
+        match=r"^the primary ok cannot be drawn: it has no `baseline`. Declare what it lacks, or rehearse on what was: --past$",
     ):
         rehearse(load_experiment(bare))
     with pytest.raises(

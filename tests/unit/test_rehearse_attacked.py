@@ -23,7 +23,7 @@ from equipoise.conduct.rehearsal.workers import carried_out
 from equipoise.conduct.rehearse import rehearse
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
-from equipoise.experiment.reading import load_experiment
+from equipoise.experiment.reading import load_experiment, read_canonical
 from equipoise.measurement.rehearsed.drawn import Drawn
 from equipoise.measurement.rehearsed.population import Assumed, Crowd, Past, Readings, past_units_of_table
 from equipoise.stats.cases.binomial import clopper_pearson_interval
@@ -341,3 +341,32 @@ def test_why_it_falls_short_is_told(tmp_path):
     said = margin.promises()[1]
     assert said.startswith("A bad arm: b: ok worse by its margin of 0.1; ")
     assert said.endswith(" of the runs shipped it, and 2.5% are registered.")
+
+
+@pytest.mark.parametrize("asked", [{"population": (0.1, 25)}, {"whole_clusters": True}])
+def test_clusters_of_randomised_clusters_are_not_drawn(asked):
+    """A unit is a cluster already: what its readings have in common is in the plan, and drawn from there."""
+    teams = read_canonical(
+        {
+            "name": "teams",
+            "hypothesis": "h.",
+            "unit": {"type": "cluster"},
+            "changes": ["config"],
+            "variants": {"control": {"config": {"n": 1}}, "treatment": {"config": {"n": 2}}},
+            "metrics": {
+                "thumbs": {"priority": "primary", "per_unit": "mean", "baseline": 0.6, "mde": 0.1},
+            },
+            "plan": {"clusters": {"icc": 0.1, "size": 25, "size_cv": 0.5}, "units_per_day": 20},
+        }
+    )
+    if "population" in asked:
+        asked = {"population": Assumed(teams, *asked["population"])}
+    with pytest.raises(UsageError) as refused:
+        rehearse(teams, runs=1, processes=1, **asked)
+    assert str(refused.value) == (
+        "a unit is a whole cluster here, and clusters of clusters are no question of this design; how alike the readings "
+        "of one are is said in the file: `plan: {clusters: {icc: 0.05, size: 20, size_cv: 0.6}}`. Leave --whole-clusters, "
+        "--cluster-size and --icc out"
+    )
+    found = rehearse(teams, runs=2, processes=1, only=["nothing"])
+    assert (found.counted, found.length[3]) == ("clusters", "clusters of that arm (9 of 10 within)")

@@ -348,7 +348,7 @@ def test_the_command_rehearses_rankers(tmp_path: Path):
         ([*words, "--arm", "treatment"], "every ranker had its items in the past lists; leave --arm out"),
         (
             [*words[:2], "--like", "search"],
-            "--like names the experiment whose lists or slots are drawn, of an interleaving or a switchback; say --past ",
+            "--like names the experiment whose past is drawn; say --past log with it",
         ),
     ):
         refused = run.invoke(app, wrong)

@@ -163,7 +163,9 @@ def test_past_slots_say_what_to_plan_with(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         past_slots(MemoryLog(), "before", before)
     assert str(refused.value) == (
-        f"{before.identity} is no switchback, and past slots tell its plan nothing. Set `method: switchback`"
+        f"{before.identity} randomises no slots and no clusters, and those are what --like learns of the past. Other units "
+        "are sized by the `baseline` and `spread` of their metrics, and `equipoise simulate --past log --like NAME` draws "
+        "past ones"
     )
 
 

@@ -46,7 +46,7 @@ def simulate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="With --past log: the experiment whose lists, or slots, are drawn (default: the file's own).",
+            help="With --past log: the experiment whose units, lists or slots are drawn (default: the file's own).",
             show_default=False,
         ),
     ] = None,
@@ -179,11 +179,8 @@ def _population(experiment: Experiment, asked: _Asked) -> Drawn:
 def _check(experiment: Experiment, asked: _Asked) -> None:
     """Refuse what does not go with the method, or with the past."""
     shared, slots = experiment.method == "interleaving", experiment.method == "switchback"
-    if asked.like is not None and not (asked.past == "log" and (shared or slots)):
-        raise UsageError(
-            "--like names the experiment whose lists or slots are drawn, of an interleaving or a switchback; say --past log "
-            "with it"
-        )
+    if asked.like is not None and asked.past != "log":
+        raise UsageError("--like names the experiment whose past is drawn; say --past log with it")
     if (asked.autocorrelation or asked.carry_over is not None) and not slots:
         raise UsageError("--autocorrelation and --carry-over are about time slots; leave them out")
     names = [variant.name for variant in experiment.variants]
@@ -195,7 +192,7 @@ def _check(experiment: Experiment, asked: _Asked) -> None:
         raise UsageError("past units are as alike as they were; leave --icc and --cluster-size out")
     if asked.autocorrelation:
         raise UsageError("past slots are as alike as they were; leave --autocorrelation out")
-    if asked.arm not in names:
+    if asked.arm not in names and asked.like is None:
         raise UsageError(f"there is no variant '{asked.arm}'; accepted: {', '.join(names)}")
     if (shared or slots) and asked.past != "log":
         what = "lists that rankers share" if shared else "past slots"
@@ -227,8 +224,8 @@ def _assumed(experiment: Experiment, asked: _Asked) -> Drawn:
 def _of_log(experiment: Experiment, record: EventLog, asked: _Asked) -> Drawn:
     from equipoise.conduct.past.lists import past_lists
     from equipoise.conduct.past.slots import past_slots_of_means
+    from equipoise.conduct.past.units import past_units
     from equipoise.conduct.rehearsal.slots import slots_like
-    from equipoise.measurement.rehearsed.population import past_units_of_log
 
     name = asked.like or experiment.name
     if experiment.method == "interleaving":
@@ -236,4 +233,4 @@ def _of_log(experiment: Experiment, record: EventLog, asked: _Asked) -> Drawn:
     if experiment.method == "switchback":
         past = past_slots_of_means(record, name, experiment)
         return slots_like(experiment, past, carry_over=asked.carry_over or 0.0)
-    return past_units_of_log(experiment, record, arm=asked.arm)
+    return past_units(record, name, experiment, arm=asked.arm)

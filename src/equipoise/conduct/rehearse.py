@@ -28,6 +28,7 @@ from equipoise.conduct.rehearsal.workers import carried_out
 from equipoise.design.plan import Plan, plan
 from equipoise.errors import UsageError
 from equipoise.experiment.definition import Experiment
+from equipoise.measurement.rehearsed.population import Assumed
 from equipoise.stats.cases.binomial import clopper_pearson_interval
 from equipoise.stats.estimate import Estimate, NotEstimable
 
@@ -84,6 +85,14 @@ def rehearse(
             f"{_GIVES[experiment.method]}, and not to whole clusters; leave --whole-clusters out"
         )
     drawn_from = population or assumed(experiment)
+    if experiment.unit.type == "cluster" and (
+        whole_clusters or (isinstance(drawn_from, Assumed) and drawn_from.cluster_size > 1)
+    ):
+        raise UsageError(
+            "a unit is a whole cluster here, and clusters of clusters are no question of this design; how alike the "
+            "readings of one are is said in the file: `plan: {clusters: {icc: 0.05, size: 20, size_cv: 0.6}}`. Leave "
+            "--whole-clusters, --cluster-size and --icc out"
+        )
     rehearsed, left_out, notes = prepared(experiment, drawn_from)
     planned = plan(experiment, units_per_day=units_per_day)
     if planned.total is None:

@@ -81,7 +81,9 @@ def _past(
     """The past minutes, and the arm that is stable."""
     if experiment.switchback is None:
         raise UsageError(
-            f"{experiment.identity} is no switchback, and past slots tell its plan nothing. Set `method: switchback`"
+            f"{experiment.identity} randomises no slots and no clusters, and those are what --like learns of the past. "
+            "Other units are sized by the `baseline` and `spread` of their metrics, and `equipoise simulate --past log "
+            "--like NAME` draws past ones"
         )
     past, arms = past_of(log, name, experiment, since=since, until=until)
     return past, arms[0]

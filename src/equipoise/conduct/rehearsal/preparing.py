@@ -43,7 +43,8 @@ def prepared(experiment: Experiment, drawn: Drawn) -> tuple[Experiment, dict[str
     primary = experiment.primary
     if primary.name in left:
         raise UsageError(
-            f"the primary {primary.name} cannot be drawn: {left[primary.name]}. Rehearse on past units: --past"
+            f"the primary {primary.name} cannot be drawn: {left[primary.name]}. Declare what it lacks, or rehearse on "
+            f"what was: --past{' log' if isinstance(drawn, Searches | TimeSlots) else ''}"
         )
     metrics = tuple(
         replace(metric, covariates=(), winsorise=None, labels=None)
