@@ -26,9 +26,10 @@ def client(url: str, **more):
 
 
 def ask(url: str, unit: str = "c1", **more):
-    return client(url).chat.completions.with_raw_response.create(
-        **(ASK | more), extra_headers={"x-conversation-id": unit}
-    )
+    with client(url) as asking:
+        return asking.chat.completions.with_raw_response.create(
+            **(ASK | more), extra_headers={"x-conversation-id": unit}
+        )
 
 
 def test_a_whole_completion_is_served_recorded_and_told_by_its_headers():
