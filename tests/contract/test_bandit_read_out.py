@@ -353,6 +353,10 @@ def test_the_report_shows_arms_and_shares(log, design, tmp_path):
     assert shares(replace(found.findings, bandit=later)) == shares(found.findings)
     assert "plain mean, biased" in page
     assert "Plain means are biased" in page
+    assert (
+        "A difference is taken within epochs, so that a good afternoon is no part of it: it need not be that of the means."
+        in page
+    )
     assert "The screen on observed changes" not in page
     assert found.screen is None
     assert found.save(tmp_path / "card.svg").read_text().startswith("<svg")

@@ -175,6 +175,16 @@ def test_a_row_without_an_estimate_says_so() -> None:
     assert "judge: no estimate (no labels yet)" in svg
 
 
+def test_a_place_that_is_asked_for_is_on_the_axis() -> None:
+    """Of a margin nobody can estimate the picture still has both the margin and no change."""
+    bare = [IntervalRow("reports", None, note="there is no spread")]
+    ticks = {"title": "Guardrails", "axis": "in margins", "reference": -1.0}
+    asked, not_asked = interval_chart(bare, within=0.0, **ticks), interval_chart(bare, **ticks)
+    assert ">0.00<" in asked
+    assert ">−1.00<" in asked
+    assert ">0.00<" not in not_asked
+
+
 def test_infinite_points_of_a_boundary_are_left_out_of_the_line() -> None:
     boundary = Curve("boundary", ((0.25, math.inf), (0.5, 3.0), (1.0, 2.0)))
     svg = curve_chart([boundary], title="t", x="information", y="z", percent_x=True)

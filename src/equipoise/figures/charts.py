@@ -81,10 +81,12 @@ def interval_chart(
     percent: bool = False,
     points: bool = False,
     narrow: bool = False,
+    within: float | None = None,
 ) -> str:
     """Points with their intervals about a reference line, the numbers at the right of each.
 
-    With `percent` values are fractions shown as percent; with `points`, as percentage points.
+    With `percent` values are fractions shown as percent; with `points`, as percentage points. `within` is a place that the
+    axis has whatever the rows are.
 
     >>> rows = [IntervalRow("resolution rate", 0.042, 0.011, 0.073, "good", "above zero")]
     >>> interval_chart(rows, title="Effects", axis="treatment − control", points=True)[:45]
@@ -92,7 +94,7 @@ def interval_chart(
     """
     factor, suffix = (100.0, " pp") if points else (100.0, "%") if percent else (1.0, "")
     room, left, right = (328.0, 16.0, 16.0) if narrow else (304.0, 206.0, 226.0)
-    low, high = _extent(rows, reference)
+    low, high = _extent(rows, reference, within)
     scale = Scale(low, high, 0, room, 5, factor, suffix, signed=reference == 0)
     heads = wrap(title, left + room + right - 32, 15, lines=3, bold=True)
     canvas = Canvas(room, 0, left, right, 24.0 + 20 * len(heads), 0)
@@ -157,10 +159,12 @@ def _key_places(tones: Sequence[Tone], room: float) -> dict[Tone, tuple[float, i
     return places
 
 
-def _extent(rows: Sequence[IntervalRow], reference: float) -> tuple[float, float]:
+def _extent(
+    rows: Sequence[IntervalRow], reference: float, within: float | None = None
+) -> tuple[float, float]:
     """What the axis spans: every point, and the intervals' ends unless one would dwarf the others."""
     shown = [(row.value, row.low, row.high) for row in rows if row.value is not None]
-    places = [reference, *(value for value, _, _ in shown)]
+    places = [reference, reference if within is None else within, *(value for value, _, _ in shown)]
     reach = [end - value for value, _, end in shown if math.isfinite(end)]
     reach += [value - end for value, end, _ in shown if math.isfinite(end)]
     most = 3 * median(reach) if reach else 0.0

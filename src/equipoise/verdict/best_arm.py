@@ -25,6 +25,7 @@ _BIAS = (
     "Plain means are biased: an arm that had bad luck was given fewer units to make up for it, so that they are too {} on "
     "average, most in arms that were seldom played. The means beside them are weighted by the logged probabilities."
 )
+_WITHIN = "A difference is taken within epochs, so that a good afternoon is no part of it: it need not be that of the means."
 
 
 def arm_rows(bandit: BanditFindings) -> list[list[str]]:
@@ -44,7 +45,7 @@ def arm_rows(bandit: BanditFindings) -> list[list[str]]:
 
 def bandit_sentences(bandit: BanditFindings) -> list[str]:
     """What belongs beside the arms: the bias of the plain means, what was missed, which arms are no part of the question."""
-    said = [_BIAS.format("low" if bandit.better == "higher" else "high")]
+    said = [_BIAS.format("low" if bandit.better == "higher" else "high"), _WITHIN]
     said += [f"{pair.arm} against {pair.other}: {_between(bandit, pair)}." for pair in bandit.against]
     if isinstance(bandit.regret, float):
         units = sum(arm.units for arm in bandit.arms)

@@ -54,6 +54,7 @@ def guards(findings: Findings) -> Chart | None:
         caption="At −1 a metric is worse by all of the margin that was declared acceptable. A guardrail is held "
         "when its whole interval lies right of that, breached when it lies left of it, and not shown in between.",
         reference=-1.0,
+        within=0.0,
     )
 
 
@@ -211,9 +212,17 @@ def _intervals(
     reference: float = 0.0,
     percent: bool = False,
     points: bool = False,
+    within: float | None = None,
 ) -> Chart:
     draw = partial(
-        interval_chart, rows, title=title, axis=axis, reference=reference, percent=percent, points=points
+        interval_chart,
+        rows,
+        title=title,
+        axis=axis,
+        reference=reference,
+        percent=percent,
+        points=points,
+        within=within,
     )
     return Chart.of(draw, caption)
 
