@@ -12,7 +12,7 @@ from equipoise.clock import ManualClock
 from equipoise.conduct.past.units import past_units
 from equipoise.conduct.register import register
 from equipoise.conduct.rehearse import rehearse
-from equipoise.errors import RecordError, UsageError
+from equipoise.errors import DataError, RecordError, UsageError
 from equipoise.events.log import EventLog, MemoryLog
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.reading import read_canonical
@@ -83,6 +83,12 @@ def test_what_is_no_past_of_it_is_refused(log):
         past_units(log, "old", new, arm="treatment")
     assert (
         str(arm.value) == f"{read(BASE).identity} has no variant 'treatment'; accepted: control, brief, warm"
+    )
+    with pytest.raises(DataError) as none:
+        past_units(log, "new", new)
+    assert str(none.value) == (
+        f"the log holds no exposure to {new.identity} yet. Serve traffic through a Router with this log; the past of "
+        "another experiment is drawn by --like NAME"
     )
     with pytest.raises(RecordError, match=r"^no experiment called 'nobody' is registered in this log"):
         past_units(log, "nobody", new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from equipoise.conduct.ledger import registered
-from equipoise.errors import UsageError
+from equipoise.errors import DataError, UsageError
 from equipoise.events.log import EventLog
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.rehearsed.population import Past, past_units_of_log
@@ -20,7 +20,10 @@ def past_units(log: EventLog, name: str, experiment: Experiment, *, arm: str = "
     name, UsageError where it has no such arm or randomises something else, DataError where too few of its units count.
     """
     if name == experiment.name:
-        return past_units_of_log(experiment, log, arm=arm)
+        try:
+            return past_units_of_log(experiment, log, arm=arm)
+        except DataError as error:
+            raise DataError(f"{error}; the past of another experiment is drawn by --like NAME") from error
     like, _, _ = registered(log, name)
     if like.unit.type != experiment.unit.type or like.method == "interleaving":
         its = "lists of rankers" if like.method == "interleaving" else f"each {like.unit.type}"
