@@ -402,6 +402,14 @@ CASES = {
     "no such command": Case(
         {}, "analyse mail.yaml", 2, "No such command 'analyse'. Did you mean 'analyze'?", "UsageError"
     ),
+    "a command of another tool": Case(
+        {},
+        "status mail",
+        2,
+        "there is no command 'status': where an experiment stands is `equipoise rollout NAME`, and all of them are "
+        "`equipoise list`",
+        "UsageError",
+    ),
 }
 PLAIN = (
     "no definition",

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from equipoise.cli import (
     analyze,
@@ -42,8 +43,39 @@ _UNHEARD = 1
 # typer's own "this cannot be an argument", which stands two steps above the class it shows to the world.
 _REFUSED: type[Any] = typer.BadParameter.__mro__[2]
 
+_CALLED_HERE = {
+    "status": "where an experiment stands is `equipoise rollout NAME`, and all of them are `equipoise list`",
+    **dict.fromkeys(
+        ("report", "result", "results", "verdict", "look"),
+        "read-out, report and verdict are `equipoise analyze NAME`",
+    ),
+    **dict.fromkeys(
+        ("validate", "check", "lint"), "`equipoise plan FILE` reads a definition and tells all its faults"
+    ),
+    **dict.fromkeys(("rehearse", "simulation"), "a rehearsal is `equipoise simulate FILE`"),
+    **dict.fromkeys(("gate", "eval", "test"), "the offline gate is `equipoise arena FILE`"),
+    **dict.fromkeys(("start", "launch", "create"), "an experiment begins with `equipoise register FILE`"),
+    **dict.fromkeys(("dashboard", "gateway", "proxy"), "gateway and dashboard are `equipoise serve`"),
+    **dict.fromkeys(
+        ("ramp", "pause", "resume", "kill", "rollback", "enter", "stop"),
+        "an experiment is moved by `equipoise rollout NAME`, and then what to do: `equipoise rollout -h`",
+    ),
+}
+"""Commands that people type who come from elsewhere, and where it is to be found."""
+
+
+class _Commands(TyperGroup):
+    """The commands; of some that there are not it is known what was meant."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in _CALLED_HERE and args[0] not in self.commands:
+            raise UsageError(f"there is no command '{args[0]}': {_CALLED_HERE[args[0]]}")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="equipoise",
+    cls=_Commands,
     help="A/B testing for LLM features: from a written hypothesis to a defended verdict.",
     no_args_is_help=True,
     add_completion=False,
