@@ -88,6 +88,25 @@ def test_what_ignoring_clusters_costs_is_seen(tmp_path):
     )
 
 
+def test_a_read_out_that_is_invalid_until_the_end_is_counted_as_that(tmp_path):
+    """Whole clusters of four hundred, taken for units that were drawn by themselves: the sample ratio fails, and nothing is shown."""
+    experiment = defined(tmp_path, more="plan: {looks: [0.1, 1.0]}\n")
+    found = rehearse(
+        experiment,
+        Assumed(experiment, icc=0.1, cluster_size=400),
+        runs=20,
+        units_per_day=800,
+        only=["nothing"],
+        whole_clusters=True,
+        processes=1,
+    ).outcomes[0]
+    assert found.words["invalid"] > 3
+    assert sum(found.words.values()) == 20
+    assert found.ended[-1][1] == pytest.approx(
+        1.0 - (found.words["invalid"] + found.words["keep running"]) / 20
+    )
+
+
 def test_whole_clusters_need_clusters(tmp_path):
     """Of units without clusters none can be given an arm as a whole."""
     with pytest.raises(

@@ -303,7 +303,7 @@ def _ended(endings: Sequence[Ending], burn_in: float | None) -> tuple[tuple[floa
     moments = Counter(
         float(each.units) if burn_in is None else (each.seconds + burn_in) / DAY
         for each in endings
-        if each.word != "keep running"
+        if each.word not in ("keep running", "invalid")
     )
     found, so_far = [(0.0, 0.0)], 0
     for moment in sorted(moments):

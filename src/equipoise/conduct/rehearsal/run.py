@@ -96,9 +96,10 @@ class Ending:
     """How a run ended: the word, the arm that ships, after how many seconds and units, and what each arm served by then.
 
     `served` are units; of rankers that share lists, items. `crossed` says that the primary's boundary was crossed, in
-    whatever direction, at a look. A run whose time was up keeps running. `after` are the shares of the arms from then on: of
-    who ships all, of control where none does, and the last ones of a bandit that goes on. `once` is the arm that would have
-    shipped had the same units been looked at once, at the end of a design with a single look; None where none would.
+    whatever direction, at a look. A run whose time was up keeps running, or is invalid where its last read-out was. `after`
+    are the shares of the arms from then on: of who ships all, of control where none does, and the last ones of a bandit that
+    goes on. `once` is the arm that would have shipped had the same units been looked at once, at the end of a design with a
+    single look; None where none would.
     `beside` says of other tests, by their names, whether they find something in the same data.
     """
 
@@ -173,6 +174,7 @@ def followed(
     past: list[PastLook] = []
     crossed = False
     seconds = 0.0
+    word: Word = "keep running"
     before: tuple[int, dict[str, int]] | None = None
     for check in range(1, pace.checks + 1):
         seconds = check * pace.every
@@ -202,8 +204,9 @@ def followed(
             return Ending(
                 verdict.word, verdict.arm, seconds, units, served, len(past), crossed, after, at_once
             )
+        word = "invalid" if verdict.word == "invalid" else "keep running"
     served, after = drawn.served(most), alone(experiment, None)
-    return Ending("keep running", None, seconds, most, served, len(past), crossed, after, at_once)
+    return Ending(word, None, seconds, most, served, len(past), crossed, after, at_once)
 
 
 def alone(experiment: Experiment, arm: str | None) -> tuple[float, ...]:
@@ -228,13 +231,11 @@ def crossing(findings: Findings, scenario: Scenario) -> bool:
 
 
 def _taken(findings: Findings) -> PastLook:
-    look, first = findings.look, findings.primary[0].estimate
-    return PastLook(
-        look.at,
-        look.boundary,
-        None if isinstance(first, NotEstimable) else first.statistic,
-        look.guard_boundary,
-    )
+    look = findings.look
+    # Where the arms are not those that were declared there is no effect, and its alpha is spent all the same.
+    first = findings.primary[0].estimate if findings.primary else None
+    statistic = None if first is None or isinstance(first, NotEstimable) else first.statistic
+    return PastLook(look.at, look.boundary, statistic, look.guard_boundary)
 
 
 def changed(
