@@ -149,16 +149,19 @@ def test_sizes_that_tell_nothing_are_reasons_and_not_errors() -> None:
 
 
 @pytest.mark.parametrize("huge", [1, 40])
-def test_many_clusters_that_weigh_as_few_are_noted(huge: int) -> None:
+def test_many_clusters_that_weigh_as_few_are_corrected_for(huge: int) -> None:
     """Forty teams in an arm, of which two are forty times as large, weigh as four in a ratio; alike they are forty."""
     made = [
         {"unit": f"t{i}", "variant": ("control", "treatment")[i % 2], "spent": (2.0 + i % 7) * size, "resolved": size}
         for i in range(80)
         for size in [float(huge if i < 4 else 1)]
     ]  # fmt: skip
-    says = [check.says for check in read_out(TEAMS, made).health if check.name == "clusters"]
+    found = read_out(TEAMS, made)
+    says = [check.says for check in found.health if check.name == "clusters"]
     noted = (
-        "clusters are so unequal that the 40 of control weigh in per_success as 4 of one size: where nothing differs up to "
-        "8 of 100 tests would say that it does, instead of 5. A mean or a share with `per_unit: mean` has clusters weigh alike"
+        "clusters are so unequal that the 40 of control weigh in per_success as 4 of one size, and are corrected for as few are "
+        "(CR3 and Student's t). A mean or a share with `per_unit: mean` has clusters weigh alike"
     )
+    tallies = found.measurement.tallies["per_success"].values()
+    assert [tally.totals is not None for tally in tallies] == [huge > 1] * 2
     assert says == ([noted] if huge > 1 else [])

@@ -5,9 +5,8 @@ from __future__ import annotations
 from equipoise.analysis.findings import Check
 from equipoise.experiment.definition import Experiment
 from equipoise.measurement.clusters.members import across
-from equipoise.measurement.counting import FEW_CLUSTERS
+from equipoise.measurement.counting import FEW_CLUSTERS, of_one_size
 from equipoise.measurement.tally import Measurement
-from equipoise.stats.moments import PairMoments
 
 __all__ = ["few_clusters"]
 
@@ -32,25 +31,17 @@ def few_clusters(experiment: Experiment, measured: Measurement) -> list[Check]:
 
 def _unequal(experiment: Experiment, measured: Measurement) -> list[Check]:
     weighed = [
-        (_of_one_size(tally.pairs), tally.pairs.n, arm, metric.name)
+        (of_one_size(tally.pairs.n, tally.pairs.mean_y, tally.pairs.m2_y), tally.pairs.n, arm, metric.name)
         for metric in experiment.metrics
         if metric.priority in ("primary", "guardrail")
         for arm, tally in measured.tallies[metric.name].items()
-        if tally.pairs is not None and tally.totals is None and tally.pairs.n >= FEW_CLUSTERS
+        if tally.pairs is not None and tally.totals is not None and tally.pairs.n >= FEW_CLUSTERS
     ]
     if not weighed or (least := min(weighed))[0] >= FEW_CLUSTERS:
         return []
     alike, clusters, arm, metric = least
-    # Measured: 6.5 to 8 per cent from 6 to 22 of one size, 5.7 to 6.5 from 42 on, by the delta method with 5 registered.
     says = (
-        f"clusters are so unequal that the {clusters:,} of {arm} weigh in {metric} as {alike:.0f} of one size: where "
-        "nothing differs up to 8 of 100 tests would say that it does, instead of 5. A mean or a share with "
-        "`per_unit: mean` has clusters weigh alike"
+        f"clusters are so unequal that the {clusters:,} of {arm} weigh in {metric} as {alike:.0f} of one size, and are "
+        "corrected for as few are (CR3 and Student's t). A mean or a share with `per_unit: mean` has clusters weigh alike"
     )
     return [Check("clusters", "note", says)]
-
-
-def _of_one_size(pairs: PairMoments) -> float:
-    """How many clusters of one size weigh as these do: (Σ m)² / Σ m², m being their sizes (Kish 1965, section 11.7)."""
-    square = pairs.mean_y * pairs.mean_y
-    return pairs.n * square / (square + pairs.m2_y / pairs.n) if square else 0.0

@@ -25,6 +25,7 @@ __all__ = [
     "capped",
     "complete",
     "grouped",
+    "of_one_size",
     "one",
     "tallies_by",
     "with_totals",
@@ -32,6 +33,8 @@ __all__ = [
 
 FEW_CLUSTERS = 30
 """Arms of which one has fewer clusters than this have their clusters' totals counted one by one, not only moments."""
+
+_ROUNDING = 1e-9
 
 Across = Literal["apart", "shared", "blocks"]
 """How clusters lie across arms: each in one as a whole; units of one in several, as they were drawn; or each in all.
@@ -67,16 +70,33 @@ class Counted:
         return " AND ".join(tests) or ALWAYS
 
 
-def with_totals(clusters: Mapping[str, int]) -> frozenset[str]:
+def of_one_size(clusters: int, mean: float, m2: float) -> float:
+    """How many clusters of one size weigh as these do, whose sizes have this mean and sum of squares about it.
+
+    (Σ m)² / Σ m², m being the sizes. Source: Kish (1965), Survey Sampling, section 11.7.
+
+    >>> of_one_size(40, 3.0, 0.0), of_one_size(2, 3.0, 2.0)
+    (40.0, 1.8)
+    """
+    square = clusters * mean * mean
+    return clusters * square / (square + m2) if square else 0.0
+
+
+def with_totals(clusters: Mapping[str, float]) -> frozenset[str]:
     """The arms of which totals are counted, where so many clusters of each have a value: few, and control beside them.
 
+    Of randomised clusters it is how many `of_one_size` they weigh as: many that a few outweigh tell as little as few.
     An arm without any is compared with nothing, and makes no other's clusters few.
 
     >>> sorted(with_totals({"control": 40, "a": 12, "b": 35, "c": 0}))
     ['a', 'control']
     """
     control = clusters.get("control", 0)
-    few = {arm for arm, n in clusters.items() if arm != "control" and 0 < min(n, control) < FEW_CLUSTERS}
+    few = {
+        arm
+        for arm, n in clusters.items()
+        if arm != "control" and 0 < min(n, control) < FEW_CLUSTERS - _ROUNDING
+    }
     return frozenset({"control", *few} if few else ())
 
 
@@ -260,7 +280,13 @@ def _clustered(
             parts[part][variant], pairs=moments.pair(0, 1), covariates=moments if extra else None
         )
     of_clusters = {
-        part: {arm: tally.pairs.n for arm, tally in of.items() if tally.pairs is not None}
+        part: {
+            arm: of_one_size(tally.pairs.n, tally.pairs.mean_y, tally.pairs.m2_y)
+            if across == "apart"
+            else tally.pairs.n
+            for arm, tally in of.items()
+            if tally.pairs is not None
+        }
         for part, of in parts.items()
     }
     matched = {

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.clusters.members import whole
-from equipoise.measurement.counting import with_totals
+from equipoise.measurement.clusters.members import across, whole
+from equipoise.measurement.counting import of_one_size, with_totals
 from equipoise.measurement.rehearsed.population import Crowd, Numbers
 from equipoise.measurement.tally import ClusterTotals, Measurement, Tally
 from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_of, quantile_overlap
@@ -224,7 +225,8 @@ class Drawn:
             arms[name] = sums, sizes, np.bincount(place, minlength=every.size) > 0
         # Arms of a switchback share their blocks by design: totals are there however many those are.
         blocks = self.experiment.switchback is not None
-        matched = names if blocks else with_totals({name: int(of[2].sum()) for name, of in arms.items()})
+        many = {name: self._weigh_as(sizes[there]) for name, (_, sizes, there) in arms.items()}
+        matched = names if blocks else with_totals(many)
         for name, (sums, sizes, there) in arms.items():
             if name in matched:
                 totals = ClusterTotals(tuple(sums.tolist()), tuple(sizes.tolist()))
@@ -232,6 +234,13 @@ class Drawn:
             elif name != "control" and (both := there & arms["control"][2]).any():
                 of_both = [each[both] for each in (*arms["control"][:2], sums, sizes)]
                 tallies[name] = replace(tallies[name], shared=CrossMoments.of(*of_both))
+
+    def _weigh_as(self, sizes: NDArray[Any]) -> float:
+        """How many clusters these are; of randomised ones, how many of one size they weigh as."""
+        if across(self.experiment) != "apart" or not sizes.size:
+            return sizes.size
+        mean = float(sizes.mean())
+        return of_one_size(sizes.size, mean, float(((sizes - mean) ** 2).sum()))
 
     def _add_overlap(
         self, metric: Metric, tallies: dict[str, Tally], names: Sequence[str], stop: Sequence[int]
