@@ -164,4 +164,7 @@ def test_many_clusters_that_weigh_as_few_are_corrected_for(huge: int) -> None:
     )
     tallies = found.measurement.tallies["per_success"].values()
     assert [tally.totals is not None for tally in tallies] == [huge > 1] * 2
+    (effect,) = found.primary
+    few = NotEstimable("with so few clusters a relative change has no interval that can be trusted")
+    assert (effect.relative == few) is (huge > 1)
     assert says == ([noted] if huge > 1 else [])

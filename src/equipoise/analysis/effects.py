@@ -170,7 +170,7 @@ def _relative(
     if (
         control.totals is not None
         and treatment.totals is not None
-        and _many(control.totals, treatment.totals)
+        and _blocks(control.totals, treatment.totals)
     ):
         return NotEstimable("of arms that share their blocks a relative change is not estimated")
     if treatment.contrast is not None:
@@ -201,9 +201,9 @@ def _relative(
     return NotEstimable(f"a relative change of a {metric.kind} is not estimated")
 
 
-def _many(*arms: ClusterTotals) -> bool:
-    """Whether clusters have totals although they are many, as the blocks of a switchback have."""
-    return all(sum(size > 0 for size in arm.sizes) >= FEW_CLUSTERS for arm in arms)
+def _blocks(*arms: ClusterTotals) -> bool:
+    """Whether clusters in all arms have totals although they are many, as the blocks of a switchback have."""
+    return all(not arm.whole and sum(size > 0 for size in arm.sizes) >= FEW_CLUSTERS for arm in arms)
 
 
 def effect_of(
