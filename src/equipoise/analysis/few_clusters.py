@@ -31,7 +31,7 @@ def few_clusters(experiment: Experiment, measured: Measurement) -> list[Check]:
 
 def _unequal(experiment: Experiment, measured: Measurement) -> list[Check]:
     weighed = [
-        (of_one_size(tally.pairs.n, tally.pairs.mean_y, tally.pairs.m2_y), tally.pairs.n, arm, metric.name)
+        (of_one_size(tally.pairs.y), tally.pairs.n, arm, metric.name)
         for metric in experiment.metrics
         if metric.priority in ("primary", "guardrail")
         for arm, tally in measured.tallies[metric.name].items()

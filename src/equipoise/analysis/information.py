@@ -50,5 +50,5 @@ def _there(experiment: Experiment, measured: Measurement) -> int:
     """The units with a value of the primary, in the plan's own: lists where rankers share them."""
     primary = experiment.primary.name
     if measured.lists is not None:
-        return measured.lists.shown - measured.lists.unripe.get(primary, 0)
+        return measured.lists.counted(primary)
     return sum(tally.units for tally in measured.tallies[primary].values())

@@ -89,7 +89,7 @@ def wins_and_losses(experiment: Experiment, measured: Measurement) -> list[Check
     lists = measured.lists
     if lists is None:
         return []
-    counted = lists.shown - lists.unripe.get(experiment.primary.name, 0)
+    counted = lists.counted(experiment.primary.name)
     checks = []
     for treatment, won in lists.won.items():
         ties = counted - won.wins - won.losses

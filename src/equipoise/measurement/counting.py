@@ -70,32 +70,35 @@ class Counted:
         return " AND ".join(tests) or ALWAYS
 
 
-def of_one_size(clusters: int, mean: float, m2: float) -> float:
-    """How many clusters of one size weigh as these do, whose sizes have this mean and sum of squares about it.
+def of_one_size(sizes: Moments) -> float:
+    """How many clusters of one size weigh as those of these sizes do: (Σ m)² / Σ m², m being the sizes.
 
-    (Σ m)² / Σ m², m being the sizes. Source: Kish (1965), Survey Sampling, section 11.7.
+    Source: Kish (1965), Survey Sampling, section 11.7.
 
-    >>> of_one_size(40, 3.0, 0.0), of_one_size(2, 3.0, 2.0)
+    >>> of_one_size(Moments(40, 3.0, 0.0)), of_one_size(Moments(2, 3.0, 2.0))
     (40.0, 1.8)
     """
-    square = clusters * mean * mean
-    return clusters * square / (square + m2) if square else 0.0
+    square = sizes.n * sizes.mean * sizes.mean
+    return sizes.n * square / (square + sizes.m2) if square else 0.0
 
 
-def with_totals(clusters: Mapping[str, float]) -> frozenset[str]:
-    """The arms of which totals are counted, where so many clusters of each have a value: few, and control beside them.
+def with_totals(sizes: Mapping[str, Moments], arms: Iterable[str], across: Across | None) -> frozenset[str]:
+    """The arms of which totals are counted, out of the sizes of each one's clusters that have a value.
 
-    Of randomised clusters it is how many `of_one_size` they weigh as: many that a few outweigh tell as little as few.
-    An arm without any is compared with nothing, and makes no other's clusters few.
+    Of blocks all; else those that have few, and control beside them. Of randomised clusters it is how many `of_one_size`
+    they weigh as: many that a few outweigh tell as little as few. An arm without any is compared with nothing, and makes no
+    other's clusters few.
 
-    >>> sorted(with_totals({"control": 40, "a": 12, "b": 35, "c": 0}))
+    >>> sizes = {arm: Moments(n, 1.0, 0.0) for arm, n in {"control": 40, "a": 12, "b": 35, "c": 0}.items()}
+    >>> sorted(with_totals(sizes, sizes, "shared"))
     ['a', 'control']
     """
-    control = clusters.get("control", 0)
+    if across == "blocks":
+        return frozenset(arms)
+    many = {arm: of_one_size(each) if across == "apart" else each.n for arm, each in sizes.items()}
+    control = many.get("control", 0)
     few = {
-        arm
-        for arm, n in clusters.items()
-        if arm != "control" and 0 < min(n, control) < FEW_CLUSTERS - _ROUNDING
+        arm for arm, n in many.items() if arm != "control" and 0 < min(n, control) < FEW_CLUSTERS - _ROUNDING
     }
     return frozenset({"control", *few} if few else ())
 
@@ -279,18 +282,11 @@ def _clustered(
         parts[part][variant] = replace(
             parts[part][variant], pairs=moments.pair(0, 1), covariates=moments if extra else None
         )
-    of_clusters = {
-        part: {
-            arm: of_one_size(tally.pairs.n, tally.pairs.mean_y, tally.pairs.m2_y)
-            if across == "apart"
-            else tally.pairs.n
-            for arm, tally in of.items()
-            if tally.pairs is not None
-        }
-        for part, of in parts.items()
-    }
     matched = {
-        part: frozenset(arms) if across == "blocks" else with_totals(of) for part, of in of_clusters.items()
+        part: with_totals(
+            {arm: tally.pairs.y for arm, tally in of.items() if tally.pairs is not None}, arms, across
+        )
+        for part, of in parts.items()
     }
     for (part, arm), totals in _totals(connection, table, matched).items():
         parts[part][arm] = replace(parts[part][arm], totals=totals)

@@ -282,6 +282,10 @@ class Lists:
     unripe: Mapping[str, int]
     won: Mapping[str, Won]
 
+    def counted(self, metric: str) -> int:
+        """How many lists count for a metric: those that its window is over for."""
+        return self.shown - self.unripe.get(metric, 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochTallies:

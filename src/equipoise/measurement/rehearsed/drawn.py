@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from equipoise.experiment.definition import Experiment
 from equipoise.experiment.metric import Metric
 from equipoise.measurement.clusters.members import across, whole
-from equipoise.measurement.counting import of_one_size, with_totals
+from equipoise.measurement.counting import with_totals
 from equipoise.measurement.rehearsed.population import Crowd, Numbers
 from equipoise.measurement.tally import ClusterTotals, Measurement, Tally
 from equipoise.stats.comparison.quantiles import QuantileSummary, quantile_of, quantile_overlap
@@ -223,10 +222,8 @@ class Drawn:
             place = np.searchsorted(every, clusters)
             sums, sizes = (np.bincount(place, weights=each, minlength=every.size) for each in (x, y))
             arms[name] = sums, sizes, np.bincount(place, minlength=every.size) > 0
-        # Arms of a switchback share their blocks by design: totals are there however many those are.
-        blocks = self.experiment.switchback is not None
-        many = {name: self._weigh_as(sizes[there]) for name, (_, sizes, there) in arms.items()}
-        matched = names if blocks else with_totals(many)
+        known = {name: Moments.of(sizes[there]) for name, (_, sizes, there) in arms.items()}
+        matched = with_totals(known, names, across(self.experiment))
         for name, (sums, sizes, there) in arms.items():
             if name in matched:
                 totals = ClusterTotals(tuple(sums.tolist()), tuple(sizes.tolist()))
@@ -234,13 +231,6 @@ class Drawn:
             elif name != "control" and (both := there & arms["control"][2]).any():
                 of_both = [each[both] for each in (*arms["control"][:2], sums, sizes)]
                 tallies[name] = replace(tallies[name], shared=CrossMoments.of(*of_both))
-
-    def _weigh_as(self, sizes: NDArray[Any]) -> float:
-        """How many clusters these are; of randomised ones, how many of one size they weigh as."""
-        if across(self.experiment) != "apart" or not sizes.size:
-            return sizes.size
-        mean = float(sizes.mean())
-        return of_one_size(sizes.size, mean, float(((sizes - mean) ** 2).sum()))
 
     def _add_overlap(
         self, metric: Metric, tallies: dict[str, Tally], names: Sequence[str], stop: Sequence[int]

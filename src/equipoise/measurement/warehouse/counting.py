@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from equipoise.experiment.metric import Metric
-from equipoise.measurement.counting import Across, of_one_size, with_totals
+from equipoise.measurement.counting import Across, with_totals
 from equipoise.measurement.refusals import check_finite
 from equipoise.measurement.shared_clusters import with_constants
 from equipoise.measurement.tally import Cap, ClusterTotals, Tally
@@ -354,16 +354,11 @@ def _matched(
     across: Across | None,
 ) -> dict[tuple[str, Any], frozenset[str]]:
     """By metric and part the arms of which each cluster's totals are asked for, where there are any."""
-    clusters: dict[tuple[str, Any], dict[str, float]] = defaultdict(dict)
+    sizes: dict[tuple[str, Any], dict[str, Moments]] = defaultdict(dict)
     for (part, arm), row in summed.items():
         for each in counted:
-            n = row[f"n_{each.index}"]
-            if across == "apart" and n:
-                n = of_one_size(n, row[f"mean_{each.index}_1"], n * row[f"cov_{each.index}_1_1"])
-            clusters[each.metric.name, part][arm] = n
-    found = {
-        place: frozenset(arms) if across == "blocks" else with_totals(of) for place, of in clusters.items()
-    }
+            sizes[each.metric.name, part][arm] = read_crossed(row, each.metric, each.index, 2).column(1)
+    found = {place: with_totals(of, arms, across) for place, of in sizes.items()}
     return {place: of for place, of in found.items() if of}
 
 

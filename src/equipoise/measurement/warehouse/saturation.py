@@ -20,7 +20,7 @@ __all__ = ["saturations"]
 def saturations(
     experiment: Experiment, units: Table, counted: Counted | None
 ) -> tuple[Saturated, ...] | None:
-    """As `measurement.saturation.saturations`, of a table whose columns are those of `Counted`."""
+    """As `measurement.clusters.saturation.saturations`, of a table whose columns are those of `Counted`."""
     if counted is None or not within_clusters(experiment):
         return None
     control = units.variant == "control"
