@@ -19,7 +19,7 @@ from equipoise.stats.estimate import Estimate, NotEstimable
 from equipoise.stats.moments import Moments, PairMoments
 from equipoise.stats.student import satterthwaite, t_estimate
 
-__all__ = ["fieller", "relative_difference_of_means", "relative_difference_of_ratios"]
+__all__ = ["fieller", "fieller_limits", "relative_difference_of_means", "relative_difference_of_ratios"]
 
 
 def relative_difference_of_means(
@@ -147,15 +147,38 @@ def fieller(
     if error == 0.0:
         # All the spread is the control's and the treatment is exactly 0.
         return NotEstimable("the treatment is 0 for every unit, so its fraction of control has no spread")
-    plain = t_estimate(t / c - 1.0, error, df, level=level, null=null, method=method)
+    limits = fieller_limits(
+        (c, var_c), (t, var_t), covariance, error, tested, df, level=level, null=null, method=method
+    )
+    return limits or NotEstimable(
+        f"the control's value is not clearly above 0, so the relative effect has no limits at level {level:g}"
+    )
+
+
+def fieller_limits(
+    control: tuple[float, float],
+    treatment: tuple[float, float],
+    covariance: float,
+    error: float,
+    tested: float,
+    freedom: float,
+    *,
+    level: float,
+    null: float,
+    method: str,
+) -> Estimate | None:
+    """What `fieller` gives for values above 0 that have a spread, each with its variance; None where it has no limits.
+
+    `error` is the standard error of their ratio, and `tested` the variance, at the null, of treatment less 1 + null times
+    control. Source: Fieller (1954).
+    """
+    (c, var_c), (t, var_t) = control, treatment
+    plain = t_estimate(t / c - 1.0, error, freedom, level=level, null=null, method=method)
     q2 = ((plain.high - plain.value) / error) ** 2
     # The roots in R = 1 + ρ of (t − R·c)² = q²(var_t − 2R·cov + R²·var_c).
     lead = c * c - q2 * var_c
     if lead <= 0.0:
-        return NotEstimable(
-            "the control's value is not clearly above 0, "
-            f"so the relative effect has no limits at level {level:g}"
-        )
+        return None
     middle = t * c - q2 * covariance
     spread = math.sqrt(q2 * max(0.0, var_t * lead + t * t * var_c - covariance * (t * c + middle)))
     statistic = (t - (1.0 + null) * c) / math.sqrt(tested)
@@ -168,6 +191,6 @@ def fieller(
         method=method,
         null=null,
         statistic=statistic,
-        p_value=t_estimate(statistic, 1.0, df, level=level, null=0.0, method=method).p_value,
-        degrees_of_freedom=df,
+        p_value=t_estimate(statistic, 1.0, freedom, level=level, null=0.0, method=method).p_value,
+        degrees_of_freedom=freedom,
     )

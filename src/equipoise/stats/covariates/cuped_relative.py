@@ -11,7 +11,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.stats.comparison.relative import relative_difference_of_means, relative_difference_of_ratios
+from equipoise.stats.comparison.relative import (
+    fieller_limits,
+    relative_difference_of_means,
+    relative_difference_of_ratios,
+)
 from equipoise.stats.comparison.shared_clusters import SharedSpread, outcomes
 from equipoise.stats.covariates.covariate_fit import (
     CovariateArm,
@@ -24,7 +28,6 @@ from equipoise.stats.covariates.covariate_fit import (
 from equipoise.stats.covariates.cuped import Adjusted, unfit
 from equipoise.stats.cross_moments import CrossMoments
 from equipoise.stats.estimate import Estimate, NotEstimable
-from equipoise.stats.student import t_estimate
 
 __all__ = ["cuped_means_relative", "cuped_ratios_relative"]
 
@@ -142,32 +145,23 @@ def _relative(
     error2 = (var_t - 2.0 * ratio * both + ratio**2 * var_c) / (c * c)
     if error2 <= 0.0:
         return NotEstimable("the adjusted relative effect has no spread")
-    flat = t_estimate(ratio - 1.0, math.sqrt(error2), df, level=level, null=null, method=method)
-    q2 = ((flat.high - flat.value) / flat.standard_error) ** 2
-    # The roots in R = 1 + ρ of (t − R·c)² = q²(var_t − 2R·both + R²·var_c).
-    lead, middle, last = c * c - q2 * var_c, t * c - q2 * both, t * t - q2 * var_t
-    inner = middle * middle - lead * last
-    if lead <= 0.0 or inner < 0.0:
+    tested = 1.0 + null
+    estimate = fieller_limits(
+        (c, var_c),
+        (t, var_t),
+        both,
+        math.sqrt(error2),
+        var_t - 2.0 * tested * both + tested**2 * var_c,
+        df,
+        level=level,
+        null=null,
+        method=method,
+    )
+    if estimate is None:
         return NotEstimable(
             "the control's adjusted value is not clearly above 0, "
             f"so the relative effect has no limits at level {level:g}"
         )
-    tested = 1.0 + null
-    tested_error = math.sqrt(var_t - 2.0 * tested * both + tested**2 * var_c)
-    statistic = (t - tested * c) / tested_error
-    root = math.sqrt(inner)
-    estimate = Estimate(
-        value=ratio - 1.0,
-        standard_error=flat.standard_error,
-        low=(middle - root) / lead - 1.0,
-        high=(middle + root) / lead - 1.0,
-        level=level,
-        method=method,
-        null=null,
-        statistic=statistic,
-        p_value=t_estimate(statistic, 1.0, df, level=level, null=0.0, method=method).p_value,
-        degrees_of_freedom=df,
-    )
     return Adjusted(
         estimate=estimate,
         plain=plain,
